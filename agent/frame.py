@@ -1,0 +1,199 @@
+"""A frame and its wire envelope: CloudEvents in the Kafka binding, binary mode.
+
+Source: CloudEvents Kafka Protocol Binding 1.0.2, section 3.2; the plain aliases are goodpart's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+ALIASES = {
+    "id": "ce_id",
+    "station": "ce_source",
+    "product": "ce_product",
+    "serial": "ce_subject",
+    "lot": "ce_lot",
+    "captured_at": "ce_time",
+}
+EVENT_TYPE = "goodpart.frame.v1"
+OLDEST = timedelta(days=7)
+NEWEST = timedelta(minutes=5)
+LONGEST = 200  # characters of a name: id, station, product, serial, lot
+
+
+class BadHeader(Exception):
+    """A record whose headers do not say what it is; its message says which and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamKey:
+    """Which log a record came from. A recreated topic is another stream."""
+
+    cluster_id: str
+    topic_id: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as a source read it. `timestamp` is the record's own, aware UTC."""
+
+    partition: int
+    offset: int
+    timestamp: datetime
+    key: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a record's headers say. None where they say nothing."""
+
+    frame_id: str
+    station: str
+    product: str | None
+    serial: str | None
+    lot: str | None
+    captured_at: datetime | None
+    content_type: str
+    sequence: int | None
+    raw: RawFormat | None
+
+
+@dataclass(frozen=True, slots=True)
+class RawFormat:
+    """Uncompressed pixels: GenICam PFNC name and size in pixels."""
+
+    width: int
+    height: int
+    pixel_format: str
+
+
+def header_texts(record: Record) -> dict[str, str]:
+    """The headers by their canonical names.
+
+    Raises:
+        BadHeader: one is not UTF-8, or is given twice with different values.
+    """
+    texts: dict[str, str] = {}
+    for name, value in record.headers:
+        canonical = ALIASES.get(name.lower(), name.lower())
+        try:
+            text = (value or b"").decode("utf-8").strip()
+        except UnicodeDecodeError:
+            raise BadHeader(f"header {name} is not UTF-8") from None
+        if texts.setdefault(canonical, text) != text:
+            raise BadHeader(f"header {canonical} is given twice with different values")
+    return texts
+
+
+def parse(record: Record, *, stream: str, default_station: str = "") -> Envelope:
+    """Reads the envelope of one record.
+
+    Args:
+        record: as the source read it.
+        stream: name of its stream, used in the id of a frame that has none.
+        default_station: station of frames that name none; "" for none.
+
+    Raises:
+        BadHeader: a header is missing or malformed.
+    """
+    texts = header_texts(record)
+    kind = texts.get("ce_type", EVENT_TYPE)
+    if kind != EVENT_TYPE:
+        raise BadHeader(f"ce_type is {kind!r}; {EVENT_TYPE} is allowed")
+    if texts.get("ce_specversion", "1.0") != "1.0":
+        raise BadHeader(f"ce_specversion is {texts['ce_specversion']!r}; 1.0 is allowed")
+    station = _name(texts, "ce_source") or default_station
+    if not station:
+        raise BadHeader("ce_source (or station) is missing, and kafka.station names no default")
+    return Envelope(
+        frame_id=_name(texts, "ce_id") or f"{stream}/{record.partition}/{record.offset}",
+        station=station,
+        product=_name(texts, "ce_product"),
+        serial=_name(texts, "ce_subject"),
+        lot=_name(texts, "ce_lot"),
+        captured_at=_time(texts.get("ce_time")),
+        content_type=texts.get("content-type", "").partition(";")[0].strip().lower(),
+        sequence=_whole(texts, "ce_sequence"),
+        raw=_raw(texts),
+    )
+
+
+def event_time(captured_at: datetime | None, timestamp: datetime) -> tuple[datetime, bool]:
+    """When the part was seen, and whether the camera's clock is suspect.
+
+    The capture time where it lies within -7 d/+5 min of the record's own timestamp, else that timestamp. It depends on
+    the record alone, so a record read twice gives the same key.
+    """
+    if captured_at is None:
+        return timestamp, False
+    if timestamp - OLDEST <= captured_at <= timestamp + NEWEST:
+        return captured_at, False
+    return timestamp, True
+
+
+def to_headers(envelope: Envelope) -> list[tuple[str, bytes]]:
+    """The headers that `parse` reads back into the same envelope."""
+    texts: dict[str, str | None] = {
+        "ce_specversion": "1.0",
+        "ce_type": EVENT_TYPE,
+        "ce_id": envelope.frame_id,
+        "ce_source": envelope.station,
+        "ce_time": envelope.captured_at.isoformat() if envelope.captured_at else None,
+        "ce_subject": envelope.serial,
+        "ce_product": envelope.product,
+        "ce_lot": envelope.lot,
+        "ce_sequence": None if envelope.sequence is None else str(envelope.sequence),
+        "content-type": envelope.content_type or None,
+    }
+    if envelope.raw:
+        texts |= {
+            "width": str(envelope.raw.width),
+            "height": str(envelope.raw.height),
+            "pixel_format": envelope.raw.pixel_format,
+        }
+    return [(name, text.encode()) for name, text in texts.items() if text]
+
+
+RAW = "application/x-goodpart-raw"
+
+
+def _raw(texts: Mapping[str, str]) -> RawFormat | None:
+    if texts.get("content-type", "").partition(";")[0].strip().lower() != RAW:
+        return None
+    width, height = _whole(texts, "width"), _whole(texts, "height")
+    if not width or not height or "pixel_format" not in texts:
+        raise BadHeader(f"{RAW} needs the headers width, height (positive) and pixel_format")
+    return RawFormat(width, height, texts["pixel_format"])
+
+
+def _name(texts: Mapping[str, str], header: str) -> str | None:
+    text = texts.get(header)
+    if text and (len(text) > LONGEST or not text.isprintable()):
+        raise BadHeader(f"{header} must be at most {LONGEST} printable characters")
+    return text or None
+
+
+def _whole(texts: Mapping[str, str], header: str) -> int | None:
+    text = texts.get(header)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise BadHeader(f"{header} is {text[:40]!r}; a whole number is allowed")
+    return int(text)
+
+
+def _time(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadHeader(f"ce_time is {text[:40]!r}; RFC 3339 such as 2026-01-31T08:00:00Z is allowed") from None
+    if moment.tzinfo is None:
+        raise BadHeader(f"ce_time is {text[:40]!r}; it needs a timezone such as Z")
+    return moment

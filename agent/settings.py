@@ -1,0 +1,238 @@
+"""Settings: `config.toml`, overridden by the environment (`GOODPART_SECTION__KEY`), as one frozen object.
+
+Every setting stands in `config.toml` with its default; the defaults here are the same (a test compares them), so the
+program also runs where there is no file. Secrets are refused in the file: give them by the environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from apscheduler.triggers.cron import CronTrigger
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+PREFIX = "GOODPART_"
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the message names the key, where it was set and what is allowed."""
+
+
+def _timezone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("an IANA timezone name such as Europe/Berlin is allowed")
+    return name
+
+
+def _cron(text: str) -> str:
+    if text:
+        try:
+            CronTrigger.from_crontab(text, timezone=UTC)
+        except ValueError as error:
+            raise ValueError(f"five cron fields such as '0 2 * * *', or '' for never, are allowed ({error})") from error
+    return text
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Database(_Section):
+    url: str = "sqlite:///goodpart.db"
+
+
+class Blobs(_Section):
+    directory: Path = Path("blobs")
+    failed_per_hour: Annotated[int, Field(ge=0)] = 100
+
+
+class Kafka(_Section):
+    bootstrap: str = "127.0.0.1:9092"
+    frames_topic: str = "goodpart.frames"
+    decisions_topic: str = "goodpart.decisions"
+    group_id: str = ""
+    start_from: Literal["earliest", "latest"] = "earliest"
+    on_gap: Literal["earliest", "latest", "stop"] = "earliest"
+    station: str = ""
+    product: str = ""
+    session_timeout_s: Seconds = 45.0
+    heartbeat_s: Seconds = 3.0
+    max_poll_records: Positive = 64
+
+
+class Redis(_Section):
+    url: str = "redis://127.0.0.1:6379/0"
+
+
+class Plant(_Section):
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+
+
+class Pipeline(_Section):
+    batch_size: Positive = 16
+    max_wait_ms: Annotated[float, Field(ge=0)] = 5.0
+    queue_frames: Positive = 256
+    queue_mb: Positive = 256
+    decode_threads: Positive = 2
+    evidence_threads: Positive = 1
+    max_frame_mb: Positive = 16
+    max_megapixels: Positive = 64
+    max_age_s: Seconds = 3600.0
+    decision_deadline_ms: Seconds = 2000.0
+    blind_after: Positive = 20
+    drain_s: Seconds = 25.0
+
+
+class Scoring(_Section):
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0
+
+
+class Training(_Section):
+    teacher: str = "efficientnet_lite2"
+    weights: str = ""
+    size: Annotated[int, Field(ge=64, le=1024, multiple_of=32)] = 256
+    steps: Annotated[int, Field(ge=0)] = 0
+    batch_size: Positive = 16
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Certificates(_Section):
+    review_rate: Rate = 0.05
+    reject_rate: Rate = 0.01
+    confidence: Rate = 0.95
+
+
+class Audit(_Section):
+    rate: Annotated[float, Field(ge=0, le=1)] = 0.01
+
+
+class Retrain(_Section):
+    new_samples: Positive = 20
+    check_every_s: Seconds = 15.0
+    cooldown_s: Annotated[float, Field(ge=0)] = 600.0
+    cron: Annotated[str, AfterValidator(_cron)] = ""
+    nice: Annotated[int, Field(ge=0, le=19)] = 10
+
+
+class Gate(_Section):
+    min_defects: Annotated[int, Field(ge=0)] = 10
+
+
+class Agent(_Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8081
+
+
+class Dashboard(_Section):
+    host: Literal["127.0.0.1", "localhost", "::1"] = "127.0.0.1"
+    port: Port = 8501
+
+
+class Log(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "console"
+
+
+class Settings(BaseModel):
+    """All settings, immutable. Sections are attributes: `settings.kafka.bootstrap`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    database: Database = Database()
+    blobs: Blobs = Blobs()
+    kafka: Kafka = Kafka()
+    redis: Redis = Redis()
+    plant: Plant = Plant()
+    pipeline: Pipeline = Pipeline()
+    scoring: Scoring = Scoring()
+    training: Training = Training()
+    certificate: Certificates = Certificates()
+    audit: Audit = Audit()
+    retrain: Retrain = Retrain()
+    gate: Gate = Gate()
+    agent: Agent = Agent()
+    dashboard: Dashboard = Dashboard()
+    log: Log = Log()
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        """The plant's timezone: its days and shifts are cut in it."""
+        return ZoneInfo(self.plant.timezone)
+
+    @property
+    def decision_hash(self) -> str:
+        """SHA-256 of every setting that can change a verdict; part of a deployment."""
+        deciding = self.model_dump(mode="json", include={"scoring", "certificate", "training"})
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Reads `path` (None: no file) and overrides it from `environ`.
+
+    Raises:
+        SettingsError: the file cannot be read, or a key is unknown, has a wrong value, or is a secret in the file.
+    """
+    values = _read_file(path) if path else {}
+    _refuse_secrets(values, path)
+    origins: dict[tuple[str, str], str] = {}
+    for variable, text in environ.items():
+        section, separator, key = variable.removeprefix(PREFIX).lower().partition("__")
+        if not variable.startswith(PREFIX) or not separator:
+            continue
+        if not isinstance(values.setdefault(section, {}), dict):
+            raise SettingsError(f"{section} in {path}: a section such as [{section}] is expected here")
+        values[section][key] = text
+        origins[section, key] = f"the environment variable {variable}"
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(one, origins, path) for one in error.errors())) from None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: there is no such file; give another with --config FILE") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read as TOML: {error}") from error
+
+
+def _refuse_secrets(values: Mapping[str, Any], path: Path | None) -> None:
+    for section in ("database", "redis"):
+        table = values.get(section)
+        url = table.get("url") if isinstance(table, dict) else None
+        if isinstance(url, str) and urlsplit(url).password:
+            raise SettingsError(
+                f"{section}.url in {path}: holds a password; a URL without one is allowed here. "
+                f"Set {PREFIX}{section.upper()}__URL in the environment instead"
+            )
+
+
+def _explain(error: Any, origins: Mapping[tuple[str, str], str], path: Path | None) -> str:
+    section, key = (*(str(part) for part in error["loc"]), "", "")[:2]
+    name = f"{section}.{key}" if key else section
+    origin = origins.get((section, key), str(path) if path else "the settings")
+    if error["type"] == "extra_forbidden":
+        known: Any = Settings.model_fields if not key else Settings.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
+        return f"{name} in {origin}: is not a setting; allowed here: {', '.join(known)}"
+    return f"{name} in {origin}: {error['msg']} (found {error['input']!r})"
+
+
+def utc_now() -> datetime:
+    """The clock that programs inject; tests inject their own."""
+    return datetime.now(UTC)
