@@ -1,0 +1,29 @@
+# `make demo` and `make test` do everything on a machine with python3 and make. ARGS passes options on.
+.DEFAULT_GOAL := help
+.PHONY: help env demo test bench lock clean
+
+help:
+	@echo "make demo  [ARGS='--seconds 60 --no-dashboard']   train, inspect and review on this machine, in one command"
+	@echo "make test                                         every check that continuous integration runs"
+	@echo "make bench                                        measure speed on this machine"
+	@echo "make env                                          only create .venv"
+	@echo "make lock                                         pin the newest dependencies in requirements.lock"
+
+env:
+	@.ci/bootstrap
+
+demo: env
+	@.venv/bin/goodpart demo $(ARGS)
+
+test: env
+	@.ci/test $(ARGS)
+
+bench: env
+	@.venv/bin/python -m bench $(ARGS)
+
+lock: env
+	@PATH=".uv/bin:.uv/venv/bin:$$PATH" uv pip compile --universal --upgrade --no-emit-index-url --no-header --quiet \
+		--python-version 3.11 --extra demo --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
