@@ -203,6 +203,15 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         raise SettingsError("\n".join(_explain(one, origins, path) for one in error.errors())) from None
 
 
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as environment variables, for a child process that must run with exactly these."""
+    return {
+        f"{PREFIX}{section.upper()}__{key.upper()}": str(value)
+        for section, keys in settings.model_dump(mode="json").items()
+        for key, value in keys.items()
+    }
+
+
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -226,7 +235,8 @@ def _refuse_secrets(values: Mapping[str, Any], path: Path | None) -> None:
 def _explain(error: Any, origins: Mapping[tuple[str, str], str], path: Path | None) -> str:
     section, key = (*(str(part) for part in error["loc"]), "", "")[:2]
     name = f"{section}.{key}" if key else section
-    origin = origins.get((section, key), str(path) if path else "the settings")
+    variables = [origin for (one, _), origin in origins.items() if one == section]
+    origin = origins.get((section, key)) or (variables[0] if variables and not key else str(path or "the settings"))
     if error["type"] == "extra_forbidden":
         known: Any = Settings.model_fields if not key else Settings.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
         return f"{name} in {origin}: is not a setting; allowed here: {', '.join(known)}"

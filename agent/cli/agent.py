@@ -1,0 +1,17 @@
+"""`goodpart agent`."""
+
+from __future__ import annotations
+
+import sys
+
+from agent.cli.common import Common
+
+
+def agent(*, common: Common = Common()) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C: it finishes what is in flight, commits and leaves.
+
+    Example: GOODPART_KAFKA__BOOTSTRAP=broker:9092 goodpart agent --config config.toml
+    """
+    from agent import daemon
+
+    sys.exit(daemon.run(common.settings(), config_path=common.path))

@@ -1,0 +1,131 @@
+"""What `goodpart doctor` looks at: each check says what it found, and how to mend what it did not."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor. `fix` is empty where all is well; `needed` is False where the line runs without it."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str = ""
+    needed: bool = True
+
+
+def database(settings: Settings) -> Finding:
+    """The database answers and is at this program's revision."""
+    from agent.store.engine import DatabaseBehind, StoreError, check_revision, open_engine, revision
+
+    try:
+        engine = open_engine(settings.database.url)
+        check_revision(engine)
+    except DatabaseBehind as error:
+        return Finding("database", False, str(error), "goodpart db upgrade")
+    except StoreError as error:
+        return Finding("database", False, str(error), "start it, or set GOODPART_DATABASE__URL")
+    return Finding("database", True, f"{engine.url.render_as_string()} at revision {revision(engine)}")
+
+
+def broker(settings: Settings) -> Finding:
+    """The broker answers and has both topics."""
+    from kafka import KafkaConsumer
+    from kafka.errors import KafkaError
+
+    kafka = settings.kafka
+    try:
+        consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap.split(","), bootstrap_timeout_ms=5000)
+    except (KafkaError, ValueError) as error:
+        return Finding(
+            "broker", False, f"{kafka.bootstrap} does not answer ({error})", "start it, or set kafka.bootstrap"
+        )
+    try:
+        missing = {kafka.frames_topic, kafka.decisions_topic} - set(consumer.topics())
+    finally:
+        consumer.close()
+    if missing:
+        names = ", ".join(sorted(missing))
+        return Finding("broker", False, f"{kafka.bootstrap} answers, without {names}", f"create the topic(s) {names}")
+    return Finding("broker", True, f"{kafka.bootstrap} has {kafka.frames_topic} and {kafka.decisions_topic}")
+
+
+def redis(settings: Settings) -> Finding:
+    """Redis answers; the line runs without it."""
+    import redis as client
+
+    shown = settings.redis.url.rpartition("@")[2]
+    try:
+        client.Redis.from_url(settings.redis.url, socket_connect_timeout=2, socket_timeout=2).ping()
+    except (client.RedisError, ValueError, OSError) as error:
+        return Finding(
+            "redis", False, f"{shown} does not answer ({error})",
+            "start it, or set redis.url; without it the live view is missing and promotions take a second longer",
+            needed=False,
+        )  # fmt: skip
+    return Finding("redis", True, f"{shown} answers")
+
+
+def blobs(settings: Settings) -> Finding:
+    """The blob folder can be written."""
+    directory = settings.blobs.directory
+    existing = next(folder for folder in (directory, *directory.resolve().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        return Finding(
+            "blobs", False, f"{directory} cannot be written ({error})", "mend its rights, or set blobs.directory"
+        )
+    return Finding("blobs", True, f"{directory} can be written")
+
+
+def teacher(settings: Settings) -> Finding:
+    """The configured teacher's weights are there and are what they should be."""
+    from model.teacher import TeacherError, load_teacher
+
+    name = settings.training.teacher
+    try:
+        load_teacher(name, settings.training.weights)
+    except TeacherError as error:
+        return Finding("teacher", False, str(error), "set training.teacher or training.weights")
+    return Finding("teacher", True, f"{name} loads")
+
+
+def crc32c(settings: Settings) -> Finding:
+    """The fast checksum is there: without it kafka-python reads 10 MB/s on a full core."""
+    if importlib.util.find_spec("crc32c") is None:
+        return Finding(
+            "crc32c", False, "kafka-python runs without it, 20 times slower", "pip install 'kafka-python[crc32c]'"
+        )
+    return Finding("crc32c", True, "the fast checksum is installed")
+
+
+def device(settings: Settings) -> Finding:
+    """The device that will score."""
+    import torch
+
+    wanted = settings.scoring.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        return Finding("device", False, "scoring.device is cuda, and torch sees no GPU", "set scoring.device = 'auto'")
+    if wanted != "cpu" and torch.cuda.is_available():
+        return Finding("device", True, torch.cuda.get_device_name())
+    return Finding(
+        "device", True, f"CPU, {torch.get_num_threads()} threads ({torch.backends.cpu.get_cpu_capability()})"
+    )
+
+
+CHECKS: tuple[Callable[[Settings], Finding], ...] = (database, broker, redis, blobs, teacher, crc32c, device)
+
+
+def configuration(path: Path | None) -> Finding:
+    """The settings in use; reading them raised no error."""
+    return Finding("settings", True, str(path) if path else "no config.toml here: the defaults and the environment")

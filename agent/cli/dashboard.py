@@ -1,0 +1,20 @@
+"""`goodpart dashboard`."""
+
+from __future__ import annotations
+
+import sys
+
+from agent.cli.common import Common
+
+
+def dashboard(*, common: Common = Common()) -> None:
+    """Serve the dashboard on dashboard.host:dashboard.port until Ctrl-C.
+
+    Example: GOODPART_DASHBOARD__PORT=8600 goodpart dashboard
+    """
+    from dashboard import serve
+
+    common.database().dispose()
+    settings = common.settings()
+    print(f"dashboard: http://{settings.dashboard.host}:{settings.dashboard.port}", flush=True)
+    sys.exit(serve.run(settings, config_path=common.path))

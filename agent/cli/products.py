@@ -1,0 +1,67 @@
+"""`goodpart products`."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from agent.cli.common import Acting, CommandError, Common, new_key, show
+from agent.service import products as service
+from agent.settings import utc_now
+from agent.store import products, registry
+from agent.store.engine import reading
+
+app = App(name="products", help="List, add and change products. Example: goodpart products add flange")
+
+
+@app.command(name="list")
+def list_(*, json: bool = False, common: Common = Common()) -> None:
+    """List products and the model version that is live. Example: goodpart products list --json"""
+    settings = common.settings()
+    with reading(common.database()) as conn:
+        live = registry.live_all(conn)
+        rows = [
+            (
+                product.name,
+                product.teacher or settings.training.teacher,
+                product.review_rate or settings.certificate.review_rate,
+                f"v{live[product.id].number}" if product.id in live else None,
+            )
+            for product in products.all(conn)
+        ]
+    show(["name", "teacher", "review_rate", "live"], rows, as_json=json, empty="no products yet")
+
+
+@app.command
+def add(name: str, *, teacher: str | None = None, review_rate: float | None = None, acting: Acting = Acting()) -> None:
+    """Add a product. Example: goodpart products add flange --review-rate 0.02
+
+    Args:
+        name: what is made; frames name it in ce_product, or their station does.
+        teacher: its frozen encoder (default: training.teacher of the settings).
+        review_rate: good parts sent to review, at most (default: certificate.review_rate of the settings).
+    """
+    engine = acting.database()
+    service.add(
+        engine, acting.actor(engine), name, teacher=teacher, review_rate=review_rate, key=new_key(), now=utc_now()
+    )
+    print(f"added product {name}")
+
+
+@app.command(name="set")
+def set_(name: str, *, teacher: str | None = None, review_rate: float | None = None, acting: Acting = Acting()) -> None:
+    """Change a product; its next model uses the new values. Example: goodpart products set flange --review-rate 0.01"""
+    if teacher is None and review_rate is None:
+        raise CommandError("nothing to change: give --teacher or --review-rate")
+    engine = acting.database()
+    service.change(
+        engine, acting.actor(engine), name, teacher=teacher, review_rate=review_rate, key=new_key(), now=utc_now()
+    )
+    print(f"changed product {name}; its next training run uses this")
+
+
+@app.command
+def retire(name: str, *, acting: Acting = Acting()) -> None:
+    """Retire a product: its frames are no longer known. Example: goodpart products retire flange"""
+    engine = acting.database()
+    service.retire(engine, acting.actor(engine), name, key=new_key(), now=utc_now())
+    print(f"retired product {name}")

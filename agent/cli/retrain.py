@@ -1,0 +1,39 @@
+"""`goodpart retrain`."""
+
+from __future__ import annotations
+
+import json as json_module
+
+from agent.cli.common import Acting, CommandError
+from agent.cli.progress import bars
+from agent.settings import utc_now
+from agent.store import products
+from agent.store.blobs import LocalBlobs
+from agent.store.engine import reading
+
+
+def retrain(*, product: str, json: bool = False, acting: Acting = Acting()) -> None:
+    """Train a challenger for a product now; the gate promotes it, rejects it, or asks for a person.
+
+    A running agent swaps to a promoted model between two batches. Example: goodpart retrain --product flange
+
+    Args:
+        product: which product.
+        json: print one JSON object.
+    """
+    from agent.live import open_live
+    from agent.retrain import now
+
+    settings = acting.settings()
+    engine = acting.database()
+    actor = acting.actor(engine)
+    with reading(engine) as conn:
+        found = products.find(conn, product)
+    if found is None:
+        raise CommandError(f"there is no product {product!r}; see: goodpart products list")
+    with bars() as on_progress:
+        result = now.retrain(
+            engine, LocalBlobs(settings.blobs.directory), settings, found.id,
+            actor=actor, live=open_live(settings.redis.url), clock=utc_now, on_progress=on_progress,
+        )  # fmt: skip
+    print(json_module.dumps(result.to_dict(), indent=2) if json else result.describe())

@@ -1,0 +1,70 @@
+"""`goodpart stations`."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from agent.cli.common import Acting, CommandError, Common, new_key, show
+from agent.service import stations as service
+from agent.settings import utc_now
+from agent.store import products, stations
+from agent.store.engine import reading
+
+app = App(
+    name="stations", help="List, add and change stations. Example: goodpart stations add press-1 --product flange"
+)
+
+
+@app.command(name="list")
+def list_(*, json: bool = False, common: Common = Common()) -> None:
+    """List stations, what they run and how they are. Example: goodpart stations list"""
+    settings = common.settings()
+    with reading(common.database()) as conn:
+        names = {product.id: product.name for product in products.all(conn)}
+        rows = [
+            (
+                station.name,
+                names.get(station.product_id) if station.product_id else None,
+                settings.audit.rate if station.audit_rate is None else station.audit_rate,
+                station.status,
+                station.last_frame_at,
+            )
+            for station in stations.all(conn)
+        ]
+    show(["name", "product", "audit_rate", "status", "last_frame_at"], rows, as_json=json, empty="no stations yet")
+
+
+@app.command
+def add(name: str, *, product: str | None = None, audit_rate: float | None = None, acting: Acting = Acting()) -> None:
+    """Add a station. Example: goodpart stations add press-1 --product flange
+
+    Args:
+        name: the camera position, as frames name it in ce_source.
+        product: what it runs when a frame does not say.
+        audit_rate: share of its parts reviewed whatever the verdict (default: audit.rate of the settings).
+    """
+    engine = acting.database()
+    service.add(
+        engine, acting.actor(engine), name, product=product, audit_rate=audit_rate, key=new_key(), now=utc_now()
+    )
+    print(f"added station {name}")
+
+
+@app.command(name="set")
+def set_(name: str, *, product: str | None = None, audit_rate: float | None = None, acting: Acting = Acting()) -> None:
+    """Change a station while the agent runs. Example: goodpart stations set press-1 --product bracket"""
+    if product is None and audit_rate is None:
+        raise CommandError("nothing to change: give --product or --audit-rate")
+    engine = acting.database()
+    service.change(
+        engine, acting.actor(engine), name, product=product, audit_rate=audit_rate, key=new_key(), now=utc_now()
+    )
+    print(f"changed station {name}; running agents follow within a second")
+
+
+@app.command
+def retire(name: str, *, acting: Acting = Acting()) -> None:
+    """Retire a station: its frames are no longer known. Example: goodpart stations retire press-1"""
+    engine = acting.database()
+    service.retire(engine, acting.actor(engine), name, key=new_key(), now=utc_now())
+    print(f"retired station {name}")
