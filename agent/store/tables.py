@@ -222,6 +222,13 @@ model_version = Table(
     Column("created_at", Utc, nullable=False),
     UniqueConstraint("product_id", "number"),
 )
+Index(
+    "uq_model_version_champion",
+    model_version.c.product_id,
+    unique=True,
+    sqlite_where=model_version.c.state == "champion",
+    postgresql_where=model_version.c.state == "champion",
+)
 
 certificate = Table(
     "certificate",
@@ -229,7 +236,8 @@ certificate = Table(
     _id(),
     _fk("model_version_id", "model_version.id"),
     _fk("snapshot_id", "snapshot.id", nullable=True),
-    Column("look", sa.Integer, nullable=False),  # j of model.md: the j-th certificate on this calibration set
+    Column("look", sa.Integer, nullable=False),  # the j-th certificate on this calibration set
+    Column("calibration_sha256", Sha, nullable=False),  # of the scored calibration samples
     Column("n", sa.Integer, nullable=False),
     Column("record", sa.JSON, nullable=False),  # model.certificate.Certificate.to_dict()
     Column("created_at", Utc, nullable=False),
@@ -355,7 +363,7 @@ sample = Table(
     Column("origin", Word, _one_of("origin", "import", "flagged", "audit"), nullable=False),
     _fk("blob_sha256", "blob.sha256"),
     _fk("mask_sha256", "blob.sha256", nullable=True),
-    _fk("item_id", "item.id", nullable=True),
+    _fk("item_id", "item.id", nullable=True, index=True),
     Column("pixels_sha256", Sha, nullable=False),  # of the decoded RGB pixels and their shape
     Column("serial", Name),
     Column("reason", Word),  # the defect's reason code
@@ -370,6 +378,7 @@ snapshot_sample = Table(
     metadata,
     _fk("snapshot_id", "snapshot.id", primary_key=True),
     _fk("sample_id", "sample.id", primary_key=True),
+    Column("role", Word, nullable=False),  # the sample's role when it was frozen; a revoked sample may get another
 )
 
 _VERDICTS = ("pass", "review", "reject", "not_inspected")
@@ -410,6 +419,7 @@ dead_letter = Table(
     metadata,
     _id(),
     *_position(),
+    Column("station", Name),  # as the frame named it, registered or not; None where it named none
     Column("reason", Word, nullable=False),
     Column("detail", sa.Text, nullable=False),
     Column("headers", sa.JSON, nullable=False),
@@ -419,6 +429,7 @@ dead_letter = Table(
     Column("created_at", Utc, nullable=False),
     UniqueConstraint("stream_id", "partition", "offset"),
 )
+Index("ix_dead_letter_quota", dead_letter.c.station, dead_letter.c.reason, dead_letter.c.created_at)
 
 outbox = Table(
     "outbox",
@@ -428,8 +439,8 @@ outbox = Table(
     Column("key", Name, nullable=False),
     Column("value", sa.LargeBinary, nullable=False),
     Column("created_at", Utc, nullable=False),
+    UniqueConstraint("stream_id", "partition", "offset"),  # one decision a frame; also the order of relaying
 )
-Index("ix_outbox_position", outbox.c.stream_id, outbox.c.partition, outbox.c.offset)
 
 frame_seen = Table(
     "frame_seen",
@@ -467,6 +478,7 @@ idempotency_key = Table(
     Column("key", Name, primary_key=True),
     _fk("user_id", "user.id"),
     Column("action", Word, nullable=False),
+    Column("request", Sha, nullable=False),  # of the arguments: the same key for other ones is refused
     Column("result", sa.JSON),
     Column("created_at", Utc, nullable=False),
 )

@@ -1,0 +1,27 @@
+"""What can go wrong in the store, as types; every message says what to do."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of all of them."""
+
+
+class Unreachable(StoreError):
+    """The database does not answer, or is locked by someone for too long. Trying again later may help."""
+
+
+class DatabaseBehind(StoreError):
+    """The database's schema is not the one this program was written for."""
+
+
+class NotFound(StoreError):
+    """There is no row of that id or name."""
+
+
+class Conflict(StoreError):
+    """The row is not in the state that this change needs."""
+
+
+class Fenced(StoreError):
+    """Someone else has claimed the partition or the lease: drop the work."""

@@ -1,0 +1,145 @@
+"""The schema's revision: reading it, and moving it by the scripts of the `migrations` package.
+
+Alembic is driven from here, so it works without an ini file and from an installed package.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+import migrations
+from agent.store.errors import DatabaseBehind, StoreError, Unreachable
+
+READ = "goodpart_read"  # execution option of a connection whose transactions do not write
+UPGRADE_LOCK = 0x676F6F64  # "good"
+
+
+def head() -> str:
+    """The revision that this program was written for."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    if found is None:
+        raise StoreError("the migrations are not installed; install goodpart again")
+    return found
+
+
+def revision(engine: Engine) -> str | None:
+    """The database's revision; None where it has no tables yet.
+
+    Raises:
+        Unreachable: nobody answers.
+    """
+    if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists():
+        return None
+    try:
+        with engine.connect().execution_options(**{READ: True}) as conn:
+            return MigrationContext.configure(conn).get_current_revision()
+    except OperationalError as error:
+        raise Unreachable(f"{shown(engine)} cannot be read: {error.orig}; check database.url") from error
+
+
+def check_revision(engine: Engine) -> None:
+    """Checks that the database has exactly the schema that this program was written for.
+
+    Raises:
+        DatabaseBehind: it has another; the message says which, and what to do.
+        Unreachable: nobody answers.
+    """
+    found, wanted = revision(engine), head()
+    if found == wanted:
+        return
+    if found is not None and found not in {one.revision for one in _scripts()}:
+        raise DatabaseBehind(
+            f"{shown(engine)} is at revision {found}, which this goodpart does not know; install a newer one"
+        )
+    state = f"is at revision {found}" if found else "has no tables yet"
+    raise DatabaseBehind(f"{shown(engine)} {state} and {wanted} is needed; run: goodpart db upgrade")
+
+
+def upgrade(engine: Engine) -> None:
+    """Moves the database to this program's revision in one transaction; makes it where there is none.
+
+    Raises:
+        Unreachable, StoreError: it could not be moved; it is as it was.
+    """
+    _move(engine, lambda config: command.upgrade(config, "head"))
+
+
+def downgrade(engine: Engine, target: str) -> None:
+    """Moves the database back to revision `target`; `base` drops everything.
+
+    Raises:
+        Unreachable, StoreError: it could not be moved; it is as it was.
+    """
+    _move(engine, lambda config: command.downgrade(config, target))
+
+
+def _move(engine: Engine, step: Callable[[Config], None]) -> None:
+    try:
+        with _alone(engine) as conn:
+            config = _config()
+            config.attributes["connection"] = conn
+            step(config)
+    except CommandError as error:
+        raise StoreError(f"{shown(engine)} cannot be migrated: {error}") from error
+    except OperationalError as error:
+        raise Unreachable(f"{shown(engine)} cannot be migrated: {error.orig}; check database.url") from error
+    except DBAPIError as error:
+        raise StoreError(f"{shown(engine)} cannot be migrated: {error.orig}") from error
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction no other migration runs beside.
+
+    On SQLite foreign keys are off meanwhile (rebuilding a table drops it) and checked before the commit.
+    """
+    with engine.connect() as conn:
+        is_sqlite = conn.dialect.name == "sqlite"
+        if is_sqlite:
+            # Before the begin: inside a transaction the pragma does nothing.
+            _pragma(conn, "foreign_keys = OFF")
+        try:
+            with conn.begin():
+                if not is_sqlite:
+                    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(UPGRADE_LOCK)))
+                yield conn
+                if is_sqlite and (broken := conn.exec_driver_sql("PRAGMA foreign_key_check").first()):
+                    raise StoreError(f"{shown(engine)} cannot be migrated: {broken[0]} would lose {broken[2]}")
+        finally:
+            if is_sqlite:
+                _pragma(conn, "foreign_keys = ON")
+
+
+def _pragma(conn: Connection, words: str) -> None:
+    driver = conn.connection.driver_connection
+    assert driver is not None
+    driver.execute(f"PRAGMA {words}").close()
+
+
+def _config() -> Config:
+    config = Config(stdout=io.StringIO())
+    folder = str(Path(str(migrations.__file__)).parent)
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    return config
+
+
+def _scripts() -> Iterator[Script]:
+    yield from ScriptDirectory.from_config(_config()).walk_revisions()
+
+
+def shown(engine: Engine) -> str:
+    """The database as messages name it, without its password."""
+    return f"the database {engine.url.render_as_string(hide_password=True)}"

@@ -1,0 +1,124 @@
+"""Rows to frozen dataclasses and back, and the inserts that SQLite and PostgreSQL both know."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from itertools import islice
+from typing import Any, Final, TypeVar, cast
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+from agent.store.errors import Conflict, NotFound
+
+T = TypeVar("T")
+
+
+class Keep(enum.Enum):
+    """Marks a column that a change leaves as it is, where None is a value of its own."""
+
+    KEEP = "keep"
+
+
+KEEP: Final = Keep.KEEP
+
+
+_NAMES: dict[type[Any], tuple[str, ...]] = {}
+
+
+def names(kind: type[Any]) -> tuple[str, ...]:
+    """The fields of a dataclass, in order."""
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(field.name for field in fields(kind))
+    return _NAMES[kind]
+
+
+def columns(table: Table, kind: type[Any]) -> list[sa.Column[Any]]:
+    """The columns of `table` that the fields of `kind` name."""
+    return [table.c[name] for name in names(kind)]
+
+
+def read(kind: type[T], row: Row[Any]) -> T:
+    """A dataclass from a row that has a column for each field."""
+    return kind(**row._mapping)
+
+
+def read_all(kind: type[T], rows: Iterable[Row[Any]]) -> list[T]:
+    """As `read`, for each row."""
+    return [kind(**row._mapping) for row in rows]
+
+
+def values(one: Any) -> dict[str, Any]:
+    """The fields of a dataclass as a dict. Shallow, hence fast: `asdict` copies deeply."""
+    return {name: getattr(one, name) for name in names(type(one))}
+
+
+def changed(**given: Any) -> dict[str, Any]:
+    """The given columns without those to keep."""
+    return {name: value for name, value in given.items() if value is not KEEP}
+
+
+def insert(conn: Connection, table: Table) -> sqlite.Insert:
+    """An INSERT with ON CONFLICT clauses in the connection's dialect.
+
+    Both dialects' inserts have the same methods; the type says SQLite's for both.
+    """
+    if conn.dialect.name == "postgresql":
+        return cast(sqlite.Insert, postgresql.insert(table))
+    return sqlite.insert(table)
+
+
+def insert_new(conn: Connection, table: Table, what: str, **row: Any) -> int:
+    """Inserts a row of a unique `name` and returns its id.
+
+    Raises:
+        Conflict: the name is taken.
+    """
+    statement = insert(conn, table).values(**row).on_conflict_do_nothing(index_elements=["name"]).returning(table.c.id)
+    made = conn.execute(statement).scalar_one_or_none()
+    if made is None:
+        raise Conflict(f"there is already a {what} named {row['name']!r}: choose another name")
+    return int(made)
+
+
+def one(conn: Connection, kind: type[T], table: Table, row_id: int) -> T:
+    """The row of that id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = conn.execute(sa.select(*columns(table, kind)).where(table.c.id == row_id)).one_or_none()
+    if found is None:
+        raise NotFound(f"there is no {table.name.replace('_', ' ')} {row_id}")
+    return read(kind, found)
+
+
+def update_one(conn: Connection, table: Table, row_id: int, **changes: Any) -> None:
+    """Changes the row of that id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if changes and conn.execute(sa.update(table).where(table.c.id == row_id).values(**changes)).rowcount != 1:
+        raise NotFound(f"there is no {table.name.replace('_', ' ')} {row_id}")
+
+
+def add_to(table: Table, statement: sqlite.Insert, *names_: str) -> dict[str, Any]:
+    """The SET clause that adds the inserted numbers to those already there."""
+    return {name: table.c[name] + statement.excluded[name] for name in names_}
+
+
+def chunks(things: Iterable[T], size: int) -> Iterator[Sequence[T]]:
+    """Lists of at most `size` of them."""
+    rest = iter(things)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+def serialise(conn: Connection, lock: int) -> None:
+    """Waits until no other transaction holds `lock`; SQLite's writers are alone anyway."""
+    if conn.dialect.name == "postgresql":
+        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
