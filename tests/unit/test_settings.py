@@ -1,0 +1,87 @@
+"""Settings: the file, the environment, the errors."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from agent.settings import Settings, SettingsError, environment, load
+
+CONFIG = Path(__file__).parents[2] / "config.toml"
+
+
+def test_config_toml_holds_every_setting_with_its_default() -> None:
+    assert tomllib.loads(CONFIG.read_text()).keys() == Settings.model_fields.keys()
+    for section, values in tomllib.loads(CONFIG.read_text()).items():
+        assert values.keys() == type(getattr(Settings(), section)).model_fields.keys()
+    assert load(CONFIG, {}) == Settings()
+
+
+def test_every_setting_has_a_one_line_comment() -> None:
+    settings = [line for line in CONFIG.read_text().splitlines() if "=" in line and not line.startswith("#")]
+    assert [line for line in settings if not re.search(r"\s# \S", line)] == []
+
+
+def test_the_environment_overrides_the_file() -> None:
+    loaded = load(CONFIG, {"GOODPART_KAFKA__BOOTSTRAP": "broker:1", "GOODPART_PIPELINE__BATCH_SIZE": "3", "HOME": "/"})
+    assert (loaded.kafka.bootstrap, loaded.pipeline.batch_size) == ("broker:1", 3)
+
+
+def test_environment_of_settings_gives_the_same_settings_back() -> None:
+    settings = load(CONFIG, {"GOODPART_BLOBS__DIRECTORY": "/x", "GOODPART_CERTIFICATE__REVIEW_RATE": "0.02"})
+    assert load(None, environment(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "names"),
+    [
+        ("[kafka]\nbootstrp = 'x'", {}, ["kafka.bootstrp", "FILE", "bootstrap"]),
+        ("[kafak]\nbootstrap = 'x'", {}, ["kafak", "FILE", "kafka"]),
+        ("[certificate]\nreview_rate = 1.5", {}, ["certificate.review_rate", "FILE", "less than 1", "1.5"]),
+        ("[kafka]\nstart_from = 'middle'", {}, ["kafka.start_from", "'earliest' or 'latest'", "middle"]),
+        ("[plant]\ntimezone = 'Mars'", {}, ["plant.timezone", "Europe/Berlin"]),
+        ("[retrain]\ncron = 'often'", {}, ["retrain.cron", "five cron fields"]),
+        ("kafka = 3", {}, ["kafka", "FILE"]),
+        ("kafka = 3", {"GOODPART_KAFKA__BOOTSTRAP": "x"}, ["kafka", "[kafka]"]),
+        (
+            "[database]\nurl = 'postgresql://u:pass-word@h/d'",
+            {},
+            ["database.url", "password", "GOODPART_DATABASE__URL"],
+        ),
+        ("not toml", {}, ["FILE", "TOML"]),
+        ("", {"GOODPART_KAFKA__X": "1"}, ["kafka.x", "GOODPART_KAFKA__X", "bootstrap"]),
+        ("", {"GOODPART_NO__X": "1"}, ["no", "GOODPART_NO__X"]),
+        (
+            "",
+            {"GOODPART_PIPELINE__BATCH_SIZE": "many"},
+            ["pipeline.batch_size", "GOODPART_PIPELINE__BATCH_SIZE", "many"],
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_place_and_what_is_allowed(
+    tmp_path: Path, text: str, environ: dict[str, str], names: list[str]
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load(path, environ)
+    for name in names:
+        assert name.replace("FILE", str(path)) in str(caught.value)
+    assert "pass-word" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.toml: there is no such file"):
+        load(tmp_path / "nowhere.toml", {})
+
+
+def test_the_decision_hash_changes_with_what_decides_and_with_nothing_else() -> None:
+    def digest(**environ: str) -> str:
+        return load(None, environ).decision_hash
+
+    assert digest() == digest(GOODPART_KAFKA__BOOTSTRAP="other:9092")
+    assert digest() != digest(GOODPART_CERTIFICATE__REVIEW_RATE="0.02")
+    assert digest() != digest(GOODPART_SCORING__PRECISION="fp32")
