@@ -1,0 +1,123 @@
+"""Where frames come from and where decisions go: the protocols that every kind keeps (tests/contract).
+
+A source hands out records of the partitions that it is assigned. Offsets live in the database, so a source never
+decides where to start: a new partition is handed out paused, and its reader claims it, seeks, and resumes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.frame import Record, StreamKey
+
+
+class SourceError(Exception):
+    """The source cannot be used as configured; the message says what to do. Retrying does not help."""
+
+
+class SourceUnreachableError(SourceError):
+    """The source does not answer; retrying may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Offsets of a partition's log: `start` is its first record, `end` the one after its last."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """New partitions, paused. Claim, seek and resume them."""
+
+    partitions: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Partitions given up in good order: what is in flight may be committed until somebody else claims."""
+
+    partitions: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Partitions that may already be another's: drop what is in flight."""
+
+    partitions: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The position of these partitions is outside their log now; they are paused. Claim them again."""
+
+    partitions: frozenset[int]
+
+
+Event = Assigned | Revoked | Lost | Outside
+
+
+class Source(Protocol):
+    """A partitioned log of frames. Only one thread may call it."""
+
+    def open(self) -> None:
+        """Connects and joins. Raises SourceError where that cannot work."""
+
+    def poll(self, timeout_s: float, max_records: int) -> Sequence[Record]:
+        """Records of resumed partitions, each partition's in offset order. Call it all the time: it drives assignment."""
+
+    def events(self) -> Sequence[Event]:
+        """What happened to the assignment since the last call, in order."""
+
+    def stream(self) -> StreamKey:
+        """Which log this is at present. A recreated topic is another."""
+
+    def bounds(self, partitions: Collection[int]) -> Mapping[int, Bounds]:
+        """The log's bounds now. Raises SourceUnreachableError."""
+
+    def seek(self, partition: int, offset: int) -> bool:
+        """The next record of `partition` is the first at or after `offset`; False where it is no longer assigned."""
+
+    def pause(self, partitions: Collection[int]) -> None:
+        """Hands out no more of these; those no longer assigned are skipped."""
+
+    def resume(self, partitions: Collection[int]) -> None:
+        """Hands out records again; those no longer assigned are skipped."""
+
+    def position(self, partition: int) -> int | None:
+        """The offset after everything handed out (markers and compacted records included); None where not assigned."""
+
+    def end(self, partition: int) -> int | None:
+        """The last known end of the log; None where unknown."""
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Tells the broker how far the database is, for lag tools only. Never waits, never fails."""
+
+    def close(self) -> None:
+        """Leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One message of the decisions topic."""
+
+    key: str
+    headers: tuple[tuple[str, bytes], ...]
+    value: bytes
+
+
+class Decisions(Protocol):
+    """Where decisions go. Only one thread may call it."""
+
+    def publish(self, decisions: Sequence[Decision]) -> None:
+        """Returns once all are acknowledged, in order.
+
+        Raises:
+            SourceUnreachableError: any of them may be there or not.
+        """
+
+    def close(self) -> None:
+        """Ends the connection."""

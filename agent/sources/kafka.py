@@ -1,0 +1,223 @@
+"""Frames from a Kafka broker, with kafka-python.
+
+The database holds the offsets; the group only shares the partitions out. Read with kafka-python 3.0.12: its IO thread
+runs rebalance listeners and heartbeats, so the listener here only pauses and queues.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import (
+    AuthorizationError,
+    KafkaConfigurationError,
+    KafkaError,
+    LogTruncationError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    SaslAuthenticationFailedError,
+)
+from kafka.structs import OffsetAndMetadata
+
+from agent.frame import Record, StreamKey
+from agent.settings import Kafka
+from agent.sources.base import Assigned, Bounds, Event, Lost, Outside, Revoked, SourceError, SourceUnreachableError
+
+log = structlog.get_logger()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FETCH = 8 << 20  # bytes of one partition in one fetch: some tens of frames
+_BOUNDS_MS = 5000
+
+
+class KafkaSource:
+    """A member of a consumer group on the frames topic.
+
+    Args:
+        settings: the section [kafka].
+        group_id: the group's name.
+        bootstrap_s: how long `open` waits for a broker.
+    """
+
+    def __init__(self, settings: Kafka, *, group_id: str, bootstrap_s: float = 10.0) -> None:
+        self._settings = settings
+        self._group_id = group_id
+        self._bootstrap_ms = int(bootstrap_s * 1000)
+        self._topic = settings.frames_topic
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._consumer: Any = None
+
+    def open(self) -> None:
+        session_ms = int(self._settings.session_timeout_s * 1000)
+        try:
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=self._settings.bootstrap.split(","),
+                bootstrap_timeout_ms=self._bootstrap_ms,
+                client_id="goodpart",
+                group_id=self._group_id,
+                auto_offset_reset="none",
+                enable_auto_commit=False,
+                isolation_level="read_committed",
+                allow_auto_create_topics=False,
+                partition_assignment_strategy=[CooperativeStickyAssignor],
+                session_timeout_ms=session_ms,
+                # The broker refuses a heartbeat slower than a third of the session.
+                heartbeat_interval_ms=min(int(self._settings.heartbeat_s * 1000), session_ms // 3),
+                max_poll_records=self._settings.max_poll_records,
+                max_partition_fetch_bytes=_FETCH,
+                fetch_max_bytes=4 * _FETCH,
+                fetch_max_wait_ms=100,
+                reconnect_backoff_max_ms=2000,
+                metrics_enabled=False,
+            )
+            if not self._consumer.partitions_for_topic(self._topic):
+                raise SourceError(
+                    f"kafka.frames_topic: the broker at {self._settings.bootstrap} has no topic {self._topic!r} "
+                    "that we may read; create it, or set GOODPART_KAFKA__FRAMES_TOPIC"
+                )
+        except KafkaConfigurationError as error:
+            raise SourceError(f"kafka settings cannot be used: {error}") from error
+        except KafkaError as error:
+            raise SourceUnreachableError(
+                f"kafka.bootstrap: no Kafka broker answers at {self._settings.bootstrap} ({type(error).__name__}); "
+                "start it, or set GOODPART_KAFKA__BOOTSTRAP=HOST:PORT"
+            ) from error
+        self._consumer.subscribe([self._topic], listener=_Listener(self._consumer, self._events))
+
+    def poll(self, timeout_s: float, max_records: int) -> list[Record]:
+        try:
+            found = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+        except (OffsetOutOfRangeError, LogTruncationError, NoOffsetForPartitionError) as error:
+            self._outside(error)
+            return []
+        except (SaslAuthenticationFailedError, AuthorizationError) as error:
+            raise SourceError(
+                f"the broker refuses us topic {self._topic!r} or group {self._group_id!r}: {error}"
+            ) from error
+        except KafkaError as error:
+            raise SourceUnreachableError(f"{type(error).__name__}: {error}") from error
+        return [_record(one) for records in found.values() for one in records]
+
+    def events(self) -> list[Event]:
+        found: list[Event] = []
+        while True:
+            try:
+                found.append(self._events.get_nowait())
+            except queue.Empty:
+                return found
+
+    def stream(self) -> StreamKey:
+        # kafka-python shows both ids only in its metadata cache; asking an admin client costs a connection a call.
+        cluster = self._consumer._cluster
+        topic_id = cluster.topic_id(self._topic)
+        return StreamKey(str(cluster.cluster_id or ""), str(topic_id or self._topic), self._topic)
+
+    def bounds(self, partitions: Collection[int]) -> dict[int, Bounds]:
+        asked = [TopicPartition(self._topic, partition) for partition in partitions]
+        try:
+            starts = self._consumer.beginning_offsets(asked, timeout_ms=_BOUNDS_MS)
+            ends = self._consumer.end_offsets(asked, timeout_ms=_BOUNDS_MS)
+            return {one.partition: Bounds(starts[one], ends[one]) for one in asked}
+        except (KafkaError, KeyError) as error:
+            raise SourceUnreachableError(
+                f"the broker does not tell the bounds of its log ({type(error).__name__})"
+            ) from error
+
+    def seek(self, partition: int, offset: int) -> bool:
+        for one in self._held([partition]):
+            self._consumer.seek(one, offset)
+            return True
+        return False
+
+    def pause(self, partitions: Collection[int]) -> None:
+        self._consumer.pause(*self._held(partitions))
+
+    def resume(self, partitions: Collection[int]) -> None:
+        self._consumer.resume(*self._held(partitions))
+
+    def position(self, partition: int) -> int | None:
+        for one in self._held([partition]):
+            place = self._consumer._subscription.position(one)  # `consumer.position` may ask the broker and wait
+            return None if place is None else int(place.offset)
+        return None
+
+    def end(self, partition: int) -> int | None:
+        for one in self._held([partition]):
+            end: int | None = self._consumer.highwater(one)
+            return end
+        return None
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        places = {TopicPartition(self._topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
+        try:
+            self._consumer.commit_async(places)
+        except KafkaError as error:
+            log.debug("kafka_commit_failed", error=str(error))
+
+    def close(self) -> None:
+        if self._consumer is not None:
+            try:
+                self._consumer.close(autocommit=False, timeout_ms=3000)
+            except KafkaError as error:
+                log.debug("kafka_close_failed", error=str(error))
+
+    def _held(self, partitions: Collection[int]) -> list[TopicPartition]:
+        assigned = self._consumer.assignment()
+        return [one for one in (TopicPartition(self._topic, p) for p in partitions) if one in assigned]
+
+    def _outside(self, error: Exception) -> None:
+        named = {one.partition for one in _named(error)} or {one.partition for one in self._consumer.assignment()}
+        self.pause(named)
+        for partition in named:
+            # Without a position every later poll would raise for the whole assignment.
+            self.seek(partition, 0)
+        self._events.put(Outside(frozenset(named)))
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Runs on kafka-python's IO thread: it does no I/O."""
+
+    def __init__(self, consumer: Any, events: queue.SimpleQueue[Event]) -> None:
+        self._consumer = consumer
+        self._events = events
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        for one in assigned:
+            self._consumer.pause(one)
+            # A placeholder: a partition without a position would be set from the group's own commit, or raise.
+            self._consumer.seek(one, 0)
+        self._tell(Assigned, assigned)
+
+    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        self._tell(Revoked, revoked)
+
+    def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
+        self._tell(Lost, lost)
+
+    def _tell(self, kind: type[Assigned | Revoked | Lost], changed: Collection[TopicPartition]) -> None:
+        if changed:
+            self._events.put(kind(frozenset(one.partition for one in changed)))
+
+
+def _named(error: Exception) -> set[TopicPartition]:
+    found: set[TopicPartition] = set()
+    for argument in error.args:
+        if isinstance(argument, dict | set | frozenset | list | tuple):
+            found |= {one for one in argument if isinstance(one, TopicPartition)}
+    return found
+
+
+def _record(one: Any) -> Record:
+    return Record(
+        partition=one.partition,
+        offset=one.offset,
+        timestamp=_EPOCH + timedelta(milliseconds=max(one.timestamp or 0, 0)),
+        key=one.key,
+        headers=tuple((name, value or b"") for name, value in one.headers or ()),
+        value=one.value or b"",
+    )
