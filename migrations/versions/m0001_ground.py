@@ -66,7 +66,7 @@ def _people_and_line() -> None:
         Column("install_id", WORD, nullable=False),
         Column("secret", sa.LargeBinary(32), nullable=False),
         Column("created_at", UTC_TIME, nullable=False),
-        check("install", "ck_install_single", "id = 1"),
+        check("install", "single", "id = 1"),
         primary("install", "id"),
     )
     op.create_table(
@@ -76,7 +76,7 @@ def _people_and_line() -> None:
         Column("role", WORD, nullable=False),
         Column("created_at", UTC_TIME, nullable=False),
         Column("disabled_at", UTC_TIME),
-        check("user", "ck_user_role", "role IN ('viewer', 'operator', 'engineer', 'admin')"),
+        check("user", "role", "role IN ('viewer', 'operator', 'engineer', 'admin')"),
         unique("user", "name"),
         primary("user", "id"),
     )
@@ -104,7 +104,7 @@ def _people_and_line() -> None:
         Column("created_at", UTC_TIME, nullable=False),
         Column("retired_at", UTC_TIME),
         foreign("station", "product_id", "product.id"),
-        check("station", "ck_station_status", "status IN ('ok', 'blind')"),
+        check("station", "status", "status IN ('ok', 'blind')"),
         unique("station", "name"),
         primary("station", "id"),
     )
@@ -154,7 +154,7 @@ def _people_and_line() -> None:
         Column("media_type", WORD, nullable=False),
         Column("state", WORD, nullable=False),
         Column("touched_at", UTC_TIME, nullable=False),
-        check("blob", "ck_blob_state", "state IN ('pending', 'stored', 'deleting')"),
+        check("blob", "state", "state IN ('pending', 'stored', 'deleting')"),
         primary("blob", "sha256"),
     )
 
@@ -194,7 +194,7 @@ def _models() -> None:
         foreign("training_run", "snapshot_id", "snapshot.id"),
         check(
             "training_run",
-            "ck_training_run_state",
+            "state",
             "state IN ('queued', 'running', 'promoted', 'rejected', 'needs_person', 'failed', 'cancelled')",
         ),
         primary("training_run", "id"),
@@ -217,7 +217,7 @@ def _models() -> None:
         foreign("model_version", "product_id", "product.id"),
         foreign("model_version", "snapshot_id", "snapshot.id"),
         foreign("model_version", "training_run_id", "training_run.id"),
-        check("model_version", "ck_model_version_state", "state IN ('candidate', 'champion', 'retired', 'rejected')"),
+        check("model_version", "state", "state IN ('candidate', 'champion', 'retired', 'rejected')"),
         unique("model_version", "product_id", "number"),
         primary("model_version", "id"),
     )
@@ -254,7 +254,7 @@ def _models() -> None:
         Column("created_at", UTC_TIME, nullable=False),
         foreign("gate_report", "model_version_id", "model_version.id"),
         foreign("gate_report", "training_run_id", "training_run.id"),
-        check("gate_report", "ck_gate_report_verdict", "verdict IN ('pass', 'fail', 'needs_person')"),
+        check("gate_report", "verdict", "verdict IN ('pass', 'fail', 'needs_person')"),
         primary("gate_report", "id"),
     )
     op.create_table(
@@ -304,7 +304,7 @@ def _work() -> None:
         Column("created_at", UTC_TIME, nullable=False),
         Column("finished_at", UTC_TIME),
         foreign("command", "by", "user.id"),
-        check("command", "ck_command_state", "state IN ('queued', 'running', 'done', 'failed')"),
+        check("command", "state", "state IN ('queued', 'running', 'done', 'failed')"),
         primary("command", "id"),
     )
     op.create_table(

@@ -72,7 +72,7 @@ def _frames() -> None:
         foreign("inspection", "product_id", "product.id"),
         foreign("inspection", "station_id", "station.id"),
         foreign("inspection", "stream_id", "stream.id"),
-        check("inspection", "ck_inspection_verdict", "verdict IN ('pass', 'review', 'reject', 'not_inspected')"),
+        check("inspection", "verdict", "verdict IN ('pass', 'review', 'reject', 'not_inspected')"),
         primary("inspection", "event_at", "stream_id", "partition", "offset"),
     )
     op.create_index("ix_inspection_station_id_event_at", "inspection", ["station_id", "event_at"])
@@ -113,8 +113,8 @@ def _frames() -> None:
         foreign("item", "station_id", "station.id"),
         foreign("item", "stream_id", "stream.id"),
         foreign("item", "thumbnail_sha256", "blob.sha256"),
-        check("item", "ck_item_kind", "kind IN ('flagged', 'audit', 'failed')"),
-        check("item", "ck_item_state", "state IN ('open', 'escalated', 'closed')"),
+        check("item", "kind", "kind IN ('flagged', 'audit', 'failed')"),
+        check("item", "state", "state IN ('open', 'escalated', 'closed')"),
         unique("item", "stream_id", "partition", "offset"),
         primary("item", "id"),
     )
@@ -222,7 +222,7 @@ def _loop() -> None:
         Column("created_at", UTC_TIME, nullable=False),
         foreign("review", "item_id", "item.id"),
         foreign("review", "user_id", "user.id"),
-        check("review", "ck_review_decision", "decision IN ('normal', 'defect', 'unsure', 'undo')"),
+        check("review", "decision", "decision IN ('normal', 'defect', 'unsure', 'undo')"),
         primary("review", "id"),
     )
     op.create_index("ix_review_item_id", "review", ["item_id"])
@@ -255,8 +255,8 @@ def _loop() -> None:
         foreign("sample", "item_id", "item.id"),
         foreign("sample", "mask_sha256", "blob.sha256"),
         foreign("sample", "product_id", "product.id"),
-        check("sample", "ck_sample_role", "role IN ('train', 'calibration', 'holdout', 'defect')"),
-        check("sample", "ck_sample_origin", "origin IN ('import', 'flagged', 'audit')"),
+        check("sample", "role", "role IN ('train', 'calibration', 'holdout', 'defect')"),
+        check("sample", "origin", "origin IN ('import', 'flagged', 'audit')"),
         unique("sample", "product_id", "pixels_sha256"),
         primary("sample", "id"),
     )

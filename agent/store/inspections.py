@@ -1,0 +1,71 @@
+"""Inspections: what became of each frame. Thin rows that nothing refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from agent.store.rows import columns, read_all, values
+from agent.store.tables import inspection
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One frame's outcome.
+
+    `event_at` is agent.frame.event_time; `latency_ms` is decided_at - event_at, `score_ms` the scorer's share of it.
+    `reason` says why a frame was not inspected, or why it needs review without a certificate.
+    """
+
+    event_at: datetime
+    stream_id: int
+    partition: int
+    offset: int
+    frame_id: str
+    station_id: int
+    product_id: int
+    serial: str | None
+    lot: str | None
+    verdict: str  # pass | review | reject | not_inspected
+    reason: str | None
+    score: float | None
+    p_value: float | None
+    severity: float | None
+    deployment_id: int | None
+    captured_at: datetime | None
+    decided_at: datetime
+    latency_ms: float
+    score_ms: float | None
+    late: bool
+    clock_suspect: bool
+
+
+def add_all(conn: Connection, rows: Sequence[Inspection]) -> None:
+    """Adds the inspections of one partition's transaction."""
+    if rows:
+        conn.execute(sa.insert(inspection), [values(row) for row in rows])
+
+
+def recent(conn: Connection, station_id: int | None = None, limit: int = 50) -> list[Inspection]:
+    """The newest ones by `event_at`, newest first, of one station or of all."""
+    query = sa.select(*columns(inspection, Inspection)).order_by(inspection.c.event_at.desc()).limit(limit)
+    if station_id is not None:
+        query = query.where(inspection.c.station_id == station_id)
+    return read_all(Inspection, conn.execute(query))
+
+
+def count(conn: Connection) -> int:
+    """How many rows there are. Reads all of them: for tests and small databases."""
+    return conn.execute(sa.select(sa.func.count()).select_from(inspection)).scalar_one()
+
+
+def of_frame(conn: Connection, frame_id: str, since: datetime) -> list[Inspection]:
+    """The inspections of the frames of that id, whose `event_at` is not before `since`."""
+    query = sa.select(*columns(inspection, Inspection)).where(
+        inspection.c.event_at >= since, inspection.c.frame_id == frame_id
+    )
+    return read_all(Inspection, conn.execute(query))

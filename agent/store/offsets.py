@@ -1,0 +1,186 @@
+"""The database offset is the truth: how far each partition is finished, by whom, and what became of its frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from agent.frame import StreamKey
+from agent.store.errors import Fenced
+from agent.store.rows import insert, names, values
+from agent.store.tables import consumer_offset, stream
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of received frames. Balanced: received is the sum of the others."""
+
+    received: int = 0
+    inspected: int = 0
+    not_inspected: int = 0
+    dead_lettered: int = 0
+    duplicate: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in names(Counts)))
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every received frame has exactly one outcome."""
+        return self.received == self.inspected + self.not_inspected + self.dead_lettered + self.duplicate
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to commit a partition, until someone else claims it."""
+
+    stream_id: int
+    partition: int
+    next_offset: int
+    epoch: int
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """How far one partition is."""
+
+    stream_id: int
+    topic: str
+    partition: int
+    next_offset: int
+    epoch: int
+    holder: str
+    counts: Counts
+    claimed_at: datetime
+    committed_at: datetime | None
+
+
+def stream_id(conn: Connection, key: StreamKey, now: datetime) -> int:
+    """The id of the stream, made where it is new."""
+    found = conn.execute(
+        sa.select(stream.c.id).where(stream.c.cluster_id == key.cluster_id, stream.c.topic_id == key.topic_id)
+    ).scalar_one_or_none()
+    if found is not None:
+        return int(found)
+    made = insert(conn, stream).values(
+        cluster_id=key.cluster_id, topic_id=key.topic_id, topic=key.topic, created_at=now
+    )
+    # The update changes nothing: it makes RETURNING answer where another agent was faster.
+    made = made.on_conflict_do_update(
+        index_elements=["cluster_id", "topic_id"], set_={"topic_id": made.excluded.topic_id}
+    )
+    return int(conn.execute(made.returning(stream.c.id)).scalar_one())
+
+
+def stored(conn: Connection, stream_id: int, partition: int) -> int | None:
+    """The offset that the partition goes on with; None where it was never claimed."""
+    row = consumer_offset.c
+    return conn.execute(
+        sa.select(row.next_offset).where(row.stream_id == stream_id, row.partition == partition)
+    ).scalar_one_or_none()
+
+
+def claim(conn: Connection, stream_id: int, partition: int, *, holder: str, start: int, now: datetime) -> Claim:
+    """Takes the partition from whoever held it.
+
+    Args:
+        conn: a writing transaction.
+        stream_id: of the stream.
+        partition: of the stream.
+        holder: who claims, unique to a process.
+        start: offset to start with where the partition was never claimed.
+        now: the time.
+    """
+    statement = insert(conn, consumer_offset).values(
+        stream_id=stream_id, partition=partition, next_offset=start, epoch=1, holder=holder, claimed_at=now
+    )
+    statement = statement.on_conflict_do_update(
+        index_elements=["stream_id", "partition"],
+        set_={
+            "epoch": consumer_offset.c.epoch + 1,
+            "holder": statement.excluded.holder,
+            "claimed_at": statement.excluded.claimed_at,
+        },
+    )
+    next_offset, epoch = conn.execute(statement.returning(consumer_offset.c.next_offset, consumer_offset.c.epoch)).one()
+    return Claim(stream_id, partition, next_offset, epoch, holder)
+
+
+def advance(conn: Connection, claim: Claim, next_offset: int, counts: Counts, now: datetime) -> Claim:
+    """Commits the partition up to `next_offset`; call it first in the frames' transaction.
+
+    Args:
+        conn: a writing transaction.
+        claim: as this agent last read or wrote it.
+        next_offset: the first offset that is not finished.
+        counts: the outcomes of the frames in between.
+        now: the time.
+
+    Raises:
+        Fenced: someone else claimed or committed; drop the partition's work.
+        ValueError: the offset goes back, or the counts are not balanced.
+    """
+    if next_offset < claim.next_offset:
+        raise ValueError(f"offset {next_offset} is behind {claim.next_offset}")
+    if not counts.balanced:
+        raise ValueError(f"the counts are not balanced: {counts}")
+    added = {name: consumer_offset.c[name] + n for name, n in values(counts).items() if n}
+    return _move(conn, claim, next_offset=next_offset, committed_at=now, **added)
+
+
+def reposition(conn: Connection, claim: Claim, next_offset: int) -> Claim:
+    """Moves the partition to an offset that the log still has, after a data gap; backwards too.
+
+    Raises:
+        Fenced: someone else claimed or committed.
+    """
+    return _move(conn, claim, next_offset=next_offset)
+
+
+def _move(conn: Connection, claim: Claim, *, next_offset: int, **changes: object) -> Claim:
+    row = consumer_offset.c
+    moved = conn.execute(
+        sa.update(consumer_offset)
+        .where(
+            row.stream_id == claim.stream_id,
+            row.partition == claim.partition,
+            row.next_offset == claim.next_offset,
+            row.epoch == claim.epoch,
+            row.holder == claim.holder,
+        )
+        .values(next_offset=next_offset, **changes)
+    )
+    if moved.rowcount != 1:
+        raise Fenced(
+            f"partition {claim.partition} of stream {claim.stream_id} was claimed or committed by someone else: "
+            "drop its work and claim it again"
+        )
+    return replace(claim, next_offset=next_offset)
+
+
+def totals(conn: Connection) -> Counts:
+    """What became of all frames ever received."""
+    sums = (sa.func.coalesce(sa.func.sum(consumer_offset.c[name]), 0) for name in names(Counts))
+    return Counts(*(int(n) for n in conn.execute(sa.select(*sums)).one()))
+
+
+def partitions(conn: Connection) -> list[PartitionState]:
+    """How far each partition of each stream is."""
+    own = [c for c in consumer_offset.c if c.name not in names(Counts)]
+    counts = [consumer_offset.c[name] for name in names(Counts)]
+    rows = conn.execute(
+        sa.select(stream.c.topic, *own, *counts)
+        .join(stream)
+        .order_by(consumer_offset.c.stream_id, consumer_offset.c.partition)
+    ).mappings()
+    return [
+        PartitionState(
+            counts=Counts(**{name: row[name] for name in names(Counts)}),
+            **{name: row[name] for name in names(PartitionState) if name != "counts"},
+        )
+        for row in rows
+    ]

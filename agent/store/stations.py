@@ -1,0 +1,101 @@
+"""Stations: camera positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from agent.store.rows import KEEP, Keep, changed, columns, insert_new, one, read, read_all, update_one
+from agent.store.tables import station
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """`product_id` is what it runs when a frame does not say; `audit_rate` None means the configured one."""
+
+    id: int
+    name: str
+    product_id: int | None
+    audit_rate: float | None
+    status: str  # ok | blind
+    status_since: datetime | None
+    failures_in_row: int
+    last_frame_at: datetime | None
+    created_at: datetime
+    retired_at: datetime | None
+
+
+def add(
+    conn: Connection, name: str, *, product_id: int | None = None, audit_rate: float | None = None, now: datetime
+) -> Station:
+    """Registers a station.
+
+    Raises:
+        Conflict: the name is taken.
+    """
+    row_id = insert_new(
+        conn, station, "station", name=name, product_id=product_id, audit_rate=audit_rate, created_at=now
+    )
+    return get(conn, row_id)
+
+
+def find(conn: Connection, name: str) -> Station | None:
+    """The station of that name, retired or not."""
+    found = conn.execute(sa.select(*columns(station, Station)).where(station.c.name == name)).one_or_none()
+    return read(Station, found) if found else None
+
+
+def get(conn: Connection, station_id: int) -> Station:
+    """The station of that id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return one(conn, Station, station, station_id)
+
+
+def all(conn: Connection, *, retired: bool = False) -> list[Station]:
+    """Stations by name, with the retired ones if asked."""
+    query = sa.select(*columns(station, Station)).order_by(station.c.name)
+    return read_all(Station, conn.execute(query if retired else query.where(station.c.retired_at.is_(None))))
+
+
+def change(
+    conn: Connection,
+    station_id: int,
+    *,
+    product_id: int | Keep | None = KEEP,
+    audit_rate: float | Keep | None = KEEP,
+    retired_at: datetime | Keep | None = KEEP,
+) -> None:
+    """Changes what is given.
+
+    Raises:
+        NotFound: there is no station of that id.
+    """
+    update_one(
+        conn, station, station_id, **changed(product_id=product_id, audit_rate=audit_rate, retired_at=retired_at)
+    )
+
+
+def set_status(
+    conn: Connection, station_id: int, status: str, failures_in_row: int, last_frame_at: datetime, now: datetime
+) -> None:
+    """Records how the station's frames fare; `status_since` moves only when the status changes.
+
+    Raises:
+        NotFound: there is no station of that id.
+    """
+    since = sa.case((station.c.status != status, sa.literal(now, station.c.status_since.type)))
+    update_one(
+        conn,
+        station,
+        station_id,
+        status=status,
+        status_since=sa.func.coalesce(since, station.c.status_since),
+        failures_in_row=failures_in_row,
+        last_frame_at=last_frame_at,
+    )
