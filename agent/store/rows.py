@@ -41,12 +41,12 @@ def columns(table: Table, kind: type[Any]) -> list[sa.Column[Any]]:
     return [table.c[name] for name in names(kind)]
 
 
-def read(kind: type[T], row: Row[Any]) -> T:
+def read(kind: type[T], row: Row[*tuple[Any, ...]]) -> T:
     """A dataclass from a row that has a column for each field."""
     return kind(**row._mapping)
 
 
-def read_all(kind: type[T], rows: Iterable[Row[Any]]) -> list[T]:
+def read_all(kind: type[T], rows: Iterable[Row[*tuple[Any, ...]]]) -> list[T]:
     """As `read`, for each row."""
     return [kind(**row._mapping) for row in rows]
 

@@ -1,0 +1,80 @@
+"""Commands: work that a page asks for and an agent does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from agent.store.errors import Conflict
+from agent.store.rows import columns, one, read, read_all
+from agent.store.tables import command
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`by` is the user who asked; `args` and `result` are JSON."""
+
+    id: int
+    kind: str
+    args: Mapping[str, Any]
+    by: int
+    state: str  # queued | running | done | failed
+    result: Mapping[str, Any] | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+def add(conn: Connection, kind: str, args: Mapping[str, Any], by: int, now: datetime) -> int:
+    """Queues a command and returns its id."""
+    statement = sa.insert(command).values(kind=kind, args=dict(args), by=by, state="queued", created_at=now)
+    return int(conn.execute(statement.returning(command.c.id)).scalar_one())
+
+
+def next(conn: Connection, kinds: Collection[str]) -> Command | None:
+    """Takes the oldest queued command of these kinds: it is `running` when the transaction commits."""
+    oldest = (
+        sa.select(command.c.id)
+        .where(command.c.state == "queued", command.c.kind.in_(kinds))
+        .order_by(command.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    taken = sa.update(command).where(command.c.id == oldest.scalar_subquery(), command.c.state == "queued")
+    found = conn.execute(taken.values(state="running").returning(*columns(command, Command))).one_or_none()
+    return read(Command, found) if found else None
+
+
+def finish(
+    conn: Connection, command_id: int, *, failed: bool = False, result: Mapping[str, Any] | None = None, now: datetime
+) -> None:
+    """Closes a running command.
+
+    Raises:
+        Conflict: it is not running.
+    """
+    closed = (
+        sa.update(command)
+        .where(command.c.id == command_id, command.c.state == "running")
+        .values(state="failed" if failed else "done", result=dict(result or {}), finished_at=now)
+    )
+    if conn.execute(closed).rowcount != 1:
+        raise Conflict(f"command {command_id} is not running")
+
+
+def get(conn: Connection, command_id: int) -> Command:
+    """The command of that id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return one(conn, Command, command, command_id)
+
+
+def recent(conn: Connection, limit: int = 50) -> list[Command]:
+    """The newest ones, newest first."""
+    return read_all(Command, conn.execute(sa.select(*command.c).order_by(command.c.id.desc()).limit(limit)))

@@ -1,0 +1,46 @@
+"""Data gaps: offsets that the log lost before this installation read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from agent.store.rows import columns, read_all
+from agent.store.tables import data_gap
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Reading went on at `to_offset` where `from_offset` was expected; `kind` is below_start or beyond_end."""
+
+    id: int
+    stream_id: int
+    partition: int
+    from_offset: int
+    to_offset: int
+    kind: str
+    created_at: datetime
+
+
+def add(
+    conn: Connection, stream_id: int, partition: int, from_offset: int, to_offset: int, kind: str, now: datetime
+) -> None:
+    """Records a gap."""
+    conn.execute(
+        sa.insert(data_gap).values(
+            stream_id=stream_id,
+            partition=partition,
+            from_offset=from_offset,
+            to_offset=to_offset,
+            kind=kind,
+            created_at=now,
+        )
+    )
+
+
+def recent(conn: Connection, limit: int = 50) -> list[Gap]:
+    """The newest ones, newest first."""
+    return read_all(Gap, conn.execute(sa.select(*columns(data_gap, Gap)).order_by(data_gap.c.id.desc()).limit(limit)))

@@ -1,0 +1,229 @@
+"""Items: frames kept for people, with their evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from agent.store import reviews
+from agent.store.errors import Conflict, NotFound
+from agent.store.rows import values
+from agent.store.tables import claim, item, product, station, user
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewItem:
+    """A frame as the recorder keeps it. `kind` is audit for a drawn frame, whatever its verdict."""
+
+    stream_id: int
+    partition: int
+    offset: int
+    event_at: datetime
+    frame_id: str
+    station_id: int
+    product_id: int
+    serial: str | None = None
+    lot: str | None = None
+    kind: str  # flagged | audit | failed
+    verdict: str
+    reason: str | None = None
+    score: float | None = None
+    p_value: float | None = None
+    severity: float | None = None
+    deployment_id: int | None = None
+    frame_sha256: str
+    heatmap_sha256: str | None = None
+    preview_sha256: str | None = None
+    overlay_sha256: str | None = None
+    thumbnail_sha256: str | None = None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """An item as a page shows it. Its score, p-value and severity are hidden until it has a review."""
+
+    id: int
+    stream_id: int
+    partition: int
+    offset: int
+    event_at: datetime
+    frame_id: str
+    station_id: int
+    station: str
+    product_id: int
+    product: str
+    serial: str | None
+    lot: str | None
+    kind: str  # flagged | audit | failed
+    state: str  # open | escalated | closed
+    decision: str | None  # of the closing review: normal | defect
+    verdict: str
+    reason: str | None
+    score: float | None
+    p_value: float | None
+    severity: float | None
+    deployment_id: int | None
+    frame_sha256: str
+    heatmap_sha256: str | None
+    preview_sha256: str | None
+    overlay_sha256: str | None
+    thumbnail_sha256: str | None
+    created_at: datetime
+    closed_at: datetime | None
+    claimed_by: str | None  # who took it last; only binding until claimed_until
+    claimed_until: datetime | None
+    reviews: tuple[reviews.Review, ...] = field(default=())
+
+    @property
+    def cursor(self) -> tuple[str, int]:
+        """Where the queue goes on after this item."""
+        return self.state, self.id
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCounts:
+    """How many items are in each state, and how many of the open ones are audit items."""
+
+    open: int
+    escalated: int
+    closed: int
+    open_audit: int
+
+
+def add_all(conn: Connection, rows: Sequence[NewItem]) -> None:
+    """Adds open items, in one partition's transaction. Their blobs were kept before."""
+    if rows:
+        conn.execute(sa.insert(item), [{**values(row), "state": "open"} for row in rows])
+
+
+def _select() -> sa.Select[Any]:
+    return (
+        sa.select(
+            *item.c,
+            station.c.name.label("station"),
+            product.c.name.label("product"),
+            user.c.name.label("claimed_by"),
+            claim.c.expires_at.label("claimed_until"),
+        )
+        .join(station, station.c.id == item.c.station_id)
+        .join(product, product.c.id == item.c.product_id)
+        .outerjoin(claim, claim.c.item_id == item.c.id)
+        .outerjoin(user, user.c.id == claim.c.user_id)
+    )
+
+
+def _read(conn: Connection, query: sa.Select[Any]) -> list[Item]:
+    rows = conn.execute(query).all()
+    said = reviews.of_items(conn, [row.id for row in rows])
+    return [Item(**row._mapping, reviews=tuple(said[row.id])) for row in rows]
+
+
+def _of(query: sa.Select[Any], product_id: int | None, station_id: int | None, kind: str | None) -> sa.Select[Any]:
+    for column, wanted in ((item.c.product_id, product_id), (item.c.station_id, station_id), (item.c.kind, kind)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    return query
+
+
+def queue(
+    conn: Connection,
+    *,
+    product_id: int | None = None,
+    station_id: int | None = None,
+    kind: str | None = None,
+    escalated: bool = False,
+    limit: int = 50,
+    after: tuple[str, int] | None = None,
+) -> list[Item]:
+    """What waits for a person, oldest first, audit items among the others.
+
+    Args:
+        conn: any transaction.
+        product_id: only this product's.
+        station_id: only this station's.
+        kind: only this kind.
+        escalated: with the escalated ones behind the open ones, as an engineer sees them.
+        limit: at most so many.
+        after: `Item.cursor` of the last one already seen.
+    """
+    found: list[Item] = []
+    for state in ("open", "escalated") if escalated else ("open",):
+        query = _of(_select().where(item.c.state == state).order_by(item.c.id), product_id, station_id, kind)
+        if after is not None and after[0] == state:
+            query = query.where(item.c.id > after[1])
+        elif after is not None and after[0] == "escalated":
+            continue
+        if len(found) < limit:
+            found += _read(conn, query.limit(limit - len(found)))
+    return found
+
+
+def closed(conn: Connection, *, product_id: int | None = None, limit: int = 50) -> list[Item]:
+    """The items closed last, newest first: what a person may undo."""
+    query = _of(_select().where(item.c.state == "closed"), product_id, None, None)
+    return _read(conn, query.order_by(item.c.closed_at.desc(), item.c.id.desc()).limit(limit))
+
+
+def get(conn: Connection, item_id: int) -> Item:
+    """The item of that id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = _read(conn, _select().where(item.c.id == item_id))
+    if not found:
+        raise NotFound(f"there is no item {item_id}")
+    return found[0]
+
+
+def lock(conn: Connection, item_id: int) -> Item:
+    """As `get`, and nobody else changes the item until this transaction ends."""
+    conn.execute(sa.select(item.c.id).where(item.c.id == item_id).with_for_update())
+    return get(conn, item_id)
+
+
+def at(conn: Connection, stream_id: int, partition: int, offset: int) -> Item | None:
+    """The item made of the frame at that position."""
+    row = item.c
+    found = _read(conn, _select().where(row.stream_id == stream_id, row.partition == partition, row.offset == offset))
+    return found[0] if found else None
+
+
+def counts(conn: Connection, *, product_id: int | None = None) -> ItemCounts:
+    """How many items are in each state."""
+    query = _of(sa.select(item.c.state, item.c.kind, sa.func.count()), product_id, None, None)
+    rows = conn.execute(query.group_by(item.c.state, item.c.kind)).all()
+    by_state = {state: sum(n for s, _, n in rows if s == state) for state in ("open", "escalated", "closed")}
+    return ItemCounts(**by_state, open_audit=sum(n for s, kind, n in rows if (s, kind) == ("open", "audit")))
+
+
+def count_failed(conn: Connection, station_id: int, reason: str, since: datetime) -> int:
+    """How many failed items of that reason the station made since then: what their quota looks at."""
+    row = item.c
+    query = sa.select(sa.func.count()).where(
+        row.kind == "failed", row.station_id == station_id, row.reason == reason, row.created_at >= since
+    )
+    return conn.execute(query).scalar_one()
+
+
+def set_state(
+    conn: Connection, item_id: int, state: str, *, expected: Collection[str], decision: str | None, now: datetime
+) -> None:
+    """Moves an item to `state`.
+
+    Raises:
+        Conflict: its state is none of the expected.
+    """
+    moved = conn.execute(
+        sa.update(item)
+        .where(item.c.id == item_id, item.c.state.in_(expected))
+        .values(state=state, decision=decision, closed_at=now if state == "closed" else None)
+    )
+    if moved.rowcount != 1:
+        raise Conflict(f"item {item_id} is not {' or '.join(expected)} any more: load it again")
