@@ -1,0 +1,93 @@
+"""Which training run is due: a person's request, enough new samples, or the cron."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from agent.retrain import roles
+from agent.retrain.errors import TooFewImages
+from agent.settings import Settings
+from agent.store import commands, products, runs, samples
+from agent.store.products import Product
+from agent.store.runs import TrainingRun
+
+COMMAND = "retrain"
+VERDICTS = ("promoted", "rejected", "needs_person")
+MOST_DOUBLINGS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A run that should start."""
+
+    product_id: int
+    trigger: str
+    requested_by: int | None = None
+    command_id: int | None = None
+
+
+def due(conn: Connection, settings: Settings, now: datetime, cron_at: datetime | None) -> Due | None:
+    """The next run that should start, or None. Requests go before samples, samples before the cron.
+
+    A request is taken: its command is running from then on. So this needs a transaction that writes, and a caller who
+    opens the run in it.
+
+    Args:
+        conn: the database.
+        settings: retrain, certificate.
+        now: the time.
+        cron_at: when the cron last fired; None: never.
+    """
+    request = commands.next(conn, [COMMAND])
+    if request:
+        return Due(int(request.args["product_id"]), "person", request.by, request.id)
+    for product in products.all(conn):
+        trigger = _trigger(conn, settings, product, now, cron_at)
+        if trigger:
+            return Due(product.id, trigger)
+    return None
+
+
+def _trigger(
+    conn: Connection, settings: Settings, product: Product, now: datetime, cron_at: datetime | None
+) -> str | None:
+    history = runs.all(conn, product.id)
+    if now < rests_until(history, timedelta(seconds=settings.retrain.cooldown_s), now):
+        return None
+    judged = next((run for run in history if run.state in VERDICTS), None)
+    new = samples.count_new(conn, product.id, judged.started_at if judged else None)
+    if not new or not _can_train(conn, settings, product):
+        return None
+    if new >= settings.retrain.new_samples:
+        return "samples"
+    # Another agent's cron may have fired for the same minute, and its run may be over.
+    return "cron" if cron_at and (not history or history[0].created_at < cron_at) else None
+
+
+def rests_until(history: Sequence[TrainingRun], cooldown: timedelta, now: datetime) -> datetime:
+    """The end of the pause after a product's last run, which doubles with every failure in a row.
+
+    Args:
+        history: the product's runs, newest first.
+        cooldown: the pause after a run that did not fail.
+        now: the time; the pause of a run that has no end yet starts here.
+    """
+    if not history:
+        return now
+    failures = next((i for i, run in enumerate(history) if run.state != "failed"), len(history))
+    pause: timedelta = cooldown * 2 ** min(failures, MOST_DOUBLINGS)
+    return (history[0].finished_at or now) + pause
+
+
+def _can_train(conn: Connection, settings: Settings, product: Product) -> bool:
+    counts = samples.counts(conn, product.id)
+    rate = product.review_rate or settings.certificate.review_rate
+    try:
+        roles.check_enough(counts["train"], counts["calibration"], roles.needs(rate, settings.certificate.confidence))
+    except TooFewImages:
+        return False
+    return True

@@ -1,0 +1,23 @@
+"""What can go wrong here; every message is one line that says what to do."""
+
+from __future__ import annotations
+
+
+class RetrainError(Exception):
+    """A training run or an import that cannot be done as asked."""
+
+
+class ImportRefused(RetrainError):
+    """A folder that cannot be imported; nothing of it was written."""
+
+
+class TooFewImages(RetrainError):
+    """Not even a certificate with a rate below one half could exist; the message says how many images are needed."""
+
+
+class Busy(RetrainError):
+    """Another training run holds the lease."""
+
+
+class Cancelled(RetrainError):
+    """The run was told to stop: SIGTERM, its agent is gone, or its lease is lost."""

@@ -1,0 +1,162 @@
+"""The gate: may the challenger replace the champion? A pure function of numbers, without models or database.
+
+Source: goodpart's model.md, "Retraining", Gate. Both models are cut so that they flag the same number of calibration
+normals (the challenger's k); only then are the defects they catch comparable.
+
+Assumes that the calibration, hold-out and bank images were never used to train either model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from model.statistics import clopper_pearson, look_delta
+
+Verdict = Literal["pass", "fail", "needs_person"]
+State = Literal["ok", "fail", "person", "too_small"]
+HOLDOUT_LEVEL = 0.05
+LOST_SHARE = 0.02  # of import and audit defects, net of those won
+LOST_FLAGGED_SHARE = 0.05  # of defects that a version flagged, which favour that version
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """Which defects of one origin the two models catch."""
+
+    total: int = 0
+    lost: int = 0  # by the champion only
+    won: int = 0  # by the challenger only
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The numbers that the gate judges."""
+
+    look: int  # j: this is the j-th certificate on this calibration set
+    calibration: int
+    review_k: int
+    review_rate: float  # asked for; also the hold-out's margin
+    certified_review_rate: float | None  # None: no certificate
+    holdout: int
+    holdout_new_only: int  # hold-out normals that only the challenger flags
+    holdout_old_only: int
+    neutral: Caught  # defects of origin import or audit
+    flagged: Caught  # defects of origin flagged
+    min_defects: int
+
+    @property
+    def defects(self) -> int:
+        """Items of the bank."""
+        return self.neutral.total + self.flagged.total
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check, its outcome and its numbers in words."""
+
+    check: Literal["false_alarms", "holdout", "defects", "flagged_defects", "bank"]
+    state: State
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The gate's verdict with everything behind it."""
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    evidence: Evidence
+
+    @property
+    def words(self) -> str:
+        """For people: the findings that decided first, then the others."""
+        order = {"fail": 0, "person": 1, "ok": 2, "too_small": 3}
+        return "; ".join(one.words for one in sorted(self.findings, key=lambda one: order[one.state]))
+
+    @property
+    def reason(self) -> str:
+        """What decided, in words."""
+        deciding = {"fail": "fail", "needs_person": "person", "pass": "ok"}[self.verdict]
+        return "; ".join(one.words for one in self.findings if one.state == deciding)
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The record as plain JSON."""
+        return {**asdict(self.evidence), "findings": {one.check: one.state for one in self.findings}}
+
+
+def judge(evidence: Evidence) -> Report:
+    """The verdict: `fail` if any check fails, else `needs_person` if any asks for one, else `pass`."""
+    findings = (
+        _false_alarms(evidence),
+        _holdout(evidence),
+        _defects(evidence.neutral),
+        _flagged(evidence.flagged),
+        _bank(evidence),
+    )
+    states = {one.state for one in findings}
+    verdict: Verdict = "fail" if "fail" in states else "needs_person" if "person" in states else "pass"
+    return Report(verdict, findings, evidence)
+
+
+def caught(pairs: Iterable[tuple[bool, bool]]) -> Caught:
+    """Counts (champion flags it, challenger flags it) over defects of one origin."""
+    total = lost = won = 0
+    for champion, challenger in pairs:
+        total += 1
+        lost += champion and not challenger
+        won += challenger and not champion
+    return Caught(total, lost, won)
+
+
+def cut(scores: Iterable[float], k: int) -> float:
+    """The k-th largest calibration score: the threshold that flags what scores strictly more. k = 0 flags nothing."""
+    return sorted(scores, reverse=True)[k - 1] if k else math.inf
+
+
+def holdout_needs(margin: float, look: int) -> int:
+    """Hold-out normals below which even no new flag at all cannot show non-inferiority: ln(1 / level) / margin."""
+    return math.ceil(math.log(1 / look_delta(HOLDOUT_LEVEL, look)) / margin)
+
+
+def _false_alarms(evidence: Evidence) -> Finding:
+    n, rate, certified = evidence.calibration, evidence.review_rate, evidence.certified_review_rate
+    if certified is None:
+        return Finding("false_alarms", "person", f"no review rate can be certified from {n} calibration parts")
+    if certified > rate:
+        words = f"only a review rate of {certified:.3g}, not {rate:.3g}, can be certified from {n} calibration parts"
+        return Finding("false_alarms", "person", f"{words} at look {evidence.look}")
+    words = f"a review rate of {rate:.3g} is certified from {n} calibration parts (k = {evidence.review_k}"
+    return Finding("false_alarms", "ok", f"{words}, look {evidence.look})")
+
+
+def _holdout(evidence: Evidence) -> Finding:
+    n, new, margin = evidence.holdout, evidence.holdout_new_only, evidence.review_rate
+    enough = holdout_needs(margin, evidence.look)
+    if n < enough:
+        return Finding("holdout", "too_small", f"the hold-out is too small to tell ({n} of {enough} normals)")
+    level = look_delta(HOLDOUT_LEVEL, evidence.look)
+    bound = clopper_pearson(new, n, 1 - 2 * level)[1]
+    words = f"{new} of {n} hold-out normals are flagged by the challenger only (upper bound {bound:.3g}"
+    return Finding("holdout", "ok" if bound <= margin else "fail", f"{words}, allowed {margin:.3g})")
+
+
+def _defects(found: Caught) -> Finding:
+    allowed = max(1.0, LOST_SHARE * found.total)
+    words = f"of {found.total} imported and audited defects {found.lost} are lost and {found.won} won"
+    return Finding("defects", "fail" if found.lost - found.won > allowed else "ok", words)
+
+
+def _flagged(found: Caught) -> Finding:
+    words = f"of {found.total} defects found in flagged parts {found.lost} are lost"
+    return Finding("flagged_defects", "fail" if found.lost > LOST_FLAGGED_SHARE * found.total else "ok", words)
+
+
+def _bank(evidence: Evidence) -> Finding:
+    if evidence.defects < evidence.min_defects:
+        words = f"only {evidence.defects} confirmed defects, fewer than gate.min_defects = {evidence.min_defects}"
+        return Finding("bank", "person", words)
+    return Finding("bank", "ok", f"{evidence.defects} confirmed defects to compare on")

@@ -1,0 +1,267 @@
+"""Imports a folder of images as samples of a product. Everything is checked before anything is written.
+
+Sources: roles and shares of goodpart's model.md; the folder layout is MVTec AD's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from model.images import LabelledImage
+from sqlalchemy import Engine
+
+from agent.retrain import roles
+from agent.retrain.errors import ImportRefused
+from agent.retrain.progress import OnProgress, Stage
+from agent.service import samples as service
+from agent.settings import Settings
+from agent.store import samples
+from agent.store.blobs import BlobStore, keep_all
+from agent.store.engine import reading
+from agent.store.install import install_of
+from agent.store.products import Product
+from agent.store.rows import chunks
+from agent.store.samples import NewSample
+from agent.store.users import User
+from model import images
+
+MEDIA_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".bmp": "image/bmp",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".webp": "image/webp",
+}
+GOOD = "good"
+CHUNK = 16  # images stored together
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What an import brought: images by role, duplicates that were skipped, and a warning where they are few."""
+
+    product: str
+    roles: dict[str, int]
+    duplicates: int
+    warning: str | None = None
+
+    def describe(self) -> str:
+        """One or two lines for people."""
+        listed = ", ".join(f"{count} {role}" for role, count in sorted(self.roles.items())) or "nothing new"
+        skipped = f"; {self.duplicates} duplicates skipped" if self.duplicates else ""
+        warned = f"\nwarning: {self.warning}" if self.warning else ""
+        return f"imported for {self.product}: {listed}{skipped}{warned}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """An image that was read and decoded; its bytes are read again when they are stored."""
+
+    image: LabelledImage
+    bytes_sha256: str
+    pixels_sha256: str
+    serial: str | None
+
+
+@dataclass(slots=True)
+class _Sorted:
+    new: list[_Checked] = field(default_factory=list)
+    duplicates: int = 0
+
+
+def import_folder(
+    engine: Engine,
+    blobs: BlobStore,
+    settings: Settings,
+    actor: User,
+    product: Product,
+    path: Path,
+    *,
+    defects: bool | Callable[[LabelledImage], bool] = False,
+    group_by: str | None = None,
+    now: datetime,
+    on_progress: OnProgress | None = None,
+) -> ImportResult:
+    """Makes samples of the good images of a folder, and of its labelled defects where asked for.
+
+    Good images get the roles train, calibration and, from 500 images, hold-out (60/40/0 or 60/25/15) by a keyed hash of
+    their part, so that an import repeated gives the same roles, and nobody can choose them. A part's first role sticks.
+    Identical decoded pixels are one image; what the product already has is skipped. Images under test/good stay out:
+    they measure the model.
+
+    Args:
+        engine: the database.
+        blobs: takes the images' bytes.
+        settings: its certificate's rates, unless the product has its own.
+        actor: who imports; an engineer at least.
+        product: whose samples they become.
+        path: folder in MVTec layout, or with good/ and other folders of defects.
+        defects: whether labelled defects come into the defect bank, or which; their masks come along.
+        group_by: regular expression on an image's path in the folder whose first group is the part's serial, so that
+            all images of a part share a role. None: each image is a part of its own.
+        now: time of the import.
+        on_progress: hears of each image checked and stored.
+
+    Returns:
+        What was brought in. Too few images for the product's review rate give a warning, see `roles.check_enough`.
+
+    Raises:
+        model.images.FolderError: the folder is missing, empty, has no good images, or a file is corrupt.
+        ImportRefused: two labels for one picture, a wrong `group_by`, or a file that changed during the import.
+        TooFewImages: not even a certificate with a rate below one half could exist.
+        agent.service.PermissionDenied: the actor may not import.
+    """
+    folder = images.read_folder(path)
+    wanted = _wanted(defects, folder.test)
+    checked = _check([*folder.train_good, *wanted], path, group_by, settings, on_progress)
+    with reading(engine) as conn:
+        secret = install_of(conn).secret
+        known = samples.all(conn, product.id) + samples.all(conn, product.id, revoked=True)
+    sorted_ = _without_duplicates(checked, {one.pixels_sha256 for one in known})
+    first = {one.serial: one.role for one in known if one.serial and one.role != "defect"}
+    divided = roles.shares(sum(1 for one in sorted_.new if one.image.label == GOOD))
+    planned = [(one, _role(one, secret, divided, first)) for one in sorted_.new]
+    counts = Counter(role for _, role in planned)
+    held = Counter(one.role for one in known if one.revoked_at is None)
+    warning = roles.check_enough(
+        counts["train"] + held["train"],
+        counts["calibration"] + held["calibration"],
+        roles.needs(product.review_rate or settings.certificate.review_rate, settings.certificate.confidence),
+    )
+    rows = list(_stored(engine, blobs, product.id, planned, now, on_progress))
+    service.add_all(engine, actor, product.id, rows, key=f"import-{uuid4()}", now=now)
+    return ImportResult(product.name, dict(counts), sorted_.duplicates, warning)
+
+
+def _wanted(defects: bool | Callable[[LabelledImage], bool], test: Sequence[LabelledImage]) -> list[LabelledImage]:
+    labelled = [image for image in test if image.label != GOOD]
+    return [image for image in labelled if defects(image)] if callable(defects) else labelled if defects else []
+
+
+def _check(
+    found: Sequence[LabelledImage],
+    path: Path,
+    group_by: str | None,
+    settings: Settings,
+    on_progress: OnProgress | None,
+) -> list[_Checked]:
+    serial_of = _serials(group_by, path)
+    stage = Stage("checking", len(found), on_progress)
+    checked = []
+    for image in found:
+        data = image.path.read_bytes()
+        frame = _decode(data, image.path, settings)
+        if image.mask_path:
+            mask = _decode(image.mask_path.read_bytes(), image.mask_path, settings)
+            if mask.shape[:2] != frame.shape[:2]:
+                raise ImportRefused(f"{image.mask_path}: has another size than its image {image.path.name}")
+        sha = hashlib.sha256(data).hexdigest()
+        checked.append(_Checked(image, sha, images.pixels_sha256(frame), serial_of(image.path)))
+        stage.advance()
+    return checked
+
+
+def _decode(data: bytes, path: Path, settings: Settings) -> images.Frame:
+    try:
+        return images.decode(data, max_megapixels=settings.pipeline.max_megapixels)
+    except images.ImageError as error:
+        raise ImportRefused(f"{path}: {error}; remove or replace it, nothing was imported") from None
+
+
+def _serials(group_by: str | None, root: Path) -> Callable[[Path], str | None]:
+    if group_by is None:
+        return lambda _: None
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        raise ImportRefused(f"{group_by!r} is not a regular expression: {error}") from None
+    if not pattern.groups:
+        raise ImportRefused(f"{group_by!r} has no group; write one around the serial, such as '(part[0-9]+)_'")
+
+    def serial(path: Path) -> str:
+        name = path.relative_to(root).as_posix()
+        match = pattern.search(name)
+        if not match or not match[1]:
+            raise ImportRefused(f"{name}: no serial found by {group_by!r}")
+        return match[1]
+
+    return serial
+
+
+def _without_duplicates(checked: Iterable[_Checked], known: set[str]) -> _Sorted:
+    result = _Sorted()
+    labels: dict[str, LabelledImage] = {}
+    for one in checked:
+        twin = labels.setdefault(one.pixels_sha256, one.image)
+        if (twin.label == GOOD) != (one.image.label == GOOD):
+            raise ImportRefused(
+                f"{twin.path} and {one.image.path} are the same picture, once good and once not; remove one of them"
+            )
+        if twin is not one.image or one.pixels_sha256 in known:
+            result.duplicates += 1
+        else:
+            result.new.append(one)
+    return result
+
+
+def _role(one: _Checked, secret: bytes, divided: roles.Shares, first: Mapping[str, str]) -> str:
+    if one.image.label != GOOD:
+        return "defect"
+    return roles.role_of(secret, one.serial or one.pixels_sha256, divided, first)
+
+
+def _stored(
+    engine: Engine,
+    blobs: BlobStore,
+    product_id: int,
+    planned: Sequence[tuple[_Checked, str]],
+    now: datetime,
+    on_progress: OnProgress | None,
+) -> Iterable[NewSample]:
+    stage = Stage("storing", len(planned), on_progress)
+    for chunk in chunks(planned, CHUNK):
+        files = [(_read_again(one), _media_type(one.image.path)) for one, _ in chunk]
+        masks = [one.image.mask_path for one, _ in chunk if one.image.mask_path]
+        files += [(path.read_bytes(), _media_type(path)) for path in masks]
+        hashes = iter(keep_all(engine, blobs, files, now))
+        shas = list(islice(hashes, len(chunk)))
+        mask_of = dict(zip(masks, hashes, strict=True))
+        for (one, role), sha in zip(chunk, shas, strict=True):
+            mask = one.image.mask_path
+            yield NewSample(
+                product_id=product_id,
+                role=role,
+                origin="import",
+                blob_sha256=sha,
+                mask_sha256=mask_of[mask] if mask else None,
+                pixels_sha256=one.pixels_sha256,
+                serial=one.serial,
+                reason=one.image.label if role == "defect" else None,
+            )
+        stage.advance(len(chunk))
+
+
+def _read_again(one: _Checked) -> bytes:
+    data = one.image.path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != one.bytes_sha256:
+        raise ImportRefused(f"{one.image.path}: changed during the import; import again when it is at rest")
+    return data
+
+
+def _media_type(path: Path) -> str:
+    return MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")

@@ -1,0 +1,43 @@
+"""Training a product in this process because a person asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from agent.live import Live
+from agent.retrain.progress import OnProgress
+from agent.retrain.result import RunResult
+from agent.retrain.trainer import train_product
+from agent.service.ranks import require
+from agent.settings import Settings
+from agent.store.blobs import BlobStore
+from agent.store.users import User
+
+
+def retrain(
+    engine: Engine,
+    blobs: BlobStore,
+    settings: Settings,
+    product_id: int,
+    *,
+    actor: User,
+    live: Live,
+    clock: Callable[[], datetime],
+    on_progress: OnProgress | None = None,
+) -> RunResult:
+    """As `trainer.train_product`, for an engineer; running agents are told of a promotion.
+
+    Raises:
+        PermissionDenied: the actor is no engineer; else as `train_product`.
+    """
+    require(actor, "engineer")
+    result = train_product(
+        engine, blobs, settings, product_id,
+        trigger="person", requested_by=actor.id, clock=clock, on_progress=on_progress,
+    )  # fmt: skip
+    if result.promoted:
+        live.notify_promotion(product_id)
+    return result

@@ -1,0 +1,98 @@
+"""Progress of long work: what is reported, and its row in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from typing import Protocol
+
+from sqlalchemy import Engine
+
+from agent.retrain.errors import Cancelled
+from agent.store import runs
+from agent.store.engine import writing
+
+EVERY_S = 1.0  # seconds between two progress rows; a change of phase is always written
+
+
+class Step(Protocol):
+    """How far long work is; `model.training.Progress` is one."""
+
+    @property
+    def phase(self) -> str: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def loss(self) -> float | None: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def eta_s(self) -> float | None: ...
+
+
+OnProgress = Callable[[Step], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """So many steps of one phase; `rate` in steps per second."""
+
+    phase: str
+    step: int
+    steps: int
+    rate: float
+    eta_s: float | None
+    loss: float | None = None
+
+
+class Stage:
+    """Counts the steps of one phase and reports each."""
+
+    def __init__(self, phase: str, steps: int, on_progress: OnProgress | None):
+        self._phase, self._steps, self._report = phase, steps, on_progress
+        self._step, self._began = 0, monotonic()
+
+    def advance(self, by: int = 1) -> None:
+        """`by` more steps are done."""
+        self._step += by
+        if self._report:
+            rate = self._step / max(monotonic() - self._began, 1e-9)
+            self._report(Done(self._phase, self._step, self._steps, rate, (self._steps - self._step) / rate))
+
+
+class RunRow:
+    """Writes a run's progress and heartbeat, throttled; passes every step on."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        run_id: int,
+        *,
+        clock: Callable[[], datetime],
+        on_progress: OnProgress | None,
+        timer: Callable[[], float] = monotonic,
+    ):
+        self._engine, self._run_id = engine, run_id
+        self._clock, self._report, self._timer = clock, on_progress, timer
+        self._phase: str | None = None
+        self._written = 0.0
+
+    def __call__(self, step: Step) -> None:
+        """Takes one step's progress; raises Cancelled where the run has been ended from outside."""
+        if self._report:
+            self._report(step)
+        now = self._timer()
+        if step.phase == self._phase and now - self._written < EVERY_S and step.step < step.steps:
+            return
+        self._phase, self._written = step.phase, now
+        with writing(self._engine) as conn:
+            alive = runs.progress(
+                conn, self._run_id, phase=step.phase, step=step.step, steps=step.steps,
+                loss=step.loss, eta_s=step.eta_s, now=self._clock(),
+            )  # fmt: skip
+        if not alive:
+            raise Cancelled(f"training run {self._run_id} was ended from outside")

@@ -1,0 +1,133 @@
+"""The verdict on record: one transaction for version, certificate, gate report, promotion and the end of the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from model.artifact import Artifact
+from model.certificate import Certificate
+from sqlalchemy import Connection
+
+from agent.retrain.comparison import Scores
+from agent.retrain.gate import Report
+from agent.retrain.holding import Holding
+from agent.store import registry, runs
+from agent.store.products import Product
+from agent.store.registry import Deployment, ModelVersion
+from agent.store.runs import TrainingRun
+from agent.store.samples import Snapshot
+
+FIRST = "first model"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A trained challenger with its certificate and its scores on the snapshot."""
+
+    artifact: Artifact
+    artifact_sha256: str
+    certificate: Certificate
+    scores: Scores
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How the challenger stands against the deployment that was live when they were compared."""
+
+    champion: Deployment | None
+    report: Report | None  # None: no champion
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run found out, before it is on record."""
+
+    product: Product
+    snapshot: Snapshot
+    candidate: Candidate
+    judged: Judged
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The verdict as it stands in the database; `deployment_id` is None where the version was not promoted."""
+
+    state: str
+    reason: str
+    version: ModelVersion
+    deployment_id: int | None
+
+
+def record(
+    conn: Connection, run: TrainingRun, holding: Holding, outcome: Outcome, *, config_hash: str, now: datetime
+) -> Recorded:
+    """Writes all of a run's outcome under the lease's fencing token, or nothing.
+
+    Raises:
+        Cancelled: the lease is lost, or the run was told to stop.
+    """
+    holding.confirm(conn)
+    version, certificate_id = _add_version(conn, run, outcome, now)
+    state, reason = _verdict(conn, outcome)
+    report = outcome.judged.report
+    if report:
+        runs.add_report(
+            conn,
+            run_id=run.id,
+            version_id=version.id,
+            verdict=report.verdict,
+            words=report.words,
+            numbers=report.numbers,
+            now=now,
+        )
+    deployment_id = None
+    if state == "promoted":
+        deployment_id = registry.promote(
+            conn,
+            version_id=version.id,
+            certificate_id=certificate_id,
+            config_hash=config_hash,
+            reason=reason,
+            by=None,
+            now=now,
+        ).id
+    elif state == "rejected":
+        registry.reject(conn, version.id, reason)
+    runs.close(conn, run.id, state, reason, now)
+    return Recorded(state, reason, version, deployment_id)
+
+
+def _add_version(conn: Connection, run: TrainingRun, outcome: Outcome, now: datetime) -> tuple[ModelVersion, int]:
+    candidate, manifest = outcome.candidate, outcome.candidate.artifact.manifest
+    version = registry.add_version(
+        conn,
+        product_id=outcome.product.id,
+        artifact_sha256=candidate.artifact_sha256,
+        snapshot_id=outcome.snapshot.id,
+        training_run_id=run.id,
+        teacher=manifest.teacher,
+        manifest=manifest.to_dict(),
+        metrics=candidate.metrics,
+        now=now,
+    )
+    certificate_id = registry.add_certificate(
+        conn,
+        version_id=version.id,
+        snapshot_id=outcome.snapshot.id,
+        record=candidate.certificate.to_dict(),
+        now=now,
+    )
+    return version, certificate_id
+
+
+def _verdict(conn: Connection, outcome: Outcome) -> tuple[str, str]:
+    live, compared = registry.live(conn, outcome.product.id), outcome.judged.champion
+    if (live and live.id) != (compared and compared.id):
+        return "needs_person", "another version became the champion while this one was compared with the one before"
+    report = outcome.judged.report
+    if report is None:
+        return "promoted", FIRST
+    states = {"pass": "promoted", "fail": "rejected", "needs_person": "needs_person"}
+    return states[report.verdict], report.reason

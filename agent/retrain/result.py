@@ -1,0 +1,58 @@
+"""What a training run came to, for people and programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from model.certificate import Certificate
+
+from agent.retrain.gate import Report
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One finished training run; `state` is promoted, rejected or needs_person."""
+
+    run_id: int
+    product: str
+    state: str
+    reason: str
+    version_id: int
+    number: int  # of the version
+    certificate: Certificate
+    report: Report | None  # None: the product's first model
+    deployment_id: int | None  # None: not promoted
+    seconds: float
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the new version is live."""
+        return self.state == "promoted"
+
+    def describe(self) -> str:
+        """A few lines for people: the outcome, the certificate, and what to do where a person is needed."""
+        outcome = {
+            "promoted": "is the champion",
+            "rejected": "was rejected",
+            "needs_person": "needs a person",
+        }[self.state]
+        lines = [f"{self.product} v{self.number} {outcome}: {self.reason}", self.certificate.describe()]
+        if self.report:
+            lines.append(f"gate: {self.report.words}")
+        if self.state == "needs_person":
+            lines.append(f'promote it: goodpart models promote {self.number} --product {self.product} --reason "..."')
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {
+            "run": self.run_id,
+            "product": self.product,
+            "state": self.state,
+            "reason": self.reason,
+            "version": self.number,
+            "seconds": round(self.seconds, 1),
+            "certificate": self.certificate.to_dict(),
+            "gate": {"verdict": self.report.verdict, "numbers": self.report.numbers} if self.report else None,
+        }

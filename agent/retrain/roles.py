@@ -1,0 +1,104 @@
+"""Which role an imported good image gets, and how many images a certificate needs. Pure functions.
+
+Source: goodpart's model.md, "Roles and the audit sample"; counts of order statistics from `model.statistics`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from model.statistics import best_rate, keyed_fraction, look_delta, smallest_n
+
+from agent.retrain.errors import TooFewImages
+
+LARGE = 500  # images from which a hold-out is set aside
+LEAST_TRAIN = 5  # four to learn from and one validation normal
+USELESS = 0.5  # a certificate that lets half of the good parts be flagged says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How good images are divided; the hold-out takes the rest."""
+
+    train: float
+    calibration: float
+
+
+def shares(images: int) -> Shares:
+    """60/40/0, or 60/25/15 from 500 images."""
+    return Shares(0.60, 0.25) if images >= LARGE else Shares(0.60, 0.40)
+
+
+def role_of(secret: bytes, key: str, divided: Shares, first: Mapping[str, str]) -> str:
+    """The role of the part `key`: the one it already has, else drawn by its keyed hash.
+
+    Args:
+        secret: of the install, so that nobody outside can choose a role.
+        key: the part's serial, or the hash of its pixels where it has none.
+        divided: shares of the roles.
+        first: roles that parts already have. A part's first role sticks.
+    """
+    if key in first:
+        return first[key]
+    fraction = keyed_fraction(secret, "role", key)
+    if fraction < divided.train:
+        return "train"
+    return "calibration" if fraction < divided.train + divided.calibration else "holdout"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a product's first certificate needs, in calibration images."""
+
+    least: int  # for any certificate with a rate below one half
+    asked: int  # for the review rate asked for
+    review_rate: float
+    confidence: float
+
+    def good_images(self, calibration: int) -> int:
+        """Good images of which about `calibration` come to calibrate."""
+        share = shares(math.ceil(calibration / 0.40)).calibration
+        return math.ceil(calibration / share)
+
+
+def needs(review_rate: float, confidence: float) -> Needs:
+    """Counts for two thresholds, each at half of 1 - confidence, on the first look at a calibration set."""
+    delta = _first_delta(confidence)
+    least = next(n for n in range(1, 10_000) if best_rate(n, delta) < USELESS)
+    return Needs(least, smallest_n(review_rate, delta), review_rate, confidence)
+
+
+def _first_delta(confidence: float) -> float:
+    return look_delta(1 - confidence, 1) / 2
+
+
+def check_enough(train: int, calibration: int, wanted: Needs) -> str | None:
+    """Refuses what cannot be certified at all; warns where the review rate asked for cannot be.
+
+    Too few images for the configured rate is a warning, because the certificate then states the best rate that they do
+    support; it is an error only where not even a rate below one half could be certified, or nothing could be trained.
+
+    Returns:
+        The warning, or None where there are enough.
+
+    Raises:
+        TooFewImages: says how many are needed.
+    """
+    rate, confidence = f"{wanted.review_rate:.3g}", f"{wanted.confidence:.3g}"
+    if calibration < wanted.least or train < LEAST_TRAIN:
+        few = max(wanted.good_images(wanted.least), math.ceil(LEAST_TRAIN / 0.6))
+        raise TooFewImages(
+            f"{train} good images to train and {calibration} to calibrate are too few: at least {LEAST_TRAIN} and "
+            f"{wanted.least} are needed (about {few} good images in all), and {wanted.asked} to calibrate "
+            f"(about {wanted.good_images(wanted.asked)} in all) for a review rate of {rate} at confidence "
+            f"{confidence}; add good images"
+        )
+    if calibration >= wanted.asked:
+        return None
+    best = best_rate(calibration, _first_delta(wanted.confidence))
+    return (
+        f"{calibration} calibration images certify a review rate of {best:.3g} at best; {rate} at confidence "
+        f"{confidence} needs {wanted.asked} (about {wanted.good_images(wanted.asked)} good images in all)"
+    )

@@ -1,0 +1,172 @@
+"""Starts training runs when they are due, each in a child process. Any number of agents may run this.
+
+The database is the truth: the lease says who trains, the run's row how far it is. The job store is in memory.
+Source: APScheduler 3.11, BackgroundScheduler.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock, Thread
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
+from sqlalchemy import Connection, Engine
+
+from agent.live import Live
+from agent.retrain import holding, job, trainer
+from agent.retrain.due import due
+from agent.settings import Settings
+from agent.store import leases
+from agent.store.engine import writing
+from agent.store.errors import StoreError
+from agent.store.leases import Lease
+
+PATIENCE_S = 8.0  # what a child has between SIGTERM and SIGKILL
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run in its child process."""
+
+    run_id: int
+    product_id: int
+    lease: Lease
+    process: subprocess.Popen[bytes]
+
+
+class Scheduler:
+    """Looks for due runs, starts them, records how they ended. Made by `start`."""
+
+    def __init__(self, settings: Settings, engine: Engine, live: Live, clock: Callable[[], datetime]):
+        self._settings, self._engine, self._live, self._clock = settings, engine, live, clock
+        self._lock = Lock()  # guards what follows
+        self._started: Started | None = None
+        self._watcher: Thread | None = None
+        self._cron_at: datetime | None = None
+        self._stopping = False
+        self._jobs = BackgroundScheduler(
+            timezone=settings.timezone,
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+
+    def start(self) -> None:
+        """Looks for the first time at once, then every `retrain.check_every_s`."""
+        wanted = self._settings.retrain
+        self._jobs.add_job(self.tick, "interval", seconds=wanted.check_every_s, next_run_time=datetime.now(UTC))
+        if wanted.cron:
+            self._jobs.add_job(self.fire_cron, CronTrigger.from_crontab(wanted.cron, timezone=self._settings.timezone))
+        self._jobs.start()
+
+    def stop(self) -> None:
+        """Ends the looking and, with SIGTERM and then SIGKILL, a running child; its run is recorded as cancelled."""
+        self._stopping = True
+        self._jobs.shutdown(wait=True)
+        with self._lock:
+            started, watcher = self._started, self._watcher
+        if started:
+            started.process.terminate()
+            try:
+                started.process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                started.process.kill()
+        if watcher:
+            watcher.join()
+
+    @property
+    def running(self) -> Started | None:
+        """The run that this scheduler's child does now."""
+        with self._lock:
+            return self._started
+
+    def fire_cron(self) -> None:
+        """Makes every product with new samples due, once. Agents agree on the minute, so only one run comes of it."""
+        self._cron_at = self._clock().replace(second=0, microsecond=0)
+
+    def tick(self) -> None:
+        """Looks once: clears away a dead run, starts a due one. An outage of the database is for the next look."""
+        if self.running or self._stopping:
+            return
+        try:
+            with writing(self._engine) as conn:
+                opened = self._open(conn)
+        except StoreError as error:
+            log.warning("retrain_check_failed", problem=str(error))
+            return
+        if opened:
+            self._spawn(*opened)
+
+    def _open(self, conn: Connection) -> tuple[int, int, Lease] | None:
+        """Takes the lease, ends dead runs, opens the due one: one transaction, so two agents start one training."""
+        now = self._clock()
+        lease = holding.acquire(conn, now)
+        if lease is None:
+            return None
+        trainer.end_dead_runs(conn, now)
+        found = due(conn, self._settings, now, self._cron_at)
+        if found is None:
+            leases.release(conn, lease, now)
+            return None
+        run_id = trainer.open_run(conn, self._settings, found, now)
+        return run_id, found.product_id, lease
+
+    def _spawn(self, run_id: int, product_id: int, lease: Lease) -> None:
+        process = subprocess.Popen(
+            job.command(run_id, lease),
+            env=job.environment(self._settings),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the agent, which then ends the child
+        )
+        log.info("training_child_started", run=run_id, pid=process.pid)
+        started = Started(run_id, product_id, lease, process)
+        watcher = Thread(target=self._watch, args=(started,), name="retrain-child", daemon=True)
+        with self._lock:
+            self._started, self._watcher = started, watcher
+        watcher.start()
+
+    def _watch(self, started: Started) -> None:
+        code = started.process.wait()
+        try:
+            self._ended(started, code)
+        except StoreError as error:
+            # The lease runs out, and whoever takes it next finds the run dead.
+            log.warning("training_end_not_recorded", run=started.run_id, problem=str(error))
+        finally:
+            with self._lock:
+                self._started = None
+
+    def _ended(self, started: Started, code: int) -> None:
+        how = f"its process ended with status {code}" if code >= 0 else f"its process was killed by signal {-code}"
+        with writing(self._engine) as conn:
+            if self._stopping:
+                state = trainer.end(conn, started.run_id, "cancelled", "the agent was stopped", self._clock())
+            else:
+                state = trainer.end(conn, started.run_id, "failed", how, self._clock())
+            leases.release(conn, started.lease, self._clock())
+        log.info("training_child_ended", run=started.run_id, status=code, state=state)
+        if state == "promoted":
+            self._live.notify_promotion(started.product_id)
+
+
+def start(settings: Settings, engine: Engine, live: Live, clock: Callable[[], datetime]) -> Scheduler:
+    """Starts the looking in a thread of its own.
+
+    Args:
+        settings: retrain; the child process runs with all of them.
+        engine: the database.
+        live: hears of promotions.
+        clock: the time.
+
+    Returns:
+        The scheduler; call its `stop`.
+    """
+    scheduler = Scheduler(settings, engine, live, clock)
+    scheduler.start()
+    return scheduler

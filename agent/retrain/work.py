@@ -1,0 +1,159 @@
+"""The work of one run, from its frozen snapshot to the transaction that records the verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+
+import structlog
+from model.artifact import ArtifactError
+from model.certificate import certify
+from model.training import train
+from sqlalchemy import Engine
+
+from agent.retrain import comparison, gate, roles
+from agent.retrain.comparison import Lists, Scores
+from agent.retrain.errors import RetrainError
+from agent.retrain.holding import Holding
+from agent.retrain.progress import OnProgress, Stage
+from agent.retrain.record import Candidate, Judged, Outcome, record
+from agent.retrain.result import RunResult
+from agent.retrain.scoring import open_scorer, training_settings
+from agent.settings import Settings
+from agent.store import blobs as blob_store
+from agent.store import products, registry, runs, samples
+from agent.store.blobs import BlobMissing, BlobStore
+from agent.store.engine import reading, writing
+from agent.store.products import Product
+from agent.store.runs import TrainingRun
+from agent.store.samples import Sample, Snapshot
+from model import artifact as artifacts
+from model import images, metrics
+
+ARTIFACT_TYPE = "application/vnd.safetensors"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a run works with. `threads` limits training and scoring; 0 = all cores."""
+
+    engine: Engine
+    blobs: BlobStore
+    settings: Settings
+    clock: Callable[[], datetime]
+    threads: int = 0
+
+
+def work(bench: Bench, run: TrainingRun, holding: Holding, on_progress: OnProgress) -> RunResult:
+    """Does a run: snapshot, training, certificate, comparison, and one transaction that records all of it.
+
+    Raises:
+        Cancelled: it was told to stop.
+        RetrainError, model errors, StoreError: it failed; no version was recorded.
+    """
+    began = monotonic()
+    product, snapshot = _freeze(bench, run)
+    candidate = _candidate(bench, product, snapshot, on_progress)
+    judged = _judge(bench, product, Lists.of(snapshot), candidate, on_progress)
+    with writing(bench.engine) as conn:
+        found = record(
+            conn, run, holding, Outcome(product, snapshot, candidate, judged),
+            config_hash=bench.settings.decision_hash, now=bench.clock(),
+        )  # fmt: skip
+    number = found.version.number
+    log.info("training_ended", product=product.name, run=run.id, version=number, state=found.state, reason=found.reason)
+    return RunResult(
+        run.id, product.name, found.state, found.reason, found.version.id, number,
+        candidate.certificate, judged.report, found.deployment_id, monotonic() - began,
+    )  # fmt: skip
+
+
+def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot]:
+    certificates, now = bench.settings.certificate, bench.clock()
+    with writing(bench.engine) as conn:
+        product = products.get(conn, run.product_id)
+        snapshot = samples.freeze(conn, product.id, now)
+        runs.start(conn, run.id, snapshot.id, now)
+    lists = Lists.of(snapshot)
+    wanted = roles.needs(product.review_rate or certificates.review_rate, certificates.confidence)
+    warning = roles.check_enough(len(lists.train), len(lists.calibration), wanted)
+    log.info("training_started", product=product.name, run=run.id, train=len(lists.train),
+             calibration=len(lists.calibration), warning=warning)  # fmt: skip
+    return product, snapshot
+
+
+def _candidate(bench: Bench, product: Product, snapshot: Snapshot, on_progress: OnProgress) -> Candidate:
+    lists = Lists.of(snapshot)
+    wanted = training_settings(bench.settings, product.teacher, bench.threads)
+    load = _loader(bench)
+    frames = [(lambda one=sample: load(one)) for sample in lists.train]
+    trained = train(frames, wanted, on_progress=on_progress)
+    data = artifacts.to_bytes(trained)
+    sha256 = blob_store.keep(bench.engine, bench.blobs, data, ARTIFACT_TYPE, bench.clock())
+    scorer = open_scorer(bench.settings, artifacts.from_bytes(data), bench.threads)
+    units = len(lists.calibration) + len(lists.holdout) + len(lists.defects)
+    stage = Stage("calibrating", units, on_progress)
+    scores = comparison.score_calibration(scorer, lists, load, stage)
+    with reading(bench.engine) as conn:
+        look = 1 + registry.looks(conn, product.id)
+    certificates = bench.settings.certificate
+    certificate = certify(
+        scores,
+        artifact_sha256=sha256,
+        calibration_sha256=snapshot.role_sha256("calibration"),
+        fingerprint=scorer.fingerprint,
+        review_rate=product.review_rate or certificates.review_rate,
+        reject_rate=certificates.reject_rate,
+        confidence=certificates.confidence,
+        look=look,
+        unit=lists.unit,
+    )
+    holdout, defects = comparison.score_rest(scorer, lists, load, stage)
+    return Candidate(trained, sha256, certificate, Scores(scores, holdout, defects), _metrics(scores, defects))
+
+
+def _metrics(normals: tuple[float, ...], defects: tuple[float, ...]) -> dict[str, float]:
+    if not defects or not all(map(math.isfinite, defects)):
+        return {}
+    labels = [0] * len(normals) + [1] * len(defects)
+    return {"bank_image_auroc": metrics.image_auroc(labels, [*normals, *defects]), "bank_defects": len(defects)}
+
+
+def _loader(bench: Bench) -> Callable[[Sample], images.Frame]:
+    limit = bench.settings.pipeline.max_megapixels
+
+    def load(sample: Sample) -> images.Frame:
+        try:
+            return images.decode(bench.blobs.get(sample.blob_sha256), max_megapixels=limit)
+        except (images.ImageError, BlobMissing) as error:
+            problem = f"sample {sample.id} cannot be read: {error}; revoke it: goodpart samples revoke {sample.id}"
+            raise RetrainError(problem) from error
+
+    return load
+
+
+def _judge(bench: Bench, product: Product, lists: Lists, candidate: Candidate, on_progress: OnProgress) -> Judged:
+    with reading(bench.engine) as conn:
+        champion = registry.live(conn, product.id)
+    if champion is None:
+        return Judged(None, None)
+    try:
+        artifact = artifacts.from_bytes(bench.blobs.get(champion.artifact_sha256))
+    except (ArtifactError, BlobMissing) as error:
+        raise RetrainError(
+            f"the champion v{champion.number} cannot be read ({error}); nothing can be held against it: roll back first"
+        ) from error
+    scorer = open_scorer(bench.settings, artifact, bench.threads)
+    load = _loader(bench)
+    stage = Stage("comparing", len(lists.calibration) + len(lists.holdout) + len(lists.defects), on_progress)
+    calibration = comparison.score_calibration(scorer, lists, load, stage)
+    scores = Scores(calibration, *comparison.score_rest(scorer, lists, load, stage))
+    found = comparison.evidence(
+        lists, candidate.scores, scores, candidate.certificate, min_defects=bench.settings.gate.min_defects
+    )
+    return Judged(champion, gate.judge(found))

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.retrain.gate import Caught, Evidence, Report, caught, cut, holdout_needs, judge
+
+GOOD = Evidence(
+    look=2,
+    calibration=200,
+    review_k=5,
+    review_rate=0.05,
+    certified_review_rate=0.05,
+    holdout=0,
+    holdout_new_only=0,
+    holdout_old_only=0,
+    neutral=Caught(total=20),
+    flagged=Caught(total=20),
+    min_defects=10,
+)
+ENOUGH = holdout_needs(0.05, 2)
+
+
+def state(report: Report, check: str) -> str:
+    return next(one.state for one in report.findings if one.check == check)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "check", "expected"),
+    [
+        ({}, "pass", "false_alarms", "ok"),
+        ({}, "pass", "holdout", "too_small"),
+        ({"certified_review_rate": 0.08}, "needs_person", "false_alarms", "person"),
+        ({"certified_review_rate": None, "review_k": 0}, "needs_person", "false_alarms", "person"),
+        ({"neutral": Caught(5), "flagged": Caught(4)}, "needs_person", "bank", "person"),
+        ({"neutral": Caught(5), "flagged": Caught(5)}, "pass", "bank", "ok"),
+        ({"min_defects": 0, "neutral": Caught(), "flagged": Caught()}, "pass", "bank", "ok"),
+        ({"neutral": Caught(20, lost=1)}, "pass", "defects", "ok"),
+        ({"neutral": Caught(20, lost=2)}, "fail", "defects", "fail"),
+        ({"neutral": Caught(20, lost=2, won=1)}, "pass", "defects", "ok"),
+        ({"neutral": Caught(20, lost=5, won=4)}, "pass", "defects", "ok"),
+        ({"neutral": Caught(100, lost=2)}, "pass", "defects", "ok"),
+        ({"neutral": Caught(100, lost=3)}, "fail", "defects", "fail"),
+        ({"flagged": Caught(20, lost=1)}, "pass", "flagged_defects", "ok"),
+        ({"flagged": Caught(19, lost=1)}, "fail", "flagged_defects", "fail"),
+        ({"flagged": Caught(20, lost=2, won=9)}, "fail", "flagged_defects", "fail"),
+        ({"holdout": ENOUGH - 1, "holdout_new_only": ENOUGH - 1}, "pass", "holdout", "too_small"),
+        ({"holdout": ENOUGH, "holdout_new_only": 0}, "pass", "holdout", "ok"),
+        ({"holdout": ENOUGH, "holdout_new_only": 1}, "fail", "holdout", "fail"),
+        # A failure counts for more than a bank that is too small.
+        ({"neutral": Caught(2, lost=2), "flagged": Caught()}, "fail", "defects", "fail"),
+    ],
+)
+def test_truth_table(changes: dict[str, object], verdict: str, check: str, expected: str) -> None:
+    report = judge(replace(GOOD, **changes))  # type: ignore[arg-type]
+    assert report.verdict == verdict
+    assert state(report, check) == expected
+    assert report.reason and report.words
+    assert report.numbers["findings"][check] == expected
+
+
+counts = st.integers(0, 60)
+
+
+@st.composite
+def origins(draw: st.DrawFn) -> Caught:
+    lost, won = draw(counts), draw(counts)
+    return Caught(lost + won + draw(counts), lost, won)
+
+
+evidences = st.builds(
+    Evidence,
+    look=st.integers(1, 30),
+    calibration=st.integers(1, 500),
+    review_k=st.integers(0, 50),
+    review_rate=st.sampled_from([0.01, 0.05, 0.2]),
+    certified_review_rate=st.none() | st.floats(0.001, 0.9),
+    holdout=st.integers(0, 400),
+    holdout_new_only=st.just(0),
+    holdout_old_only=st.just(0),
+    neutral=origins(),
+    flagged=origins(),
+    min_defects=st.integers(0, 30),
+)
+RANK = {"pass": 0, "needs_person": 1, "fail": 2}
+
+
+@given(evidences)
+def test_the_verdict_is_the_worst_finding(evidence: Evidence) -> None:
+    report = judge(evidence)
+    states = {one.state for one in report.findings}
+    assert report.verdict == ("fail" if "fail" in states else "needs_person" if "person" in states else "pass")
+    assert report.reason
+
+
+@given(evidences, st.integers(1, 10))
+def test_losing_one_more_defect_never_helps(evidence: Evidence, more: int) -> None:
+    neutral, flagged = evidence.neutral, evidence.flagged
+    worse = replace(
+        evidence,
+        neutral=replace(neutral, lost=neutral.lost + more),
+        flagged=replace(flagged, lost=flagged.lost + more),
+    )
+    assert RANK[judge(worse).verdict] >= RANK[judge(evidence).verdict]
+
+
+@given(evidences, st.data())
+def test_one_more_new_flag_on_the_holdout_never_helps(evidence: Evidence, data: st.DataObject) -> None:
+    new = data.draw(st.integers(0, evidence.holdout))
+    more = data.draw(st.integers(new, evidence.holdout))
+    before, after = (judge(replace(evidence, holdout_new_only=count)) for count in (new, more))
+    assert RANK[after.verdict] >= RANK[before.verdict]
+
+
+@pytest.mark.parametrize("look", [1, 2, 7])
+@pytest.mark.parametrize("margin", [0.01, 0.05, 0.2])
+def test_the_holdout_can_pass_as_soon_as_it_is_large_enough(margin: float, look: int) -> None:
+    enough = holdout_needs(margin, look)
+    at = replace(GOOD, review_rate=margin, certified_review_rate=margin, look=look, holdout=enough)
+    assert state(judge(at), "holdout") == "ok"
+    assert state(judge(replace(at, holdout=enough - 1)), "holdout") == "too_small"
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=50), st.data())
+def test_the_cut_flags_fewer_than_k_calibration_scores(scores: list[float], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(scores)))
+    flagged = sum(score > cut(scores, k) for score in scores)
+    assert flagged <= k - 1
+    if len(set(scores)) == len(scores):
+        assert flagged == k - 1
+
+
+def test_no_k_flags_nothing() -> None:
+    assert cut([1.0, 2.0], 0) == math.inf
+
+
+def test_caught_counts_by_who_flags() -> None:
+    assert caught([(True, True), (True, False), (False, True), (False, True), (False, False)]) == Caught(5, 1, 2)
