@@ -1,0 +1,319 @@
+"""Model versions, certificates and deployments. Promotion and rollback are one function each, for gate and people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from agent.store import audit
+from agent.store.errors import Conflict, NotFound
+from agent.store.rows import columns, one, read, read_all
+from agent.store.tables import certificate, deployment, model_version, product
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One trained model of a product; immutable but for its state and the reason for it."""
+
+    id: int
+    product_id: int
+    number: int  # counts from 1 within the product
+    state: str  # candidate | champion | retired | rejected
+    artifact_sha256: str
+    snapshot_id: int | None
+    training_run_id: int | None
+    teacher: str
+    manifest: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    reason: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRow:
+    """A certificate as stored; `record` is model.certificate.Certificate.to_dict()."""
+
+    id: int
+    model_version_id: int
+    snapshot_id: int | None
+    look: int
+    calibration_sha256: str
+    n: int
+    record: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What decided, or decides while `live_until` is None. `certificate` is the certificate's record."""
+
+    id: int
+    product_id: int
+    model_version_id: int
+    number: int
+    artifact_sha256: str
+    certificate_id: int | None
+    certificate: Mapping[str, Any] | None
+    config_hash: str
+    reason: str
+    by: int | None  # None: the gate
+    live_from: datetime
+    live_until: datetime | None
+
+
+def add_version(
+    conn: Connection,
+    *,
+    product_id: int,
+    artifact_sha256: str,
+    teacher: str,
+    manifest: Mapping[str, Any],
+    metrics: Mapping[str, Any] | None = None,
+    snapshot_id: int | None = None,
+    training_run_id: int | None = None,
+    now: datetime,
+) -> ModelVersion:
+    """Adds a candidate with the product's next number. Its artifact is a blob kept before.
+
+    Raises:
+        NotFound: there is no such product.
+    """
+    _lock(conn, product_id)
+    highest = conn.execute(
+        sa.select(sa.func.max(model_version.c.number)).where(model_version.c.product_id == product_id)
+    ).scalar_one_or_none()
+    statement = sa.insert(model_version).values(
+        product_id=product_id,
+        number=(highest or 0) + 1,
+        state="candidate",
+        artifact_sha256=artifact_sha256,
+        snapshot_id=snapshot_id,
+        training_run_id=training_run_id,
+        teacher=teacher,
+        manifest=dict(manifest),
+        metrics=dict(metrics or {}),
+        created_at=now,
+    )
+    return version(conn, int(conn.execute(statement.returning(model_version.c.id)).scalar_one()))
+
+
+def version(conn: Connection, version_id: int) -> ModelVersion:
+    """The version of that id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return one(conn, ModelVersion, model_version, version_id)
+
+
+def versions(conn: Connection, product_id: int) -> list[ModelVersion]:
+    """The product's versions, newest first."""
+    query = sa.select(*columns(model_version, ModelVersion)).where(model_version.c.product_id == product_id)
+    return read_all(ModelVersion, conn.execute(query.order_by(model_version.c.number.desc())))
+
+
+def add_certificate(
+    conn: Connection, *, version_id: int, snapshot_id: int | None = None, record: Mapping[str, Any], now: datetime
+) -> int:
+    """Adds a certificate and returns its id; `look`, `n` and `calibration_sha256` are read from the record."""
+    statement = sa.insert(certificate).values(
+        model_version_id=version_id,
+        snapshot_id=snapshot_id,
+        look=record["look"],
+        calibration_sha256=record["calibration_sha256"],
+        n=record["n"],
+        record=dict(record),
+        created_at=now,
+    )
+    return int(conn.execute(statement.returning(certificate.c.id)).scalar_one())
+
+
+def certificates(conn: Connection, version_id: int) -> list[CertificateRow]:
+    """The version's certificates, newest first."""
+    query = sa.select(*columns(certificate, CertificateRow)).where(certificate.c.model_version_id == version_id)
+    return read_all(CertificateRow, conn.execute(query.order_by(certificate.c.id.desc())))
+
+
+def looks(conn: Connection, product_id: int) -> int:
+    """How many of the product's model versions were certified so far; the next one's look is one more.
+
+    Counted per product, not per calibration set: a set that grew by a few samples still shares the others with the
+    sets before it. A second certificate of one version (another engine) is no new look.
+    """
+    query = (
+        sa.select(sa.func.count(sa.distinct(certificate.c.model_version_id)))
+        .join(model_version)
+        .where(model_version.c.product_id == product_id)
+    )
+    return conn.execute(query).scalar_one()
+
+
+def live(conn: Connection, product_id: int) -> Deployment | None:
+    """What decides for the product now; None where it has no model."""
+    found = conn.execute(_live().where(deployment.c.product_id == product_id)).one_or_none()
+    return read(Deployment, found) if found else None
+
+
+def live_all(conn: Connection) -> dict[int, Deployment]:
+    """What decides now, by product id."""
+    return {row.product_id: read(Deployment, row) for row in conn.execute(_live())}
+
+
+def deployments(conn: Connection, product_id: int) -> list[Deployment]:
+    """What ever decided for the product, newest first."""
+    query = _deployments().where(deployment.c.product_id == product_id).order_by(deployment.c.id.desc())
+    return read_all(Deployment, conn.execute(query))
+
+
+def promote(
+    conn: Connection,
+    *,
+    version_id: int,
+    certificate_id: int | None,
+    config_hash: str,
+    reason: str,
+    by: int | None,
+    now: datetime,
+) -> Deployment:
+    """Makes a version its product's champion: closes the live deployment, opens a new one, with an audit event.
+
+    Args:
+        conn: a writing transaction.
+        version_id: the version. The gate promotes candidates; a person any version, the champion too (which gives it
+            another certificate or configuration).
+        certificate_id: one of its certificates; None: everything it sees goes to review.
+        config_hash: Settings.decision_hash.
+        reason: in words, for the record.
+        by: the user; None for the gate.
+        now: the time.
+
+    Raises:
+        NotFound: there is no such version.
+        Conflict: the gate cannot promote it, or the certificate is another version's.
+    """
+    _lock(conn, version(conn, version_id).product_id)
+    chosen = version(conn, version_id)
+    if by is None and chosen.state != "candidate":
+        raise Conflict(f"version {chosen.number} is {chosen.state}: only a person can promote it again")
+    if certificate_id is not None and certificate_id not in {row.id for row in certificates(conn, version_id)}:
+        raise Conflict(f"certificate {certificate_id} is not one of version {chosen.number}")
+    return _deploy(conn, chosen, certificate_id, config_hash, reason, by, now, action="model.promote")
+
+
+def rollback(conn: Connection, *, product_id: int, reason: str, by: int | None, now: datetime) -> Deployment:
+    """Goes back to the deployment before the live version's; the live version becomes `rejected`.
+
+    Raises:
+        NotFound: there is no such product.
+        Conflict: there is no retired version to go back to.
+    """
+    _lock(conn, product_id)
+    current = live(conn, product_id)
+    query = (
+        _deployments()
+        .where(deployment.c.product_id == product_id, model_version.c.state == "retired")
+        .order_by(deployment.c.id.desc())
+        .limit(1)
+    )
+    found = conn.execute(query).one_or_none()
+    if current is None or found is None:
+        raise Conflict("there is no earlier model to go back to: train or promote another")
+    earlier = read(Deployment, found)
+    _set_state(conn, current.model_version_id, "rejected", f"rolled back: {reason}")
+    return _deploy(
+        conn,
+        version(conn, earlier.model_version_id),
+        earlier.certificate_id,
+        earlier.config_hash,
+        reason,
+        by,
+        now,
+        action="model.rollback",
+    )
+
+
+def reject(conn: Connection, version_id: int, reason: str) -> None:
+    """Records that a candidate will not be promoted.
+
+    Raises:
+        NotFound: there is no such version.
+        Conflict: it is no candidate.
+    """
+    if (chosen := version(conn, version_id)).state != "candidate":
+        raise Conflict(f"version {chosen.number} is {chosen.state}, not a candidate")
+    _set_state(conn, version_id, "rejected", reason)
+
+
+def _deploy(
+    conn: Connection,
+    chosen: ModelVersion,
+    certificate_id: int | None,
+    config_hash: str,
+    reason: str,
+    by: int | None,
+    now: datetime,
+    *,
+    action: str,
+) -> Deployment:
+    current = live(conn, chosen.product_id)
+    if current is not None:
+        conn.execute(sa.update(deployment).where(deployment.c.id == current.id).values(live_until=now))
+    champion = (model_version.c.product_id == chosen.product_id, model_version.c.state == "champion")
+    conn.execute(sa.update(model_version).where(*champion, model_version.c.id != chosen.id).values(state="retired"))
+    _set_state(conn, chosen.id, "champion", reason)
+    conn.execute(
+        sa.insert(deployment).values(
+            product_id=chosen.product_id,
+            model_version_id=chosen.id,
+            certificate_id=certificate_id,
+            config_hash=config_hash,
+            reason=reason,
+            by=by,
+            live_from=now,
+        )
+    )
+    made = live(conn, chosen.product_id)
+    assert made is not None
+    detail = {
+        "product_id": chosen.product_id,
+        "version": chosen.number,
+        "deployment_id": made.id,
+        "certificate_id": certificate_id,
+        "replaces": current.id if current else None,
+        "reason": reason,
+    }
+    audit.append(conn, by, action, f"model_version:{chosen.id}", detail, now)
+    return made
+
+
+def _set_state(conn: Connection, version_id: int, state: str, reason: str) -> None:
+    conn.execute(sa.update(model_version).where(model_version.c.id == version_id).values(state=state, reason=reason))
+
+
+def _deployments() -> sa.Select[Any]:
+    return (
+        sa.select(
+            *deployment.c,
+            model_version.c.number,
+            model_version.c.artifact_sha256,
+            certificate.c.record.label("certificate"),
+        )
+        .join(model_version, model_version.c.id == deployment.c.model_version_id)
+        .outerjoin(certificate, certificate.c.id == deployment.c.certificate_id)
+    )
+
+
+def _live() -> sa.Select[Any]:
+    return _deployments().where(deployment.c.live_until.is_(None))
+
+
+def _lock(conn: Connection, product_id: int) -> None:
+    """One change of a product's models at a time."""
+    query = sa.select(product.c.id).where(product.c.id == product_id).with_for_update()
+    if conn.execute(query).scalar_one_or_none() is None:
+        raise NotFound(f"there is no product {product_id}")
