@@ -1,0 +1,1 @@
+"""What a person may do: role, idempotency key, audit event, one transaction."""

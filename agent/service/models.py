@@ -1,0 +1,91 @@
+"""Promoting a model version and rolling back. For engineers; the audit events are the registry's own."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from agent.service.acts import Done, Invalid, perform
+from agent.store import registry
+from agent.store.engine import reading
+from agent.store.registry import Deployment
+from agent.store.users import User
+
+
+def promote(
+    engine: Engine,
+    actor: User,
+    version_id: int,
+    certificate_id: int | None,
+    *,
+    config_hash: str,
+    reason: str,
+    key: str,
+    now: datetime,
+) -> Deployment:
+    """Makes a version its product's champion; every agent swaps to it between two batches.
+
+    Args:
+        engine: the database.
+        actor: an engineer or higher.
+        version_id: any version of the product.
+        certificate_id: one of its certificates; None: everything it sees goes to review.
+        config_hash: Settings.decision_hash.
+        reason: why, in words.
+        key: idempotency key.
+        now: the time.
+
+    Raises:
+        PermissionDenied: the actor's role is too low.
+        Invalid: there is no reason.
+        NotFound: there is no such version.
+        Conflict: the certificate is another version's.
+    """
+    _check(reason)
+
+    def work(conn: Connection, actor: User) -> Done:
+        made = registry.promote(
+            conn,
+            version_id=version_id,
+            certificate_id=certificate_id,
+            config_hash=config_hash,
+            reason=reason,
+            by=actor.id,
+            now=now,
+        )
+        return Done({"product_id": made.product_id, "id": made.id}, None, {})
+
+    request = {"version_id": version_id, "certificate_id": certificate_id, "config": config_hash, "reason": reason}
+    done = perform(engine, actor, "model.promote", request, work, least="engineer", key=key, now=now)
+    return _deployment(engine, done["product_id"], done["id"])
+
+
+def rollback(engine: Engine, actor: User, product_id: int, *, reason: str, key: str, now: datetime) -> Deployment:
+    """Goes back to the model before the live one, which becomes `rejected`.
+
+    Raises:
+        PermissionDenied: the actor's role is too low.
+        Invalid: there is no reason.
+        NotFound: there is no such product.
+        Conflict: there is no earlier model.
+    """
+    _check(reason)
+
+    def work(conn: Connection, actor: User) -> Done:
+        made = registry.rollback(conn, product_id=product_id, reason=reason, by=actor.id, now=now)
+        return Done({"id": made.id}, None, {})
+
+    request = {"product_id": product_id, "reason": reason}
+    done = perform(engine, actor, "model.rollback", request, work, least="engineer", key=key, now=now)
+    return _deployment(engine, product_id, done["id"])
+
+
+def _check(reason: str) -> None:
+    if not reason.strip():
+        raise Invalid("say why, for the record")
+
+
+def _deployment(engine: Engine, product_id: int, deployment_id: int) -> Deployment:
+    with reading(engine) as conn:
+        return next(one for one in registry.deployments(conn, product_id) if one.id == deployment_id)

@@ -1,0 +1,190 @@
+"""What people say of items. For operators; an escalated item needs an engineer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Engine
+
+from agent.service.acts import Done, Invalid, PermissionDenied, current, may, perform
+from agent.store import items, reviews, samples, trends
+from agent.store.engine import writing
+from agent.store.errors import Conflict
+from agent.store.items import Item
+from agent.store.rows import values
+from agent.store.users import User
+
+DECISIONS = ("normal", "defect", "unsure")
+CLAIM_FOR = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An item after a review.
+
+    `sample_id` and `role` are those of the sample that the review made; `unused` says why it made none.
+    """
+
+    item_id: int
+    state: str  # open | escalated | closed
+    decision: str | None
+    sample_id: int | None = None
+    role: str | None = None
+    unused: str | None = None
+
+
+def decide(
+    engine: Engine,
+    actor: User,
+    item_id: int,
+    decision: str,
+    reason: str | None = None,
+    *,
+    note: str | None = None,
+    key: str,
+    now: datetime,
+) -> Outcome:
+    """Records a decision: normal and defect close the item and make a sample of it, unsure escalates it.
+
+    Args:
+        engine: the database.
+        actor: an operator or higher; an engineer or higher where the item is escalated.
+        item_id: of the item.
+        decision: normal, defect or unsure.
+        reason: the defect's reason code; only for defects, and required there.
+        note: free words.
+        key: idempotency key.
+        now: the time.
+
+    Raises:
+        PermissionDenied: the actor's role is too low.
+        Invalid: the decision or its reason cannot be used.
+        NotFound: there is no such item.
+        Conflict: it is closed, or someone else has claimed it.
+    """
+    _check(decision, reason)
+    request = {"item_id": item_id, "decision": decision, "reason": reason, "note": note}
+
+    def work(conn: Connection, actor: User) -> Done:
+        item = items.lock(conn, item_id)
+        _check_open(conn, item, actor, now)
+        state = "escalated" if decision == "unsure" else "closed"
+        closing = decision if state == "closed" else None
+        reviews.add(conn, item_id, actor.id, decision, reason=reason, note=note, now=now)
+        items.set_state(conn, item_id, state, expected=("open", "escalated"), decision=closing, now=now)
+        reviews.release(conn, item_id, actor.id)
+        trends.add_review(conn, item, decision, reason, 1)
+        sample, unused = _sample(conn, item, decision, reason, actor, now)
+        outcome = Outcome(
+            item_id, state, closing, sample.id if sample else None, sample.role if sample else None, unused
+        )
+        return Done(values(outcome), f"item:{item_id}", request | {"state": state, "sample_id": outcome.sample_id})
+
+    return Outcome(**perform(engine, actor, "review.decide", request, work, least="operator", key=key, now=now))
+
+
+def undo(engine: Engine, actor: User, item_id: int, *, key: str, now: datetime) -> Outcome:
+    """Takes back the item's last review: the item, the counts and the samples are as before it.
+
+    A sample that is in a snapshot stays there, revoked.
+
+    Raises:
+        PermissionDenied: the actor is no operator, or no engineer and the review is another's.
+        NotFound: there is no such item.
+        Conflict: it has no review to take back.
+    """
+
+    def work(conn: Connection, actor: User) -> Done:
+        item = items.lock(conn, item_id)
+        standing = reviews.standing(item.reviews)
+        if not standing:
+            raise Conflict(f"item {item_id} has no review to take back")
+        last, before = standing[-1], standing[:-1]
+        if last.user_id != actor.id and not may(actor, "engineer"):
+            raise PermissionDenied(f"the last review is {last.user}'s: only they or an engineer may take it back")
+        state = "escalated" if before else "open"
+        reviews.add(conn, item_id, actor.id, "undo", now=now)
+        items.set_state(conn, item_id, state, expected=(item.state,), decision=None, now=now)
+        trends.add_review(conn, item, last.decision, last.reason, -1)
+        revoked = samples.revoke_of_item(conn, item_id, now)
+        detail = {"took_back": last.decision, "of": last.user_id, "state": state, "revoked_samples": revoked}
+        return Done(values(Outcome(item_id, state, None)), f"item:{item_id}", detail)
+
+    request = {"item_id": item_id}
+    return Outcome(**perform(engine, actor, "review.undo", request, work, least="operator", key=key, now=now))
+
+
+def claim(engine: Engine, actor: User, item_id: int, *, now: datetime, span: timedelta = CLAIM_FOR) -> bool:
+    """Keeps others off an item for a while; False while someone else does. A lease, so no key and no audit event.
+
+    Raises:
+        PermissionDenied: the actor is no operator.
+        NotFound: there is no such item.
+    """
+    with writing(engine) as conn:
+        actor = current(conn, actor, "operator", "review.claim")
+        items.get(conn, item_id)
+        return reviews.claim_item(conn, item_id, actor.id, now + span, now)
+
+
+def release(engine: Engine, actor: User, item_id: int) -> None:
+    """Gives one's claim on an item back."""
+    with writing(engine) as conn:
+        reviews.release(conn, item_id, actor.id)
+
+
+def _check(decision: str, reason: str | None) -> None:
+    if decision not in DECISIONS:
+        raise Invalid(f"{decision!r} is not a decision; {', '.join(DECISIONS)} are")
+    if decision == "defect" and not (reason and reason.strip()):
+        raise Invalid("a defect needs a reason code, such as scratch")
+    if decision != "defect" and reason:
+        raise Invalid("only a defect has a reason code; say it in the note")
+    if reason and len(reason) > 64:
+        raise Invalid("a reason code has at most 64 characters; say more in the note")
+
+
+def _check_open(conn: Connection, item: Item, actor: User, now: datetime) -> None:
+    if item.state == "closed":
+        raise Conflict(f"item {item.id} is closed as {item.decision} already; undo that first")
+    if item.state == "escalated" and not may(actor, "engineer"):
+        raise PermissionDenied(f"item {item.id} is escalated: an engineer decides; {actor.name} is {actor.role}")
+    other = reviews.claimed_by_other(conn, item.id, actor.id, now)
+    if other is not None:
+        raise Conflict(f"{other} is looking at item {item.id}: take the next one")
+
+
+def _sample(
+    conn: Connection, item: Item, decision: str, reason: str | None, actor: User, now: datetime
+) -> tuple[samples.Sample | None, str | None]:
+    """The sample that a decision makes, or why it makes none.
+
+    What was chosen because of its score trains only; what was drawn before scoring calibrates only. Pixels and
+    serials that have another role keep it.
+    """
+    if decision == "unsure":
+        return None, None
+    if item.kind == "failed":
+        return None, "the frame could not be inspected"
+    role = "defect" if decision == "defect" else "train" if item.kind == "flagged" else "calibration"
+    # There is no decoder here; identical bytes are identical pixels.
+    known = samples.find(conn, item.product_id, item.frame_sha256)
+    if known is not None and known.revoked_at is None:
+        return None, f"the same image is a {known.role} sample already"
+    if item.serial and role != "defect":
+        others = samples.roles_of_serial(conn, item.product_id, item.serial) - {role, "defect"}
+        if others:
+            return None, f"other images of part {item.serial} are {' and '.join(sorted(others))} samples"
+    new = samples.NewSample(
+        product_id=item.product_id,
+        role=role,
+        origin="audit" if item.kind == "audit" else "flagged",
+        blob_sha256=item.frame_sha256,
+        pixels_sha256=item.frame_sha256,
+        item_id=item.id,
+        serial=item.serial,
+        reason=reason,
+        added_by=actor.id,
+    )
+    return samples.add(conn, new, now), None

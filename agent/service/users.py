@@ -1,0 +1,100 @@
+"""Who may act: adding users, changing their roles, disabling them. For admins."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from agent.service.acts import Done, Invalid, PermissionDenied, check_name, finish_key, perform, take_key
+from agent.store import audit, users
+from agent.store.engine import writing
+from agent.store.errors import Conflict
+from agent.store.users import ROLES, User
+
+
+def add(engine: Engine, actor: User | None, name: str, role: str, *, key: str, now: datetime) -> User:
+    """Adds a user. The first one of all is an admin and needs no actor.
+
+    Raises:
+        PermissionDenied: the actor is no admin, or there is none and there are users.
+        Invalid: the name or the role cannot be used.
+        Conflict: the name is taken.
+    """
+    name, role = check_name(name, "user"), _role(role)
+    request = {"name": name, "role": role}
+
+    def work(conn: Connection, _: User) -> Done:
+        made = users.add(conn, name, role, now)
+        return Done({"id": made.id}, f"user:{made.id}", request)
+
+    if actor is not None:
+        row_id = perform(engine, actor, "user.add", request, work, least="admin", key=key, now=now)["id"]
+        return User(row_id, name, role)
+    with writing(engine) as conn:
+        return _first(conn, name, role, key, now)
+
+
+def _first(conn: Connection, name: str, role: str, key: str, now: datetime) -> User:
+    known = users.all(conn, disabled=True)
+    if known:
+        names = ", ".join(user.name for user in known if user.role == "admin" and user.disabled_at is None)
+        raise PermissionDenied(f"only an admin adds users: act as one of {names or 'the admins'}")
+    if role != "admin":
+        raise Invalid("the first user must be an admin, who then adds the others")
+    made = users.add(conn, name, role, now)
+    request = {"name": name, "role": role}
+    take_key(conn, made.id, "user.add", request, key, now)
+    audit.append(conn, made.id, "user.add", f"user:{made.id}", request, now)
+    finish_key(conn, key, {"id": made.id})
+    return made
+
+
+def change_role(engine: Engine, actor: User, user_id: int, role: str, *, key: str, now: datetime) -> User:
+    """Gives a user another role.
+
+    Raises:
+        PermissionDenied: the actor is no admin.
+        Invalid: there is no such role.
+        NotFound: there is no such user.
+        Conflict: they are the last admin.
+    """
+    role = _role(role)
+
+    def work(conn: Connection, _: User) -> Done:
+        before = users.get(conn, user_id)
+        users.change_role(conn, user_id, role)
+        _keep_an_admin(conn)
+        return Done({"name": before.name, "role": role}, f"user:{user_id}", {"from": before.role, "to": role})
+
+    request = {"user_id": user_id, "role": role}
+    done = perform(engine, actor, "user.change_role", request, work, least="admin", key=key, now=now)
+    return User(user_id, done["name"], done["role"])
+
+
+def disable(engine: Engine, actor: User, user_id: int, *, key: str, now: datetime) -> None:
+    """Ends what a user may do; their name stays on what they did.
+
+    Raises:
+        PermissionDenied: the actor is no admin.
+        NotFound: there is no such user.
+        Conflict: they are the last admin.
+    """
+
+    def work(conn: Connection, _: User) -> Done:
+        users.disable(conn, user_id, now)
+        _keep_an_admin(conn)
+        return Done({}, f"user:{user_id}", {})
+
+    perform(engine, actor, "user.disable", {"user_id": user_id}, work, least="admin", key=key, now=now)
+
+
+def _role(role: str) -> str:
+    if role not in ROLES:
+        raise Invalid(f"{role!r} is not a role; {', '.join(ROLES)} are")
+    return role
+
+
+def _keep_an_admin(conn: Connection) -> None:
+    if not any(user.role == "admin" for user in users.all(conn)):
+        raise Conflict("that would leave no admin: make another user an admin first")
