@@ -16,26 +16,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from agent.service.ranks import Invalid, PermissionDenied, require
 from agent.store import audit, users
 from agent.store.engine import writing
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import insert
 from agent.store.tables import idempotency_key
-from agent.store.users import ROLES, User
+from agent.store.users import User
 
 LONGEST_KEY = 200
-
-
-class Refused(Exception):
-    """An act that is not done; the message says what is allowed."""
-
-
-class PermissionDenied(Refused):
-    """The actor's role does not allow it."""
-
-
-class Invalid(Refused):
-    """An argument cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +34,6 @@ class Done:
     result: Mapping[str, Any]
     subject: str | None
     detail: Mapping[str, Any]
-
-
-def rank(role: str) -> int:
-    """How much a role may do; each may do what the lower ones may."""
-    return ROLES.index(role)
-
-
-def may(actor: User, least: str) -> bool:
-    """Whether this user's role is at least `least`."""
-    return actor.disabled_at is None and rank(actor.role) >= rank(least)
 
 
 def perform(
@@ -107,10 +86,7 @@ def current(conn: Connection, actor: User, least: str, action: str) -> User:
         known = users.get(conn, actor.id)
     except NotFound:
         raise PermissionDenied(f"{actor.name} is not a user: goodpart users add {actor.name}") from None
-    if known.disabled_at is not None:
-        raise PermissionDenied(f"{known.name} is disabled")
-    if not may(known, least):
-        raise PermissionDenied(f"{action} needs the role {least} or higher; {known.name} is {known.role}")
+    require(known, least, action)
     return known
 
 

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from agent.service.acts import Done, Invalid, perform
+from agent.service.acts import Done, perform
+from agent.service.ranks import Invalid
 from agent.store import registry
 from agent.store.engine import reading
 from agent.store.registry import Deployment
@@ -17,10 +18,9 @@ def promote(
     engine: Engine,
     actor: User,
     version_id: int,
-    certificate_id: int | None,
-    *,
-    config_hash: str,
     reason: str,
+    config_hash: str,
+    *,
     key: str,
     now: datetime,
 ) -> Deployment:
@@ -29,10 +29,9 @@ def promote(
     Args:
         engine: the database.
         actor: an engineer or higher.
-        version_id: any version of the product.
-        certificate_id: one of its certificates; None: everything it sees goes to review.
-        config_hash: Settings.decision_hash.
+        version_id: any version of the product; its newest certificate holds. Without one, all it sees goes to review.
         reason: why, in words.
+        config_hash: Settings.decision_hash.
         key: idempotency key.
         now: the time.
 
@@ -40,15 +39,15 @@ def promote(
         PermissionDenied: the actor's role is too low.
         Invalid: there is no reason.
         NotFound: there is no such version.
-        Conflict: the certificate is another version's.
     """
     _check(reason)
 
     def work(conn: Connection, actor: User) -> Done:
+        issued = registry.certificates(conn, version_id)
         made = registry.promote(
             conn,
             version_id=version_id,
-            certificate_id=certificate_id,
+            certificate_id=issued[0].id if issued else None,
             config_hash=config_hash,
             reason=reason,
             by=actor.id,
@@ -56,12 +55,12 @@ def promote(
         )
         return Done({"product_id": made.product_id, "id": made.id}, None, {})
 
-    request = {"version_id": version_id, "certificate_id": certificate_id, "config": config_hash, "reason": reason}
+    request = {"version_id": version_id, "reason": reason, "config": config_hash}
     done = perform(engine, actor, "model.promote", request, work, least="engineer", key=key, now=now)
     return _deployment(engine, done["product_id"], done["id"])
 
 
-def rollback(engine: Engine, actor: User, product_id: int, *, reason: str, key: str, now: datetime) -> Deployment:
+def rollback(engine: Engine, actor: User, product_id: int, reason: str, *, key: str, now: datetime) -> Deployment:
     """Goes back to the model before the live one, which becomes `rejected`.
 
     Raises:

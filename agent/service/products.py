@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from agent.service.acts import Done, Invalid, check_name, perform
+from agent.service.acts import Done, check_name, perform
+from agent.service.ranks import Invalid
 from agent.store import products
 from agent.store.engine import reading
 from agent.store.errors import Conflict
 from agent.store.products import Product
-from agent.store.rows import KEEP, Keep, changed
 from agent.store.users import User
 
 
@@ -56,34 +57,36 @@ def add(
 def change(
     engine: Engine,
     actor: User,
-    product_id: int,
+    name: str,
     *,
-    teacher: str | Keep | None = KEEP,
-    review_rate: float | Keep | None = KEEP,
+    teacher: str | None = None,
+    review_rate: float | None = None,
     key: str,
     now: datetime,
 ) -> Product:
-    """Changes what is given, from the next training and certificate on; None means the configured value.
+    """Changes what is given (not None), from the next training and certificate on.
 
     Raises:
         PermissionDenied: the actor's role is too low.
         Invalid: the rate cannot be used.
         NotFound: there is no such product.
     """
-    changes = changed(teacher=teacher, review_rate=review_rate)
-    _check_rate(changes.get("review_rate"))
+    given: dict[str, Any] = {"teacher": teacher, "review_rate": review_rate}
+    changes = {field: value for field, value in given.items() if value is not None}
+    _check_rate(review_rate)
 
     def work(conn: Connection, _: User) -> Done:
-        before = products.get(conn, product_id)
-        products.change(conn, product_id, teacher=teacher, review_rate=review_rate)
-        return Done({}, f"product:{product_id}", {"from": {name: getattr(before, name) for name in changes}} | changes)
+        before = products.named(conn, name)
+        products.change(conn, before.id, **changes)
+        detail = {"from": {field: getattr(before, field) for field in changes}, "to": changes}
+        return Done({"id": before.id}, f"product:{before.id}", detail)
 
-    request = {"product_id": product_id, **changes}
-    perform(engine, actor, "product.change", request, work, least="engineer", key=key, now=now)
-    return _get(engine, product_id)
+    request = {"name": name, **changes}
+    done = perform(engine, actor, "product.change", request, work, least="engineer", key=key, now=now)
+    return _get(engine, done["id"])
 
 
-def retire(engine: Engine, actor: User, product_id: int, *, key: str, now: datetime) -> Product:
+def retire(engine: Engine, actor: User, name: str, *, key: str, now: datetime) -> Product:
     """Marks a product as no longer made.
 
     Raises:
@@ -93,13 +96,14 @@ def retire(engine: Engine, actor: User, product_id: int, *, key: str, now: datet
     """
 
     def work(conn: Connection, _: User) -> Done:
-        if products.get(conn, product_id).retired_at is not None:
-            raise Conflict("the product is retired already")
-        products.retire(conn, product_id, now)
-        return Done({}, f"product:{product_id}", {})
+        product = products.named(conn, name)
+        if product.retired_at is not None:
+            raise Conflict(f"{name} is retired already")
+        products.retire(conn, product.id, now)
+        return Done({"id": product.id}, f"product:{product.id}", {"name": name})
 
-    perform(engine, actor, "product.retire", {"product_id": product_id}, work, least="engineer", key=key, now=now)
-    return _get(engine, product_id)
+    done = perform(engine, actor, "product.retire", {"name": name}, work, least="engineer", key=key, now=now)
+    return _get(engine, done["id"])
 
 
 def _get(engine: Engine, product_id: int) -> Product:

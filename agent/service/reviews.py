@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
-from agent.service.acts import Done, Invalid, PermissionDenied, current, may, perform
+from agent.service.acts import Done, current, perform
+from agent.service.ranks import Invalid, PermissionDenied, may
 from agent.store import items, reviews, samples, trends
 from agent.store.engine import writing
 from agent.store.errors import Conflict

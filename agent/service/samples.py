@@ -10,7 +10,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from agent.service.acts import Done, Invalid, perform
+from agent.service.acts import Done, perform
+from agent.service.ranks import Invalid
 from agent.store import products, samples
 from agent.store.rows import values
 from agent.store.samples import NewSample
@@ -53,7 +54,7 @@ def add_all(
     return Added(**perform(engine, actor, "sample.add", request, work, least="engineer", key=key, now=now))
 
 
-def revoke(engine: Engine, actor: User, sample_id: int, *, reason: str, key: str, now: datetime) -> None:
+def revoke(engine: Engine, actor: User, sample_id: int, *, reason: str = "", key: str, now: datetime) -> None:
     """Makes a sample unusable from the next snapshot on.
 
     Raises:

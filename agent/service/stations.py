@@ -6,11 +6,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from agent.service.acts import Done, Invalid, check_name, perform
+from agent.service.acts import Done, check_name, perform
+from agent.service.ranks import Invalid
 from agent.store import products, stations
 from agent.store.engine import reading
 from agent.store.errors import Conflict
-from agent.store.rows import KEEP, Keep, changed
+from agent.store.rows import KEEP
 from agent.store.stations import Station
 from agent.store.users import User
 
@@ -20,7 +21,7 @@ def add(
     actor: User,
     name: str,
     *,
-    product_id: int | None = None,
+    product: str | None = None,
     audit_rate: float | None = None,
     key: str,
     now: datetime,
@@ -31,7 +32,7 @@ def add(
         engine: the database.
         actor: an engineer or higher.
         name: as frames name it.
-        product_id: what it runs when a frame does not say.
+        product: name of what it runs when a frame does not say.
         audit_rate: share of its parts reviewed whatever their verdict; None for the configured one.
         key: idempotency key.
         now: the time.
@@ -44,10 +45,10 @@ def add(
     """
     name = check_name(name, "station")
     _check_rate(audit_rate)
-    request = {"name": name, "product_id": product_id, "audit_rate": audit_rate}
+    request = {"name": name, "product": product, "audit_rate": audit_rate}
 
     def work(conn: Connection, _: User) -> Done:
-        _check_product(conn, product_id)
+        product_id = products.named(conn, product).id if product else None
         made = stations.add(conn, name, product_id=product_id, audit_rate=audit_rate, now=now)
         return Done({"id": made.id}, f"station:{made.id}", request)
 
@@ -58,35 +59,39 @@ def add(
 def change(
     engine: Engine,
     actor: User,
-    station_id: int,
+    name: str,
     *,
-    product_id: int | Keep | None = KEEP,
-    audit_rate: float | Keep | None = KEEP,
+    product: str | None = None,
+    audit_rate: float | None = None,
     key: str,
     now: datetime,
 ) -> Station:
-    """Changes what is given.
+    """Changes what is given (not None).
 
     Raises:
         PermissionDenied: the actor's role is too low.
         Invalid: the rate cannot be used.
         NotFound: there is no such station or product.
     """
-    changes = changed(product_id=product_id, audit_rate=audit_rate)
-    _check_rate(changes.get("audit_rate"))
+    _check_rate(audit_rate)
+    request = {"name": name, "product": product, "audit_rate": audit_rate}
 
     def work(conn: Connection, _: User) -> Done:
-        _check_product(conn, changes.get("product_id"))
-        before = stations.get(conn, station_id)
-        stations.change(conn, station_id, product_id=product_id, audit_rate=audit_rate)
-        return Done({}, f"station:{station_id}", {"from": {name: getattr(before, name) for name in changes}} | changes)
+        before = stations.named(conn, name)
+        stations.change(
+            conn,
+            before.id,
+            product_id=products.named(conn, product).id if product else KEEP,
+            audit_rate=KEEP if audit_rate is None else audit_rate,
+        )
+        detail = {"from": {"product_id": before.product_id, "audit_rate": before.audit_rate}, "to": request}
+        return Done({"id": before.id}, f"station:{before.id}", detail)
 
-    request = {"station_id": station_id, **changes}
-    perform(engine, actor, "station.change", request, work, least="engineer", key=key, now=now)
-    return _get(engine, station_id)
+    done = perform(engine, actor, "station.change", request, work, least="engineer", key=key, now=now)
+    return _get(engine, done["id"])
 
 
-def retire(engine: Engine, actor: User, station_id: int, *, key: str, now: datetime) -> Station:
+def retire(engine: Engine, actor: User, name: str, *, key: str, now: datetime) -> Station:
     """Marks a station as taken down; frames that name it become `bad_header`.
 
     Raises:
@@ -96,23 +101,19 @@ def retire(engine: Engine, actor: User, station_id: int, *, key: str, now: datet
     """
 
     def work(conn: Connection, _: User) -> Done:
-        if stations.get(conn, station_id).retired_at is not None:
-            raise Conflict("the station is retired already")
-        stations.change(conn, station_id, retired_at=now)
-        return Done({}, f"station:{station_id}", {})
+        station = stations.named(conn, name)
+        if station.retired_at is not None:
+            raise Conflict(f"{name} is retired already")
+        stations.change(conn, station.id, retired_at=now)
+        return Done({"id": station.id}, f"station:{station.id}", {"name": name})
 
-    perform(engine, actor, "station.retire", {"station_id": station_id}, work, least="engineer", key=key, now=now)
-    return _get(engine, station_id)
+    done = perform(engine, actor, "station.retire", {"name": name}, work, least="engineer", key=key, now=now)
+    return _get(engine, done["id"])
 
 
 def _get(engine: Engine, station_id: int) -> Station:
     with reading(engine) as conn:
         return stations.get(conn, station_id)
-
-
-def _check_product(conn: Connection, product_id: int | None) -> None:
-    if product_id is not None:
-        products.get(conn, product_id)
 
 
 def _check_rate(rate: float | None) -> None:

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from agent.service.acts import Done, Invalid, PermissionDenied, check_name, finish_key, perform, take_key
+from agent.service.acts import Done, check_name, finish_key, perform, take_key
+from agent.service.ranks import Invalid, PermissionDenied
 from agent.store import audit, users
 from agent.store.engine import writing
 from agent.store.errors import Conflict
@@ -50,7 +51,7 @@ def _first(conn: Connection, name: str, role: str, key: str, now: datetime) -> U
     return made
 
 
-def change_role(engine: Engine, actor: User, user_id: int, role: str, *, key: str, now: datetime) -> User:
+def change_role(engine: Engine, actor: User, name: str, role: str, *, key: str, now: datetime) -> User:
     """Gives a user another role.
 
     Raises:
@@ -62,17 +63,17 @@ def change_role(engine: Engine, actor: User, user_id: int, role: str, *, key: st
     role = _role(role)
 
     def work(conn: Connection, _: User) -> Done:
-        before = users.get(conn, user_id)
-        users.change_role(conn, user_id, role)
+        before = users.named(conn, name)
+        users.change_role(conn, before.id, role)
         _keep_an_admin(conn)
-        return Done({"name": before.name, "role": role}, f"user:{user_id}", {"from": before.role, "to": role})
+        return Done({"id": before.id}, f"user:{before.id}", {"from": before.role, "to": role})
 
-    request = {"user_id": user_id, "role": role}
+    request = {"name": name, "role": role}
     done = perform(engine, actor, "user.change_role", request, work, least="admin", key=key, now=now)
-    return User(user_id, done["name"], done["role"])
+    return User(done["id"], name, role)
 
 
-def disable(engine: Engine, actor: User, user_id: int, *, key: str, now: datetime) -> None:
+def disable(engine: Engine, actor: User, name: str, *, key: str, now: datetime) -> None:
     """Ends what a user may do; their name stays on what they did.
 
     Raises:
@@ -82,11 +83,12 @@ def disable(engine: Engine, actor: User, user_id: int, *, key: str, now: datetim
     """
 
     def work(conn: Connection, _: User) -> Done:
-        users.disable(conn, user_id, now)
+        user = users.named(conn, name)
+        users.disable(conn, user.id, now)
         _keep_an_admin(conn)
-        return Done({}, f"user:{user_id}", {})
+        return Done({}, f"user:{user.id}", {"name": name})
 
-    perform(engine, actor, "user.disable", {"user_id": user_id}, work, least="admin", key=key, now=now)
+    perform(engine, actor, "user.disable", {"name": name}, work, least="admin", key=key, now=now)
 
 
 def _role(role: str) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.store.errors import NotFound
 from agent.store.rows import KEEP, Keep, changed, columns, insert_new, one, read, read_all, update_one
 from agent.store.tables import product
 
@@ -40,6 +41,18 @@ def find(conn: Connection, name: str) -> Product | None:
     """The product of that name, retired or not."""
     found = conn.execute(sa.select(*columns(product, Product)).where(product.c.name == name)).one_or_none()
     return read(Product, found) if found else None
+
+
+def named(conn: Connection, name: str) -> Product:
+    """As `find`.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = find(conn, name)
+    if found is None:
+        raise NotFound(f"there is no product {name!r}; see: goodpart products list")
+    return found
 
 
 def get(conn: Connection, product_id: int) -> Product:

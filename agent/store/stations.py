@@ -8,6 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.store.errors import NotFound
 from agent.store.rows import KEEP, Keep, changed, columns, insert_new, one, read, read_all, update_one
 from agent.store.tables import station
 
@@ -46,6 +47,18 @@ def find(conn: Connection, name: str) -> Station | None:
     """The station of that name, retired or not."""
     found = conn.execute(sa.select(*columns(station, Station)).where(station.c.name == name)).one_or_none()
     return read(Station, found) if found else None
+
+
+def named(conn: Connection, name: str) -> Station:
+    """As `find`.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = find(conn, name)
+    if found is None:
+        raise NotFound(f"there is no station {name!r}; see: goodpart stations list")
+    return found
 
 
 def get(conn: Connection, station_id: int) -> Station:

@@ -8,6 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.store.errors import NotFound
 from agent.store.rows import columns, insert_new, one, read, read_all, update_one
 from agent.store.tables import user
 
@@ -37,6 +38,18 @@ def find(conn: Connection, name: str) -> User | None:
     """The user of that name, disabled or not."""
     found = conn.execute(sa.select(*columns(user, User)).where(user.c.name == name)).one_or_none()
     return read(User, found) if found else None
+
+
+def named(conn: Connection, name: str) -> User:
+    """As `find`.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = find(conn, name)
+    if found is None:
+        raise NotFound(f"there is no user {name!r}; see: goodpart users list")
+    return found
 
 
 def get(conn: Connection, user_id: int) -> User:
