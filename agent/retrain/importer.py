@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from model.images import LabelledImage
 from sqlalchemy import Engine
 
 from agent.retrain import roles
 from agent.retrain.errors import ImportRefused
 from agent.retrain.progress import OnProgress, Stage
 from agent.service import samples as service
+from agent.service.acts import current
 from agent.settings import Settings
 from agent.store import samples
 from agent.store.blobs import BlobStore, keep_all
@@ -33,6 +33,7 @@ from agent.store.rows import chunks
 from agent.store.samples import NewSample
 from agent.store.users import User
 from model import images
+from model.images import GOOD, LabelledImage
 
 MEDIA_TYPES = {
     ".png": "image/png",
@@ -43,7 +44,6 @@ MEDIA_TYPES = {
     ".tiff": "image/tiff",
     ".webp": "image/webp",
 }
-GOOD = "good"
 CHUNK = 16  # images stored together
 
 
@@ -124,8 +124,10 @@ def import_folder(
         model.images.FolderError: the folder is missing, empty, has no good images, or a file is corrupt.
         ImportRefused: two labels for one picture, a wrong `group_by`, or a file that changed during the import.
         TooFewImages: not even a certificate with a rate below one half could exist.
-        agent.service.PermissionDenied: the actor may not import.
+        agent.service.acts.PermissionDenied: the actor may not import.
     """
+    with reading(engine) as conn:
+        current(conn, actor, "engineer", "sample.add")
     folder = images.read_folder(path)
     wanted = _wanted(defects, folder.test)
     checked = _check([*folder.train_good, *wanted], path, group_by, settings, on_progress)
@@ -143,7 +145,7 @@ def import_folder(
         counts["calibration"] + held["calibration"],
         roles.needs(product.review_rate or settings.certificate.review_rate, settings.certificate.confidence),
     )
-    rows = list(_stored(engine, blobs, product.id, planned, now, on_progress))
+    rows = list(_stored(engine, blobs, product.id, actor.id, planned, now, on_progress))
     service.add_all(engine, actor, product.id, rows, key=f"import-{uuid4()}", now=now)
     return ImportResult(product.name, dict(counts), sorted_.duplicates, warning)
 
@@ -164,16 +166,20 @@ def _check(
     stage = Stage("checking", len(found), on_progress)
     checked = []
     for image in found:
-        data = image.path.read_bytes()
+        data = _read(image.path)
         frame = _decode(data, image.path, settings)
-        if image.mask_path:
-            mask = _decode(image.mask_path.read_bytes(), image.mask_path, settings)
-            if mask.shape[:2] != frame.shape[:2]:
-                raise ImportRefused(f"{image.mask_path}: has another size than its image {image.path.name}")
+        image.mask(frame.shape)  # raises FolderError where it does not fit
         sha = hashlib.sha256(data).hexdigest()
         checked.append(_Checked(image, sha, images.pixels_sha256(frame), serial_of(image.path)))
         stage.advance()
     return checked
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImportRefused(f"{path}: cannot be read ({error.strerror}); nothing was imported") from None
 
 
 def _decode(data: bytes, path: Path, settings: Settings) -> images.Frame:
@@ -229,6 +235,7 @@ def _stored(
     engine: Engine,
     blobs: BlobStore,
     product_id: int,
+    actor_id: int,
     planned: Sequence[tuple[_Checked, str]],
     now: datetime,
     on_progress: OnProgress | None,
@@ -237,7 +244,7 @@ def _stored(
     for chunk in chunks(planned, CHUNK):
         files = [(_read_again(one), _media_type(one.image.path)) for one, _ in chunk]
         masks = [one.image.mask_path for one, _ in chunk if one.image.mask_path]
-        files += [(path.read_bytes(), _media_type(path)) for path in masks]
+        files += [(_read(path), _media_type(path)) for path in masks]
         hashes = iter(keep_all(engine, blobs, files, now))
         shas = list(islice(hashes, len(chunk)))
         mask_of = dict(zip(masks, hashes, strict=True))
@@ -252,12 +259,13 @@ def _stored(
                 pixels_sha256=one.pixels_sha256,
                 serial=one.serial,
                 reason=one.image.label if role == "defect" else None,
+                added_by=actor_id,
             )
         stage.advance(len(chunk))
 
 
 def _read_again(one: _Checked) -> bytes:
-    data = one.image.path.read_bytes()
+    data = _read(one.image.path)
     if hashlib.sha256(data).hexdigest() != one.bytes_sha256:
         raise ImportRefused(f"{one.image.path}: changed during the import; import again when it is at rest")
     return data

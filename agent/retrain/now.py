@@ -11,9 +11,10 @@ from agent.live import Live
 from agent.retrain.progress import OnProgress
 from agent.retrain.result import RunResult
 from agent.retrain.trainer import train_product
-from agent.service.ranks import require
+from agent.service.acts import current
 from agent.settings import Settings
 from agent.store.blobs import BlobStore
+from agent.store.engine import reading
 from agent.store.users import User
 
 
@@ -33,7 +34,8 @@ def retrain(
     Raises:
         PermissionDenied: the actor is no engineer; else as `train_product`.
     """
-    require(actor, "engineer")
+    with reading(engine) as conn:
+        current(conn, actor, "engineer", "retrain")
     result = train_product(
         engine, blobs, settings, product_id,
         trigger="person", requested_by=actor.id, clock=clock, on_progress=on_progress,

@@ -1,0 +1,95 @@
+"""What the tests of the retraining loop share: tiny pictures, a database, settings for a training of seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+from sqlalchemy import Engine
+
+from agent.settings import Settings
+from agent.store import products, users
+from agent.store.blobs import BlobStore, keep
+from agent.store.engine import open_engine, upgrade, writing
+from agent.store.products import Product
+from agent.store.samples import NewSample, Sample
+from agent.store.samples import add as add_sample
+from agent.store.users import User
+
+SIDE = 64
+NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
+
+
+def picture(seed: int, *, defect: bool = False) -> bytes:
+    """A striped disc with noise, as PNG; with a defect, a bright blot on it."""
+    rng = np.random.default_rng(seed)
+    frame = np.full((SIDE, SIDE, 3), 40, np.uint8)
+    cv2.circle(frame, (32, 32), 24, (120, 130, 140), -1)
+    for x in range(8, SIDE, 8):
+        cv2.line(frame, (x, 12), (x, 52), (90, 100, 110), 2)
+    if defect:
+        x, y = (int(value) for value in rng.integers(20, 44, 2))
+        cv2.circle(frame, (x, y), 8, (20, 40, 250), -1)
+    noisy = frame.astype(np.float32) + rng.normal(0, 5, frame.shape)
+    return cv2.imencode(".png", np.clip(noisy, 0, 255).astype(np.uint8))[1].tobytes()
+
+
+def folder(path: Path, good: int, *, defects: int = 0, first: int = 0) -> Path:
+    """A folder in MVTec layout with masks."""
+    for name, count, defect in (("train/good", good, False), ("test/blot", defects, True)):
+        (path / name).mkdir(parents=True, exist_ok=True)
+        for i in range(first, first + count):
+            (path / name / f"{i:03}.png").write_bytes(picture(i + 10_000 * defect, defect=defect))
+    masks = path / "ground_truth" / "blot"
+    masks.mkdir(parents=True, exist_ok=True)
+    mask = cv2.imencode(".png", np.full((SIDE, SIDE), 255, np.uint8))[1].tobytes()
+    for i in range(first, first + defects):
+        (masks / f"{i:03}_mask.png").write_bytes(mask)
+    return path
+
+
+def tiny(place: Path, **retrain: object) -> Settings:
+    """Settings for a training of seconds whose certificate needs few images."""
+    return Settings.model_validate(
+        {
+            "database": {"url": f"sqlite:///{place / 'goodpart.db'}"},
+            "blobs": {"directory": place / "blobs"},
+            "training": {"size": SIDE, "steps": 12},
+            "scoring": {"device": "cpu", "precision": "fp32", "threads": 1},
+            "certificate": {"review_rate": 0.3, "reject_rate": 0.2},
+            "retrain": {"new_samples": 4, "check_every_s": 0.2, "cooldown_s": 0, **retrain},
+            "gate": {"min_defects": 5},
+        }
+    )
+
+
+def database(settings: Settings) -> tuple[Engine, User, Product]:
+    """An upgraded database with an engineer and a product."""
+    engine = open_engine(settings.database.url)
+    upgrade(engine)
+    with writing(engine) as conn:
+        return engine, users.add(conn, "eve", "engineer", NOW), products.add(conn, "disc", now=NOW)
+
+
+def approve(
+    engine: Engine, blobs: BlobStore, product: Product, seeds: range, now: datetime, *, defect: bool = False
+) -> list[Sample]:
+    """Adds samples as a closed review of flagged parts does; with `defect`, defects wrongly called normal."""
+    made = []
+    for seed in seeds:
+        sha = keep(engine, blobs, picture(seed, defect=defect), "image/png", now)
+        with writing(engine) as conn:
+            made.append(add_sample(conn, NewSample(product.id, "train", "flagged", sha, sha), now))
+    return made
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Waits until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the awaited condition never held"
+        time.sleep(0.05)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine
+
+from agent.retrain import trainer
+from agent.retrain.due import Due, due
+from agent.service import retrain as service
+from agent.settings import Settings
+from agent.store import commands, products, runs, samples
+from agent.store.blobs import MemoryBlobs, keep
+from agent.store.engine import reading, writing
+from agent.store.products import Product
+from agent.store.users import User
+from tests.integration.retrain_parts import NOW, approve, database, picture, tiny
+
+MINUTE = timedelta(minutes=1)
+
+
+class Shop:
+    """A product that could train: enough imported samples, cooldown one minute."""
+
+    def __init__(self, place: Path) -> None:
+        self.settings: Settings = tiny(place, cooldown_s=60)
+        self.engine: Engine
+        self.user: User
+        self.product: Product
+        self.engine, self.user, self.product = database(self.settings)
+        self.blobs = MemoryBlobs()
+        sha = keep(self.engine, self.blobs, picture(0), "image/png", NOW)
+        with writing(self.engine) as conn:
+            for i in range(40):
+                role = "train" if i < 20 else "calibration"
+                samples.add(conn, samples.NewSample(self.product.id, role, "import", sha, f"{i:064}"), NOW)
+
+    def approve(self, seeds: range, minutes: int = 0) -> None:
+        approve(self.engine, self.blobs, self.product, seeds, NOW + minutes * MINUTE)
+
+    def due(self, minutes: float = 0, cron_minutes: float | None = None) -> Due | None:
+        cron_at = None if cron_minutes is None else NOW + cron_minutes * MINUTE
+        with writing(self.engine) as conn:
+            return due(conn, self.settings, NOW + minutes * MINUTE, cron_at)
+
+    def trigger(self, minutes: float = 0, cron_minutes: float | None = None) -> str | None:
+        found = self.due(minutes, cron_minutes)
+        return found.trigger if found else None
+
+    def ran(self, state: str, minutes: float) -> None:
+        now = NOW + minutes * MINUTE
+        with writing(self.engine) as conn:
+            run_id = trainer.open_run(conn, self.settings, Due(self.product.id, "person"), now)
+            runs.start(conn, run_id, samples.freeze(conn, self.product.id, now).id, now)
+            runs.close(conn, run_id, state, "because", now)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(tmp_path)
+    yield shop
+    shop.engine.dispose()
+
+
+def test_an_import_alone_starts_nothing(shop: Shop) -> None:
+    assert shop.trigger(cron_minutes=0) is None
+
+
+def test_enough_new_samples_start_a_run(shop: Shop) -> None:
+    shop.approve(range(3))
+    assert shop.trigger() is None
+    shop.approve(range(3, 4))
+    assert shop.due() == Due(shop.product.id, "samples")
+
+
+def test_samples_of_a_judged_run_are_not_new_and_those_of_a_failed_run_are(shop: Shop) -> None:
+    shop.approve(range(4))
+    shop.ran("failed", 1)
+    assert shop.trigger(60) == "samples"
+    shop.ran("rejected", 61)
+    assert shop.trigger(600) is None
+    shop.approve(range(4, 8), minutes=62)
+    assert shop.trigger(600) == "samples"
+
+
+def test_the_cooldown_doubles_with_each_failure_in_a_row(shop: Shop) -> None:
+    shop.approve(range(4))
+    shop.ran("failed", 0)
+    assert (shop.trigger(1.9), shop.trigger(2)) == (None, "samples")
+    shop.ran("failed", 2)
+    assert (shop.trigger(5.9), shop.trigger(6)) == (None, "samples")
+    shop.ran("cancelled", 6)
+    assert (shop.trigger(6.9), shop.trigger(7)) == (None, "samples")
+
+
+def test_the_cron_needs_something_new_and_fires_once(shop: Shop) -> None:
+    assert shop.trigger(5, cron_minutes=5) is None
+    shop.approve(range(1))
+    assert shop.trigger(5) is None
+    assert shop.trigger(5, cron_minutes=5) == "cron"
+    shop.ran("failed", 5.1)
+    assert shop.trigger(60, cron_minutes=5) is None
+    assert shop.trigger(60, cron_minutes=60) == "cron"
+
+
+def test_a_request_goes_first_and_is_taken_once(shop: Shop) -> None:
+    shop.approve(range(4))
+    asked = service.request(shop.engine, shop.user, shop.product.id, key="1", now=NOW)
+    assert shop.due() == Due(shop.product.id, "person", shop.user.id, asked)
+    assert shop.trigger() == "samples"
+
+
+def test_too_few_calibration_images_start_nothing(shop: Shop) -> None:
+    shop.approve(range(4))
+    with writing(shop.engine) as conn:
+        for one in samples.all(conn, shop.product.id, "calibration")[:-1]:
+            samples.revoke(conn, one.id, NOW)
+    assert shop.trigger() is None
+
+
+def test_a_retired_product_trains_no_more(shop: Shop) -> None:
+    shop.approve(range(4))
+    with writing(shop.engine) as conn:
+        products.retire(conn, shop.product.id, NOW)
+    assert shop.trigger() is None
+
+
+def test_dead_runs_fail_with_the_command_that_asked(shop: Shop) -> None:
+    asked = service.request(shop.engine, shop.user, shop.product.id, key="1", now=NOW)
+    found = shop.due()
+    assert found
+    with writing(shop.engine) as conn:
+        run_id = trainer.open_run(conn, shop.settings, found, NOW)
+    with writing(shop.engine) as conn:
+        assert trainer.end_dead_runs(conn, NOW) == [run_id]
+    with reading(shop.engine) as conn:
+        check_failed(conn, run_id, asked)
+
+
+def check_failed(conn: Connection, run_id: int, command_id: int) -> None:
+    assert runs.get(conn, run_id).state == "failed"
+    command = commands.get(conn, command_id)
+    assert (command.state, command.result) == ("failed", {"run": run_id, "state": "failed"})

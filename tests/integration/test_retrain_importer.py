@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from agent.retrain.errors import ImportRefused, TooFewImages
+from agent.retrain.importer import ImportResult, import_folder
+from agent.retrain.progress import Step
+from agent.service.acts import PermissionDenied
+from agent.settings import Settings
+from agent.store import samples, tables, users
+from agent.store.blobs import LocalBlobs
+from agent.store.engine import reading, writing
+from agent.store.products import Product
+from agent.store.users import User
+from model.images import FolderError
+from tests.integration.retrain_parts import NOW, database, folder, picture, tiny
+
+
+class Shop:
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.settings: Settings = tiny(place)
+        self.engine: Engine
+        self.user: User
+        self.product: Product
+        self.engine, self.user, self.product = database(self.settings)
+        self.blobs = LocalBlobs(self.settings.blobs.directory)
+
+    def bring(self, path: Path, **options: Any) -> ImportResult:
+        actor = options.pop("actor", self.user)
+        return import_folder(
+            self.engine, self.blobs, self.settings, actor, self.product, path, now=NOW, **options
+        )  # fmt: skip
+
+    def samples(self) -> list[samples.Sample]:
+        with reading(self.engine) as conn:
+            return samples.all(conn, self.product.id)
+
+    def assert_untouched(self) -> None:
+        with reading(self.engine) as conn:
+            for table in (tables.sample, tables.blob, tables.audit_event):
+                assert conn.execute(sa.select(sa.func.count()).select_from(table)).scalar_one() == 0
+        assert not self.settings.blobs.directory.exists()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(tmp_path)
+    yield shop
+    shop.engine.dispose()
+
+
+def test_good_images_get_roles_and_defects_stay_out(shop: Shop) -> None:
+    heard: list[Step] = []
+    result = shop.bring(folder(shop.place / "images", 50, defects=3), on_progress=heard.append)
+    made = shop.samples()
+    assert Counter(one.role for one in made) == result.roles
+    assert set(result.roles) == {"train", "calibration"} and sum(result.roles.values()) == 50
+    assert result.duplicates == 0
+    assert {one.origin for one in made} == {"import"}
+    assert all(shop.blobs.get(one.blob_sha256) for one in made)
+    assert [(one.phase, one.step) for one in heard if one.step == one.steps] == [("checking", 50), ("storing", 50)]
+
+
+def test_defects_come_with_masks_and_kinds_where_asked_for(shop: Shop) -> None:
+    path = folder(shop.place / "images", 50, defects=4)
+    result = shop.bring(path, defects=lambda image: image.path.stem != "003")
+    defects = [one for one in shop.samples() if one.role == "defect"]
+    assert result.roles["defect"] == len(defects) == 3
+    assert {one.reason for one in defects} == {"blot"}
+    assert all(one.mask_sha256 and shop.blobs.get(one.mask_sha256) for one in defects)
+
+
+def test_a_second_import_changes_nothing(shop: Shop) -> None:
+    path = folder(shop.place / "images", 50, defects=2)
+    shop.bring(path)
+    before = shop.samples()
+    result = shop.bring(path)
+    assert (result.roles, result.duplicates) == ({}, 50)
+    assert shop.samples() == before
+
+
+def test_identical_pixels_are_one_image_however_encoded(shop: Shop) -> None:
+    path = folder(shop.place / "images", 50)
+    (path / "train" / "good" / "again.png").write_bytes((path / "train" / "good" / "000.png").read_bytes())
+    result = shop.bring(path)
+    assert result.duplicates == 1 and sum(result.roles.values()) == 50
+
+
+def test_all_images_of_a_part_share_its_first_role(shop: Shop) -> None:
+    for batch in ("a", "b"):
+        good = shop.place / batch / "good"
+        good.mkdir(parents=True)
+        for i in range(50):
+            (good / f"part{i}_{batch}.png").write_bytes(picture(i + 100 * (batch == "b")))
+        shop.bring(shop.place / batch, group_by="(part[0-9]+)_")
+    roles: dict[str | None, set[str]] = {}
+    for one in shop.samples():
+        roles.setdefault(one.serial, set()).add(one.role)
+    assert len(roles) == 50 and all(len(found) == 1 for found in roles.values())
+
+
+def test_a_part_keeps_the_role_it_had_before_the_import(shop: Shop) -> None:
+    good = shop.place / "a" / "good"
+    good.mkdir(parents=True)
+    for i in range(50):
+        (good / f"part{i}_a.png").write_bytes(picture(i))
+    with writing(shop.engine) as conn:
+        conn.execute(
+            sa.insert(tables.blob).values(sha256="0" * 64, bytes=1, media_type="x", state="stored", touched_at=NOW)
+        )
+        for i in range(8):
+            new = samples.NewSample(shop.product.id, "holdout", "audit", "0" * 64, f"{i:064}", serial=f"part{i}")
+            samples.add(conn, new, NOW)
+    result = shop.bring(shop.place / "a", group_by="(part[0-9]+)_")
+    assert result.roles["holdout"] == 8
+
+
+def test_too_few_for_the_rate_is_a_warning_that_names_the_number(shop: Shop) -> None:
+    shop.settings = shop.settings.model_copy(
+        update={"certificate": shop.settings.certificate.model_copy(update={"review_rate": 0.05})}
+    )
+    result = shop.bring(folder(shop.place / "images", 50))
+    assert result.warning and "82" in result.warning and "warning" in result.describe()
+
+
+@pytest.mark.parametrize("good", [1, 8])
+def test_too_few_for_any_certificate_leaves_nothing(shop: Shop, good: int) -> None:
+    with pytest.raises(TooFewImages, match=r"are needed \(about \d+ good images in all\)"):
+        shop.bring(folder(shop.place / "images", good))
+    shop.assert_untouched()
+
+
+def corrupt(path: Path) -> None:
+    (path / "train" / "good" / "049.png").write_bytes(b"not a picture")
+
+
+def truncated(path: Path) -> None:
+    file = path / "train" / "good" / "049.png"
+    file.write_bytes(file.read_bytes()[:-40])
+
+
+def contradiction(path: Path) -> None:
+    (path / "test" / "blot" / "bad.png").write_bytes((path / "train" / "good" / "000.png").read_bytes())
+
+
+def wrong_mask(path: Path) -> None:
+    (path / "ground_truth" / "blot" / "000_mask.png").write_bytes(b"")
+
+
+@pytest.mark.parametrize("spoil", [corrupt, truncated, contradiction, wrong_mask])
+def test_a_bad_image_leaves_nothing_and_is_named(shop: Shop, spoil: Any) -> None:
+    path = folder(shop.place / "images", 50, defects=2)
+    spoil(path)
+    with pytest.raises((ImportRefused, FolderError), match=r"\.png") as error:
+        shop.bring(path, defects=True)
+    assert "\n" not in str(error.value)
+    shop.assert_untouched()
+
+
+def test_a_folder_without_good_leaves_nothing(shop: Shop) -> None:
+    (shop.place / "images" / "bad").mkdir(parents=True)
+    (shop.place / "images" / "bad" / "0.png").write_bytes(picture(0))
+    for path in (shop.place / "images", shop.place / "nowhere"):
+        with pytest.raises(FolderError):
+            shop.bring(path)
+    shop.assert_untouched()
+
+
+@pytest.mark.parametrize("group_by", ["(", "part", "(nothing)"])
+def test_a_wrong_group_by_leaves_nothing(shop: Shop, group_by: str) -> None:
+    path = folder(shop.place / "images", 50)
+    with pytest.raises(ImportRefused):
+        shop.bring(path, group_by=group_by)
+    shop.assert_untouched()
+
+
+def test_an_operator_may_not_import(shop: Shop) -> None:
+    with writing(shop.engine) as conn:
+        operator = users.add(conn, "otto", "operator", NOW)
+    with pytest.raises(PermissionDenied):
+        shop.bring(folder(shop.place / "images", 50), actor=operator)
+    shop.assert_untouched()
