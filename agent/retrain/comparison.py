@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from model.certificate import Certificate
 from model.engines import Scorer
-from model.images import Frame
 
 from agent.retrain.gate import Caught, Evidence, caught, cut
 from agent.retrain.progress import Stage
 from agent.store.samples import Sample, Snapshot
+from model.certificate import Certificate
+from model.images import Frame
 
 BATCH = 16
 Load = Callable[[Sample], Frame]

@@ -124,7 +124,7 @@ def import_folder(
         model.images.FolderError: the folder is missing, empty, has no good images, or a file is corrupt.
         ImportRefused: two labels for one picture, a wrong `group_by`, or a file that changed during the import.
         TooFewImages: not even a certificate with a rate below one half could exist.
-        agent.service.acts.PermissionDenied: the actor may not import.
+        agent.service.ranks.PermissionDenied: the actor may not import.
     """
     with reading(engine) as conn:
         current(conn, actor, "engineer", "sample.add")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from model.artifact import Artifact
-from model.certificate import Certificate
 from sqlalchemy import Connection
 
 from agent.retrain.comparison import Scores
@@ -17,6 +15,8 @@ from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
 from agent.store.samples import Snapshot
+from model.artifact import Artifact
+from model.certificate import Certificate
 
 FIRST = "first model"
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from model.certificate import Certificate
-
 from agent.retrain.gate import Report
+from model.certificate import Certificate
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from model.statistics import best_rate, keyed_fraction, look_delta, smallest_n
-
 from agent.retrain.errors import TooFewImages
+from model.statistics import best_rate, keyed_fraction, look_delta, smallest_n
 
 LARGE = 500  # images from which a hold-out is set aside
 LEAST_TRAIN = 5  # four to learn from and one validation normal

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from model.artifact import Artifact
 from model.engines import Scorer
 from model.training import TrainingSettings
 
 from agent.settings import Settings
+from model.artifact import Artifact
 
 
 def training_settings(settings: Settings, teacher: str | None, threads: int) -> TrainingSettings:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.certificate import Certificate, certify
 from model.evaluation import Evaluation, evaluate
 from model.training import train
 
@@ -19,6 +18,7 @@ from agent.retrain.scoring import open_scorer, training_settings
 from agent.settings import Settings
 from model import artifact as artifacts
 from model import images
+from model.certificate import Certificate, certify
 
 SECRET = b"goodpart standalone"  # there is no install whose secret could be used; the split is the same everywhere
 BATCH = 16

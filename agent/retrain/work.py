@@ -9,8 +9,6 @@ from datetime import datetime
 from time import monotonic
 
 import structlog
-from model.artifact import ArtifactError
-from model.certificate import certify
 from model.training import train
 from sqlalchemy import Engine
 
@@ -32,6 +30,8 @@ from agent.store.runs import TrainingRun
 from agent.store.samples import Sample, Snapshot
 from model import artifact as artifacts
 from model import images, metrics
+from model.artifact import ArtifactError
+from model.certificate import certify
 
 ARTIFACT_TYPE = "application/vnd.safetensors"
 

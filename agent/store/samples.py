@@ -125,7 +125,7 @@ def counts(conn: Connection, product_id: int) -> dict[str, int]:
         .where(sample.c.product_id == product_id, sample.c.revoked_at.is_(None))
         .group_by(sample.c.role)
     )
-    return dict.fromkeys(ROLES, 0) | dict(conn.execute(query).tuples().all())
+    return dict.fromkeys(ROLES, 0) | {str(row[0]): int(row[1]) for row in conn.execute(query)}
 
 
 def count_new(conn: Connection, product_id: int, since: datetime | None) -> int:

@@ -66,7 +66,7 @@ def test_it_renews_while_it_holds(engine: Engine) -> None:
 
         def renewed() -> bool:
             with reading(engine) as conn:
-                return conn.execute(sa.select(tables.lease.c.expires_at)).scalar_one() == clock.now + TTL
+                return bool(conn.execute(sa.select(tables.lease.c.expires_at)).scalar_one() == clock.now + TTL)
 
         until(renewed)
         assert taken(engine, NOW + TTL * 1.5) is None

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from agent.retrain.errors import ImportRefused, TooFewImages
 from agent.retrain.importer import ImportResult, import_folder
 from agent.retrain.progress import Step
-from agent.service.acts import PermissionDenied
+from agent.service.ranks import PermissionDenied
 from agent.settings import Settings
 from agent.store import samples, tables, users
 from agent.store.blobs import LocalBlobs

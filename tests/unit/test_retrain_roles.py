@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model.statistics import best_rate, look_delta, smallest_n
 
 from agent.retrain.errors import TooFewImages
 from agent.retrain.roles import LARGE, LEAST_TRAIN, check_enough, needs, role_of, shares
+from model.statistics import best_rate, look_delta, smallest_n
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_role_depends_on_secret_and_part_alone(secret: bytes, key: str) -> Non
 
 @given(st.text(min_size=1), st.sampled_from(["train", "calibration", "holdout"]), st.integers(1, 1000))
 def test_a_first_role_sticks(key: str, first: str, images: int) -> None:
-    assert role_of(b"secret", key, shares(images), {key: first}) == first  # type: ignore[dict-item]
+    assert role_of(b"secret", key, shares(images), {key: first}) == first
 
 
 def test_another_secret_draws_other_roles() -> None:
