@@ -1,0 +1,118 @@
+"""Databases for tests: migrated once a session, then copied; and a small line to put frames on."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from agent.frame import StreamKey
+from agent.store import items, offsets, products, stations, users
+from agent.store.engine import open_engine, reading, upgrade, writing
+from agent.store.inspections import Inspection
+from agent.store.items import Item, NewItem
+from agent.store.tables import blob
+
+NOW = datetime(2026, 3, 2, 10, 7, 30, tzinfo=UTC)
+
+
+@cache
+def _template() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "template.db"
+        engine = open_engine(f"sqlite:///{file}")
+        upgrade(engine)
+        engine.dispose()
+        return file.read_bytes()
+
+
+@contextmanager
+def database(folder: Path) -> Iterator[Engine]:
+    """An empty database at the newest revision, in `folder`."""
+    file = folder / "goodpart.db"
+    file.write_bytes(_template())
+    engine = open_engine(f"sqlite:///{file}")
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One user of each role, a product on one station, and a claimed partition."""
+
+    engine: Engine
+    admin: users.User
+    engineer: users.User
+    operator: users.User
+    viewer: users.User
+    product_id: int
+    station_id: int
+    stream_id: int
+
+    def new_item(self, offset: int, **changes: Any) -> NewItem:
+        """A flagged frame; `blob_of` its offset must be there."""
+        given: dict[str, Any] = {
+            "stream_id": self.stream_id, "partition": 0, "offset": offset, "event_at": NOW, "frame_id": f"f{offset}",
+            "station_id": self.station_id, "product_id": self.product_id, "kind": "flagged", "verdict": "review",
+            "score": 2.5, "p_value": 0.01, "severity": 0.7, "frame_sha256": sha(offset), "created_at": NOW,
+        }  # fmt: skip
+        return NewItem(**(given | changes))
+
+    def add_item(self, conn: Connection, offset: int, **changes: Any) -> Item:
+        """Adds `new_item` and its blob."""
+        add_blob(conn, offset)
+        items.add_all(conn, [self.new_item(offset, **changes)])
+        found = items.at(conn, self.stream_id, 0, offset)
+        assert found is not None
+        return found
+
+    def item(self, item_id: int) -> Item:
+        """The item as it is now."""
+        with reading(self.engine) as conn:
+            return items.get(conn, item_id)
+
+    def inspection(self, offset: int, verdict: str = "pass", **changes: Any) -> Inspection:
+        """An inspection of the frame at that offset."""
+        given: dict[str, Any] = {
+            "event_at": NOW + timedelta(seconds=offset), "stream_id": self.stream_id, "partition": 0, "offset": offset,
+            "frame_id": f"f{offset}", "station_id": self.station_id, "product_id": self.product_id, "serial": None,
+            "lot": None, "verdict": verdict, "reason": None, "score": 1.0, "p_value": 0.5, "severity": 0.0,
+            "deployment_id": None, "captured_at": NOW, "decided_at": NOW, "latency_ms": 20.0, "score_ms": 10.0,
+            "late": False, "clock_suspect": False,
+        }  # fmt: skip
+        return Inspection(**(given | changes))
+
+
+@contextmanager
+def line(folder: Path) -> Iterator[Line]:
+    """A database with a small line."""
+    with database(folder) as engine:
+        with writing(engine) as conn:
+            people = [users.add(conn, role, role, NOW) for role in reversed(users.ROLES)]
+            product = products.add(conn, "flange", now=NOW)
+            station = stations.add(conn, "press-1", product_id=product.id, now=NOW)
+            stream_id = offsets.stream_id(conn, StreamKey("cluster", "topic-id", "goodpart.frames"), NOW)
+        yield Line(engine, *people, product.id, station.id, stream_id)
+
+
+def sha(number: int) -> str:
+    """The hash of the blob of that number."""
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
+def add_blob(conn: Connection, number: int) -> str:
+    """The row of a stored blob."""
+    row = {"bytes": 1, "media_type": "image/png", "state": "stored", "touched_at": NOW}
+    conn.execute(sa.insert(blob).values(sha256=sha(number), **row))
+    return sha(number)
