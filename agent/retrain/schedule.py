@@ -26,7 +26,7 @@ from agent.store.engine import writing
 from agent.store.errors import StoreError
 from agent.store.leases import Lease
 
-PATIENCE_S = 8.0  # what a child has between SIGTERM and SIGKILL
+PATIENCE_S = 4.0  # what a child has between SIGTERM and SIGKILL; the agent itself must end within drain_s
 
 log = structlog.get_logger()
 
