@@ -67,7 +67,7 @@ class Source(Protocol):
         """Connects and joins. Raises SourceError where that cannot work."""
 
     def poll(self, timeout_s: float, max_records: int) -> Sequence[Record]:
-        """Records of resumed partitions, each partition's in offset order. Call it all the time: it drives assignment."""
+        """Records of resumed partitions, in offset order within each. Call it all the time: it drives assignment."""
 
     def events(self) -> Sequence[Event]:
         """What happened to the assignment since the last call, in order."""

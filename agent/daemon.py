@@ -1,0 +1,217 @@
+"""The agent process: wires the pipeline, answers health checks, starts retraining, and ends as asked."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import structlog
+from sqlalchemy import Engine
+
+from agent import logs
+from agent.health import Health, HealthServer
+from agent.live import Live, open_live
+from agent.metrics import Metrics
+from agent.pipeline.models import ModelManager
+from agent.pipeline.patience import AbandonedError, Patience, PatientBlobs
+from agent.pipeline.provider import Provider
+from agent.pipeline.run import Parts, Pipeline
+from agent.settings import Settings, utc_now
+from agent.sources.base import Decisions, Source
+from agent.sources.kafka import KafkaSource
+from agent.sources.kafka_decisions import KafkaDecisions
+from agent.store.blobs import LocalBlobs
+from agent.store.engine import check_revision, open_engine, reading
+from agent.store.install import Install, install_of
+
+log = structlog.get_logger()
+CLOSING_S = 6.0  # of drain_s, for leaving the group and the threads
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class DaemonError(Exception):
+    """The agent ended because something was wrong; the message says what to do. Nothing is lost."""
+
+
+class Stoppable(Protocol):
+    """What retraining hands back."""
+
+    def stop(self) -> None:
+        """Ends it."""
+
+
+StartRetraining = Callable[[Settings, Engine, Live, Callable[[], datetime]], Stoppable]
+
+
+def start_retraining(settings: Settings, engine: Engine, live: Live, clock: Callable[[], datetime]) -> Stoppable:
+    """The scheduler of agent.retrain, loaded only where an agent runs it."""
+    from agent.retrain import schedule
+
+    return schedule.start(settings, engine, live, clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What may stand in for the daemon's own parts; None means its own, for `retrain` none at all."""
+
+    provider: Provider | None = None
+    source: Source | None = None
+    sink: Decisions | None = None
+    retrain: StartRetraining | None = start_retraining
+
+
+def run(
+    settings: Settings,
+    *,
+    config_path: Path | None = None,
+    stop: threading.Event | None = None,
+    clock: Callable[[], datetime] = utc_now,
+    wiring: Wiring = Wiring(),
+) -> int:
+    """Runs the agent until SIGTERM, SIGINT or `stop`.
+
+    Args:
+        settings: all of them.
+        config_path: the file they came from, for the log.
+        stop: ends it as SIGTERM does.
+        clock: the time.
+        wiring: other parts than the daemon's own.
+
+    Returns:
+        0: the process's exit status after an orderly end.
+
+    Raises:
+        DaemonError: the pipeline failed; the message is one line.
+        SourceError, StoreError, HealthError, LiveError: it cannot start; the message says what to do.
+    """
+    logs.configure(settings.log.level, settings.log.format)
+    engine = open_engine(settings.database.url)
+    try:
+        check_revision(engine)
+        with reading(engine) as conn:
+            install = install_of(conn)
+        log.info("agent_starting", config=str(config_path or "defaults"))
+        daemon = _Daemon(settings, engine, install, clock, wiring, stop or threading.Event())
+        with _signals(daemon.ask):
+            return daemon.run()
+    finally:
+        engine.dispose()
+
+
+class _Daemon:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        install: Install,
+        clock: Callable[[], datetime],
+        wiring: Wiring,
+        stop: threading.Event,
+    ) -> None:
+        self._settings, self._engine, self._install, self._clock = settings, engine, install, clock
+        self._wiring, self._stop = wiring, stop
+        self._started = False
+        self._health, self._metrics = Health(), Metrics()
+        self._patience = Patience(self._health, self._metrics, threading.Event(), random.Random())
+        self._store = LocalBlobs(settings.blobs.directory)
+        self._agent = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
+
+    def ask(self) -> bool:
+        """Asks for the end; False where that was asked before."""
+        first = not self._stop.is_set()
+        self._stop.set()
+        if not self._started:
+            # Loading models may wait for a dependency that is away.
+            self._patience.abandon.set()
+        return first
+
+    def run(self) -> int:
+        settings = self._settings
+        with ExitStack() as cleanup:
+            live = open_live(settings.redis.url)
+            cleanup.callback(live.close)
+            server = HealthServer(settings.agent.host, settings.agent.port, self._health, self._metrics.text)
+            cleanup.callback(server.close)
+            provider = self._wiring.provider or self._manager(live)
+            pipeline = self._pipeline(provider, live)
+            cleanup.callback(provider.stop)
+            try:
+                provider.start()
+                pipeline.start()
+            except AbandonedError:
+                return 0
+            self._started = True
+            if self._wiring.retrain:
+                cleanup.callback(self._wiring.retrain(settings, self._engine, live, self._clock).stop)
+            log.info("agent_started", agent=self._agent, http=f"{settings.agent.host}:{server.port}")
+            return self._wait(pipeline)
+
+    def _manager(self, live: Live) -> ModelManager:
+        manager = ModelManager(
+            self._engine, PatientBlobs(self._store), self._settings, patience=self._patience, metrics=self._metrics
+        )
+        live.on_promotion(manager.notice)
+        return manager
+
+    def _pipeline(self, provider: Provider, live: Live) -> Pipeline:
+        kafka = self._settings.kafka
+        group_id = kafka.group_id or f"goodpart.{self._install.install_id}"
+        return Pipeline(
+            Parts(
+                settings=self._settings,
+                engine=self._engine,
+                store=self._store,
+                source=self._wiring.source or KafkaSource(kafka, group_id=group_id),
+                sink=self._wiring.sink or KafkaDecisions(kafka),
+                provider=provider,
+                live=live,
+                health=self._health,
+                metrics=self._metrics,
+                patience=self._patience,
+                install=self._install,
+                agent=self._agent,
+                clock=self._clock,
+                rng=random.Random(),
+            )
+        )
+
+    def _wait(self, pipeline: Pipeline) -> int:
+        while not self._stop.wait(0.2) and not pipeline.halted.is_set():
+            pass
+        if not pipeline.halted.is_set():
+            log.info("agent_draining")
+            pipeline.drain(max(2.0, self._settings.pipeline.drain_s - CLOSING_S))
+        pipeline.stop()
+        if pipeline.failed:
+            raise DaemonError(str(pipeline.failed) or repr(pipeline.failed)) from pipeline.failed
+        log.info("agent_stopped")
+        return 0
+
+
+@contextmanager
+def _signals(ask: Callable[[], bool]) -> Iterator[None]:
+    """The first SIGTERM or SIGINT asks to stop, a second one ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        if not ask():
+            os._exit(128 + number)
+
+    before = {number: signal.signal(number, asked) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,117 @@
+"""Claiming a partition in the database, and what to do where the stored offset is outside the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from agent.frame import StreamKey
+from agent.pipeline.work import Lane
+from agent.settings import Kafka
+from agent.sources.base import Bounds
+from agent.store import gaps, offsets
+from agent.store.tables import consumer_offset, data_gap
+
+
+class DataGapError(Exception):
+    """A stored offset is outside the log, and kafka.on_gap says to stop there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What a claim found missing."""
+
+    kind: str  # below_start | beyond_end
+    from_offset: int
+    to_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A claimed partition; reading starts at the claim's next_offset."""
+
+    lane: Lane
+    gap: Gap | None
+
+
+def claim_all(
+    conn: Connection,
+    key: StreamKey,
+    bounds: Mapping[int, Bounds],
+    *,
+    settings: Kafka,
+    holder: str,
+    now: datetime,
+) -> list[Granted]:
+    """Claims partitions of one stream, in one writing transaction.
+
+    Where a stored offset lies beyond the log's end, the log was replaced by another one of the same name: from there on
+    the partition belongs to a stream of its own, so that reused offsets never meet the old rows.
+
+    Raises:
+        DataGapError: there is a gap and kafka.on_gap is "stop"; nothing may be committed.
+    """
+    stream_id = offsets.stream_id(conn, key, now)
+    known = conn.execute(sa.select(consumer_offset.c.partition).where(consumer_offset.c.stream_id == stream_id)).first()
+    from_end = known is None and settings.start_from == "latest"
+    return [
+        _claim(conn, key, partition, limits, from_end=from_end, settings=settings, holder=holder, now=now)
+        for partition, limits in sorted(bounds.items())
+    ]
+
+
+def _claim(
+    conn: Connection,
+    key: StreamKey,
+    partition: int,
+    limits: Bounds,
+    *,
+    from_end: bool,
+    settings: Kafka,
+    holder: str,
+    now: datetime,
+) -> Granted:
+    current, stream_id = _current(conn, key, partition, now)
+    stored = offsets.stored(conn, stream_id, partition)
+    gap = _gap(stored, limits, settings)
+    if gap and settings.on_gap == "stop":
+        raise DataGapError(
+            f"partition {partition} of {key.topic}: the next offset is {gap.from_offset}, but the broker has "
+            f"{limits.start} to {limits.end} ({gap.kind}). Frames in between are gone. Set kafka.on_gap to earliest or "
+            "latest to record the gap and go on"
+        )
+    if gap:
+        gaps.add(conn, stream_id, partition, gap.from_offset, gap.to_offset, gap.kind, now)
+    if gap and gap.kind == "beyond_end":
+        current, stream_id = _current(conn, key, partition, now)
+    start = gap.to_offset if gap else limits.end if from_end else limits.start
+    claim = offsets.claim(conn, stream_id, partition, holder=holder, start=start, now=now)
+    if gap and gap.kind == "below_start":
+        claim = offsets.reposition(conn, claim, gap.to_offset)
+    return Granted(Lane(current, claim), gap)
+
+
+def _gap(stored: int | None, limits: Bounds, settings: Kafka) -> Gap | None:
+    if stored is None or limits.start <= stored <= limits.end:
+        return None
+    to_offset = limits.end if settings.on_gap == "latest" else limits.start
+    return Gap("below_start" if stored < limits.start else "beyond_end", stored, to_offset)
+
+
+def _current(conn: Connection, key: StreamKey, partition: int, now: datetime) -> tuple[StreamKey, int]:
+    """The stream that the partition belongs to now: the log's own, or one that replaced it."""
+    current, replaced = key, 0
+    while True:
+        stream_id = offsets.stream_id(conn, current, now)
+        row = data_gap.c
+        ended = sa.select(row.id).where(
+            row.stream_id == stream_id, row.partition == partition, row.kind == "beyond_end"
+        )
+        if conn.execute(ended).first() is None:
+            return current, stream_id
+        replaced += 1
+        current = replace(key, topic_id=f"{key.topic_id}#{replaced}")

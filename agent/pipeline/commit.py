@@ -1,0 +1,247 @@
+"""One partition's transaction: the offset's compare-and-set first, then everything about its frames."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from agent.pipeline import decisions
+from agent.pipeline.work import DEAD_LETTER, KEPT, NOT_INSPECTED, Lane, Outcome, Place, Work
+from agent.settings import Pipeline
+from agent.store import dead_letters, inspections, items, offsets, outbox, seen, stations, trends
+from agent.store.dead_letters import NewDeadLetter
+from agent.store.inspections import Inspection
+from agent.store.items import NewItem
+from agent.store.offsets import Claim, Counts
+from agent.store.outbox import NewDecision
+
+REMEMBERED = timedelta(hours=24)
+_HEADERS = 50
+_HEADER = 1000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class StationState:
+    """How a station's frames fare."""
+
+    failures: int
+    blind: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one transaction recorded."""
+
+    claim: Claim
+    counts: Counts
+    inspections: tuple[Inspection, ...]
+    stations: Mapping[int, StationState]
+    duplicates: int
+
+
+def balance(works: Sequence[Work], duplicates: int) -> Counts:
+    """The counts of one transaction. `works` are the frames that are no duplicates.
+
+    received = inspected + not_inspected + dead_lettered + duplicate, by construction.
+    """
+    verdicts = [_outcome(work).verdict for work in works]
+    dead, failed = verdicts.count(DEAD_LETTER), verdicts.count(NOT_INSPECTED)
+    return Counts(
+        received=len(works) + duplicates,
+        inspected=len(works) - dead - failed,
+        not_inspected=failed,
+        dead_lettered=dead,
+        duplicate=duplicates,
+    )
+
+
+def commit(
+    conn: Connection,
+    lane: Lane,
+    works: Sequence[Work],
+    known: Mapping[int, StationState],
+    settings: Pipeline,
+    now: datetime,
+) -> Done:
+    """Records the finished prefix of one partition.
+
+    Args:
+        conn: a writing transaction.
+        lane: whose prefix it is.
+        works: in consumption order, each with its outcome.
+        known: stations as last written by this agent.
+        settings: the section [pipeline].
+        now: the time.
+
+    Raises:
+        Fenced: another agent has the partition; nothing may be committed.
+    """
+    kept = _without_duplicates(conn, works, now)
+    counts = balance(kept, len(works) - len(kept))
+    claim = offsets.advance(conn, lane.claim, works[-1].record.offset + 1, counts, now)
+    recorded = [_inspection(claim, work, settings) for work in kept if work.place]
+    inspections.add_all(conn, recorded)
+    items.add_all(conn, [_item(claim, work, now) for work in kept if _shown(work)])
+    trends.add_inspections(conn, recorded)
+    dead_letters.add_all(conn, [_dead_letter(claim, work, now) for work in kept if _outcome(work).reason in KEPT])
+    seen.add_all(conn, [(*_pair(work), now) for work in kept if work.place])
+    states = _stations(kept, known, settings.blind_after)
+    for station_id, state in sorted(states.items()):
+        last = max(work.event_at for work in kept if work.place and work.place.station_id == station_id)
+        stations.set_status(conn, station_id, "blind" if state.blind else "ok", state.failures, last, now)
+    outbox.add_all(conn, [_decision(claim, work, settings, now) for work in kept])
+    return Done(claim, counts, tuple(recorded), states, counts.duplicate)
+
+
+def late(work: Work, settings: Pipeline) -> bool:
+    """Whether the decision is past its deadline."""
+    return latency_ms(work) > settings.decision_deadline_ms
+
+
+def latency_ms(work: Work) -> float:
+    """From the event to the decision; a camera's clock that runs ahead counts as 0."""
+    return max(0.0, (_outcome(work).decided_at - work.event_at).total_seconds() * 1000)
+
+
+def _without_duplicates(conn: Connection, works: Sequence[Work], now: datetime) -> list[Work]:
+    pairs = [_pair(work) for work in works if work.place and _outcome(work).verdict != DEAD_LETTER]
+    known = seen.already(conn, pairs, now - REMEMBERED)
+    kept: list[Work] = []
+    for work in works:
+        if work.place and _outcome(work).verdict != DEAD_LETTER:
+            pair = _pair(work)
+            if pair in known:
+                continue
+            known.add(pair)
+        kept.append(work)
+    return kept
+
+
+def _stations(works: Sequence[Work], known: Mapping[int, StationState], blind_after: int) -> dict[int, StationState]:
+    states: dict[int, StationState] = {}
+    for work in works:
+        place, outcome = work.place, _outcome(work)
+        if place is None:
+            continue
+        before = states.get(place.station_id) or known.get(place.station_id) or _stored(place)
+        if outcome.reason == "too_old":  # nobody tried to inspect it: it says nothing about the station
+            states[place.station_id] = before
+        elif outcome.verdict == NOT_INSPECTED:
+            failures = before.failures + 1
+            states[place.station_id] = StationState(failures, before.blind or failures >= blind_after)
+        else:
+            states[place.station_id] = StationState(0, False)
+    return states
+
+
+def _stored(place: Place) -> StationState:
+    return StationState(place.failures, place.blind)
+
+
+def _shown(work: Work) -> bool:
+    return work.place is not None and work.evidence is not None
+
+
+def _pair(work: Work) -> tuple[int, str]:
+    if work.place is None or work.envelope is None:
+        raise ValueError("a dead letter belongs to no station")
+    return work.place.station_id, work.envelope.frame_id
+
+
+def _outcome(work: Work) -> Outcome:
+    if work.outcome is None:
+        raise ValueError("an unfinished frame cannot be recorded")
+    return work.outcome
+
+
+def _inspection(claim: Claim, work: Work, settings: Pipeline) -> Inspection:
+    outcome, place, envelope = _outcome(work), work.place, work.envelope
+    if place is None or envelope is None:
+        raise ValueError("a dead letter has no inspection")
+    return Inspection(
+        event_at=work.event_at,
+        stream_id=claim.stream_id,
+        partition=claim.partition,
+        offset=work.record.offset,
+        frame_id=envelope.frame_id,
+        station_id=place.station_id,
+        product_id=place.product_id,
+        serial=envelope.serial,
+        lot=envelope.lot,
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        score=outcome.score,
+        p_value=outcome.p_value,
+        severity=outcome.severity,
+        deployment_id=outcome.deployment_id,
+        captured_at=envelope.captured_at,
+        decided_at=outcome.decided_at,
+        latency_ms=latency_ms(work),
+        score_ms=outcome.score_ms,
+        late=late(work, settings),
+        clock_suspect=work.clock_suspect,
+    )
+
+
+def _item(claim: Claim, work: Work, now: datetime) -> NewItem:
+    outcome, place, envelope, evidence = _outcome(work), work.place, work.envelope, work.evidence
+    if place is None or envelope is None or evidence is None:
+        raise ValueError("an item needs its station and its evidence")
+    return NewItem(
+        stream_id=claim.stream_id,
+        partition=claim.partition,
+        offset=work.record.offset,
+        event_at=work.event_at,
+        frame_id=envelope.frame_id,
+        station_id=place.station_id,
+        product_id=place.product_id,
+        serial=envelope.serial,
+        lot=envelope.lot,
+        kind="audit" if work.audit and work.decoded else "failed" if outcome.verdict == NOT_INSPECTED else "flagged",
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        score=outcome.score,
+        p_value=outcome.p_value,
+        severity=outcome.severity,
+        deployment_id=outcome.deployment_id,
+        frame_sha256=evidence.frame,
+        heatmap_sha256=evidence.heatmap,
+        preview_sha256=evidence.preview,
+        overlay_sha256=evidence.overlay,
+        thumbnail_sha256=evidence.thumbnail,
+        created_at=now,
+    )
+
+
+def _dead_letter(claim: Claim, work: Work, now: datetime) -> NewDeadLetter:
+    outcome, envelope = _outcome(work), work.envelope
+    headers = [(name[:_HEADER], value.decode("utf-8", "replace")[:_HEADER]) for name, value in work.record.headers]
+    return NewDeadLetter(
+        stream_id=claim.stream_id,
+        partition=claim.partition,
+        offset=work.record.offset,
+        station=envelope.station if envelope else None,
+        reason=outcome.reason or "",
+        detail=outcome.detail,
+        headers=headers[:_HEADERS],
+        value_sha256=hashlib.sha256(work.record.value).hexdigest(),
+        blob_sha256=work.evidence.received if work.evidence else None,
+        counted=outcome.verdict == DEAD_LETTER,
+        created_at=now,
+    )
+
+
+def _decision(claim: Claim, work: Work, settings: Pipeline, now: datetime) -> NewDecision:
+    station = work.place.station if work.place else work.envelope.station if work.envelope else ""
+    return NewDecision(
+        stream_id=claim.stream_id,
+        partition=claim.partition,
+        offset=work.record.offset,
+        key=station,
+        value=decisions.body(work, late=late(work, settings)),
+        created_at=now,
+    )

@@ -1,0 +1,112 @@
+"""Evidence: blobs of frames that people will look at, stored before the transaction that names them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Engine
+
+from agent.pipeline import pictures
+from agent.pipeline.patience import Patience
+from agent.pipeline.work import DEAD_LETTER, KEPT, Evidence, Work
+from agent.store import blobs
+
+log = structlog.get_logger()
+_MEDIA_TYPES = {"image/jpeg", "image/png", "image/bmp", "image/tiff", "image/webp"}
+
+
+class Quota:
+    """How many frames may keep their bytes, by station, reason and hour. Thread-safe; it starts anew with the agent."""
+
+    def __init__(self, per_hour: int) -> None:
+        self._per_hour = per_hour
+        self._lock = threading.Lock()
+        self._hour: datetime | None = None
+        self._used: dict[tuple[str, str], int] = {}
+
+    def take(self, station: str, reason: str, now: datetime) -> bool:
+        """Whether one more may be kept; counts it."""
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        with self._lock:
+            if hour != self._hour:
+                self._hour, self._used = hour, {}
+            used = self._used.get((station, reason), 0)
+            self._used[station, reason] = used + 1
+            return used < self._per_hour
+
+
+class EvidenceMaker:
+    """Renders and stores the evidence of one frame, where it is to be kept. Thread-safe."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: blobs.BlobStore,
+        patience: Patience,
+        quota: Quota,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._patience = patience
+        self._quota = quota
+        self._clock = clock
+
+    @staticmethod
+    def wanted(work: Work) -> bool:
+        """Whether the frame may be kept: what passes unaudited is not."""
+        outcome = work.outcome
+        if outcome is None:
+            raise ValueError("a frame without an outcome has no evidence")
+        return outcome.flagged or outcome.reason in KEPT or (work.audit and outcome.verdict == "pass")
+
+    def __call__(self, work: Work) -> None:
+        """Stores the blobs of one frame.
+
+        Raises:
+            AbandonedError: the agent stops at once.
+        """
+        if not self.wanted(work) or not work.record.value or not self._within_quota(work):
+            return
+        work.evidence = self._keep(work, self._render(work))
+
+    def _within_quota(self, work: Work) -> bool:
+        outcome = work.outcome
+        if outcome is None or outcome.reason is None or (work.audit and outcome.verdict != DEAD_LETTER):
+            return True
+        return self._quota.take(work.place.station if work.place else "", outcome.reason, self._clock())
+
+    def _render(self, work: Work) -> pictures.Pictures | None:
+        if work.pixels is None:
+            return None
+        try:
+            return pictures.render(work.pixels, work.map)
+        except Exception as error:  # a picture that cannot be drawn must not stop the line; the frame itself is kept
+            log.warning("pictures_failed", error=repr(error)[:300], shape=work.pixels.shape)
+            return None
+
+    def _keep(self, work: Work, rendered: pictures.Pictures | None) -> Evidence:
+        envelope = work.envelope
+        parts = {"received": (work.record.value, _media_type(work))}
+        if envelope and envelope.raw and work.pixels is not None:
+            # Raw pixels say nothing of their size: a sample made of them could not be read again.
+            parts["frame"] = (pictures.png(work.pixels), "image/png")
+        if rendered:
+            parts |= {"preview": (rendered.preview, "image/webp"), "thumbnail": (rendered.thumbnail, "image/webp")}
+            if rendered.overlay:
+                parts["overlay"] = (rendered.overlay, "image/webp")
+            if rendered.heatmap:
+                parts["heatmap"] = (rendered.heatmap, "application/x-npy")
+        hashes = self._patience.call(
+            lambda: blobs.keep_all(self._engine, self._store, list(parts.values()), self._clock()), "database", "blobs"
+        )
+        named = dict(zip(parts, hashes, strict=True))
+        return Evidence(**{"frame": named["received"], **named})
+
+
+def _media_type(work: Work) -> str:
+    named = work.envelope.content_type if work.envelope else ""
+    return named if named in _MEDIA_TYPES else "application/octet-stream"

@@ -1,0 +1,265 @@
+"""The intake: the one thread that calls the source. It never waits for another thread."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from agent.frame import Record, StreamKey
+from agent.health import Health
+from agent.metrics import Metrics
+from agent.pipeline.budget import Budget
+from agent.pipeline.record import Answer, Arrived, ClaimRequest, Gone, Idle, Recorder
+from agent.pipeline.work import Lane, Work
+from agent.settings import Kafka
+from agent.sources.base import Assigned, Lost, Outside, Revoked, Source, SourceUnreachableError
+
+log = structlog.get_logger()
+POLL_S = 0.1
+BUSY_POLL_S = 0.01  # while paused or waiting for a claim: look again soon
+HOUSEKEEPING_S = 1.0
+_OUTAGE_S = 0.2
+
+
+@dataclass(slots=True)
+class _Held:
+    """A partition that the source assigned to us."""
+
+    asked: int = 0  # number of the last claim request
+    ask_at: float = 0.0  # monotonic seconds; infinite while an answer is due or a lane is held
+    lane: Lane | None = None
+
+
+class Intake:
+    """Turns assignments into claims, and records into work.
+
+    Args:
+        source: called by this thread only.
+        recorder: claims, and keeps the windows.
+        forward: takes each new frame; must not wait.
+        rng: jitter of repeated claims.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        recorder: Recorder,
+        forward: Callable[[Work], None],
+        *,
+        settings: Kafka,
+        budget: Budget,
+        health: Health,
+        metrics: Metrics,
+        rng: random.Random,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._recorder = recorder
+        self._forward = forward
+        self._settings = settings
+        self._budget = budget
+        self._health = health
+        self._metrics = metrics
+        self._rng = rng
+        self._monotonic = monotonic
+        self._held: dict[int, _Held] = {}
+        self._number = 0
+        self._throttled = False
+        self._draining = threading.Event()
+        self._drained = threading.Event()
+        self._ended = threading.Event()
+        self._tidied = 0.0
+        self._committed: dict[int, int] = {}
+        self.lag: int | None = None
+
+    @property
+    def claimed(self) -> tuple[int, ...]:
+        """Partitions that are read now."""
+        return tuple(sorted(partition for partition, held in list(self._held.items()) if held.lane))
+
+    @property
+    def assigned(self) -> tuple[int, ...]:
+        """Partitions that the source gave us."""
+        return tuple(sorted(self._held))
+
+    def drain(self, timeout_s: float) -> bool:
+        """Takes no more frames; membership goes on. True once no frame can come in any more."""
+        self._draining.set()
+        return self._drained.wait(timeout_s)
+
+    def end(self) -> None:
+        """Ends the loop and leaves the source."""
+        self._ended.set()
+
+    def run(self) -> None:
+        """The thread's loop.
+
+        Raises:
+            SourceError: the source cannot be used any more.
+        """
+        try:
+            while not self._ended.is_set():
+                self._health.tick("intake")
+                self._follow()
+                self._take_answers()
+                self._ask()
+                self._throttle()
+                # Everything is paused by now: what this poll hands out, if anything, is the last.
+                draining = self._draining.is_set()
+                self._poll()
+                if draining:
+                    self._drained.set()
+                if self._monotonic() - self._tidied >= HOUSEKEEPING_S:
+                    self._tidy()
+            self._tidy()
+        finally:
+            self._health.forget("intake")
+            self._source.close()
+
+    def _follow(self) -> None:
+        for event in self._source.events():
+            log.info("assignment", event=type(event).__name__.lower(), partitions=sorted(event.partitions))
+            match event:
+                case Assigned(partitions):
+                    self._held |= {partition: _Held() for partition in partitions}
+                case Revoked(partitions) | Lost(partitions):
+                    for partition in partitions:
+                        self._held.pop(partition, None)
+                    self._recorder.inbox.put(Gone(partitions, isinstance(event, Lost)))
+                case Outside(partitions):
+                    for partition in partitions & self._held.keys():
+                        self._held[partition] = _Held(ask_at=self._later())
+
+    def _take_answers(self) -> None:
+        while True:
+            try:
+                answer = self._recorder.answers.get_nowait()
+            except queue.Empty:
+                return
+            match answer:
+                case Answer(number, granted):
+                    held = self._held.get(granted.lane.partition)
+                    if held and held.asked == number and not held.lane:
+                        self._begin(held, granted.lane)
+                case Lane():
+                    held = self._held.get(answer.partition)
+                    if held and held.lane is answer:
+                        self._source.pause([answer.partition])
+                        self._held[answer.partition] = _Held(ask_at=self._later())
+
+    def _begin(self, held: _Held, lane: Lane) -> None:
+        if self._source.seek(lane.partition, lane.claim.next_offset):
+            held.lane = lane
+            if not self._stopped:
+                self._source.resume([lane.partition])
+
+    def _ask(self) -> None:
+        now = self._monotonic()
+        due = [partition for partition, held in self._held.items() if not held.lane and held.ask_at <= now]
+        if not due:
+            return
+        try:
+            bounds = self._source.bounds(due)
+            key = self._source.stream()
+        except SourceUnreachableError as error:
+            self._outage(error)
+            for partition in due:
+                self._held[partition].ask_at = self._later()
+            return
+        self._number += 1
+        for partition in due:
+            self._held[partition].asked, self._held[partition].ask_at = self._number, float("inf")
+        self._recorder.inbox.put(ClaimRequest(self._number, key, bounds))
+
+    def _later(self) -> float:
+        # At least a heartbeat: a rebalance that takes the partition away shows by then.
+        return self._monotonic() + self._settings.heartbeat_s * (1 + self._rng.random())
+
+    @property
+    def _stopped(self) -> bool:
+        return self._throttled or self._draining.is_set()
+
+    def _throttle(self) -> None:
+        lanes = list(self.claimed)
+        if self._draining.is_set():
+            self._source.pause(lanes)
+        elif not self._throttled and self._budget.room == 0:
+            self._throttled = True
+            self._source.pause(lanes)
+        elif self._throttled and self._budget.low:
+            self._throttled = False
+            self._source.resume(lanes)
+
+    def _poll(self) -> None:
+        waiting = self._stopped or any(held.lane is None for held in self._held.values())
+        most = max(1, min(self._settings.max_poll_records, self._budget.room))
+        try:
+            records = self._source.poll(BUSY_POLL_S if waiting else POLL_S, most)
+        except SourceUnreachableError as error:
+            self._outage(error)
+            self._ended.wait(_OUTAGE_S)
+            return
+        if records:
+            self._health.dependency("source", None)
+            self._take(records)
+
+    def _take(self, records: Sequence[Record]) -> None:
+        arrived = self._monotonic()
+        by_lane: dict[int, list[Work]] = {}
+        for record in records:
+            held = self._held.get(record.partition)
+            # Handed out before the claim's seek, or by a source that jumped back: read again from the claim on.
+            if held is None or held.lane is None or held.lane.dropped or self._stale(held.lane, record):
+                continue
+            by_lane.setdefault(record.partition, []).append(Work(held.lane, record, record.timestamp, arrived))
+        for works in by_lane.values():
+            for work in works:
+                self._budget.take(len(work.record.value))
+            self._recorder.inbox.put(Arrived(works[0].lane, works))
+            for work in works:
+                self._forward(work)
+
+    def _stale(self, lane: Lane, record: Record) -> bool:
+        return record.offset < lane.claim.next_offset
+
+    def _outage(self, error: Exception) -> None:
+        if self._health.dependency("source", str(error)):
+            log.warning("dependency_down", dependency="source", problem=str(error))
+
+    def _tidy(self) -> None:
+        """What is done once a second: idle positions, lag, the broker's own commit, a recreated topic."""
+        self._tidied = self._monotonic()
+        key = self._source.stream()
+        lag, known = 0, True
+        for partition, held in self._held.items():
+            lane = held.lane
+            if lane is None:
+                known = False
+                continue
+            if self._replaced(lane, key):
+                self._recorder.inbox.put(Gone(frozenset({partition}), lost=True))
+                self._source.pause([partition])
+                self._held[partition] = _Held()
+                continue
+            position, end = self._source.position(partition), self._source.end(partition)
+            if position is not None:
+                self._recorder.inbox.put(Idle(lane, position))
+            left = max(0, end - lane.claim.next_offset) if end is not None else 0
+            known = known and end is not None
+            lag += left
+            self._metrics.lag.labels(str(partition)).set(left)
+        self.lag = lag if known and self._held else None
+        done = {p: held.lane.claim.next_offset for p, held in self._held.items() if held.lane}
+        if news := {p: offset for p, offset in done.items() if self._committed.get(p) != offset}:
+            self._source.commit(news)
+            self._committed |= news
+
+    @staticmethod
+    def _replaced(lane: Lane, key: StreamKey) -> bool:
+        return (lane.key.cluster_id, lane.key.topic_id.partition("#")[0]) != (key.cluster_id, key.topic_id)

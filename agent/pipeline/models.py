@@ -1,0 +1,164 @@
+"""The model manager: loads what is live, off the frame's path, and swaps it in between two batches."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+
+import structlog
+from sqlalchemy import Engine
+
+from agent.metrics import Metrics
+from agent.pipeline.patience import AbandonedError, Patience
+from agent.pipeline.provider import Deployed, Scorer
+from agent.settings import Settings
+from agent.store import registry
+from agent.store.blobs import BlobStore
+from agent.store.engine import reading
+from agent.store.registry import Deployment
+
+log = structlog.get_logger()
+POLL_S = 1.0
+RETRY_S = 30.0
+Load = Callable[[bytes, Settings], Scorer]
+
+
+def load_torch(data: bytes, settings: Settings) -> Scorer:
+    """The reference engine over an artifact's bytes. Imports torch."""
+    from model.artifact import from_bytes
+    from model.engines import Scorer as TorchScorer
+
+    wanted = settings.scoring
+    return TorchScorer(
+        from_bytes(data),
+        weights=settings.training.weights,
+        device=wanted.device,
+        precision=wanted.precision,
+        threads=wanted.threads,
+    )
+
+
+class ModelManager:
+    """Provider over the registry: polls it, and looks at once when `notice` is called.
+
+    A deployment whose artifact cannot be loaded leaves the product's older one in use, if there is one; `problems` says
+    so, and it is tried again.
+
+    Args:
+        load: makes a scorer of an artifact's bytes.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: BlobStore,
+        settings: Settings,
+        *,
+        patience: Patience,
+        metrics: Metrics,
+        load: Load = load_torch,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._settings = settings
+        self._patience = patience
+        self._metrics = metrics
+        self._load = load
+        self._monotonic = monotonic
+        self._deployed: dict[int, Deployed] = {}
+        self._problems: dict[int, tuple[int, str, float]] = {}  # by product: deployment, words, when
+        self._wake = threading.Event()
+        self._ended = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._refresh()
+        self._thread = threading.Thread(target=self._run, name="models", daemon=True)
+        self._thread.start()
+
+    def notice(self, product_id: int) -> None:
+        """Some process says that a product has another deployment."""
+        self._wake.set()
+
+    def current(self, product_id: int) -> Deployed | None:
+        return self._deployed.get(product_id)
+
+    def all(self) -> Collection[Deployed]:
+        return list(self._deployed.values())
+
+    def problems(self) -> str | None:
+        return "; ".join(words for _, words, _ in list(self._problems.values())) or None
+
+    def stop(self) -> None:
+        self._ended = True
+        self._wake.set()
+        if self._thread:
+            self._thread.join(5)
+
+    def _run(self) -> None:
+        try:
+            while not self._ended:
+                self._wake.wait(POLL_S)
+                self._wake.clear()
+                if not self._ended:
+                    self._refresh()
+        except AbandonedError:
+            pass
+
+    def _refresh(self) -> None:
+        live = self._patience.call(self._read, "database")
+        for product_id in self._deployed.keys() - live.keys():
+            self._use(product_id, None)
+        for product_id, deployment in live.items():
+            used = self._deployed.get(product_id)
+            if used is None or used.deployment_id != deployment.id:
+                self._take(product_id, deployment)
+        for product_id in self._problems.keys() - live.keys():
+            del self._problems[product_id]
+
+    def _read(self) -> dict[int, Deployment]:
+        with reading(self._engine) as conn:
+            return dict(registry.live_all(conn))
+
+    def _take(self, product_id: int, deployment: Deployment) -> None:
+        before = self._problems.get(product_id)
+        if before and before[0] == deployment.id and self._monotonic() - before[2] < RETRY_S:
+            return
+        try:
+            made = self._make(deployment)
+        except AbandonedError:
+            raise
+        except Exception as error:  # whatever is wrong with one artifact, the other products go on
+            words = (
+                f"deployment {deployment.id} of product {product_id} cannot be used ({type(error).__name__}: {error})"
+            )
+            self._problems[product_id] = (deployment.id, words[:500], self._monotonic())
+            log.error("model_unusable", product=product_id, deployment=deployment.id, error=repr(error)[:500])
+            return
+        self._problems.pop(product_id, None)
+        self._use(product_id, made)
+        if not made.certified:
+            log.warning(
+                "model_uncertified", product=product_id, deployment=deployment.id, scorer=made.scorer.fingerprint
+            )
+
+    def _make(self, deployment: Deployment) -> Deployed:
+        from model.certificate import Certificate
+
+        started = self._monotonic()
+        data = self._patience.call(lambda: self._store.get(deployment.artifact_sha256), "blobs")
+        scorer = self._load(data, self._settings)
+        scorer.warm_up()
+        certificate = Certificate.from_dict(dict(deployment.certificate)) if deployment.certificate else None
+        log.info("model_ready", product=deployment.product_id, deployment=deployment.id, version=deployment.number,
+                 scorer=scorer.fingerprint, seconds=round(self._monotonic() - started, 2))  # fmt: skip
+        return Deployed(deployment.id, scorer, certificate)
+
+    def _use(self, product_id: int, deployed: Deployed | None) -> None:
+        # A new dict, because other threads read the old one without a lock.
+        others = {one: used for one, used in self._deployed.items() if one != product_id}
+        self._deployed = others | ({product_id: deployed} if deployed else {})
+        self._metrics.swaps.inc()
+        self._metrics.deployment.labels(str(product_id)).set((deployed and deployed.deployment_id) or 0)

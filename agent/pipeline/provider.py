@@ -1,0 +1,78 @@
+"""Who scores a product's frames now. The scorer's own kind stays open: torch, or what a test puts here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from model.certificate import Certificate
+    from model.images import Frame
+
+
+class Scored(Protocol):
+    """One frame's score and map, as model.engines.Scored."""
+
+    @property
+    def score(self) -> float: ...
+
+    @property
+    def map(self) -> Any: ...
+
+
+class Scorer(Protocol):
+    """What model.engines.Scorer offers the stream."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Engine, precision and version: what a certificate is bound to."""
+
+    @property
+    def artifact_sha256(self) -> str:
+        """The artifact that it runs."""
+
+    def score(self, frames: Sequence[Frame]) -> Sequence[Scored]:
+        """Scores frames together; raises where one of them, or the engine, fails."""
+
+    def warm_up(self) -> None:
+        """Scores a made-up frame; raises where the engine fails."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deployed:
+    """What decides for a product: immutable, so that a batch has exactly one."""
+
+    deployment_id: int | None
+    scorer: Scorer
+    certificate: Certificate | None
+
+    @property
+    def certified(self) -> bool:
+        """Whether the certificate speaks of this very scorer."""
+        certificate = self.certificate
+        return (
+            certificate is not None
+            and certificate.certified
+            and certificate.fingerprint == self.scorer.fingerprint
+            and certificate.artifact_sha256 == self.scorer.artifact_sha256
+        )
+
+
+class Provider(Protocol):
+    """Gives the scorer of a product. `current` never waits."""
+
+    def start(self) -> None:
+        """Makes ready what is live now, then follows changes."""
+
+    def current(self, product_id: int) -> Deployed | None:
+        """What decides for the product; None where it has no model."""
+
+    def all(self) -> Collection[Deployed]:
+        """Everything in use."""
+
+    def problems(self) -> str | None:
+        """Why some product's model is not in use; None where all are."""
+
+    def stop(self) -> None:
+        """Follows no more changes."""

@@ -1,0 +1,323 @@
+"""The recorder: the one thread that claims partitions and commits their finished prefixes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
+
+from agent.frame import StreamKey
+from agent.health import Health
+from agent.live import Live
+from agent.metrics import Metrics
+from agent.pipeline import commit
+from agent.pipeline.budget import Budget
+from agent.pipeline.claims import Granted, claim_all
+from agent.pipeline.patience import Patience
+from agent.pipeline.relay import Relay
+from agent.pipeline.stats import Meter
+from agent.pipeline.work import Lane, Work
+from agent.settings import Settings
+from agent.sources.base import Bounds
+from agent.store.engine import writing
+from agent.store.errors import Fenced
+from agent.store.inspections import Inspection
+from agent.store.offsets import Claim, Counts, advance
+
+log = structlog.get_logger()
+MOST = 256  # frames of one transaction
+_RACES = 3  # transactions lost to another agent's insert before it counts as a fault
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """The intake wants these partitions; `number` tells its answers apart."""
+
+    number: int
+    key: StreamKey
+    bounds: Mapping[int, Bounds]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """These frames were read, in this order."""
+
+    lane: Lane
+    works: Sequence[Work]
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Everything before `position` was handed out: what no frame came of (markers, compaction) is done too."""
+
+    lane: Lane
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Partitions that are not ours any more; `lost` ones may be another's already."""
+
+    partitions: frozenset[int]
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A granted claim, for the request of that number."""
+
+    number: int
+    granted: Granted
+
+
+Message = ClaimRequest | Arrived | Idle | Gone | Work | None
+
+
+class Recorder:
+    """Owns lanes and their windows; everything reaches it through `inbox`, in order.
+
+    Attributes:
+        inbox: messages; None ends the thread's loop.
+        answers: Answer and fenced Lane, for the intake.
+        committed: next offsets by partition, for the intake to tell the broker.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        *,
+        holder: str,
+        patience: Patience,
+        budget: Budget,
+        relay: Relay,
+        meter: Meter,
+        metrics: Metrics,
+        health: Health,
+        live: Live,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._holder = holder
+        self._patience = patience
+        self._budget = budget
+        self._relay = relay
+        self._meter = meter
+        self._metrics = metrics
+        self._health = health
+        self._live = live
+        self._clock = clock
+        self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.answers: queue.SimpleQueue[Answer | Lane] = queue.SimpleQueue()
+        self.lanes: dict[int, Lane] = {}
+        self._requests: deque[ClaimRequest] = deque()
+        self._stations: dict[int, commit.StationState] = {}
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """The thread's loop.
+
+        Raises:
+            AbandonedError: the agent stops at once.
+            DataGapError: kafka.on_gap is "stop", and there is a gap.
+        """
+        while not self._ended.is_set():
+            self._health.tick("recorder")
+            for message in self._receive():
+                self._handle(message)
+            self._claim()
+            for lane in list(self.lanes.values()):
+                self._commit(lane)
+        self._health.forget("recorder")
+
+    def _receive(self) -> list[Message]:
+        found: list[Message] = []
+        try:
+            found.append(self.inbox.get(timeout=0.2))
+            while len(found) < 4 * MOST:
+                found.append(self.inbox.get_nowait())
+        except queue.Empty:
+            pass
+        return found
+
+    def _handle(self, message: Message) -> None:
+        match message:
+            case None:
+                self._ended.set()
+            case Work():
+                self._finish(message)
+            case Arrived(lane, works):
+                for work in works:
+                    lane.window.arrive(work.record.offset)
+            case ClaimRequest():
+                self._requests.append(message)
+            case Gone(partitions, lost):
+                self._gone(partitions, lost)
+            case Idle(lane, position):
+                self._idle(lane, position)
+
+    def _finish(self, work: Work) -> None:
+        if work.lane.dropped:
+            self._budget.give(len(work.record.value))
+        else:
+            work.lane.window.finish(work.record.offset, work)
+
+    def _gone(self, partitions: frozenset[int], lost: bool) -> None:
+        self._requests = deque(
+            ClaimRequest(one.number, one.key, {p: b for p, b in one.bounds.items() if p not in partitions})
+            for one in self._requests
+        )
+        for partition in partitions & self.lanes.keys():
+            lane = self.lanes[partition]
+            if lost:
+                self._drop(lane)
+            else:
+                lane.closing = True
+
+    def _drop(self, lane: Lane) -> None:
+        """Its frames are another's: those finished end here, the others when they come back."""
+        lane.dropped = True
+        for work in lane.window.results():
+            self._budget.give(len(work.record.value))
+        self._remove(lane)
+
+    def _remove(self, lane: Lane) -> None:
+        if self.lanes.get(lane.partition) is lane:
+            del self.lanes[lane.partition]
+            self._metrics.partitions.set(len(self.lanes))
+        self._relay.disown(lane)
+
+    def _claim(self) -> None:
+        waiting: deque[ClaimRequest] = deque()
+        for request in self._requests:
+            # What is still in flight under an older claim is worth more than reading it again.
+            busy = {p for p in request.bounds if p in self.lanes and len(self.lanes[p].window)}
+            free = {p: b for p, b in request.bounds.items() if p not in busy}
+            if busy:
+                later = {p: b for p, b in request.bounds.items() if p in busy}
+                waiting.append(ClaimRequest(request.number, request.key, later))
+            if free:
+                self._grant(ClaimRequest(request.number, request.key, free))
+        self._requests = waiting
+
+    def _grant(self, request: ClaimRequest) -> None:
+        def transaction() -> list[Granted]:
+            with writing(self._engine) as conn:
+                return claim_all(
+                    conn,
+                    request.key,
+                    request.bounds,
+                    settings=self._settings.kafka,
+                    holder=self._holder,
+                    now=self._clock(),
+                )
+
+        for granted in self._patience.call(transaction, "database"):
+            lane = granted.lane
+            if old := self.lanes.get(lane.partition):
+                self._drop(old)
+            self.lanes[lane.partition] = lane
+            self._metrics.partitions.set(len(self.lanes))
+            if granted.gap:
+                self._metrics.gaps.labels(granted.gap.kind).inc()
+                log.warning("data_gap", partition=lane.partition, kind=granted.gap.kind,
+                            from_offset=granted.gap.from_offset, to_offset=granted.gap.to_offset)  # fmt: skip
+            log.info(
+                "partition_claimed", partition=lane.partition, offset=lane.claim.next_offset, epoch=lane.claim.epoch
+            )
+            self._relay.own(lane)
+            self.answers.put(Answer(request.number, granted))
+
+    def _idle(self, lane: Lane, position: int) -> None:
+        if lane.dropped or len(lane.window) or position <= lane.claim.next_offset:
+            return
+
+        def transaction() -> Claim:
+            with writing(self._engine) as conn:
+                return advance(conn, lane.claim, position, Counts(), self._clock())
+
+        try:
+            lane.claim = self._patience.call(transaction, "database")
+        except Fenced:
+            self._fenced(lane)
+
+    def _commit(self, lane: Lane) -> None:
+        while works := lane.window.prefix(MOST):
+            try:
+                done = self._patience.call(lambda works=works: self._transaction(lane, works), "database")  # type: ignore[misc]
+            except Fenced:
+                self._fenced(lane)
+                return
+            lane.claim = done.claim
+            lane.window.pop(len(works))
+            self._stations |= done.stations
+            self._recorded(works, done)
+        if lane.closing and not len(lane.window):
+            self._remove(lane)
+
+    def _transaction(self, lane: Lane, works: Sequence[Work]) -> commit.Done:
+        for attempt in range(_RACES):
+            try:
+                with writing(self._engine) as conn:
+                    return commit.commit(conn, lane, works, self._stations, self._settings.pipeline, self._clock())
+            except IntegrityError:
+                # Another agent may have inserted the same frame id in between; the next look will see it.
+                if attempt == _RACES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _fenced(self, lane: Lane) -> None:
+        log.warning("fenced", partition=lane.partition, epoch=lane.claim.epoch)
+        self._metrics.fenced.inc()
+        self._drop(lane)
+        self.answers.put(lane)
+
+    def _recorded(self, works: Sequence[Work], done: commit.Done) -> None:
+        now = self._clock()
+        flagged = sum(row.verdict in ("review", "reject") for row in done.inspections)
+        latencies = [max(0.0, (now - row.event_at).total_seconds() * 1000) for row in done.inspections]
+        self._meter.add(done.counts, flagged, latencies)
+        for work in works:
+            self._budget.give(len(work.record.value))
+        self._relay.wake()
+        self._measure(done, latencies)
+        names = {work.place.station_id: work.place for work in works if work.place}
+        for row in done.inspections:
+            place = names[row.station_id]
+            self._live.publish(_event(row, place.station, place.product))
+        for station_id, state in done.stations.items():
+            self._metrics.blind.labels(names[station_id].station).set(state.blind)
+
+    def _measure(self, done: commit.Done, latencies: Sequence[float]) -> None:
+        for outcome in ("inspected", "not_inspected", "dead_lettered", "duplicate"):
+            if n := getattr(done.counts, outcome):
+                self._metrics.frames.labels(outcome).inc(n)
+        for row, latency in zip(done.inspections, latencies, strict=True):
+            self._metrics.latency.observe(latency / 1000)
+            if row.late:
+                self._metrics.late.inc()
+            if row.verdict == "not_inspected":
+                self._metrics.not_inspected.labels(row.reason or "").inc()
+
+
+def _event(row: Inspection, station: str, product: str) -> dict[str, object]:
+    return {
+        "at": row.decided_at,
+        "station": station,
+        "product": product,
+        "serial": row.serial,
+        "verdict": row.verdict,
+        "reason": row.reason,
+        "severity": row.severity,
+        "stream_id": row.stream_id,
+        "partition": row.partition,
+        "offset": row.offset,
+    }

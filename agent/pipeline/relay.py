@@ -1,0 +1,122 @@
+"""The relay: sends the outbox of this agent's partitions, in offset order, at least once."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+from sqlalchemy import Engine
+
+from agent.health import Health
+from agent.metrics import Metrics
+from agent.pipeline import decisions
+from agent.pipeline.patience import Patience
+from agent.pipeline.work import Lane
+from agent.sources.base import Decisions
+from agent.store import outbox
+from agent.store.engine import reading, writing
+
+log = structlog.get_logger()
+BATCH = 256
+WAKE_S = 1.0
+
+
+class Relay:
+    """Publishes committed decisions and deletes them once they are acknowledged.
+
+    A partition's leftovers come first: claiming it wakes the relay too. `own`, `disown` and `wake` may be called by any
+    thread.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sink: Decisions,
+        *,
+        install_id: str,
+        patience: Patience,
+        metrics: Metrics,
+        health: Health,
+    ) -> None:
+        self._engine = engine
+        self._sink = sink
+        self._install_id = install_id
+        self._patience = patience
+        self._metrics = metrics
+        self._health = health
+        self._changed = threading.Condition()
+        self._owned: dict[tuple[int, int], Lane] = {}
+        self._wakes = 1
+        self._clean = 0  # the number of wakes at the start of the last pass that left nothing
+        self._ended = False
+
+    def own(self, lane: Lane) -> None:
+        """From now on this lane's decisions are ours to send."""
+        with self._changed:
+            self._owned[lane.claim.stream_id, lane.partition] = lane
+        self.wake()
+
+    def disown(self, lane: Lane) -> None:
+        """Its next owner sends what is left."""
+        with self._changed:
+            if self._owned.get((lane.claim.stream_id, lane.partition)) is lane:
+                del self._owned[lane.claim.stream_id, lane.partition]
+
+    def wake(self) -> None:
+        """Something was committed."""
+        with self._changed:
+            self._wakes += 1
+            self._changed.notify_all()
+
+    def wait_clean(self, timeout_s: float) -> bool:
+        """Waits until everything committed so far is sent."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._clean == self._wakes, timeout_s)
+
+    def end(self) -> None:
+        """Ends the loop after its present pass."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def run(self) -> None:
+        """The thread's loop.
+
+        Raises:
+            AbandonedError: the agent stops at once.
+        """
+        while True:
+            self._health.tick("relay", within_s=60)
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended or self._clean != self._wakes, WAKE_S)
+                if self._ended:
+                    break
+                if self._clean == self._wakes:
+                    continue
+                started, lanes = self._wakes, list(self._owned.values())
+            for lane in lanes:
+                self._send_all(lane)
+            with self._changed:
+                self._clean = started
+                self._changed.notify_all()
+        self._health.forget("relay")
+        self._sink.close()
+
+    def _send_all(self, lane: Lane) -> None:
+        while (
+            not lane.dropped
+            and not self._ended
+            and (found := self._patience.call(lambda: self._read(lane), "database"))
+        ):
+            messages = [decisions.message(one, stream=lane.key.topic_id, install_id=self._install_id) for one in found]
+            self._patience.call(lambda messages=messages: self._sink.publish(messages), "broker")  # type: ignore[misc]
+            self._patience.call(lambda found=found: self._delete([one.id for one in found]), "database")  # type: ignore[misc]
+            self._metrics.published.inc(len(found))
+
+    def _read(self, lane: Lane) -> list[outbox.Decision]:
+        with reading(self._engine) as conn:
+            return outbox.batch(conn, lane.claim.stream_id, lane.partition, BATCH)
+
+    def _delete(self, ids: list[int]) -> None:
+        with writing(self._engine) as conn:
+            outbox.delete(conn, ids)

@@ -1,0 +1,289 @@
+"""The pipeline: its threads, how they are joined, started, drained and stopped."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Engine
+
+from agent.health import Health
+from agent.live import Live
+from agent.metrics import Metrics
+from agent.pipeline.budget import Budget
+from agent.pipeline.commit import REMEMBERED
+from agent.pipeline.decode import Decoder
+from agent.pipeline.directory import Directory
+from agent.pipeline.evidence import EvidenceMaker, Quota
+from agent.pipeline.intake import Intake
+from agent.pipeline.patience import AbandonedError, Patience, PatientBlobs
+from agent.pipeline.provider import Provider
+from agent.pipeline.record import Recorder
+from agent.pipeline.relay import Relay
+from agent.pipeline.score import BatchFormer, BatchScorer, EngineFaultError, Inbox
+from agent.pipeline.stats import Meter, Stats
+from agent.pipeline.work import Work
+from agent.settings import Settings
+from agent.sources.base import Decisions, Source
+from agent.store import seen
+from agent.store.blobs import BlobStore
+from agent.store.engine import writing
+from agent.store.install import Install
+
+log = structlog.get_logger()
+REPORT_S = 1.0
+FORGET_EVERY_S = 60.0
+STALL_S = 60.0
+_JOIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a pipeline works with. `abandon` ends every wait of `patience`."""
+
+    settings: Settings
+    engine: Engine
+    store: BlobStore
+    source: Source
+    sink: Decisions
+    provider: Provider
+    live: Live
+    health: Health
+    metrics: Metrics
+    patience: Patience
+    install: Install
+    agent: str
+    clock: Callable[[], datetime]
+    rng: random.Random
+
+
+class Pipeline:
+    """The threads between the source and the decisions.
+
+    The first exception of any thread is kept in `failed` and sets `halted`; what was in flight is read again at the next
+    start.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        settings, limits = parts.settings, parts.settings.pipeline
+        store = PatientBlobs(parts.store)
+        self.failed: BaseException | None = None
+        self.halted = threading.Event()
+        self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._budget = Budget(limits.queue_frames, limits.queue_mb << 20)
+        self._meter = Meter()
+        self._undecoded: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._decoded: Inbox = queue.SimpleQueue()
+        self._decided: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._relay = Relay(
+            parts.engine,
+            parts.sink,
+            install_id=parts.install.install_id,
+            patience=parts.patience,
+            metrics=parts.metrics,
+            health=parts.health,
+        )
+        self._recorder = Recorder(
+            parts.engine,
+            settings,
+            holder=parts.agent,
+            budget=self._budget,
+            relay=self._relay,
+            meter=self._meter,
+            live=parts.live,
+            clock=parts.clock,
+            patience=parts.patience,
+            metrics=parts.metrics,
+            health=parts.health,
+        )
+        self._intake = Intake(
+            parts.source,
+            self._recorder,
+            self._undecoded.put,
+            settings=settings.kafka,
+            budget=self._budget,
+            health=parts.health,
+            metrics=parts.metrics,
+            rng=parts.rng,
+        )
+        self._decoder = Decoder(
+            settings,
+            Directory(parts.engine, parts.patience, settings),
+            self._budget,
+            secret=parts.install.secret,
+            clock=parts.clock,
+            abandon=parts.patience.abandon,
+        )
+        self._former = BatchFormer(self._decoded, size=limits.batch_size, max_wait_s=limits.max_wait_ms / 1000)
+        self._scorer = BatchScorer(parts.provider, parts.metrics, limits, parts.clock)
+        self._evidence = EvidenceMaker(
+            parts.engine, store, parts.patience, Quota(settings.blobs.failed_per_hour), parts.clock
+        )
+        parts.health.ready_check("assignment", self._unassigned)
+        parts.health.ready_check("models", parts.provider.problems)
+        parts.health.ready_check("pipeline", lambda: repr(self.failed) if self.failed else None)
+        parts.health.live_check("progress", self._stalled)
+
+    def start(self) -> None:
+        """Opens the source and starts the threads.
+
+        Raises:
+            SourceError: the source cannot be opened.
+        """
+        self._parts.source.open()
+        limits = self._parts.settings.pipeline
+        self._spawn("intake", self._intake.run)
+        for number in range(limits.decode_threads):
+            self._spawn(f"decode-{number}", self._decode)
+        self._spawn("score", self._score)
+        for number in range(limits.evidence_threads):
+            self._spawn(f"evidence-{number}", self._keep)
+        self._spawn("record", self._recorder.run)
+        self._spawn("relay", self._relay.run)
+        self._spawn("report", self._report)
+
+    def drain(self, timeout_s: float) -> bool:
+        """Takes no more frames and finishes those in flight; whether all were recorded and sent in time."""
+        deadline = time.monotonic() + timeout_s
+        done = (
+            self._intake.drain(timeout_s)
+            and self._budget.wait_empty(max(0.0, deadline - time.monotonic()))
+            and self._relay.wait_clean(max(0.0, deadline - time.monotonic()))
+        )
+        log.info("drained" if done else "drain_incomplete", in_flight=self._budget.frames)
+        return done
+
+    def stop(self) -> None:
+        """Ends all threads; call `drain` first to finish what is in flight."""
+        limits = self._parts.settings.pipeline
+        self._stopped.set()
+        self._intake.end()
+        # The intake's last round tells the broker the last offsets, so it goes first.
+        self._join("intake")
+        for _ in range(limits.decode_threads):
+            self._undecoded.put(None)
+        self._decoded.put(None)
+        for _ in range(limits.evidence_threads):
+            self._decided.put(None)
+        self._recorder.inbox.put(None)
+        self._relay.end()
+        self._parts.patience.abandon.set()
+        self._join("")
+
+    def stats(self) -> Stats:
+        """This agent's numbers now."""
+        counts, flagged, rate, p99_ms = self._meter.snapshot()
+        problems = self._parts.health.unready()
+        return Stats(
+            agent=self._parts.agent,
+            received=counts.received,
+            inspected=counts.inspected,
+            not_inspected=counts.not_inspected,
+            dead_lettered=counts.dead_lettered,
+            duplicate=counts.duplicate,
+            flagged=flagged,
+            lag=self._intake.lag,
+            rate=round(rate, 2),
+            p99_ms=None if p99_ms is None else round(p99_ms, 1),
+            in_flight=self._budget.frames,
+            partitions=self._intake.claimed,
+            ready=not problems,
+            problems=problems,
+        )
+
+    def _decode(self) -> None:
+        while work := self._undecoded.get():
+            if not work.lane.dropped:
+                self._decoder(work)
+            if work.lane.dropped:
+                self._finish(work)
+            elif work.outcome:
+                self._decided.put(work)
+            else:
+                self._decoded.put(work)
+
+    def _score(self) -> None:
+        while not self._former.ended:
+            batch = self._former.next(0.5)
+            self._parts.health.tick("score", within_s=120)
+            live = [work for work in batch if not work.lane.dropped]
+            if live:
+                self._scorer(live)
+            for work in batch:
+                if work.lane.dropped or not self._evidence.wanted(work):
+                    self._finish(work)
+                else:
+                    self._decided.put(work)
+        self._parts.health.forget("score")
+
+    def _keep(self) -> None:
+        while work := self._decided.get():
+            if not work.lane.dropped:
+                self._evidence(work)
+            self._finish(work)
+
+    def _finish(self, work: Work) -> None:
+        self._budget.give_pixels(work.pixel_bytes)
+        work.pixels = work.map = None
+        self._recorder.inbox.put(work)
+
+    def _report(self) -> None:
+        forget_in = 0.0
+        while not self._stopped.wait(REPORT_S):
+            stats = self.stats()
+            self._parts.live.presence(self._parts.agent, stats.to_dict())
+            self._parts.metrics.in_flight_frames.set(self._budget.frames)
+            self._parts.metrics.in_flight_bytes.set(self._budget.held)
+            forget_in -= REPORT_S
+            if forget_in <= 0:
+                forget_in = FORGET_EVERY_S
+                self._parts.patience.call(self._forget, "database")
+        self._parts.live.leave(self._parts.agent)
+
+    def _forget(self) -> None:
+        with writing(self._parts.engine) as conn:
+            seen.forget(conn, self._parts.clock() - REMEMBERED - timedelta(minutes=1))
+
+    def _unassigned(self) -> str | None:
+        return None if self._intake.claimed else "no partition is claimed yet"
+
+    def _stalled(self) -> str | None:
+        idle_s = self._meter.quiet_s()
+        if self._budget.frames and idle_s > STALL_S and not self._parts.health.outages:
+            return f"{self._budget.frames} frames are in flight and none was recorded for {idle_s:.0f} s"
+        return None
+
+    def _spawn(self, name: str, target: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                target()
+            except AbandonedError:
+                pass
+            except BaseException as error:  # whatever it is, the agent must not go on without this thread
+                self._fail(name, error)
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _fail(self, thread: str, error: BaseException) -> None:
+        if self.failed is None:
+            self.failed = error
+            # Faults with words of their own need no traceback.
+            told = isinstance(error, EngineFaultError) or type(error).__name__ in ("DataGapError", "SourceError")
+            log.error("pipeline_failed", thread=thread, error=str(error) or repr(error), exc_info=not told and error)
+        self.halted.set()
+        self._parts.patience.abandon.set()
+
+    def _join(self, name: str) -> None:
+        for thread in self._threads:
+            if not name or thread.name == name:
+                thread.join(_JOIN_S)

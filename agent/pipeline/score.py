@@ -1,0 +1,184 @@
+"""Batches per product, formed from what is there; bisecting those that fail; the breaker."""
+
+from __future__ import annotations
+
+import math
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+from agent.metrics import Metrics
+from agent.pipeline.provider import Deployed, Provider, Scored
+from agent.pipeline.work import Outcome, Work
+from agent.settings import Pipeline
+
+log = structlog.get_logger()
+Inbox = queue.SimpleQueue[Work | None]
+
+
+class EngineFaultError(Exception):
+    """Scoring fails whatever the product and the frame: the device, the driver or the engine is at fault."""
+
+
+class BatchFormer:
+    """Frames waiting for their scorer, by product.
+
+    Args:
+        inbox: where decoded frames come from; None ends it.
+        size: most frames of a batch.
+        max_wait_s: how long an idle scorer waits for a fuller batch.
+    """
+
+    def __init__(self, inbox: Inbox, *, size: int, max_wait_s: float, monotonic: Callable[[], float] = time.monotonic):
+        self._inbox = inbox
+        self._size = size
+        self._max_wait_s = max_wait_s
+        self._monotonic = monotonic
+        self._waiting: dict[int, deque[Work]] = {}
+        self.ended = False
+
+    def next(self, timeout_s: float) -> list[Work]:
+        """The next batch: one product's, the longest waiting first; empty after `timeout_s` without a frame."""
+        self._gather()
+        if not self._waiting and not self.ended:
+            # Only an idle scorer waits: with frames at hand it scores what is there.
+            if not self._receive(timeout_s):
+                return []
+            self._fill()
+        if not self._waiting:
+            return []
+        product_id = min(self._waiting, key=lambda one: self._waiting[one][0].arrived)
+        queued = self._waiting[product_id]
+        batch = [queued.popleft() for _ in range(min(self._size, len(queued)))]
+        if not queued:
+            del self._waiting[product_id]
+        return batch
+
+    def _fill(self) -> None:
+        deadline = self._monotonic() + self._max_wait_s
+        self._gather()
+        while not self.ended and max(map(len, self._waiting.values()), default=0) < self._size:
+            remaining = deadline - self._monotonic()
+            if remaining <= 0 or not self._receive(remaining):
+                return
+
+    def _gather(self) -> None:
+        while not self.ended and not self._inbox.empty():
+            self._receive(0)
+
+    def _receive(self, timeout_s: float) -> bool:
+        try:
+            work = self._inbox.get(timeout=timeout_s) if timeout_s > 0 else self._inbox.get_nowait()
+        except queue.Empty:
+            return False
+        if work is None:
+            self.ended = True
+            return False
+        if work.place is None:
+            raise ValueError("a frame without a product cannot be scored")
+        self._waiting.setdefault(work.place.product_id, deque()).append(work)
+        return True
+
+
+class BatchScorer:
+    """Gives every frame of a batch its outcome."""
+
+    def __init__(self, provider: Provider, metrics: Metrics, settings: Pipeline, clock: Callable[[], datetime]) -> None:
+        self._provider = provider
+        self._metrics = metrics
+        self._settings = settings
+        self._clock = clock
+
+    def __call__(self, batch: Sequence[Work]) -> None:
+        """Scores one product's frames with what is deployed for it now.
+
+        Raises:
+            EngineFaultError: no product can be scored any more; the frames have no outcome.
+        """
+        place = batch[0].place
+        deployed = self._provider.current(place.product_id) if place else None
+        if place is None or deployed is None:
+            for work in batch:
+                work.fail("no_model", f"product {place.product if place else '?'} has no model yet", self._clock())
+            return
+        started = time.perf_counter()
+        failed = self._score(deployed, batch)
+        elapsed = time.perf_counter() - started
+        self._metrics.scoring.observe(elapsed)
+        self._metrics.batch_size.observe(len(batch))
+        if len(failed) == len(batch):
+            self._probe(deployed, failed[0][1])
+        for work, error in failed:
+            work.fail("model_error", f"{type(error).__name__}: {error}"[:500], self._clock())
+            log.warning("frame_failed_in_model", product=place.product, station=place.station, error=repr(error)[:300])
+        for work in batch:
+            if work.outcome is not None and work.outcome.reason != "model_error":
+                work.outcome = _timed(work.outcome, 1000 * elapsed / len(batch))
+
+    def _score(self, deployed: Deployed, batch: Sequence[Work]) -> list[tuple[Work, Exception]]:
+        """Scores, halving what fails; returns those that fail alone."""
+        try:
+            found = deployed.scorer.score([work.pixels for work in batch if work.pixels is not None])
+            if len(found) != len(batch):
+                raise ValueError(f"{len(batch)} frames gave {len(found)} scores")
+        except Exception as error:
+            if len(batch) == 1:
+                return [(batch[0], error)]
+            middle = len(batch) // 2
+            return self._score(deployed, batch[:middle]) + self._score(deployed, batch[middle:])
+        now = self._clock()
+        for work, scored in zip(batch, found, strict=True):
+            decide(work, deployed, scored, now)
+        return []
+
+    def _probe(self, deployed: Deployed, error: Exception) -> None:
+        """Tells a fault of the frames or of one artifact from a fault of the engine."""
+        for one in (deployed, *self._provider.all()):
+            try:
+                one.scorer.warm_up()
+            except Exception as probe_error:
+                log.warning("scorer_probe_failed", deployment=one.deployment_id, error=repr(probe_error)[:300])
+            else:
+                return
+        self._metrics.breaker.set(1)
+        raise EngineFaultError(
+            f"the scoring engine fails on every product ({type(error).__name__}: {error}); nothing was recorded for "
+            "the frames in hand, they are read again at the next start. Check the device and scoring.device"
+        ) from error
+
+
+def decide(work: Work, deployed: Deployed, scored: Scored, now: datetime) -> None:
+    """The verdict of one scored frame, under the certificate of what scored it."""
+    score = float(scored.score)
+    if not math.isfinite(score):
+        work.fail("model_error", f"the score is {score}", now)
+        return
+    work.map = scored.map
+    if not deployed.certified or deployed.certificate is None:
+        work.outcome = Outcome(
+            "review",
+            now,
+            "uncertified",
+            f"no certificate speaks of {deployed.scorer.fingerprint}",
+            score=score,
+            deployment_id=deployed.deployment_id,
+        )
+        return
+    certificate = deployed.certificate
+    work.outcome = Outcome(
+        certificate.verdict(score),
+        now,
+        score=score,
+        p_value=certificate.p_value(score),
+        severity=certificate.severity(score),
+        deployment_id=deployed.deployment_id,
+    )
+
+
+def _timed(outcome: Outcome, score_ms: float) -> Outcome:
+    return replace(outcome, score_ms=score_ms)

@@ -1,0 +1,112 @@
+"""One frame on its way, and the claim under which it was read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from agent.frame import Envelope, Record, StreamKey
+from agent.pipeline.window import Window
+from agent.store.offsets import Claim
+
+if TYPE_CHECKING:
+    from model.images import Frame
+
+DEAD_LETTER = "dead_letter"
+NOT_INSPECTED = "not_inspected"
+# Reasons whose bytes are kept for replay and for people, within the quota.
+KEPT = frozenset({"bad_header", "undecodable", "too_large", "wrong_size", "model_error", "claim_missing"})
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One partition while this agent holds it. The recorder owns it; others only read `dropped`."""
+
+    key: StreamKey
+    claim: Claim
+    window: Window[Work] = field(default_factory=Window)
+    dropped: bool = False  # its frames are another's now: record none of them
+    closing: bool = False  # revoked: what is in flight may still be committed
+
+    @property
+    def partition(self) -> int:
+        """The partition's number."""
+        return self.claim.partition
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a frame belongs: its registered station and product."""
+
+    station_id: int
+    station: str
+    product_id: int
+    product: str
+    audit_rate: float
+    failures: int  # in a row, as stored when the directory was read
+    blind: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one frame. `verdict` is an inspection's, or DEAD_LETTER."""
+
+    verdict: str
+    decided_at: datetime
+    reason: str | None = None
+    detail: str = ""
+    score: float | None = None
+    p_value: float | None = None
+    severity: float | None = None
+    deployment_id: int | None = None
+    score_ms: float | None = None
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the model wants a person to see it."""
+        return self.verdict in ("review", "reject")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Hashes of the blobs that show a frame to people; all are stored."""
+
+    frame: str  # a picture that can be read again: raw pixels as a PNG
+    received: str  # the record's value
+    heatmap: str | None = None
+    preview: str | None = None
+    overlay: str | None = None
+    thumbnail: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One frame in flight; exactly one thread holds it at a time."""
+
+    lane: Lane
+    record: Record
+    event_at: datetime
+    arrived: float  # monotonic seconds
+    clock_suspect: bool = False
+    envelope: Envelope | None = None
+    place: Place | None = None
+    audit: bool = False
+    decoded: bool = False
+    pixels: Frame | None = None  # let go once nobody needs them any more
+    map: Any = None  # float32 h x w at model-input size
+    outcome: Outcome | None = None
+    evidence: Evidence | None = None
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Size of the decoded pixels."""
+        return 0 if self.pixels is None else int(self.pixels.nbytes)
+
+    def fail(self, reason: str, detail: str, now: datetime) -> None:
+        """It cannot be inspected."""
+        self.outcome = Outcome(NOT_INSPECTED, now, reason, detail)
+
+    def dead_letter(self, detail: str, now: datetime) -> None:
+        """Its headers do not say what it is, or name what is not registered."""
+        self.outcome = Outcome(DEAD_LETTER, now, "bad_header", detail)
