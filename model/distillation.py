@@ -1,0 +1,68 @@
+"""Reverse distillation: teacher -> bottleneck -> student, and the loss (Deng & Li, CVPR 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.bottleneck import Bottleneck
+from model.student import Student
+from model.teacher import KINDS, Teacher
+
+Levels = tuple[Tensor, Tensor, Tensor]
+
+
+class Learner(nn.Module):
+    """What is trained: bottleneck and student of one kind of teacher."""
+
+    def __init__(self, teacher: str):
+        super().__init__()
+        kind = KINDS[teacher]
+        self.bottleneck = Bottleneck(kind.channels, thin=kind.thin)
+        self.student = Student(kind.channels, thin=kind.thin)
+
+    def forward(self, levels: Levels) -> Levels:
+        """The teacher's levels -> the student's, of the same shapes."""
+        result: Levels = self.student(self.bottleneck(levels))
+        return result
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Fresh weights: kaiming normal (fan_out) for convs, the default for transposed convs, as the released code."""
+        for module in self.modules():
+            if isinstance(module, nn.ConvTranspose2d):
+                nn.init.kaiming_uniform_(module.weight, a=5**0.5, generator=generator)
+            elif isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+                module.reset_running_stats()
+
+
+class ReverseDistillation(nn.Module):
+    """The whole network: images -> the teacher's and the student's levels."""
+
+    def __init__(self, teacher: Teacher, learner: Learner):
+        super().__init__()
+        self.teacher, self.learner = teacher, learner
+
+    def forward(self, images: Tensor) -> tuple[Levels, Levels]:
+        """uint8 or float N x 3 x H x W on 0 .. 255 -> (teacher's levels, student's levels)."""
+        levels = self.teacher(images)
+        return levels, self.learner(levels)
+
+
+def loss(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
+    """Sum over the scales of the batch mean of 1 - cosine of the flattened C*H*W maps; 0 .. 2 for each scale.
+
+    The form of the authors' released code; the per-pixel form of the paper's equation 2 trains worse.
+    """
+    terms = [
+        1 - F.cosine_similarity(t.float().flatten(1), s.float().flatten(1), dim=1).mean()
+        for t, s in zip(teacher, student, strict=True)
+    ]
+    return torch.stack(terms).sum()

@@ -1,0 +1,53 @@
+"""Which device and number format a computation uses, chosen at run time from a fixed table of device features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+AMPERE = (8, 0)  # from this CUDA capability on, bfloat16 is computed in hardware
+
+
+class DeviceError(Exception):
+    """The wanted device is not there; the message says what to do."""
+
+
+def choose_device(wanted: str) -> torch.device:
+    """ "auto" is the first GPU where there is one, else the CPU.
+
+    Raises:
+        DeviceError: "cuda" is wanted and torch sees no GPU.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("scoring.device is 'cuda', but torch sees no GPU; use 'auto' or 'cpu'")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """ "auto" is bfloat16 on CUDA capability 8.0 and on CPUs with AMX or AVX512-BF16, else float32."""
+    if wanted == "fp32":
+        return torch.float32
+    if wanted == "bf16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= AMPERE else torch.float32
+    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """ "bf16" or "fp32", as in settings and fingerprints."""
+    return "bf16" if dtype is torch.bfloat16 else "fp32"
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[int]:
+    """Uses `count` CPU threads inside the block (0: as it is); yields the number in use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
