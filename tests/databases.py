@@ -99,11 +99,11 @@ def line(folder: Path) -> Iterator[Line]:
     """A database with a small line."""
     with database(folder) as engine:
         with writing(engine) as conn:
-            people = [users.add(conn, role, role, NOW) for role in reversed(users.ROLES)]
+            admin, engineer, operator, viewer = (users.add(conn, r, r, NOW) for r in reversed(users.ROLES))
             product = products.add(conn, "flange", now=NOW)
             station = stations.add(conn, "press-1", product_id=product.id, now=NOW)
             stream_id = offsets.stream_id(conn, StreamKey("cluster", "topic-id", "goodpart.frames"), NOW)
-        yield Line(engine, *people, product.id, station.id, stream_id)
+        yield Line(engine, admin, engineer, operator, viewer, product.id, station.id, stream_id)
 
 
 def sha(number: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -26,7 +26,7 @@ class NewDeadLetter:
     station: str | None
     reason: str
     detail: str
-    headers: Sequence[tuple[str, str]]
+    headers: tuple[tuple[str, str], ...]
     value_sha256: str
     blob_sha256: str | None
     counted: bool
@@ -44,7 +44,7 @@ class DeadLetter:
     station: str | None
     reason: str
     detail: str
-    headers: Sequence[tuple[str, str]]
+    headers: tuple[tuple[str, str], ...]
     value_sha256: str
     blob_sha256: str | None
     counted: bool
@@ -60,7 +60,8 @@ def add_all(conn: Connection, rows: Sequence[NewDeadLetter]) -> None:
 def recent(conn: Connection, limit: int = 50) -> list[DeadLetter]:
     """The newest ones, newest first."""
     query = sa.select(*columns(dead_letter, DeadLetter)).order_by(dead_letter.c.id.desc()).limit(limit)
-    return read_all(DeadLetter, conn.execute(query))
+    found = read_all(DeadLetter, conn.execute(query))
+    return [replace(one, headers=tuple((name, text) for name, text in one.headers)) for one in found]
 
 
 def count_recent(conn: Connection, station: str | None, reason: str, since: datetime) -> int:

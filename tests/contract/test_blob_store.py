@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 import threading
 from collections.abc import Callable
@@ -73,7 +74,7 @@ def test_only_a_hash_is_a_name(tmp_path: Path, name: str) -> None:
 
 def test_a_folder_that_cannot_be_written_is_unreachable(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"a file where the folder should be")
-    with pytest.raises(Unreachable, match="check blobs.directory"):
+    with pytest.raises(Unreachable, match=r"check blobs\.directory"):
         LocalBlobs(tmp_path / "b").put(b"x", "image/png")
 
 
@@ -81,7 +82,7 @@ def test_a_put_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: p
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(blobs.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     (tmp_path / "aa").mkdir()
     with pytest.raises(Unreachable, match="No space left"):
         LocalBlobs(tmp_path).put(b"x", "image/png")
@@ -93,16 +94,16 @@ def test_the_bytes_are_synced_before_and_the_folder_after_the_rename(
 ) -> None:
     store = LocalBlobs(tmp_path)
     seen: list[tuple[str, bool]] = []
-    sync = blobs.os.fsync
+    sync = os.fsync
     sha256 = hashlib.sha256(b"x").hexdigest()
     path = tmp_path / sha256[:2] / sha256[2:4] / sha256
 
     def spy(handle: int) -> None:
-        kind = "folder" if stat.S_ISDIR(blobs.os.fstat(handle).st_mode) else "file"
+        kind = "folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file"
         seen.append((kind, path.exists()))
         sync(handle)
 
-    monkeypatch.setattr(blobs.os, "fsync", spy)
+    monkeypatch.setattr(os, "fsync", spy)
     store.put(b"x", "image/png")
     assert ("file", False) in seen
     assert seen[-1] == ("folder", True)

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from agent.store.engine import (
@@ -126,7 +125,8 @@ def test_a_failed_migration_leaves_the_database_as_it_was(tmp_path: Path) -> Non
 
 
 def test_the_tables_compile_for_postgresql() -> None:
+    dialect = sa.make_url("postgresql://").get_dialect()()
     for table in metadata.sorted_tables:
-        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))
+        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=dialect))
         for index in table.indexes:
-            assert "CREATE" in str(CreateIndex(index).compile(dialect=postgresql.dialect()))
+            assert "CREATE" in str(CreateIndex(index).compile(dialect=dialect))

@@ -28,7 +28,7 @@ def test_postgresql_without_its_driver_says_what_to_install(monkeypatch: pytest.
     def missing(*_: object, **__: object) -> None:
         raise ModuleNotFoundError("psycopg")
 
-    monkeypatch.setattr(engine_module.sa, "create_engine", missing)
+    monkeypatch.setattr(sa, "create_engine", missing)
     with pytest.raises(StoreError, match="pip install"):
         open_engine("postgresql+psycopg://u:secret@127.0.0.1:1/d")
 
