@@ -92,28 +92,66 @@ def import_folder(
     product: Product,
     path: Path,
     *,
-    defects: bool | Callable[[LabelledImage], bool] = False,
+    defects: bool = False,
     group_by: str | None = None,
     now: datetime,
     on_progress: OnProgress | None = None,
 ) -> ImportResult:
-    """Makes samples of the good images of a folder, and of its labelled defects where asked for.
-
-    Good images get the roles train, calibration and, from 500 images, hold-out (60/40/0 or 60/25/15) by a keyed hash of
-    their part, so that an import repeated gives the same roles, and nobody can choose them. A part's first role sticks.
-    Identical decoded pixels are one image; what the product already has is skipped. Images under test/good stay out:
-    they measure the model.
+    """Makes samples of the good images of a folder, see `import_images`. Images under test/good stay out.
 
     Args:
         engine: the database.
         blobs: takes the images' bytes.
-        settings: its certificate's rates, unless the product has its own.
-        actor: who imports; an engineer at least.
+        settings: see `import_images`.
+        actor: see `import_images`.
         product: whose samples they become.
         path: folder in MVTec layout, or with good/ and other folders of defects.
-        defects: whether labelled defects come into the defect bank, or which; their masks come along.
-        group_by: regular expression on an image's path in the folder whose first group is the part's serial, so that
-            all images of a part share a role. None: each image is a part of its own.
+        defects: whether its labelled defects come into the defect bank, with their masks.
+        group_by: see `import_images`.
+        now: time of the import.
+        on_progress: hears of each image checked and stored.
+
+    Raises:
+        model.images.FolderError: the folder is missing or empty, or has no good images.
+        As `import_images`.
+    """
+    folder = images.read_folder(path)
+    labelled = [image for image in folder.test if image.label != GOOD] if defects else []
+    return import_images(
+        engine, blobs, settings, actor, product, folder.train_good, labelled,
+        group_by=group_by, now=now, on_progress=on_progress,
+    )  # fmt: skip
+
+
+def import_images(
+    engine: Engine,
+    blobs: BlobStore,
+    settings: Settings,
+    actor: User,
+    product: Product,
+    good: Sequence[LabelledImage],
+    defects: Sequence[LabelledImage],
+    *,
+    group_by: str | None = None,
+    now: datetime,
+    on_progress: OnProgress | None = None,
+) -> ImportResult:
+    """Makes samples of good images, and of labelled defects for the defect bank.
+
+    Good images get the roles train, calibration and, from 500 images, hold-out (60/40/0 or 60/25/15) by a keyed hash of
+    their part, so that an import repeated gives the same roles, and nobody can choose them. A part's first role sticks.
+    Identical decoded pixels are one image; what the product has, or had and revoked, is skipped.
+
+    Args:
+        engine: the database.
+        blobs: takes the images' bytes.
+        settings: its certificate's rates, unless the product has its own; the largest image.
+        actor: who imports; an engineer at least.
+        product: whose samples they become.
+        good: images of good parts.
+        defects: images of defects, labelled by their kind; their masks come along.
+        group_by: regular expression on a good image's file name whose first group is the part's serial, so that all
+            images of a part share a role. None: each image is a part of its own.
         now: time of the import.
         on_progress: hears of each image checked and stored.
 
@@ -121,19 +159,16 @@ def import_folder(
         What was brought in. Too few images for the product's review rate give a warning, see `roles.check_enough`.
 
     Raises:
-        model.images.FolderError: the folder is missing, empty, has no good images, or a file is corrupt.
-        ImportRefused: two labels for one picture, a wrong `group_by`, or a file that changed during the import.
+        model.images.FolderError: a mask is damaged or does not fit its image.
+        ImportRefused: a damaged image, two labels for one picture, a wrong `group_by`, or a file that changed.
         TooFewImages: not even a certificate with a rate below one half could exist.
         agent.service.ranks.PermissionDenied: the actor may not import.
     """
     with reading(engine) as conn:
         current(conn, actor, "engineer", "sample.add")
-    folder = images.read_folder(path)
-    wanted = _wanted(defects, folder.test)
-    checked = _check([*folder.train_good, *wanted], path, group_by, settings, on_progress)
-    with reading(engine) as conn:
         secret = install_of(conn).secret
         known = samples.all(conn, product.id) + samples.all(conn, product.id, revoked=True)
+    checked = _check([*good, *defects], _serials(group_by), settings, on_progress)
     sorted_ = _without_duplicates(checked, {one.pixels_sha256 for one in known})
     first = {one.serial: one.role for one in known if one.serial and one.role != "defect"}
     divided = roles.shares(sum(1 for one in sorted_.new if one.image.label == GOOD))
@@ -150,27 +185,20 @@ def import_folder(
     return ImportResult(product.name, dict(counts), sorted_.duplicates, warning)
 
 
-def _wanted(defects: bool | Callable[[LabelledImage], bool], test: Sequence[LabelledImage]) -> list[LabelledImage]:
-    labelled = [image for image in test if image.label != GOOD]
-    return [image for image in labelled if defects(image)] if callable(defects) else labelled if defects else []
-
-
 def _check(
     found: Sequence[LabelledImage],
-    path: Path,
-    group_by: str | None,
+    serial_of: Callable[[Path], str | None],
     settings: Settings,
     on_progress: OnProgress | None,
 ) -> list[_Checked]:
-    serial_of = _serials(group_by, path)
     stage = Stage("checking", len(found), on_progress)
     checked = []
     for image in found:
         data = _read(image.path)
         frame = _decode(data, image.path, settings)
         image.mask(frame.shape)  # raises FolderError where it does not fit
-        sha = hashlib.sha256(data).hexdigest()
-        checked.append(_Checked(image, sha, images.pixels_sha256(frame), serial_of(image.path)))
+        serial = serial_of(image.path) if image.label == GOOD else None
+        checked.append(_Checked(image, hashlib.sha256(data).hexdigest(), images.pixels_sha256(frame), serial))
         stage.advance()
     return checked
 
@@ -189,7 +217,7 @@ def _decode(data: bytes, path: Path, settings: Settings) -> images.Frame:
         raise ImportRefused(f"{path}: {error}; remove or replace it, nothing was imported") from None
 
 
-def _serials(group_by: str | None, root: Path) -> Callable[[Path], str | None]:
+def _serials(group_by: str | None) -> Callable[[Path], str | None]:
     if group_by is None:
         return lambda _: None
     try:
@@ -200,10 +228,9 @@ def _serials(group_by: str | None, root: Path) -> Callable[[Path], str | None]:
         raise ImportRefused(f"{group_by!r} has no group; write one around the serial, such as '(part[0-9]+)_'")
 
     def serial(path: Path) -> str:
-        name = path.relative_to(root).as_posix()
-        match = pattern.search(name)
+        match = pattern.search(path.name)
         if not match or not match[1]:
-            raise ImportRefused(f"{name}: no serial found by {group_by!r}")
+            raise ImportRefused(f"{path}: no serial found by {group_by!r} in its name")
         return match[1]
 
     return serial

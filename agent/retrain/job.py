@@ -18,7 +18,7 @@ import structlog
 
 from agent import logs
 from agent import settings as settings_module
-from agent.retrain import trainer
+from agent.retrain import run
 from agent.retrain.errors import Cancelled, RetrainError
 from agent.retrain.holding import LEASE, TTL, Holding
 from agent.settings import Settings, utc_now
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
 
         signal.signal(signal.SIGTERM, stop)
         try:
-            trainer.execute(
+            run.execute(
                 engine, LocalBlobs(settings.blobs.directory), settings, given.run, holding,
                 clock=utc_now, threads=threads(),
             )  # fmt: skip

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from agent.live import Live
 from agent.retrain.progress import OnProgress
 from agent.retrain.result import RunResult
-from agent.retrain.trainer import train_product
+from agent.retrain.run import train_product
 from agent.service.acts import current
 from agent.settings import Settings
 from agent.store.blobs import BlobStore
@@ -29,7 +29,7 @@ def retrain(
     clock: Callable[[], datetime],
     on_progress: OnProgress | None = None,
 ) -> RunResult:
-    """As `trainer.train_product`, for an engineer; running agents are told of a promotion.
+    """As `run.train_product`, for an engineer; running agents are told of a promotion.
 
     Raises:
         PermissionDenied: the actor is no engineer; else as `train_product`.

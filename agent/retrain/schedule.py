@@ -18,7 +18,7 @@ from apscheduler.triggers.cron import CronTrigger
 from sqlalchemy import Connection, Engine
 
 from agent.live import Live
-from agent.retrain import holding, job, trainer
+from agent.retrain import holding, job, run
 from agent.retrain.due import due
 from agent.settings import Settings
 from agent.store import leases
@@ -108,12 +108,12 @@ class Scheduler:
         lease = holding.acquire(conn, now)
         if lease is None:
             return None
-        trainer.end_dead_runs(conn, now)
+        run.end_dead_runs(conn, now)
         found = due(conn, self._settings, now, self._cron_at)
         if found is None:
             leases.release(conn, lease, now)
             return None
-        run_id = trainer.open_run(conn, self._settings, found, now)
+        run_id = run.open_run(conn, self._settings, found, now)
         return run_id, found.product_id, lease
 
     def _spawn(self, run_id: int, product_id: int, lease: Lease) -> None:
@@ -146,9 +146,9 @@ class Scheduler:
         how = f"its process ended with status {code}" if code >= 0 else f"its process was killed by signal {-code}"
         with writing(self._engine) as conn:
             if self._stopping:
-                state = trainer.end(conn, started.run_id, "cancelled", "the agent was stopped", self._clock())
+                state = run.end(conn, started.run_id, "cancelled", "the agent was stopped", self._clock())
             else:
-                state = trainer.end(conn, started.run_id, "failed", how, self._clock())
+                state = run.end(conn, started.run_id, "failed", how, self._clock())
             leases.release(conn, started.lease, self._clock())
         log.info("training_child_ended", run=started.run_id, status=code, state=state)
         if state == "promoted":

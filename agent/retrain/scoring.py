@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from model.engines import Scorer
-from model.training import TrainingSettings
-
 from agent.settings import Settings
 from model.artifact import Artifact
+from model.engines import Scorer
+from model.training import TrainingSettings
 
 
 def training_settings(settings: Settings, teacher: str | None, threads: int) -> TrainingSettings:
@@ -19,6 +18,7 @@ def training_settings(settings: Settings, teacher: str | None, threads: int) -> 
         steps=wanted.steps,
         batch_size=wanted.batch_size,
         seed=wanted.seed,
+        device=settings.scoring.device,
         precision=settings.scoring.precision,
         threads=threads,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine
 
-from agent.retrain import trainer
+from agent.retrain import run
 from agent.retrain.due import Due, due
 from agent.service import retrain as service
 from agent.settings import Settings
@@ -52,7 +52,7 @@ class Shop:
     def ran(self, state: str, minutes: float) -> None:
         now = NOW + minutes * MINUTE
         with writing(self.engine) as conn:
-            run_id = trainer.open_run(conn, self.settings, Due(self.product.id, "person"), now)
+            run_id = run.open_run(conn, self.settings, Due(self.product.id, "person"), now)
             runs.start(conn, run_id, samples.freeze(conn, self.product.id, now).id, now)
             runs.close(conn, run_id, state, "because", now)
 
@@ -132,9 +132,9 @@ def test_dead_runs_fail_with_the_command_that_asked(shop: Shop) -> None:
     found = shop.due()
     assert found
     with writing(shop.engine) as conn:
-        run_id = trainer.open_run(conn, shop.settings, found, NOW)
+        run_id = run.open_run(conn, shop.settings, found, NOW)
     with writing(shop.engine) as conn:
-        assert trainer.end_dead_runs(conn, NOW) == [run_id]
+        assert run.end_dead_runs(conn, NOW) == [run_id]
     with reading(shop.engine) as conn:
         check_failed(conn, run_id, asked)
 

@@ -20,8 +20,8 @@ from agent.retrain.errors import Busy, Cancelled, RetrainError, TooFewImages
 from agent.retrain.importer import import_folder
 from agent.retrain.progress import Step
 from agent.retrain.result import RunResult
+from agent.retrain.run import train_product
 from agent.retrain.schedule import Scheduler
-from agent.retrain.trainer import train_product
 from agent.service import retrain as service
 from agent.settings import Settings, utc_now
 from agent.store import commands, products, registry, runs, samples, tables, users

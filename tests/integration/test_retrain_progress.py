@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from agent.retrain import trainer
+from agent.retrain import run
 from agent.retrain.due import Due
 from agent.retrain.errors import Cancelled
 from agent.retrain.progress import Done, RunRow, Stage, Step
@@ -28,7 +28,7 @@ class Shop:
         self.engine: Engine
         self.engine, _, product = database(settings)
         with writing(self.engine) as conn:
-            self.run_id = trainer.open_run(conn, settings, Due(product.id, "cron"), NOW)
+            self.run_id = run.open_run(conn, settings, Due(product.id, "cron"), NOW)
             runs.start(conn, self.run_id, None, NOW)
         self.timer = Timer()
         self.heard: list[Step] = []
