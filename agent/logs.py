@@ -23,7 +23,10 @@ def configure(level: Literal["debug", "info", "warning", "error"], form: Literal
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # Rich tracebacks show local variables: frames and secrets among them.
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     # The console renderer formats exceptions itself.
     processors = shared if form == "json" else shared[:-1]

@@ -124,7 +124,7 @@ class Intake:
 
     def _follow(self) -> None:
         for event in self._source.events():
-            log.info("assignment", event=type(event).__name__.lower(), partitions=sorted(event.partitions))
+            log.info("assignment", change=type(event).__name__.lower(), partitions=sorted(event.partitions))
             match event:
                 case Assigned(partitions):
                     self._held |= {partition: _Held() for partition in partitions}

@@ -1,0 +1,206 @@
+"""One contract for every source: the Kafka one against a real broker, and its twin in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from agent.demo.broker import KafkaBroker, create_topics
+from kafka import KafkaProducer
+
+from agent.frame import Record
+from agent.settings import Kafka
+from agent.sources.base import Assigned, Bounds, Decision, Event, Source, SourceError, SourceUnreachableError
+from agent.sources.kafka import KafkaSource
+from agent.sources.kafka_decisions import KafkaDecisions
+from agent.sources.memory import MemoryLog, MemorySource
+from tests.streams import until
+
+PARTITIONS = 2
+
+
+@dataclass
+class Twin:
+    """A log and a way to read it."""
+
+    write: Callable[..., int]
+    source: Callable[[], Source]
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    with KafkaBroker() as started:
+        yield started.bootstrap
+
+
+@pytest.fixture(params=["memory", "kafka"])
+def twin(request: pytest.FixtureRequest) -> Iterator[Twin]:
+    if request.param == "memory":
+        log = MemoryLog(PARTITIONS)
+        yield Twin(log.append, lambda: MemorySource(log))
+        return
+    bootstrap = request.getfixturevalue("broker")
+    settings = _settings(bootstrap)
+    create_topics(bootstrap, {settings.frames_topic: PARTITIONS})
+    producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=False)
+
+    def write(value: bytes, headers: Any = (), *, partition: int = 0, key: bytes | None = None) -> int:
+        sent = producer.send(settings.frames_topic, value=value, headers=list(headers), partition=partition, key=key)
+        return int(sent.get(10).offset)
+
+    group = f"g-{uuid4().hex[:8]}"
+    try:
+        yield Twin(write, lambda: KafkaSource(settings, group_id=group))
+    finally:
+        producer.close()
+
+
+def _settings(bootstrap: str) -> Kafka:
+    name = f"t-{uuid4().hex[:8]}"
+    return Kafka(
+        bootstrap=bootstrap, frames_topic=name, decisions_topic=f"{name}-out", session_timeout_s=6, heartbeat_s=1
+    )
+
+
+class Reader:
+    """Polls a source and keeps what it says."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.records: list[Record] = []
+        self.events: list[Event] = []
+        source.open()
+
+    def poll(self) -> bool:
+        self.records += self.source.poll(0.05, 10)
+        self.events += self.source.events()
+        return True
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        until(lambda: self.poll() and condition())
+
+    def assigned(self) -> set[int]:
+        return {p for event in self.events if isinstance(event, Assigned) for p in event.partitions}
+
+    def offsets(self, partition: int) -> list[int]:
+        return [record.offset for record in self.records if record.partition == partition]
+
+
+@pytest.fixture
+def reader(twin: Twin) -> Iterator[Reader]:
+    made = Reader(twin.source())
+    try:
+        yield made
+    finally:
+        made.source.close()
+
+
+def test_partitions_come_paused_and_are_read_from_where_they_are_sought(twin: Twin, reader: Reader) -> None:
+    for number in range(5):
+        twin.write(b"v%d" % number, [("ce_id", b"%d" % number)], key=b"s1")
+    reader.until(lambda: reader.assigned() == {0, 1})
+    for _ in range(5):
+        reader.poll()
+    assert reader.records == []  # nothing before it is claimed, sought and resumed
+
+    assert reader.source.bounds([0, 1]) == {0: Bounds(0, 5), 1: Bounds(0, 0)}
+    assert reader.source.seek(0, 2)
+    reader.source.resume([0])
+    reader.until(lambda: len(reader.records) == 3)
+    assert reader.offsets(0) == [2, 3, 4]
+    first = reader.records[0]
+    assert (first.partition, first.key, first.value, dict(first.headers)) == (0, b"s1", b"v2", {"ce_id": b"2"})
+    assert first.timestamp.tzinfo is not None
+    assert reader.source.position(0) == 5
+    assert reader.source.end(0) == 5
+
+    # Paused: nothing more. Resumed: it goes on where it was.
+    reader.source.pause([0])
+    twin.write(b"v5")
+    for _ in range(5):
+        reader.poll()
+    assert reader.offsets(0) == [2, 3, 4]
+    reader.source.resume([0])
+    reader.until(lambda: reader.offsets(0) == [2, 3, 4, 5])
+
+    # Sought back: read again. The other partition is read beside it.
+    twin.write(b"w", partition=1)
+    reader.source.seek(0, 4)
+    reader.source.seek(1, 0)
+    reader.source.resume([1])
+    reader.until(lambda: reader.offsets(0) == [2, 3, 4, 5, 4, 5] and reader.offsets(1) == [0])
+
+    # The broker's own commit never fails, and what is not ours is skipped.
+    reader.source.commit({0: 6, 1: 1})
+    reader.poll()
+    assert not reader.source.seek(7, 0)
+    assert reader.source.position(7) is None
+    assert reader.source.end(7) is None
+    reader.source.pause([7])
+    reader.source.resume([7])
+
+
+def test_a_stream_has_an_identity(reader: Reader) -> None:
+    reader.until(lambda: reader.assigned() == {0, 1})
+    key = reader.source.stream()
+    assert key.cluster_id
+    assert key.topic_id
+    assert key.topic
+    assert reader.source.stream() == key
+
+
+def test_the_commit_of_the_group_decides_nothing(twin: Twin, reader: Reader) -> None:
+    for number in range(3):
+        twin.write(b"%d" % number)
+    reader.until(lambda: reader.assigned() == {0, 1})
+    reader.source.seek(0, 0)
+    reader.source.resume([0])
+    reader.until(lambda: len(reader.records) == 3)
+    reader.source.commit({0: 3})
+    for _ in range(4):
+        reader.poll()
+    reader.source.close()
+    again = Reader(twin.source())
+    try:
+        again.until(lambda: again.assigned() == {0, 1})
+        again.source.seek(0, 1)
+        again.source.resume([0])
+        again.until(lambda: len(again.records) == 2)
+        assert again.offsets(0) == [1, 2]
+    finally:
+        again.source.close()
+
+
+def test_a_topic_that_is_not_there_says_what_to_do(broker: str) -> None:
+    with pytest.raises(SourceError, match=r"kafka\.frames_topic.*has no topic") as error:
+        KafkaSource(_settings(broker), group_id="g").open()
+    assert not isinstance(error.value, SourceUnreachableError)
+
+
+def test_a_broker_that_is_away_says_what_to_do() -> None:
+    with pytest.raises(SourceUnreachableError, match=r"kafka\.bootstrap.*127\.0\.0\.1:1 "):
+        KafkaSource(_settings("127.0.0.1:1"), group_id="g", bootstrap_s=0.5).open()
+
+
+def test_decisions_arrive_in_order_with_key_and_headers(broker: str) -> None:
+    settings = _settings(broker)
+    create_topics(broker, {settings.decisions_topic: 1})
+    sink = KafkaDecisions(settings)
+    sent = [Decision("s1", (("ce_id", b"%d" % n),), b"{}") for n in range(20)]
+    sink.publish(sent)
+    sink.close()
+    reader = KafkaSource(settings.model_copy(update={"frames_topic": settings.decisions_topic}), group_id="d")
+    got = Reader(reader)
+    try:
+        got.until(lambda: got.assigned() == {0})
+        reader.seek(0, 0)
+        reader.resume([0])
+        got.until(lambda: len(got.records) == 20)
+        assert [(record.key, record.headers, record.value) for record in got.records] == [
+            (b"s1", (("ce_id", b"%d" % n),), b"{}") for n in range(20)
+        ]
+    finally:
+        reader.close()
