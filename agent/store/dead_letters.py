@@ -26,7 +26,7 @@ class NewDeadLetter:
     station: str | None
     reason: str
     detail: str
-    headers: tuple[tuple[str, str], ...]
+    headers: Sequence[tuple[str, str]]
     value_sha256: str
     blob_sha256: str | None
     counted: bool

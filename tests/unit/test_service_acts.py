@@ -1,0 +1,191 @@
+"""People, products, stations, samples and models: roles, keys and audit events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.service import Invalid, PermissionDenied, models, products, retrain, samples, stations, users
+from agent.service.ranks import may, require
+from agent.service.samples import Added
+from agent.store import audit, commands, registry, runs
+from agent.store import samples as stored
+from agent.store import users as known
+from agent.store.engine import Conflict, NotFound, reading, writing
+from agent.store.samples import NewSample
+from tests.databases import NOW, Line, add_blob, database, line
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Line]:
+    with line(tmp_path) as made:
+        yield made
+
+
+def _actions(here: Line) -> list[tuple[str, str]]:
+    with reading(here.engine) as conn:
+        assert audit.verify(conn) is None
+        return [(event.action, event.subject) for event in audit.recent(conn)]
+
+
+def test_each_role_may_what_the_lower_ones_may(here: Line) -> None:
+    assert [may(here.engineer, role) for role in known.ROLES] == [True, True, True, False]
+    with pytest.raises(PermissionDenied, match="retraining needs the role engineer or higher; viewer is viewer"):
+        require(here.viewer, "engineer", "retraining")
+    require(here.admin, "admin")
+
+
+def test_the_first_user_is_an_admin_and_needs_nobody(tmp_path: Path) -> None:
+    with database(tmp_path) as engine:
+        with pytest.raises(Invalid, match="first user must be an admin"):
+            users.add(engine, None, "kim", "operator", key="1", now=NOW)
+        root = users.add(engine, None, "root", "admin", key="1", now=NOW)
+        with pytest.raises(PermissionDenied, match="act as one of root"):
+            users.add(engine, None, "kim", "admin", key="2", now=NOW)
+        kim = users.add(engine, root, " kim ", "operator", key="3", now=NOW)
+        assert (kim.name, users.add(engine, root, "kim", "operator", key="3", now=NOW)) == ("kim", kim)
+        with reading(engine) as conn:
+            assert [event.user_id for event in audit.recent(conn)] == [root.id, root.id]
+
+
+def test_only_admins_change_people_and_one_admin_stays(here: Line) -> None:
+    with pytest.raises(PermissionDenied):
+        users.add(here.engine, here.engineer, "kim", "viewer", key="1", now=NOW)
+    with pytest.raises(Invalid, match="not a role"):
+        users.add(here.engine, here.admin, "kim", "boss", key="1", now=NOW)
+    with pytest.raises(Conflict, match="already a user"):
+        users.add(here.engine, here.admin, "viewer", "viewer", key="1", now=NOW)
+    assert users.change_role(here.engine, here.admin, "viewer", "operator", key="2", now=NOW).role == "operator"
+    users.disable(here.engine, here.admin, "operator", key="3", now=NOW)
+    with pytest.raises(Conflict, match="no admin"):
+        users.disable(here.engine, here.admin, "admin", key="4", now=NOW)
+    with pytest.raises(Conflict, match="no admin"):
+        users.change_role(here.engine, here.admin, "admin", "viewer", key="5", now=NOW)
+    with reading(here.engine) as conn:
+        assert [user.name for user in known.all(conn)] == ["admin", "engineer", "viewer"]
+    assert _actions(here) == [("user.disable", "user:3"), ("user.change_role", "user:4")]
+
+
+def test_products_and_stations_are_changed_by_name(here: Line) -> None:
+    made = products.add(here.engine, here.engineer, "bracket", review_rate=0.02, key="1", now=NOW)
+    assert (
+        products.change(here.engine, here.engineer, "bracket", teacher="resnet18", key="2", now=NOW).review_rate == 0.02
+    )
+    station = stations.add(here.engine, here.engineer, "press-2", product="bracket", key="3", now=NOW)
+    assert station.product_id == made.id
+    station = stations.change(here.engine, here.engineer, "press-2", product="flange", audit_rate=0.0, key="4", now=NOW)
+    assert (station.product_id, station.audit_rate) == (here.product_id, 0.0)
+    assert stations.retire(here.engine, here.engineer, "press-2", key="5", now=NOW).retired_at == NOW
+    assert products.retire(here.engine, here.engineer, "bracket", key="6", now=NOW).retired_at == NOW
+    assert [action for action, _ in _actions(here)] == [
+        "product.retire", "station.retire", "station.change", "station.add", "product.change", "product.add",
+    ]  # fmt: skip
+    with pytest.raises(Conflict, match="retired already"):
+        products.retire(here.engine, here.engineer, "bracket", key="7", now=NOW)
+    with pytest.raises(Conflict, match="retired already"):
+        stations.retire(here.engine, here.engineer, "press-2", key="8", now=NOW)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda here, who: products.add(here.engine, who, "x", key="k", now=NOW),
+        lambda here, who: products.change(here.engine, who, "flange", review_rate=0.1, key="k", now=NOW),
+        lambda here, who: products.retire(here.engine, who, "flange", key="k", now=NOW),
+        lambda here, who: stations.add(here.engine, who, "x", key="k", now=NOW),
+        lambda here, who: stations.change(here.engine, who, "press-1", audit_rate=0.1, key="k", now=NOW),
+        lambda here, who: stations.retire(here.engine, who, "press-1", key="k", now=NOW),
+        lambda here, who: samples.add_all(here.engine, who, here.product_id, [], key="k", now=NOW),
+        lambda here, who: retrain.request(here.engine, who, here.product_id, key="k", now=NOW),
+    ],
+)
+def test_engineers_only(here: Line, act: Callable[[Line, known.User], object]) -> None:
+    for who in (here.viewer, here.operator):
+        with pytest.raises(PermissionDenied, match="needs the role engineer"):
+            act(here, who)
+    assert _actions(here) == []
+    act(here, here.engineer)
+    assert len(_actions(here)) == 1
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 201, "a\nb"])
+def test_names_that_no_header_could_carry(here: Line, name: str) -> None:
+    with pytest.raises(Invalid, match="200 printable"):
+        products.add(here.engine, here.engineer, name, key="1", now=NOW)
+    with pytest.raises(Invalid, match="200 printable"):
+        stations.add(here.engine, here.engineer, name, key="1", now=NOW)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, float("nan")])
+def test_rates_out_of_range(here: Line, rate: float) -> None:
+    with pytest.raises(Invalid, match="review rate"):
+        products.change(here.engine, here.engineer, "flange", review_rate=rate, key="1", now=NOW)
+    with pytest.raises(Invalid, match="audit rate"):
+        stations.add(here.engine, here.engineer, "x", audit_rate=rate + 1.2, key="2", now=NOW)
+
+
+def test_what_a_station_runs_must_be_there(here: Line) -> None:
+    with pytest.raises(NotFound, match="no product 'x'"):
+        stations.change(here.engine, here.engineer, "press-1", product="x", key="1", now=NOW)
+
+
+def test_samples_are_added_all_or_none(here: Line) -> None:
+    with writing(here.engine) as conn:
+        rows = [
+            NewSample(here.product_id, "train", "import", blob, blob) for blob in (add_blob(conn, n) for n in range(3))
+        ]
+    assert samples.add_all(here.engine, here.engineer, here.product_id, rows[:2], key="1", now=NOW) == Added(2, 0)
+    assert samples.add_all(here.engine, here.engineer, here.product_id, rows[:2], key="1", now=NOW) == Added(2, 0)
+    assert samples.add_all(here.engine, here.engineer, here.product_id, rows, key="2", now=NOW) == Added(1, 2)
+    foreign = NewSample(99, "train", "import", rows[0].blob_sha256, "f" * 64)
+    with pytest.raises(Invalid, match="another product"):
+        samples.add_all(here.engine, here.engineer, here.product_id, [foreign], key="3", now=NOW)
+    with reading(here.engine) as conn:
+        sample = stored.all(conn, here.product_id)[0]
+    samples.revoke(here.engine, here.engineer, sample.id, reason="a thumb", key="4", now=NOW)
+    with pytest.raises(Conflict, match="revoked already"):
+        samples.revoke(here.engine, here.engineer, sample.id, key="5", now=NOW)
+
+
+def test_people_promote_with_the_newest_certificate_and_roll_back(here: Line) -> None:
+    with writing(here.engine) as conn:
+        made = [
+            registry.add_version(
+                conn, product_id=here.product_id, artifact_sha256=add_blob(conn, n), teacher="t", manifest={}, now=NOW
+            )
+            for n in range(2)
+        ]
+        record = {"look": 1, "n": 82, "calibration_sha256": "c" * 64}
+        newest = [registry.add_certificate(conn, version_id=made[0].id, record=record, now=NOW) for _ in range(2)][-1]
+    first = models.promote(here.engine, here.engineer, made[0].id, "looks good", "a" * 64, key="1", now=NOW)
+    assert (first.certificate_id, first.by) == (newest, here.engineer.id)
+    assert models.promote(here.engine, here.engineer, made[0].id, "looks good", "a" * 64, key="1", now=NOW) == first
+    second = models.promote(here.engine, here.engineer, made[1].id, "better", "a" * 64, key="2", now=NOW)
+    assert second.certificate_id is None
+    back = models.rollback(here.engine, here.engineer, here.product_id, "false alarms", key="3", now=NOW)
+    assert (back.model_version_id, back.certificate_id) == (made[0].id, newest)
+    assert [action for action, _ in _actions(here)] == ["model.rollback", "model.promote", "model.promote"]
+    with pytest.raises(Invalid, match="say why"):
+        models.rollback(here.engine, here.engineer, here.product_id, " ", key="4", now=NOW)
+    with pytest.raises(PermissionDenied):
+        models.rollback(here.engine, here.operator, here.product_id, "r", key="5", now=NOW)
+
+
+def test_a_retraining_is_a_command_and_can_be_cancelled(here: Line) -> None:
+    command_id = retrain.request(here.engine, here.engineer, here.product_id, key="1", now=NOW)
+    assert retrain.request(here.engine, here.engineer, here.product_id, key="1", now=NOW) == command_id
+    with writing(here.engine) as conn:
+        taken = commands.next(conn, [retrain.KIND])
+        assert taken is not None
+        assert (taken.args, taken.by) == ({"product_id": here.product_id}, here.engineer.id)
+        run = runs.open(conn, product_id=here.product_id, trigger="person", settings={}, now=NOW)
+    retrain.cancel(here.engine, here.engineer, run.id, reason="not now", key="2", now=NOW)
+    with reading(here.engine) as conn:
+        assert runs.get(conn, run.id).state == "cancelled"
+    with pytest.raises(Conflict, match="ended already"):
+        retrain.cancel(here.engine, here.engineer, run.id, reason="not now", key="3", now=NOW)
+    products.retire(here.engine, here.engineer, "flange", key="4", now=NOW)
+    with pytest.raises(Conflict, match="retired"):
+        retrain.request(here.engine, here.engineer, here.product_id, key="5", now=NOW)

@@ -1,0 +1,209 @@
+"""Samples, snapshots, model versions, deployments and training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from agent.store import audit, products, registry, runs, samples
+from agent.store.engine import Conflict, NotFound, writing
+from agent.store.registry import ModelVersion
+from agent.store.samples import NewSample
+from tests.databases import NOW, Line, add_blob, line, sha
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Line]:
+    with line(tmp_path) as made:
+        yield made
+
+
+def _sample(here: Line, conn: Connection, number: int, role: str = "train", origin: str = "import") -> NewSample:
+    add_blob(conn, number)
+    return NewSample(here.product_id, role, origin, sha(number), sha(number + 1000), serial=f"s{number}")
+
+
+def _version(here: Line, conn: Connection, number: int) -> ModelVersion:
+    artifact = add_blob(conn, 5000 + number)
+    made = registry.add_version(
+        conn, product_id=here.product_id, artifact_sha256=artifact, teacher="resnet18", manifest={"size": 256}, now=NOW
+    )
+    assert (made.number, made.state) == (number, "candidate")
+    return made
+
+
+def _certify(conn: Connection, version: ModelVersion, look: int = 1) -> int:
+    record = {"look": look, "n": 82, "calibration_sha256": "c" * 64, "review_threshold": 1.5}
+    return registry.add_certificate(conn, version_id=version.id, record=record, now=NOW)
+
+
+def test_identical_pixels_keep_their_first_role(here: Line) -> None:
+    with writing(here.engine) as conn:
+        new = _sample(here, conn, 1)
+        first = samples.add(conn, new, NOW)
+        again = samples.add(conn, replace(new, role="calibration", origin="audit"), NOW + timedelta(days=1))
+        assert again == first
+        other = products.add(conn, "bracket", now=NOW).id
+        assert samples.add(conn, replace(new, product_id=other), NOW).id != first.id
+        assert samples.counts(conn, here.product_id) == {"train": 1, "calibration": 0, "holdout": 0, "defect": 0}
+
+
+def test_a_revoked_sample_comes_back_with_its_new_role_and_old_snapshots_keep_the_old_one(here: Line) -> None:
+    with writing(here.engine) as conn:
+        new = _sample(here, conn, 1)
+        first = samples.add(conn, new, NOW)
+        before = samples.freeze(conn, here.product_id, NOW)
+        samples.revoke(conn, first.id, NOW)
+        with pytest.raises(Conflict, match="revoked already"):
+            samples.revoke(conn, first.id, NOW)
+        assert samples.all(conn, here.product_id) == []
+        assert [one.id for one in samples.all(conn, here.product_id, revoked=True)] == [first.id]
+        with pytest.raises(Conflict, match="import a folder"):
+            samples.freeze(conn, here.product_id, NOW)
+        back = samples.add(conn, replace(new, role="defect", reason="scratch"), NOW)
+        assert (back.id, back.role, back.revoked_at) == (first.id, "defect", None)
+        after = samples.freeze(conn, here.product_id, NOW)
+        assert after.sha256 != before.sha256
+        kept = samples.snapshot(conn, before.id)
+        assert [one.role for one in kept.samples] == ["train"]
+        assert kept.role_sha256("train") == before.role_sha256("train")
+        with pytest.raises(NotFound):
+            samples.snapshot(conn, 99)
+
+
+def test_a_snapshot_names_its_samples_whatever_the_order_they_came_in(here: Line) -> None:
+    with writing(here.engine) as conn:
+        rows = [_sample(here, conn, n, role) for n, role in enumerate(["train", "calibration", "train", "defect"])]
+        for row in rows:
+            samples.add(conn, row, NOW)
+        first = samples.freeze(conn, here.product_id, NOW)
+        assert samples.freeze(conn, here.product_id, NOW + timedelta(days=1)) == first
+        other = products.add(conn, "bracket", now=NOW).id
+        for row in rows[::-1]:
+            samples.add(conn, replace(row, product_id=other), NOW)
+        assert samples.freeze(conn, other, NOW).sha256 == first.sha256
+        assert len(first.of_role("train")) == 2
+        assert first.role_sha256("train") != first.role_sha256("calibration")
+        assert samples.snapshot(conn, first.id) == first
+
+
+def test_new_samples_are_normals_of_the_stream(here: Line) -> None:
+    with writing(here.engine) as conn:
+        later = NOW + timedelta(hours=1)
+        rows = [("train", "import"), ("train", "flagged"), ("calibration", "audit"), ("defect", "flagged")]
+        for number, (role, origin) in enumerate(rows):
+            samples.add(conn, _sample(here, conn, number, role, origin), later)
+        assert samples.count_new(conn, here.product_id, None) == 2
+        assert samples.count_new(conn, here.product_id, NOW) == 2
+        assert samples.count_new(conn, here.product_id, later) == 0
+        assert samples.roles_of_serial(conn, here.product_id, "s2") == {"calibration"}
+
+
+def test_promotion_closes_one_deployment_and_opens_the_next(here: Line) -> None:
+    with writing(here.engine) as conn:
+        first, second = _version(here, conn, 1), _version(here, conn, 2)
+        assert registry.live(conn, here.product_id) is None
+        certificate = _certify(conn, first)
+        one = registry.promote(
+            conn, version_id=first.id, certificate_id=certificate, config_hash="a" * 64, reason="first model", by=None,
+            now=NOW,
+        )  # fmt: skip
+        assert one.certificate is not None
+        assert (one.number, one.artifact_sha256, one.certificate["n"]) == (1, first.artifact_sha256, 82)
+        later = NOW + timedelta(hours=1)
+        two = registry.promote(
+            conn, version_id=second.id, certificate_id=None, config_hash="a" * 64, reason="better", by=here.engineer.id,
+            now=later,
+        )  # fmt: skip
+        assert registry.live_all(conn) == {here.product_id: two}
+        assert [d.live_until for d in registry.deployments(conn, here.product_id)] == [None, later]
+        assert [v.state for v in registry.versions(conn, here.product_id)] == ["champion", "retired"]
+        event = audit.recent(conn)[0]
+        assert (event.action, event.user_id, event.detail["replaces"]) == ("model.promote", here.engineer.id, one.id)
+
+
+def test_the_gate_promotes_candidates_only_and_no_foreign_certificate(here: Line) -> None:
+    with writing(here.engine) as conn:
+        first, second = _version(here, conn, 1), _version(here, conn, 2)
+        certificate = _certify(conn, first)
+        how = {"config_hash": "a" * 64, "reason": "r", "now": NOW}
+        with pytest.raises(Conflict, match="not one of version 2"):
+            registry.promote(conn, version_id=second.id, certificate_id=certificate, by=None, **how)  # type: ignore[arg-type]
+        registry.reject(conn, first.id, "lost defects")
+        with pytest.raises(Conflict, match="not a candidate"):
+            registry.reject(conn, first.id, "again")
+        with pytest.raises(Conflict, match="only a person"):
+            registry.promote(conn, version_id=first.id, certificate_id=None, by=None, **how)  # type: ignore[arg-type]
+        made = registry.promote(conn, version_id=first.id, certificate_id=None, by=here.engineer.id, **how)  # type: ignore[arg-type]
+        assert made.model_version_id == first.id
+        with pytest.raises(NotFound):
+            registry.promote(conn, version_id=99, certificate_id=None, by=None, **how)  # type: ignore[arg-type]
+
+
+def test_each_rollback_goes_one_model_further_back(here: Line) -> None:
+    with writing(here.engine) as conn:
+        versions = [_version(here, conn, number) for number in (1, 2, 3)]
+        for version in versions:
+            registry.promote(
+                conn, version_id=version.id, certificate_id=_certify(conn, version), config_hash=sha(version.id),
+                reason="r", by=None, now=NOW,
+            )  # fmt: skip
+        for number in (2, 1):
+            made = registry.rollback(conn, product_id=here.product_id, reason="false alarms", by=None, now=NOW)
+            assert (made.number, made.config_hash) == (number, sha(versions[number - 1].id))
+            assert registry.version(conn, versions[number].id).state == "rejected"
+        with pytest.raises(Conflict, match="no earlier model"):
+            registry.rollback(conn, product_id=here.product_id, reason="r", by=None, now=NOW)
+
+
+def test_looks_count_certified_versions_of_the_product(here: Line) -> None:
+    with writing(here.engine) as conn:
+        first, second = _version(here, conn, 1), _version(here, conn, 2)
+        assert registry.looks(conn, here.product_id) == 0
+        _certify(conn, first)
+        _certify(conn, first)  # another engine of the same version is no new look
+        assert registry.looks(conn, here.product_id) == 1
+        _certify(conn, second, look=2)
+        assert registry.looks(conn, here.product_id) == 2
+        assert [row.look for row in registry.certificates(conn, second.id)] == [2]
+
+
+def test_a_run_from_request_to_end(here: Line) -> None:
+    with writing(here.engine) as conn:
+        samples.add(conn, _sample(here, conn, 1), NOW)
+        snapshot = samples.freeze(conn, here.product_id, NOW)
+        run = runs.open(conn, product_id=here.product_id, trigger="samples", settings={"seed": 0}, now=NOW)
+        assert (run.state, runs.running(conn)) == ("queued", [run])
+        runs.start(conn, run.id, snapshot.id, NOW)
+        later = NOW + timedelta(minutes=1)
+        assert runs.progress(conn, run.id, phase="training", step=3, steps=10, loss=0.5, eta_s=7.0, now=later)
+        runs.start(conn, run.id, snapshot.id, later)
+        found = runs.get(conn, run.id)
+        assert (found.state, found.started_at, found.heartbeat_at, found.step) == ("running", NOW, later, 3)
+        version = _version(here, conn, 1)
+        runs.add_report(
+            conn, run_id=run.id, version_id=version.id, verdict="pass", words="all well", numbers={"lost": 0}, now=NOW
+        )
+        runs.close(conn, run.id, "promoted", "first model", later)
+        assert runs.running(conn) == []
+        assert runs.all(conn, here.product_id)[0].reason == "first model"
+        report = runs.report_of(conn, run.id)
+        assert report is not None
+        assert (report.verdict, report.numbers) == ("pass", {"lost": 0})
+        assert runs.report_of(conn, 99) is None
+
+
+def test_a_cancelled_run_hears_of_it_at_its_next_progress(here: Line) -> None:
+    with writing(here.engine) as conn:
+        run = runs.open(conn, product_id=here.product_id, trigger="person", settings={}, now=NOW)
+        runs.close(conn, run.id, "cancelled", "not now", NOW)
+        assert not runs.progress(conn, run.id, phase="training", now=NOW)
+        with pytest.raises(Conflict, match="ended already"):
+            runs.close(conn, run.id, "promoted", "r", NOW)
+        with pytest.raises(Conflict, match="not waiting"):
+            runs.start(conn, run.id, None, NOW)
