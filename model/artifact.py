@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +121,8 @@ def from_bytes(data: bytes) -> Artifact:
         if found["format"] > FORMAT:
             raise ArtifactNewer(f"the model file has format {found['format']}, this program reads {FORMAT}: update it")
         known = {field.name for field in fields(Manifest)}
-        manifest = Manifest(**{
-            key: tuple(value) if key in ("mean", "deviation") else value for key, value in found.items() if key in known
-        })  # fmt: skip
+        manifest = Manifest(**{key: value for key, value in found.items() if key in known})
+        manifest = replace(manifest, mean=tuple(found["mean"]), deviation=tuple(found["deviation"]))
     except (SafetensorError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ArtifactDamaged(f"not a model file of goodpart, or damaged ({error})") from None
     if weights_sha256(tensors) != manifest.weights_sha256:

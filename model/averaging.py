@@ -23,7 +23,8 @@ class Average:
     def update(self, learner: Learner, step: int) -> None:
         """Takes in the parameters after `step` (from 1); early steps weigh less, so that the start is forgotten."""
         decay = min(DECAY, step / (10 + step))
-        averaged, present = list(self._module.parameters()), list(learner.parameters())
+        averaged: list[Tensor] = list(self._module.parameters())
+        present: list[Tensor] = list(learner.parameters())
         torch._foreach_lerp_(averaged, present, 1 - decay)
 
     def module(self) -> Learner:

@@ -86,7 +86,7 @@ class Certificate:
         return "pass"
 
     def p_value(self, score: float) -> float:
-        """(1 + #{calibration >= score}) / (n + 1); flagged for review exactly where it is at most review_k / (n + 1)."""
+        """(1 + #{calibration >= score}) / (n + 1); at most review_k / (n + 1) exactly where flagged."""
         return (1 + self.n - bisect.bisect_left(self.scores, score)) / (self.n + 1)
 
     def severity(self, score: float) -> float | None:
@@ -111,9 +111,9 @@ class Certificate:
 
     def describe(self) -> str:
         """A few lines for people: what holds, at which confidence, on how many, and what does not."""
-        at = f"with {self.confidence:.0%} confidence (n = {self.n} good {self.unit}s, look {self.look})"
+        at = f"with {self.confidence:.0%} confidence, n = {self.n}, look {self.look}"
         if self.review_threshold is None:
-            return f"certificate: none; {self.n} good {self.unit}s certify no useful rate, so every {self.unit} is reviewed"
+            return f"certificate: none; {self.n} good {self.unit}s certify no useful rate, all are reviewed"
         lines = [
             f"certificate: at most {self.certified_review_rate:.2%} of good {self.unit}s are flagged, {at}; "
             f"review above {self.review_threshold:.4g} (k = {self.review_k})"
@@ -124,13 +124,10 @@ class Certificate:
             lines.append(f"  the {self.review_rate:.2%} asked for would need {needed} good {self.unit}s")
         if self.reject_threshold is None:
             needed = smallest_n(self.reject_rate, each)
-            lines.append(
-                f"  reject is off: {self.reject_rate:.2%} would need {needed} good {self.unit}s; every flag is a review"
-            )
+            lines.append(f"  reject is off: {self.reject_rate:.2%} would need {needed}; every flag is a review")
         else:
-            lines.append(
-                f"  at most {self.reject_rate:.2%} are rejected, above {self.reject_threshold:.4g} (k = {self.reject_k})"
-            )
+            above = f"above {self.reject_threshold:.4g} (k = {self.reject_k})"
+            lines.append(f"  at most {self.reject_rate:.2%} are rejected, {above}")
         lines.append("  it assumes that the stream looks like these images")
         return "\n".join(lines)
 

@@ -149,7 +149,7 @@ def to_frame(anomaly_map: Map, shape: tuple[int, ...]) -> Map:
 def pixels_sha256(frame: Frame) -> str:
     """SHA-256 of a frame's shape and pixels: equal exactly for identical pictures, however they were encoded."""
     digest = hashlib.sha256(repr(frame.shape).encode())
-    digest.update(np.ascontiguousarray(frame))
+    digest.update(np.ascontiguousarray(frame).data)
     return digest.hexdigest()
 
 
@@ -177,7 +177,7 @@ class LabelledImage:
         mask = LabelledImage(self.mask_path, self.label).frame()
         if mask.shape[:2] != shape[:2]:
             raise FolderError(f"{self.mask_path}: has another size than its image {self.path.name}")
-        return mask.max(axis=2) > 127
+        return np.asarray(mask.max(axis=2) > 127)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 AMPERE = (8, 0)  # from this CUDA capability on, bfloat16 is computed in hardware
 
@@ -15,7 +17,7 @@ class DeviceError(Exception):
 
 
 def choose_device(wanted: str) -> torch.device:
-    """ "auto" is the first GPU where there is one, else the CPU.
+    """Where "auto" is the first GPU where there is one, else the CPU.
 
     Raises:
         DeviceError: "cuda" is wanted and torch sees no GPU.
@@ -26,7 +28,7 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """ "auto" is bfloat16 on CUDA capability 8.0 and on CPUs with AMX or AVX512-BF16, else float32."""
+    """Where "auto" is bfloat16 on CUDA capability 8.0 and on CPUs with AMX or AVX512-BF16, else float32."""
     if wanted == "fp32":
         return torch.float32
     if wanted == "bf16":
@@ -37,8 +39,19 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
+M = TypeVar("M", bound=nn.Module)
+
+
+def channels_last(module: M) -> M:
+    """Lays the module's conv weights out for channels-last inputs, in place; several times faster on CPUs."""
+    for parameter in module.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return module
+
+
 def name_of(dtype: torch.dtype) -> str:
-    """ "bf16" or "fp32", as in settings and fingerprints."""
+    """Short: "bf16" or "fp32", as in settings and fingerprints."""
     return "bf16" if dtype is torch.bfloat16 else "fp32"
 
 

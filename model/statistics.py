@@ -57,7 +57,7 @@ def certifiable_k(n: int, rate: float, delta: float) -> int:
     Returns:
         k in 1 .. n, or 0 where even k = 1 is not certifiable.
 
-    Source: order statistics (David & Nagaraja 2003, 2.1); used so in Vovk, ACML 2012, and Angelopoulos & Bates 2023, 3.2.
+    Source: order statistics (David & Nagaraja 2003, 2.1); so used by Vovk, ACML 2012, and Angelopoulos & Bates 2023.
     """
     low, high = 0, n
     while low < high:
@@ -70,7 +70,7 @@ def certifiable_k(n: int, rate: float, delta: float) -> int:
 
 
 def smallest_n(rate: float, delta: float) -> int:
-    """The fewest calibration scores with which `rate` is certifiable: the least n with 1 - (1 - rate)^n >= 1 - delta."""
+    """The fewest calibration scores that certify `rate`: the least n with 1 - (1 - rate)^n >= 1 - delta."""
     n = max(1, math.ceil(math.log(delta) / math.log1p(-rate)) - 1)
     while certifiable_k(n, rate, delta) == 0:
         n += 1

@@ -174,8 +174,10 @@ def _folded(state: State, key: str) -> Tensor:
     if f"{conv}.bias" in state:
         return state[key]
     norm = conv[:-1] + "1" if conv.endswith("downsample.0") else conv.replace("conv", "bn")
-    stats = (state[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var"))
-    weight, bias = fold(state[f"{conv}.weight"], *stats, eps=1e-5)
+    gamma, beta, mean, variance = (
+        state[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    weight, bias = fold(state[f"{conv}.weight"], gamma, beta, mean, variance, eps=1e-5)
     return weight if kind == "weight" else bias
 
 
@@ -189,10 +191,10 @@ def _lite2(state: State) -> nn.Module:
     encoder.load_state_dict(dict(zip(wanted, given, strict=False)), strict=False)
     if len(given) < len(wanted):
         raise KeyError("too few tensors")
-    encoder.blocks = encoder.blocks[:5]  # what comes after stride 16 is never used
+    encoder.blocks = cast(nn.Sequential, encoder.blocks)[:5]  # what comes after stride 16 is never used
     for module in list(encoder.modules()):
         _fold_pairs(module)
-    return cast(nn.Module, encoder)
+    return encoder
 
 
 def _fold_pairs(module: nn.Module) -> None:

@@ -20,7 +20,7 @@ from model.averaging import Average, reestimate_norms
 from model.distillation import Learner, Levels, loss
 from model.engines.pytorch import to_batch
 from model.images import Frame, InputSpec, pixels_sha256, prepare
-from model.precision import choose_device, choose_dtype, cpu_threads, name_of
+from model.precision import channels_last, choose_device, choose_dtype, cpu_threads, name_of
 from model.teacher import Teacher, load_teacher
 
 FEWEST = 5  # images: four to fit, one to validate
@@ -174,7 +174,7 @@ class _Run:
         self._dtype = choose_dtype(settings.precision, self._device)
         self._teacher = load_teacher(settings.teacher, settings.weights)
         self._teacher.encoder.to(self._dtype)
-        self._teacher.to(self._device, memory_format=torch.channels_last)
+        channels_last(self._teacher.to(self._device))
         self._steps = settings.steps or self._teacher.kind.steps
         self._spec = InputSpec(settings.size, settings.size)
         report = _Report("features", len(images), on_progress)
@@ -225,12 +225,12 @@ class _Run:
             raise TrainingError(f"the parent model has the teacher {parent.manifest.teacher}; start without it")
         else:
             learner.load_state_dict(dict(parent.tensors))
-        return learner.to(self._device, memory_format=torch.channels_last)
+        return channels_last(learner.to(self._device))
 
     def _forward(self, learner: Learner, levels: Levels) -> Levels:
         mixed = self._dtype is torch.bfloat16
         with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
-            result: Levels = learner(levels if mixed else tuple(level.float() for level in levels))  # type: ignore[arg-type]
+            result: Levels = learner(levels if mixed else tuple(level.float() for level in levels))
         return result
 
     def _fit(self) -> None:
@@ -252,7 +252,7 @@ class _Run:
         self._adam.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
         self._adam.step()
-        number = float(value)
+        number = float(value.detach())
         if not math.isfinite(number):
             raise TrainingError(f"the loss is {number} at step {step}: training diverged; nothing was kept")
         self._average.update(self._learner, step)

@@ -18,7 +18,7 @@ from model.anomaly_map import PAPER, anomaly_map, distances, image_score
 from model.artifact import Artifact, WrongTeacher
 from model.distillation import Learner, ReverseDistillation
 from model.images import Frame, prepare
-from model.precision import choose_device, choose_dtype, cpu_threads, name_of
+from model.precision import channels_last, choose_device, choose_dtype, cpu_threads, name_of
 from model.teacher import load_teacher
 
 LARGEST = 16  # frames computed at once; more bring nothing on a CPU
@@ -83,7 +83,7 @@ class Scorer:
         fold_norms(learner.eval())
         teacher.encoder.to(dtype)
         self._network = ReverseDistillation(teacher, learner.to(dtype)).eval().requires_grad_(False)
-        self._network.to(self._device, memory_format=torch.channels_last)
+        channels_last(self._network.to(self._device))
         self.artifact_sha256 = hashlib.sha256(artifacts.to_bytes(artifact)).hexdigest()
         engine = f"torch-{torch.__version__.partition('+')[0]}"
         resize = f"{self._spec.fit}-{self._spec.height}x{self._spec.width}"

@@ -1,0 +1,138 @@
+"""Order statistics and certificates: the numbers of the method, exactly."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from model.certificate import Certificate, CertificateError, certify
+from model.statistics import best_rate, certifiable_k, clopper_pearson, keyed_fraction, look_delta, smallest_n
+
+finite = st.floats(-1e6, 1e6)
+
+
+def made(scores: list[float], review: float = 0.05, reject: float = 0.01, look: int = 1) -> Certificate:
+    return certify(
+        scores, artifact_sha256="a", calibration_sha256="c", fingerprint="f", review_rate=review, reject_rate=reject,
+        confidence=0.95, look=look,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("rate", "one", "two"), [(0.05, 59, 82), (0.01, 299, 417), (0.001, 2995, 4185)])
+def test_smallest_n_for_one_threshold_and_for_a_first_certificate(rate: float, one: int, two: int) -> None:
+    assert smallest_n(rate, 0.05) == one
+    assert smallest_n(rate, look_delta(0.05, 1) / 2) == two
+
+
+@given(st.integers(1, 3000), st.floats(0.001, 0.5), st.floats(0.001, 0.5))
+def test_k_is_the_largest_that_is_certified(n: int, rate: float, delta: float) -> None:
+    k = certifiable_k(n, rate, delta)
+    assert k == 0 or stats.beta.cdf(rate, k, n + 1 - k) >= 1 - delta - 1e-12
+    assert k == n or stats.beta.cdf(rate, k + 1, n - k) < 1 - delta + 1e-12
+
+
+@given(st.integers(1, 500), st.floats(0.001, 0.5))
+def test_the_best_rate_is_certified_and_hardly_less_is_not(n: int, delta: float) -> None:
+    rate = best_rate(n, delta)
+    assert certifiable_k(n, rate, delta) >= 1
+    assert certifiable_k(n, rate * 0.999, delta) == 0
+
+
+def test_all_looks_together_spend_the_error_once() -> None:
+    assert sum(look_delta(0.05, j) for j in range(1, 100_000)) == pytest.approx(0.05, rel=1e-4)
+
+
+@pytest.mark.parametrize("k", [0, 1, 5, 20])
+def test_clopper_pearson_is_the_binomial_tails(k: int) -> None:
+    low, high = clopper_pearson(k, 20)
+    assert low == 0 if k == 0 else stats.binom.sf(k - 1, 20, low) == pytest.approx(0.025)
+    assert high == 1 if k == 20 else stats.binom.cdf(k, 20, high) == pytest.approx(0.025)
+
+
+def test_keyed_draws_depend_on_secret_person_and_key_and_are_uniform() -> None:
+    secret = b"s" * 32
+    draws = [keyed_fraction(secret, "audit", f"part {n}") for n in range(4000)]
+    assert stats.kstest(draws, "uniform").pvalue > 0.001
+    assert all(0 <= draw < 1 for draw in draws)
+    others = [keyed_fraction(secret, "role", "x"), keyed_fraction(b"t" * 32, "audit", "x"), draws[0]]
+    assert len({keyed_fraction(secret, "audit", "x"), *others}) == 4
+
+
+@pytest.mark.parametrize(("n", "rate"), [(82, 0.05), (200, 0.05), (500, 0.01)])
+def test_coverage_is_at_least_the_exact_one_less_four_standard_errors(n: int, rate: float) -> None:
+    delta, runs = 0.05, 2000
+    k = certifiable_k(n, rate, delta)
+    rng = np.random.default_rng(n)
+    threshold = np.sort(rng.random((runs, n)), axis=1)[:, -k]
+    covered = float((1 - threshold <= rate).mean())  # scores are uniform, so the flag rate is known exactly
+    exact = stats.beta.cdf(rate, k, n + 1 - k)
+    assert exact >= 1 - delta
+    assert covered >= exact - 4 * math.sqrt(exact * (1 - exact) / runs)
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0]) | finite, min_size=10, max_size=200), finite, st.floats(0.02, 0.3))
+def test_flagged_exactly_where_p_is_at_most_k_of_n_plus_one(scores: list[float], score: float, rate: float) -> None:
+    certificate = made(scores, review=rate, reject=rate / 4)
+    flagged = certificate.verdict(score) != "pass"
+    assert flagged == (
+        not certificate.certified or certificate.p_value(score) <= certificate.review_k / (certificate.n + 1)
+    )
+
+
+def test_a_score_equal_to_the_threshold_passes() -> None:
+    certificate = made([1.0] * 100)
+    assert certificate.verdict(1.0) == "pass"
+    assert certificate.verdict(math.nextafter(1.0, 2)) == "review"
+    assert certificate.severity(1.0) == 0
+
+
+def test_reject_is_off_until_its_rate_is_certifiable() -> None:
+    scores = np.linspace(0, 1, 416).tolist()
+    assert made(scores).reject_threshold is None
+    assert made(scores).verdict(99.0) == "review"
+    assert made([*scores, 2.0]).verdict(99.0) == "reject"
+    assert "reject is off" in made(scores).describe()
+
+
+def test_too_few_for_the_rate_use_the_best_one_and_say_so() -> None:
+    certificate = made(np.linspace(0, 1, 40).tolist())
+    assert certificate.review_k == 1
+    assert 0.05 < certificate.certified_review_rate < 0.5
+    assert "would need 82" in certificate.describe()
+
+
+def test_far_too_few_certify_nothing_and_everything_is_reviewed() -> None:
+    certificate = made([0.0, 1.0, 2.0])
+    assert not certificate.certified
+    assert certificate.verdict(-5.0) == "review"
+    assert certificate.severity(1.0) is None
+
+
+@pytest.mark.parametrize("scores", [[], [1.0, math.nan], [1.0, math.inf]])
+def test_scores_that_cannot_calibrate_are_refused(scores: list[float]) -> None:
+    with pytest.raises(CertificateError):
+        made(scores)
+
+
+def test_a_score_that_is_not_finite_has_no_verdict() -> None:
+    with pytest.raises(CertificateError):
+        made([1.0] * 100).verdict(math.nan)
+
+
+def test_each_later_look_is_stricter() -> None:
+    scores = np.linspace(0, 1, 300).tolist()
+    thresholds = [made(scores, look=look).review_threshold or 0 for look in (1, 2, 5, 20)]
+    assert thresholds == sorted(thresholds)
+    assert thresholds[0] < thresholds[-1]
+
+
+def test_a_certificate_survives_json() -> None:
+    certificate = made(np.linspace(-1, 1, 120).tolist())
+    assert Certificate.from_dict(certificate.to_dict()) == certificate
+    with pytest.raises(CertificateError):
+        Certificate.from_dict({"n": 3, "scores": []})

@@ -1,0 +1,140 @@
+"""From bytes to model input; folders."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.images import (
+    FolderError,
+    InputSpec,
+    TooLarge,
+    Undecodable,
+    WrongSize,
+    decode,
+    decode_raw,
+    pixels_sha256,
+    prepare,
+    read_folder,
+    to_frame,
+)
+
+RNG = np.random.default_rng(0)
+PICTURE = cv2.GaussianBlur(RNG.integers(0, 255, (48, 64, 3), np.uint8), (9, 9), 3)  # RGB
+
+
+def encoded(ending: str, picture: np.ndarray = PICTURE) -> bytes:
+    return cv2.imencode(ending, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+@pytest.mark.parametrize("ending", [".png", ".bmp", ".tiff", ".jpg", ".webp"])
+def test_every_format_gives_rgb(ending: str) -> None:
+    frame = decode(encoded(ending))
+    assert frame.shape == PICTURE.shape
+    assert np.abs(frame.astype(int) - PICTURE).mean() < 6
+    if ending in (".png", ".bmp", ".tiff"):
+        assert np.array_equal(frame, PICTURE)
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+def test_a_cut_off_image_is_undecodable(ending: str, share: float) -> None:
+    data = encoded(ending)
+    with pytest.raises(Undecodable):
+        decode(data[: int(len(data) * share)])
+
+
+@given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda tail: encoded(".png")[:60] + tail))
+def test_no_bytes_raise_anything_but_image_errors(data: bytes) -> None:
+    with pytest.raises(Undecodable):
+        decode(data)
+
+
+def test_a_small_file_with_a_huge_picture_is_refused_before_it_is_decoded() -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    data += struct.pack(">I", 4) + b"IDAT" + b"1234" + b"IEND"
+    with pytest.raises(TooLarge, match="60000 x 60000"):
+        decode(data)
+    with pytest.raises(TooLarge):
+        decode(encoded(".png", np.zeros((1100, 1000, 3), np.uint8)), max_megapixels=1)
+
+
+def test_raw_pixels_by_their_pfnc_names() -> None:
+    height, width = PICTURE.shape[:2]
+    assert np.array_equal(decode_raw(PICTURE.tobytes(), width, height, "RGB8"), PICTURE)
+    assert np.array_equal(decode_raw(PICTURE[..., ::-1].tobytes(), width, height, "BGR8"), PICTURE)
+    grey = PICTURE[..., 0]
+    assert np.array_equal(decode_raw(grey.tobytes(), width, height, "Mono8"), np.repeat(grey[..., None], 3, 2))
+    with pytest.raises(WrongSize):
+        decode_raw(grey.tobytes()[1:], width, height, "Mono8")
+    with pytest.raises(Undecodable):
+        decode_raw(grey.tobytes(), width, height, "Mono12p")
+
+
+@pytest.mark.parametrize(("name", "first"), [("RG", 0), ("BG", 2), ("GR", 1), ("GB", 1)])
+def test_bayer_patterns_are_named_by_their_first_pixels(name: str, first: int) -> None:
+    colour = np.array([200, 100, 40], np.uint8)  # R, G, B everywhere
+    second = {"RG": 1, "BG": 1, "GR": 0, "GB": 2}[name]
+    pattern = np.empty((32, 32), np.uint8)
+    pattern[0::2, 0::2], pattern[0::2, 1::2] = colour[first], colour[second]
+    third = {"RG": 1, "BG": 1, "GR": 2, "GB": 0}[name]
+    fourth = {"RG": 2, "BG": 0, "GR": 1, "GB": 1}[name]
+    pattern[1::2, 0::2], pattern[1::2, 1::2] = colour[third], colour[fourth]
+    frame = decode_raw(pattern.tobytes(), 32, 32, f"Bayer{name}8")
+    assert np.array_equal(frame[8:-8, 8:-8], np.broadcast_to(colour, (16, 16, 3)))
+
+
+def test_prepare_is_the_identity_at_the_models_size() -> None:
+    assert prepare(PICTURE, InputSpec(48, 64)) is PICTURE
+    assert prepare(PICTURE, InputSpec(96, 32)).shape == (96, 32, 3)
+    assert to_frame(np.eye(4, dtype=np.float32), (48, 64)).shape == (48, 64)
+
+
+def test_the_pixel_hash_knows_pictures_not_files() -> None:
+    assert pixels_sha256(decode(encoded(".png"))) == pixels_sha256(decode(encoded(".bmp")))
+    assert pixels_sha256(PICTURE) != pixels_sha256(PICTURE.reshape(64, 48, 3))
+
+
+def test_a_folder_in_mvtec_layout(tmp_path: Path) -> None:
+    for name in ("train/good/1.png", "test/good/2.png", "test/dent/3.png", "ground_truth/dent/3_mask.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(encoded(".png"))
+    (tmp_path / "train/good/notes.txt").write_text("not an image")
+    folder = read_folder(tmp_path)
+    assert [image.path.name for image in folder.train_good] == ["1.png"]
+    assert [(image.label, image.mask_path is not None) for image in folder.test] == [("dent", True), ("good", False)]
+
+
+def test_a_plain_folder_of_good_and_defects(tmp_path: Path) -> None:
+    for name in ("good/1.png", "bent/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(encoded(".png"))
+    folder = read_folder(tmp_path)
+    assert [image.label for image in folder.train_good + folder.test] == ["good", "bent"]
+
+
+def test_folders_that_cannot_be_used_say_why(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="no such folder"):
+        read_folder(tmp_path / "nowhere")
+    with pytest.raises(FolderError, match="is empty"):
+        read_folder(tmp_path)
+    (tmp_path / "bad").mkdir()
+    with pytest.raises(FolderError, match="no images in train/good or good"):
+        read_folder(tmp_path)
+
+
+def test_a_corrupt_image_is_named(tmp_path: Path) -> None:
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good" / "broken.jpg").write_bytes(encoded(".jpg")[:80])
+    image = read_folder(tmp_path).train_good[0]
+    with pytest.raises(FolderError, match=r"broken\.jpg"):
+        image.frame()
