@@ -40,9 +40,15 @@ class Event:
 def append(
     conn: Connection, user_id: int | None, action: str, subject: str, detail: Mapping[str, Any], now: datetime
 ) -> str:
-    """Adds an event to the chain and returns its hash. Other writers wait until this transaction ends."""
+    """Adds an event to the chain and returns its hash. Other writers wait until this transaction ends.
+
+    Raises:
+        ValueError: `detail` holds an infinite number or NaN, which JSON does not know.
+    """
     serialise(conn, LOCK)
-    detail = json.loads(json.dumps(detail))  # as it will be read back: keys are texts, tuples are lists
+    detail = json.loads(
+        json.dumps(detail, allow_nan=False)
+    )  # as it will be read back: keys are texts, tuples are lists
     previous = last(conn)
     digest = _hash(previous, now, user_id, action, subject, detail)
     conn.execute(

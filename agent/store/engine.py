@@ -87,7 +87,10 @@ def reading(engine: Engine) -> Iterator[Connection]:
         Unreachable, DatabaseBehind: as `writing`.
     """
     with _translated(engine), engine.connect() as plain:
-        conn = plain.execution_options(**{READ: True, "postgresql_readonly": True})
+        conn = plain.execution_options(**{READ: True})
+        if conn.dialect.name == "postgresql":
+            # Its default would show each statement another state.
+            conn = conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         conn.begin()
         try:
             yield conn

@@ -154,7 +154,10 @@ def test_commands_are_taken_once_in_order(here: Line) -> None:
 
 EVENT = st.tuples(
     st.sampled_from(["review.decide", "model.promote"]),
-    st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.floats(allow_nan=False), st.text(max_size=5))),
+    st.dictionaries(
+        st.text(max_size=5),
+        st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=5)),
+    ),
 )
 TAMPERINGS: list[dict[str, object]] = [
     {"action": "review.undo"},
