@@ -6,72 +6,19 @@ docs/database.md; the migrations under `migrations/versions` build exactly these
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
 import sqlalchemy as sa
-from sqlalchemy import Column, ForeignKey, Index, MetaData, Table, UniqueConstraint
-from sqlalchemy.engine import Dialect
+from sqlalchemy import Column, Index, Table, UniqueConstraint
 
-NAMING = {
-    "ix": "ix_%(column_0_N_label)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-metadata = MetaData(naming_convention=NAMING)
-
-
-class Utc(sa.types.TypeDecorator[datetime]):
-    """A point in time: aware UTC in Python, `timestamptz` on PostgreSQL, naive UTC text on SQLite."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a naive datetime cannot be stored: give it a timezone")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-# SQLite only auto-increments INTEGER PRIMARY KEY.
-Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-Big = sa.BigInteger()
-Sha = sa.String(64)
-Word = sa.String(64)
-Name = sa.String(200)
-
-
-def _id() -> Column[int]:
-    return Column("id", Id, primary_key=True, autoincrement=True)
-
-
-def _fk(name: str, target: str, **options: Any) -> Column[Any]:
-    kind = Sha if target == "blob.sha256" else Id
-    return Column(name, kind, ForeignKey(target), **{"nullable": False, **options})
-
-
-def _one_of(column: str, *words: str) -> sa.CheckConstraint:
-    listed = ", ".join(f"'{word}'" for word in words)
-    return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
-
-
-def _position() -> list[Column[Any]]:
-    return [
-        _fk("stream_id", "stream.id"),
-        Column("partition", sa.Integer, nullable=False),
-        Column("offset", Big, nullable=False),
-    ]
-
+from agent.store.columns import Big, Id, Name, Sha, Utc, Word, one_of, position, refers, row_id
+from agent.store.columns import metadata as metadata
+from agent.store.learning import certificate as certificate
+from agent.store.learning import deployment as deployment
+from agent.store.learning import gate_report as gate_report
+from agent.store.learning import model_version as model_version
+from agent.store.learning import sample as sample
+from agent.store.learning import snapshot as snapshot
+from agent.store.learning import snapshot_sample as snapshot_sample
+from agent.store.learning import training_run as training_run
 
 install = Table(
     "install",
@@ -85,9 +32,9 @@ install = Table(
 user = Table(
     "user",
     metadata,
-    _id(),
+    row_id(),
     Column("name", Name, nullable=False, unique=True),
-    Column("role", Word, _one_of("role", "viewer", "operator", "engineer", "admin"), nullable=False),
+    Column("role", Word, one_of("role", "viewer", "operator", "engineer", "admin"), nullable=False),
     Column("created_at", Utc, nullable=False),
     Column("disabled_at", Utc),
 )
@@ -95,7 +42,7 @@ user = Table(
 product = Table(
     "product",
     metadata,
-    _id(),
+    row_id(),
     Column("name", Name, nullable=False, unique=True),
     Column("teacher", Word),  # None: the configured teacher
     Column("review_rate", sa.Float),  # None: the configured rate; used by the next certificate
@@ -106,11 +53,11 @@ product = Table(
 station = Table(
     "station",
     metadata,
-    _id(),
+    row_id(),
     Column("name", Name, nullable=False, unique=True),
-    _fk("product_id", "product.id", nullable=True),  # what it runs when a frame does not say
+    refers("product_id", "product.id", nullable=True),  # what it runs when a frame does not say
     Column("audit_rate", sa.Float),  # None: the configured rate
-    Column("status", Word, _one_of("status", "ok", "blind"), nullable=False, server_default="ok"),
+    Column("status", Word, one_of("status", "ok", "blind"), nullable=False, server_default="ok"),
     Column("status_since", Utc),
     Column("failures_in_row", sa.Integer, nullable=False, server_default="0"),
     Column("last_frame_at", Utc),
@@ -121,7 +68,7 @@ station = Table(
 stream = Table(
     "stream",
     metadata,
-    _id(),
+    row_id(),
     Column("cluster_id", Name, nullable=False),
     Column("topic_id", Name, nullable=False),
     Column("topic", Name, nullable=False),
@@ -132,7 +79,7 @@ stream = Table(
 consumer_offset = Table(
     "consumer_offset",
     metadata,
-    _fk("stream_id", "stream.id", primary_key=True),
+    refers("stream_id", "stream.id", primary_key=True),
     Column("partition", sa.Integer, primary_key=True, autoincrement=False),
     Column("next_offset", Big, nullable=False),
     Column("epoch", Big, nullable=False),
@@ -149,8 +96,8 @@ consumer_offset = Table(
 data_gap = Table(
     "data_gap",
     metadata,
-    _id(),
-    _fk("stream_id", "stream.id"),
+    row_id(),
+    refers("stream_id", "stream.id"),
     Column("partition", sa.Integer, nullable=False),
     Column("from_offset", Big, nullable=False),
     Column("to_offset", Big, nullable=False),
@@ -164,136 +111,28 @@ blob = Table(
     Column("sha256", Sha, primary_key=True),
     Column("bytes", Big, nullable=False),
     Column("media_type", Word, nullable=False),
-    Column("state", Word, _one_of("state", "pending", "stored", "deleting"), nullable=False),
+    Column("state", Word, one_of("state", "pending", "stored", "deleting"), nullable=False),
     Column("touched_at", Utc, nullable=False),
-)
-
-snapshot = Table(
-    "snapshot",
-    metadata,
-    _id(),
-    _fk("product_id", "product.id"),
-    Column("sha256", Sha, nullable=False),
-    Column("created_at", Utc, nullable=False),
-    UniqueConstraint("product_id", "sha256"),
-)
-
-training_run = Table(
-    "training_run",
-    metadata,
-    _id(),
-    _fk("product_id", "product.id"),
-    _fk("snapshot_id", "snapshot.id", nullable=True),
-    Column("trigger", Word, nullable=False),  # samples | cron | person | import
-    _fk("requested_by", "user.id", nullable=True),
-    Column(
-        "state",
-        Word,
-        _one_of("state", "queued", "running", "promoted", "rejected", "needs_person", "failed", "cancelled"),
-        nullable=False,
-    ),
-    Column("reason", sa.Text),
-    Column("phase", Word),  # features | training | calibrating | comparing
-    Column("step", sa.Integer, nullable=False, server_default="0"),
-    Column("steps", sa.Integer, nullable=False, server_default="0"),
-    Column("loss", sa.Float),
-    Column("eta_s", sa.Float),
-    Column("settings", sa.JSON, nullable=False),
-    Column("created_at", Utc, nullable=False),
-    Column("started_at", Utc),
-    Column("heartbeat_at", Utc),
-    Column("finished_at", Utc),
-)
-
-model_version = Table(
-    "model_version",
-    metadata,
-    _id(),
-    _fk("product_id", "product.id"),
-    Column("number", sa.Integer, nullable=False),
-    Column("state", Word, _one_of("state", "candidate", "champion", "retired", "rejected"), nullable=False),
-    _fk("artifact_sha256", "blob.sha256"),
-    _fk("snapshot_id", "snapshot.id", nullable=True),
-    _fk("training_run_id", "training_run.id", nullable=True),
-    Column("teacher", Word, nullable=False),
-    Column("manifest", sa.JSON, nullable=False),
-    Column("metrics", sa.JSON, nullable=False),  # label-dependent figures, {} where there are no labels
-    Column("reason", sa.Text),
-    Column("created_at", Utc, nullable=False),
-    UniqueConstraint("product_id", "number"),
-)
-Index(
-    "uq_model_version_champion",
-    model_version.c.product_id,
-    unique=True,
-    sqlite_where=model_version.c.state == "champion",
-    postgresql_where=model_version.c.state == "champion",
-)
-
-certificate = Table(
-    "certificate",
-    metadata,
-    _id(),
-    _fk("model_version_id", "model_version.id"),
-    _fk("snapshot_id", "snapshot.id", nullable=True),
-    Column("look", sa.Integer, nullable=False),  # the j-th certificate on this calibration set
-    Column("calibration_sha256", Sha, nullable=False),  # of the scored calibration samples
-    Column("n", sa.Integer, nullable=False),
-    Column("record", sa.JSON, nullable=False),  # model.certificate.Certificate.to_dict()
-    Column("created_at", Utc, nullable=False),
-)
-
-gate_report = Table(
-    "gate_report",
-    metadata,
-    _id(),
-    _fk("training_run_id", "training_run.id"),
-    _fk("model_version_id", "model_version.id"),
-    Column("verdict", Word, _one_of("verdict", "pass", "fail", "needs_person"), nullable=False),
-    Column("words", sa.Text, nullable=False),
-    Column("numbers", sa.JSON, nullable=False),
-    Column("created_at", Utc, nullable=False),
-)
-
-deployment = Table(
-    "deployment",
-    metadata,
-    _id(),
-    _fk("product_id", "product.id"),
-    _fk("model_version_id", "model_version.id"),
-    _fk("certificate_id", "certificate.id", nullable=True),
-    Column("config_hash", Sha, nullable=False),
-    Column("reason", sa.Text, nullable=False),
-    _fk("by", "user.id", nullable=True),  # None: the gate
-    Column("live_from", Utc, nullable=False),
-    Column("live_until", Utc),
-)
-Index(
-    "uq_deployment_live",
-    deployment.c.product_id,
-    unique=True,
-    sqlite_where=deployment.c.live_until.is_(None),
-    postgresql_where=deployment.c.live_until.is_(None),
 )
 
 inspection = Table(
     "inspection",
     metadata,
     Column("event_at", Utc, primary_key=True),
-    _fk("stream_id", "stream.id", primary_key=True),
+    refers("stream_id", "stream.id", primary_key=True),
     Column("partition", sa.Integer, primary_key=True, autoincrement=False),
     Column("offset", Big, primary_key=True, autoincrement=False),
     Column("frame_id", Name, nullable=False),
-    _fk("station_id", "station.id"),
-    _fk("product_id", "product.id"),
+    refers("station_id", "station.id"),
+    refers("product_id", "product.id"),
     Column("serial", Name),
     Column("lot", Name),
-    Column("verdict", Word, _one_of("verdict", "pass", "review", "reject", "not_inspected"), nullable=False),
+    Column("verdict", Word, one_of("verdict", "pass", "review", "reject", "not_inspected"), nullable=False),
     Column("reason", Word),
     Column("score", sa.Float),
     Column("p_value", sa.Float),
     Column("severity", sa.Float),
-    _fk("deployment_id", "deployment.id", nullable=True),
+    refers("deployment_id", "deployment.id", nullable=True),
     Column("captured_at", Utc),
     Column("decided_at", Utc, nullable=False),
     Column("latency_ms", sa.Float, nullable=False),  # decided_at - event_at
@@ -306,28 +145,28 @@ Index("ix_inspection_station_id_event_at", inspection.c.station_id, inspection.c
 item = Table(
     "item",
     metadata,
-    _id(),
-    *_position(),
+    row_id(),
+    *position(),
     Column("event_at", Utc, nullable=False),
     Column("frame_id", Name, nullable=False),
-    _fk("station_id", "station.id"),
-    _fk("product_id", "product.id"),
+    refers("station_id", "station.id"),
+    refers("product_id", "product.id"),
     Column("serial", Name),
     Column("lot", Name),
-    Column("kind", Word, _one_of("kind", "flagged", "audit", "failed"), nullable=False),
-    Column("state", Word, _one_of("state", "open", "escalated", "closed"), nullable=False),
+    Column("kind", Word, one_of("kind", "flagged", "audit", "failed"), nullable=False),
+    Column("state", Word, one_of("state", "open", "escalated", "closed"), nullable=False),
     Column("decision", Word),  # of the closing review: normal | defect
     Column("verdict", Word, nullable=False),
     Column("reason", Word),
     Column("score", sa.Float),
     Column("p_value", sa.Float),
     Column("severity", sa.Float),
-    _fk("deployment_id", "deployment.id", nullable=True),
-    _fk("frame_sha256", "blob.sha256"),
-    _fk("heatmap_sha256", "blob.sha256", nullable=True),  # float16 map at model-input size, .npy
-    _fk("preview_sha256", "blob.sha256", nullable=True),  # WebP, at most 1600 px
-    _fk("overlay_sha256", "blob.sha256", nullable=True),  # WebP, the preview under its coloured heatmap
-    _fk("thumbnail_sha256", "blob.sha256", nullable=True),
+    refers("deployment_id", "deployment.id", nullable=True),
+    refers("frame_sha256", "blob.sha256"),
+    refers("heatmap_sha256", "blob.sha256", nullable=True),  # float16 map at model-input size, .npy
+    refers("preview_sha256", "blob.sha256", nullable=True),  # WebP, at most 1600 px
+    refers("overlay_sha256", "blob.sha256", nullable=True),  # WebP, the preview under its coloured heatmap
+    refers("thumbnail_sha256", "blob.sha256", nullable=True),
     Column("created_at", Utc, nullable=False),
     Column("closed_at", Utc),
     UniqueConstraint("stream_id", "partition", "offset"),
@@ -337,10 +176,10 @@ Index("ix_item_state_id", item.c.state, item.c.id)
 review = Table(
     "review",
     metadata,
-    _id(),
-    _fk("item_id", "item.id", index=True),
-    _fk("user_id", "user.id"),
-    Column("decision", Word, _one_of("decision", "normal", "defect", "unsure", "undo"), nullable=False),
+    row_id(),
+    refers("item_id", "item.id", index=True),
+    refers("user_id", "user.id"),
+    Column("decision", Word, one_of("decision", "normal", "defect", "unsure", "undo"), nullable=False),
     Column("reason", Word),  # the defect's reason code
     Column("note", sa.Text),
     Column("created_at", Utc, nullable=False),
@@ -349,36 +188,9 @@ review = Table(
 claim = Table(
     "claim",
     metadata,
-    _fk("item_id", "item.id", primary_key=True),
-    _fk("user_id", "user.id"),
+    refers("item_id", "item.id", primary_key=True),
+    refers("user_id", "user.id"),
     Column("expires_at", Utc, nullable=False),
-)
-
-sample = Table(
-    "sample",
-    metadata,
-    _id(),
-    _fk("product_id", "product.id"),
-    Column("role", Word, _one_of("role", "train", "calibration", "holdout", "defect"), nullable=False),
-    Column("origin", Word, _one_of("origin", "import", "flagged", "audit"), nullable=False),
-    _fk("blob_sha256", "blob.sha256"),
-    _fk("mask_sha256", "blob.sha256", nullable=True),
-    _fk("item_id", "item.id", nullable=True, index=True),
-    Column("pixels_sha256", Sha, nullable=False),  # of the decoded RGB pixels and their shape
-    Column("serial", Name),
-    Column("reason", Word),  # the defect's reason code
-    _fk("added_by", "user.id", nullable=True),
-    Column("created_at", Utc, nullable=False),
-    Column("revoked_at", Utc),
-    UniqueConstraint("product_id", "pixels_sha256"),
-)
-
-snapshot_sample = Table(
-    "snapshot_sample",
-    metadata,
-    _fk("snapshot_id", "snapshot.id", primary_key=True),
-    _fk("sample_id", "sample.id", primary_key=True),
-    Column("role", Word, nullable=False),  # the sample's role when it was frozen; a revoked sample may get another
 )
 
 _VERDICTS = ("pass", "review", "reject", "not_inspected")
@@ -389,8 +201,8 @@ def _rollup(name: str) -> Table:
         name,
         metadata,
         Column("start", Utc, primary_key=True),
-        _fk("station_id", "station.id", primary_key=True),
-        _fk("product_id", "product.id", primary_key=True),
+        refers("station_id", "station.id", primary_key=True),
+        refers("product_id", "product.id", primary_key=True),
         Column("lot", Name, primary_key=True),  # '' where the frame names none
         Column("deployment_id", Id, primary_key=True, autoincrement=False),  # 0 where none decided
         *(Column(f"n_{verdict}", Big, nullable=False) for verdict in _VERDICTS),
@@ -406,8 +218,8 @@ review_rollup = Table(
     "review_rollup",
     metadata,
     Column("start", Utc, primary_key=True),  # the quarter of the item's event_at
-    _fk("station_id", "station.id", primary_key=True),
-    _fk("product_id", "product.id", primary_key=True),
+    refers("station_id", "station.id", primary_key=True),
+    refers("product_id", "product.id", primary_key=True),
     Column("deployment_id", Id, primary_key=True, autoincrement=False),
     Column("decision", Word, primary_key=True),
     Column("reason", Word, primary_key=True),  # '' where none
@@ -417,14 +229,14 @@ review_rollup = Table(
 dead_letter = Table(
     "dead_letter",
     metadata,
-    _id(),
-    *_position(),
+    row_id(),
+    *position(),
     Column("station", Name),  # as the frame named it, registered or not; None where it named none
     Column("reason", Word, nullable=False),
     Column("detail", sa.Text, nullable=False),
     Column("headers", sa.JSON, nullable=False),
     Column("value_sha256", Sha, nullable=False),
-    _fk("blob_sha256", "blob.sha256", nullable=True),  # None: beyond the quota
+    refers("blob_sha256", "blob.sha256", nullable=True),  # None: beyond the quota
     Column("counted", sa.Boolean, nullable=False),  # False: the frame has an inspection of its own
     Column("created_at", Utc, nullable=False),
     UniqueConstraint("stream_id", "partition", "offset"),
@@ -434,8 +246,8 @@ Index("ix_dead_letter_quota", dead_letter.c.station, dead_letter.c.reason, dead_
 outbox = Table(
     "outbox",
     metadata,
-    _id(),
-    *_position(),
+    row_id(),
+    *position(),
     Column("key", Name, nullable=False),
     Column("value", sa.LargeBinary, nullable=False),
     Column("created_at", Utc, nullable=False),
@@ -445,7 +257,7 @@ outbox = Table(
 frame_seen = Table(
     "frame_seen",
     metadata,
-    _fk("station_id", "station.id", primary_key=True),
+    refers("station_id", "station.id", primary_key=True),
     Column("frame_id", Name, primary_key=True),
     Column("seen_at", Utc, nullable=False, index=True),
 )
@@ -462,11 +274,11 @@ lease = Table(
 command = Table(
     "command",
     metadata,
-    _id(),
+    row_id(),
     Column("kind", Word, nullable=False),
     Column("args", sa.JSON, nullable=False),
-    _fk("by", "user.id"),
-    Column("state", Word, _one_of("state", "queued", "running", "done", "failed"), nullable=False),
+    refers("by", "user.id"),
+    Column("state", Word, one_of("state", "queued", "running", "done", "failed"), nullable=False),
     Column("result", sa.JSON),
     Column("created_at", Utc, nullable=False),
     Column("finished_at", Utc),
@@ -476,7 +288,7 @@ idempotency_key = Table(
     "idempotency_key",
     metadata,
     Column("key", Name, primary_key=True),
-    _fk("user_id", "user.id"),
+    refers("user_id", "user.id"),
     Column("action", Word, nullable=False),
     Column("request", Sha, nullable=False),  # of the arguments: the same key for other ones is refused
     Column("result", sa.JSON),
@@ -486,9 +298,9 @@ idempotency_key = Table(
 audit_event = Table(
     "audit_event",
     metadata,
-    _id(),
+    row_id(),
     Column("at", Utc, nullable=False),
-    _fk("user_id", "user.id", nullable=True),  # None: the agent itself
+    refers("user_id", "user.id", nullable=True),  # None: the agent itself
     Column("action", Word, nullable=False),
     Column("subject", Name, nullable=False),
     Column("detail", sa.JSON, nullable=False),

@@ -1,0 +1,73 @@
+"""The words that tables are written with: metadata, types and recurring columns."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Column, ForeignKey, MetaData
+from sqlalchemy.engine import Dialect
+
+NAMING = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+metadata = MetaData(naming_convention=NAMING)
+
+
+class Utc(sa.types.TypeDecorator[datetime]):
+    """A point in time: aware UTC in Python, `timestamptz` on PostgreSQL, naive UTC text on SQLite."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime cannot be stored: give it a timezone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# SQLite only auto-increments INTEGER PRIMARY KEY.
+Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Big = sa.BigInteger()
+Sha = sa.String(64)
+Word = sa.String(64)
+Name = sa.String(200)
+
+
+def row_id() -> Column[int]:
+    """A primary key that counts."""
+    return Column("id", Id, primary_key=True, autoincrement=True)
+
+
+def refers(name: str, target: str, **options: Any) -> Column[Any]:
+    """A column that refers to `target` (table.column)."""
+    kind = Sha if target == "blob.sha256" else Id
+    return Column(name, kind, ForeignKey(target), **{"nullable": False, **options})
+
+
+def one_of(column: str, *words: str) -> sa.CheckConstraint:
+    """The column holds one of these words."""
+    listed = ", ".join(f"'{word}'" for word in words)
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def position() -> list[Column[Any]]:
+    """Where in which stream a frame was."""
+    return [
+        refers("stream_id", "stream.id"),
+        Column("partition", sa.Integer, nullable=False),
+        Column("offset", Big, nullable=False),
+    ]
