@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from model.engines import Scorer
-
 from agent.retrain.gate import Caught, Evidence, caught, cut
 from agent.retrain.progress import Stage
 from agent.store.samples import Sample, Snapshot
 from model.certificate import Certificate
+from model.engines import Scorer
 from model.images import Frame
 
 BATCH = 16
@@ -36,6 +35,11 @@ class Lists:
     def unit(self) -> str:
         """`part` where every calibration and hold-out image names its serial, else `frame`."""
         return "part" if all(one.serial for one in self.calibration + self.holdout) else "frame"
+
+    @property
+    def units(self) -> int:
+        """How many calibration scores there are."""
+        return len({one.serial for one in self.calibration}) if self.unit == "part" else len(self.calibration)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -30,7 +30,7 @@ from agent.store.engine import reading
 from agent.store.install import install_of
 from agent.store.products import Product
 from agent.store.rows import chunks
-from agent.store.samples import NewSample
+from agent.store.samples import NewSample, Sample
 from agent.store.users import User
 from model import images
 from model.images import GOOD, LabelledImage
@@ -76,6 +76,11 @@ class _Checked:
     bytes_sha256: str
     pixels_sha256: str
     serial: str | None
+
+    @property
+    def part(self) -> str:
+        """What shares a role: its serial, or the picture itself."""
+        return self.serial or self.pixels_sha256
 
 
 @dataclass(slots=True)
@@ -170,9 +175,7 @@ def import_images(
         known = samples.all(conn, product.id) + samples.all(conn, product.id, revoked=True)
     checked = _check([*good, *defects], _serials(group_by), settings, on_progress)
     sorted_ = _without_duplicates(checked, {one.pixels_sha256 for one in known})
-    first = {one.serial: one.role for one in known if one.serial and one.role != "defect"}
-    divided = roles.shares(sum(1 for one in sorted_.new if one.image.label == GOOD))
-    planned = [(one, _role(one, secret, divided, first)) for one in sorted_.new]
+    planned = _plan(sorted_.new, secret, known)
     counts = Counter(role for _, role in planned)
     held = Counter(one.role for one in known if one.revoked_at is None)
     warning = roles.check_enough(
@@ -252,10 +255,14 @@ def _without_duplicates(checked: Iterable[_Checked], known: set[str]) -> _Sorted
     return result
 
 
-def _role(one: _Checked, secret: bytes, divided: roles.Shares, first: Mapping[str, str]) -> str:
-    if one.image.label != GOOD:
-        return "defect"
-    return roles.role_of(secret, one.serial or one.pixels_sha256, divided, first)
+def _plan(new: Sequence[_Checked], secret: bytes, known: Sequence[Sample]) -> list[tuple[_Checked, str]]:
+    good = [one for one in known if one.role != "defect"]
+    first = {one.serial: one.role for one in good if one.serial}
+    before = {one.serial or one.pixels_sha256: one.role for one in good if one.origin == "import"}
+    keys = {one.part: None for one in new if one.image.label == GOOD}
+    held = Counter(role for key, role in before.items() if key not in keys)
+    assigned = roles.assign(secret, list(keys), held, first)
+    return [(one, assigned[one.part] if one.image.label == GOOD else "defect") for one in new]
 
 
 def _stored(

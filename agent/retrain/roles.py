@@ -6,8 +6,10 @@ Source: goodpart's model.md, "Roles and the audit sample"; counts of order stati
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from agent.retrain.errors import TooFewImages
 from model.statistics import best_rate, keyed_fraction, look_delta, smallest_n
@@ -19,32 +21,38 @@ USELESS = 0.5  # a certificate that lets half of the good parts be flagged says 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How good images are divided; the hold-out takes the rest."""
+    """How parts are divided; train takes the rest."""
 
-    train: float
     calibration: float
+    holdout: float
 
 
-def shares(images: int) -> Shares:
-    """60/40/0, or 60/25/15 from 500 images."""
-    return Shares(0.60, 0.25) if images >= LARGE else Shares(0.60, 0.40)
+def shares(parts: int) -> Shares:
+    """60/40/0, or 60/25/15 from 500 parts."""
+    return Shares(0.25, 0.15) if parts >= LARGE else Shares(0.40, 0.0)
 
 
-def role_of(secret: bytes, key: str, divided: Shares, first: Mapping[str, str]) -> str:
-    """The role of the part `key`: the one it already has, else drawn by its keyed hash.
+def assign(secret: bytes, keys: Collection[str], held: Mapping[str, int], first: Mapping[str, str]) -> dict[str, str]:
+    """The role of each part: the one it already has, else drawn by its keyed hash.
+
+    The new parts are ranked by the hash and cut so that the shares hold over all imported parts, those before included:
+    exactly, because the few that chance would take from calibration may be those that the certificate lacks.
 
     Args:
         secret: of the install, so that nobody outside can choose a role.
-        key: the part's serial, or the hash of its pixels where it has none.
-        divided: shares of the roles.
+        keys: of the parts: their serial, or the hash of their pixels where they have none.
+        held: how many parts of each role were imported before.
         first: roles that parts already have. A part's first role sticks.
     """
-    if key in first:
-        return first[key]
-    fraction = keyed_fraction(secret, "role", key)
-    if fraction < divided.train:
-        return "train"
-    return "calibration" if fraction < divided.train + divided.calibration else "holdout"
+    known = {key: first[key] for key in keys if key in first}
+    new = sorted(set(keys) - known.keys(), key=lambda key: (keyed_fraction(secret, "role", key), key))
+    total = Counter(held) + Counter(known.values())
+    parts = len(new) + total.total()
+    wanted = shares(parts)
+    calibration = min(len(new), max(0, round(parts * wanted.calibration) - total["calibration"]))
+    holdout = min(len(new) - calibration, max(0, round(parts * wanted.holdout) - total["holdout"]))
+    drawn = ["calibration"] * calibration + ["holdout"] * holdout
+    return known | dict(zip_longest(new, drawn, fillvalue="train"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +64,10 @@ class Needs:
     review_rate: float
     confidence: float
 
-    def good_images(self, calibration: int) -> int:
-        """Good images of which about `calibration` come to calibrate."""
+    def good_parts(self, calibration: int) -> int:
+        """Good parts of which `calibration` come to calibrate."""
         share = shares(math.ceil(calibration / 0.40)).calibration
-        return math.ceil(calibration / share)
+        return math.ceil(round(calibration / share, 6))
 
 
 def needs(review_rate: float, confidence: float) -> Needs:
@@ -87,11 +95,11 @@ def check_enough(train: int, calibration: int, wanted: Needs) -> str | None:
     """
     rate, confidence = f"{wanted.review_rate:.3g}", f"{wanted.confidence:.3g}"
     if calibration < wanted.least or train < LEAST_TRAIN:
-        few = max(wanted.good_images(wanted.least), math.ceil(LEAST_TRAIN / 0.6))
+        few = max(wanted.good_parts(wanted.least), math.ceil(LEAST_TRAIN / 0.6))
         raise TooFewImages(
             f"{train} good images to train and {calibration} to calibrate are too few: at least {LEAST_TRAIN} and "
             f"{wanted.least} are needed (about {few} good images in all), and {wanted.asked} to calibrate "
-            f"(about {wanted.good_images(wanted.asked)} in all) for a review rate of {rate} at confidence "
+            f"(about {wanted.good_parts(wanted.asked)} in all) for a review rate of {rate} at confidence "
             f"{confidence}; add good images"
         )
     if calibration >= wanted.asked:
@@ -99,5 +107,5 @@ def check_enough(train: int, calibration: int, wanted: Needs) -> str | None:
     best = best_rate(calibration, _first_delta(wanted.confidence))
     return (
         f"{calibration} calibration images certify a review rate of {best:.3g} at best; {rate} at confidence "
-        f"{confidence} needs {wanted.asked} (about {wanted.good_images(wanted.asked)} good images in all)"
+        f"{confidence} needs {wanted.asked} (about {wanted.good_parts(wanted.asked)} good images in all)"
     )

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.evaluation import Evaluation, evaluate
-from model.training import train
-
 from agent.retrain import roles
 from agent.retrain.progress import OnProgress, Stage
 from agent.retrain.scoring import open_scorer, training_settings
@@ -19,6 +16,8 @@ from agent.settings import Settings
 from model import artifact as artifacts
 from model import images
 from model.certificate import Certificate, certify
+from model.evaluation import Evaluation, evaluate
+from model.training import train
 
 SECRET = b"goodpart standalone"  # there is no install whose secret could be used; the split is the same everywhere
 BATCH = 16
@@ -121,8 +120,9 @@ def _decode(paths: Sequence[Path], settings: Settings, on_progress: OnProgress |
 def _split(frames: Sequence[images.Frame]) -> dict[str, list[images.Frame]]:
     unique = {images.pixels_sha256(frame): frame for frame in frames}
     parts: dict[str, list[images.Frame]] = {"train": [], "calibration": []}
-    for key, frame in unique.items():
-        parts[roles.role_of(SECRET, key, roles.Shares(0.60, 0.40), {})].append(frame)
+    for key, role in roles.assign(SECRET, list(unique), {}, {}).items():
+        # There is no challenger to hold anything out for.
+        parts["train" if role == "train" else "calibration"].append(unique[key])
     return parts
 
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from time import monotonic
 
 import structlog
-from model.training import train
 from sqlalchemy import Engine
 
 from agent.retrain import comparison, gate, roles
@@ -32,6 +31,7 @@ from model import artifact as artifacts
 from model import images, metrics
 from model.artifact import ArtifactError
 from model.certificate import certify
+from model.training import train
 
 ARTIFACT_TYPE = "application/vnd.safetensors"
 
@@ -81,9 +81,9 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot]:
         runs.start(conn, run.id, snapshot.id, now)
     lists = Lists.of(snapshot)
     wanted = roles.needs(product.review_rate or certificates.review_rate, certificates.confidence)
-    warning = roles.check_enough(len(lists.train), len(lists.calibration), wanted)
+    warning = roles.check_enough(len(lists.train), lists.units, wanted)
     log.info("training_started", product=product.name, run=run.id, train=len(lists.train),
-             calibration=len(lists.calibration), warning=warning)  # fmt: skip
+             calibration=lists.units, warning=warning)  # fmt: skip
     return product, snapshot
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from agent.settings import Settings
@@ -18,6 +19,7 @@ from agent.store.engine import open_engine, upgrade, writing
 from agent.store.products import Product
 from agent.store.samples import NewSample, Sample
 from agent.store.samples import add as add_sample
+from agent.store.tables import install
 from agent.store.users import User
 
 SIDE = 64
@@ -25,15 +27,14 @@ NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 
 
 def picture(seed: int, *, defect: bool = False) -> bytes:
-    """A striped disc with noise, as PNG; with a defect, a bright blot on it."""
+    """A striped disc with noise, as PNG; with a defect, a faint blot on it, always in one place."""
     rng = np.random.default_rng(seed)
     frame = np.full((SIDE, SIDE, 3), 40, np.uint8)
     cv2.circle(frame, (32, 32), 24, (120, 130, 140), -1)
     for x in range(8, SIDE, 8):
         cv2.line(frame, (x, 12), (x, 52), (90, 100, 110), 2)
     if defect:
-        x, y = (int(value) for value in rng.integers(20, 44, 2))
-        cv2.circle(frame, (x, y), 8, (20, 40, 250), -1)
+        cv2.circle(frame, (32, 32), 5, (100, 115, 160), -1)
     noisy = frame.astype(np.float32) + rng.normal(0, 5, frame.shape)
     return cv2.imencode(".png", np.clip(noisy, 0, 255).astype(np.uint8))[1].tobytes()
 
@@ -68,10 +69,11 @@ def tiny(place: Path, **retrain: object) -> Settings:
 
 
 def database(settings: Settings) -> tuple[Engine, User, Product]:
-    """An upgraded database with an engineer and a product."""
+    """An upgraded database with an engineer and a product, and a secret that draws the same roles in every test."""
     engine = open_engine(settings.database.url)
     upgrade(engine)
     with writing(engine) as conn:
+        conn.execute(sa.update(install).values(secret=b"s" * 32))
         return engine, users.add(conn, "eve", "engineer", NOW), products.add(conn, "disc", now=NOW)
 
 
