@@ -23,16 +23,18 @@ from kafka.errors import (
     OffsetOutOfRangeError,
     SaslAuthenticationFailedError,
 )
-from kafka.structs import OffsetAndMetadata
+from kafka.structs import MemberState, OffsetAndMetadata
 
 from agent.frame import Record, StreamKey
 from agent.settings import Kafka
+from agent.sources import reach
 from agent.sources.base import Assigned, Bounds, Event, Lost, Outside, Revoked, SourceError, SourceUnreachableError
 
 log = structlog.get_logger()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FETCH = 8 << 20  # bytes of one partition in one fetch: some tens of frames
 _BOUNDS_MS = 5000
+_JOIN_S = 1.0
 
 
 class KafkaSource:
@@ -53,6 +55,7 @@ class KafkaSource:
         self._consumer: Any = None
 
     def open(self) -> None:
+        reach.check(self._settings.bootstrap)
         session_ms = int(self._settings.session_timeout_s * 1000)
         try:
             self._consumer = KafkaConsumer(
@@ -76,6 +79,7 @@ class KafkaSource:
                 metrics_enabled=False,
             )
             if not self._consumer.partitions_for_topic(self._topic):
+                self.close()
                 raise SourceError(
                     f"kafka.frames_topic: the broker at {self._settings.bootstrap} has no topic {self._topic!r} "
                     "that we may read; create it, or set GOODPART_KAFKA__FRAMES_TOPIC"
@@ -90,6 +94,9 @@ class KafkaSource:
         self._consumer.subscribe([self._topic], listener=_Listener(self._consumer, self._events))
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
+        # kafka-python 3.0.12 begins a join anew when the old one ends between two polls: wait inside the poll for it.
+        if self._consumer.group_metadata().state != MemberState.STABLE:
+            timeout_s = max(timeout_s, _JOIN_S)
         try:
             found = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except (OffsetOutOfRangeError, LogTruncationError, NoOffsetForPartitionError) as error:

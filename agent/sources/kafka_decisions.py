@@ -9,6 +9,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from agent.settings import Kafka
+from agent.sources import reach
 from agent.sources.base import Decision, SourceUnreachableError
 
 _ACK_S = 10.0
@@ -27,6 +28,7 @@ class KafkaDecisions:
     def publish(self, decisions: Sequence[Decision]) -> None:
         try:
             if self._producer is None:
+                reach.check(self._settings.bootstrap)
                 self._producer = KafkaProducer(
                     bootstrap_servers=self._settings.bootstrap.split(","),
                     client_id="goodpart-decisions",

@@ -182,7 +182,7 @@ def test_a_topic_that_is_not_there_says_what_to_do(broker: str) -> None:
 
 def test_a_broker_that_is_away_says_what_to_do() -> None:
     with pytest.raises(SourceUnreachableError, match=r"kafka\.bootstrap.*127\.0\.0\.1:1 "):
-        KafkaSource(_settings("127.0.0.1:1"), group_id="g", bootstrap_s=0.5).open()
+        KafkaSource(_settings("127.0.0.1:1"), group_id="g").open()
 
 
 def test_decisions_arrive_in_order_with_key_and_headers(broker: str) -> None:
