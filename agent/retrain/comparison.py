@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
+
 from agent.retrain.gate import Caught, Evidence, caught, cut
 from agent.retrain.progress import Stage
 from agent.store.samples import Sample, Snapshot
@@ -108,8 +110,8 @@ def _score(scorer: Scorer, samples: Sequence[Sample], load: Load, stage: Stage) 
 def _units(samples: Sequence[Sample], scores: Sequence[float], unit: str) -> tuple[float, ...]:
     if unit == "frame":
         return tuple(scores)
-    parts: dict[str | None, float] = {}
+    parts: dict[str | None, list[float]] = {}
     for sample, score in zip(samples, scores, strict=True):
-        # Not max(): a score that is not a number must not vanish.
-        parts[sample.serial] = score if not parts.get(sample.serial, score) > score else parts[sample.serial]
-    return tuple(parts.values())
+        parts.setdefault(sample.serial, []).append(score)
+    # numpy's max, because a score that is not a number must not vanish.
+    return tuple(float(np.max(found)) for found in parts.values())

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine
 
+from agent.live import NoLive
 from agent.retrain import run
 from agent.retrain.due import Due, due
+from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import Settings
-from agent.store import commands, products, runs, samples
+from agent.store import commands, leases, products, runs, samples
 from agent.store.blobs import MemoryBlobs, keep
 from agent.store.engine import reading, writing
 from agent.store.products import Product
@@ -55,6 +57,13 @@ class Shop:
             run_id = run.open_run(conn, self.settings, Due(self.product.id, "person"), now)
             runs.start(conn, run_id, samples.freeze(conn, self.product.id, now).id, now)
             runs.close(conn, run_id, state, "because", now)
+
+
+class Clock:
+    now = NOW + timedelta(minutes=7, seconds=3)
+
+    def __call__(self) -> datetime:
+        return self.now
 
 
 @pytest.fixture
@@ -103,6 +112,25 @@ def test_the_cron_needs_something_new_and_fires_once(shop: Shop) -> None:
     shop.ran("failed", 5.1)
     assert shop.trigger(60, cron_minutes=5) is None
     assert shop.trigger(60, cron_minutes=60) == "cron"
+
+
+def test_the_cron_of_two_agents_starts_one_run(shop: Shop) -> None:
+    shop.approve(range(1))
+    clock = Clock()
+    one, other = (Scheduler(shop.settings, shop.engine, NoLive(), clock) for _ in range(2))
+    one.fire_cron()
+    clock.now += timedelta(seconds=2)
+    other.fire_cron()
+    with writing(shop.engine) as conn:
+        opened = one._open(conn)
+        assert opened and runs.get(conn, opened[0]).trigger == "cron"
+    with writing(shop.engine) as conn:
+        assert other._open(conn) is None
+        run.end(conn, opened[0], "failed", "because", clock())
+        leases.release(conn, opened[2], clock())
+    clock.now += 10 * MINUTE
+    with writing(shop.engine) as conn:
+        assert other._open(conn) is None
 
 
 def test_a_request_goes_first_and_is_taken_once(shop: Shop) -> None:

@@ -266,9 +266,9 @@ def test_new_samples_start_a_child_that_swaps_the_model(plant: Plant) -> None:
         assert holding.acquire(conn, utc_now()), "the lease was not given back"
 
 
-def test_kill_9_of_the_child_is_on_record_and_the_next_run_works(plant: Plant) -> None:
+def test_kill_9_of_the_child_is_on_record_and_the_next_run_starts_and_ends_with_its_agent(plant: Plant) -> None:
     plant.change("training", steps=100_000)
-    asked = service.request(plant.engine, plant.user, plant.product.id, key="r", now=utc_now())
+    asked = service.request(plant.engine, plant.user, plant.product.id, key="1", now=utc_now())
     scheduler = plant.scheduler()
     try:
         until(lambda: plant.runs()[0].phase == "training")
@@ -276,14 +276,20 @@ def test_kill_9_of_the_child_is_on_record_and_the_next_run_works(plant: Plant) -
         assert started
         os.kill(started.process.pid, signal.SIGKILL)
         until(lambda: scheduler.running is None)
-        run = plant.runs()[0]
-        assert (run.state, run.reason) == ("failed", "its process was killed by signal 9")
+        killed = plant.runs()[0]
+        assert (killed.state, killed.reason) == ("failed", "its process was killed by signal 9")
         with reading(plant.engine) as conn:
             assert commands.get(conn, asked).state == "failed"
+        asked = service.request(plant.engine, plant.user, plant.product.id, key="2", now=utc_now())
+        until(lambda: plant.runs()[0].id != killed.id and plant.runs()[0].phase == "training")
     finally:
         scheduler.stop()
-    plant.change("training", steps=1)
-    assert plant.train().number == 2
+    stopped = plant.runs()[0]
+    assert stopped.state == "cancelled" and stopped.reason and "stopped" in stopped.reason
+    with writing(plant.engine) as conn:
+        assert commands.get(conn, asked).result == {"run": stopped.id, "state": "cancelled"}
+        assert holding.acquire(conn, utc_now()), "the lease was not given back"
+    assert plant.live_version() == 1 and plant.count(tables.model_version) == 1
 
 
 def test_an_agent_that_died_with_its_child_leaves_a_run_that_the_next_one_ends(plant: Plant) -> None:
@@ -304,17 +310,3 @@ def test_an_agent_that_died_with_its_child_leaves_a_run_that_the_next_one_ends(p
         again = late._open(conn)
     assert again and again[0] != opened[0] and again[2].token > opened[2].token
     assert [run.state for run in plant.runs()[:2]] == ["queued", "failed"]
-
-
-def test_stopping_the_agent_cancels_its_run(plant: Plant) -> None:
-    plant.change("training", steps=100_000)
-    service.request(plant.engine, plant.user, plant.product.id, key="r", now=utc_now())
-    scheduler = plant.scheduler()
-    try:
-        until(lambda: plant.runs()[0].phase == "training")
-    finally:
-        scheduler.stop()
-    run = plant.runs()[0]
-    assert run.state == "cancelled" and run.reason and "stopped" in run.reason
-    with writing(plant.engine) as conn:
-        assert holding.acquire(conn, utc_now())

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from agent.retrain.comparison import Lists, Scores, evidence, score_calibration, score_rest
+from agent.retrain.gate import Caught
+from agent.retrain.progress import Stage, Step
+from agent.store.samples import Sample, Snapshot
+from model.certificate import Certificate, certify
+from model.engines import Scored, Scorer
+from model.images import Frame
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+def sample(number: int, role: str, *, serial: str | None = None, origin: str = "import") -> Sample:
+    name = f"{number:064}"
+    return Sample(number, 1, role, origin, name, None, None, name, serial, None, None, NOW, None)
+
+
+def lists(*samples: Sample) -> Lists:
+    return Lists.of(Snapshot(1, 1, "", NOW, samples))
+
+
+class FakeScorer:
+    """Scores a frame by its only pixel, with one number looked up."""
+
+    def __init__(self, scores: dict[int, float]) -> None:
+        self.scores = scores
+        self.batches: list[int] = []
+
+    def score(self, frames: Sequence[Frame]) -> list[Scored]:
+        self.batches.append(len(frames))
+        none = np.zeros(1, np.float32)
+        return [Scored(self.scores[int(frame[0, 0, 0])], none, none) for frame in frames]
+
+
+def load(one: Sample) -> Frame:
+    return np.full((1, 1, 3), one.id, np.uint8)
+
+
+def certificate(scores: Sequence[float]) -> Certificate:
+    options: dict[str, Any] = {"review_rate": 0.3, "reject_rate": 0.2, "confidence": 0.95}
+    return certify(scores, artifact_sha256="", calibration_sha256="", fingerprint="", look=2, **options)
+
+
+@pytest.mark.parametrize("serials", [True, False])
+def test_a_part_scores_as_its_worst_frame_where_all_have_serials(serials: bool) -> None:
+    found = lists(*(sample(i, "calibration", serial=f"part{i // 2}" if serials or i else None) for i in range(6)))
+    scorer = FakeScorer({0: 1.0, 1: 3.0, 2: 5.0, 3: 4.0, 4: math.nan, 5: 1.0})
+    scores = score_calibration(cast(Scorer, scorer), found, load, Stage("calibrating", 6, None))
+    assert len(scores) == found.units == (3 if serials else 6)
+    assert found.unit == ("part" if serials else "frame")
+    if serials:
+        assert scores[:2] == (3.0, 5.0) and math.isnan(scores[2])
+
+
+def test_everything_is_scored_in_batches_and_reported() -> None:
+    found = lists(*(sample(i, "holdout") for i in range(20)), *(sample(20 + i, "defect") for i in range(3)))
+    scorer, heard = FakeScorer({i: float(i) for i in range(23)}), list[Step]()
+    holdout, defects = score_rest(cast(Scorer, scorer), found, load, Stage("comparing", 23, heard.append))
+    assert holdout == tuple(map(float, range(20))) and defects == (20.0, 21.0, 22.0)
+    assert scorer.batches == [16, 4, 3] and heard[-1].step == 23
+
+
+def test_both_models_are_cut_at_the_challengers_k() -> None:
+    calibration = tuple(float(i) for i in range(100))
+    found = lists(
+        *(sample(i, "calibration") for i in range(100)),
+        *(sample(100 + i, "holdout") for i in range(3)),
+        *(
+            sample(200 + i, "defect", origin=origin)
+            for i, origin in enumerate(("import", "audit", "flagged", "flagged"))
+        ),
+    )
+    made = certificate(calibration)
+    threshold = made.review_threshold
+    assert threshold is not None and made.review_k > 1
+    above, below = threshold + 0.5, threshold
+    # The champion's scores are a hundred times those of the challenger: only its own calibration scores cut it.
+    challenger = Scores(calibration, (above, below, below), (above, below, below, above))
+    champion = Scores(
+        tuple(100 * score for score in calibration),
+        (100 * below, 100 * above, 100 * below),
+        (100 * below, 100 * above, 100 * above, 100 * above),
+    )
+    found_evidence = evidence(found, challenger, champion, made, min_defects=10)
+    assert found_evidence.neutral == Caught(total=2, lost=1, won=1)
+    assert found_evidence.flagged == Caught(total=2, lost=1, won=0)
+    assert (found_evidence.holdout, found_evidence.holdout_new_only, found_evidence.holdout_old_only) == (3, 1, 1)
+    assert (found_evidence.look, found_evidence.review_k, found_evidence.defects) == (2, made.review_k, 4)
+
+
+def test_a_defect_scored_not_a_number_is_not_caught() -> None:
+    calibration = tuple(float(i) for i in range(50))
+    found = lists(*(sample(i, "calibration") for i in range(50)), sample(50, "defect"))
+    challenger, champion = Scores(calibration, (), (math.nan,)), Scores(calibration, (), (99.0,))
+    assert evidence(found, challenger, champion, certificate(calibration), min_defects=0).neutral.lost == 1
