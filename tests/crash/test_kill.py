@@ -1,0 +1,219 @@
+"""kill -9 in the middle of the stream: nothing is lost, nothing is decided twice. A real broker, SQLite, no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+import sqlalchemy as sa
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from sqlalchemy import Engine
+
+from agent.demo.broker import KafkaBroker, create_topics
+from agent.store import offsets
+from agent.store.blobs import LocalBlobs
+from agent.store.engine import reading
+from agent.store.offsets import Counts
+from agent.store.tables import dead_letter, inspection, item
+from tests.databases import database
+from tests.streams import DEFECT, GOOD, corrupt, frame, headers, seed, until
+
+FRAMES, DECISIONS = "frames", "decisions"
+PARTITIONS = 2
+
+
+class Agent:
+    """One agent process."""
+
+    def __init__(self, folder: Path, bootstrap: str, **environ: str) -> None:
+        given = {
+            "GOODPART_DATABASE__URL": f"sqlite:///{folder / 'goodpart.db'}",
+            "GOODPART_BLOBS__DIRECTORY": str(folder / "blobs"),
+            "GOODPART_KAFKA__BOOTSTRAP": bootstrap,
+            "GOODPART_KAFKA__FRAMES_TOPIC": FRAMES,
+            "GOODPART_KAFKA__DECISIONS_TOPIC": DECISIONS,
+            "GOODPART_KAFKA__SESSION_TIMEOUT_S": "6",
+            "GOODPART_KAFKA__HEARTBEAT_S": "1",
+            "GOODPART_REDIS__URL": "",
+            "GOODPART_AGENT__PORT": "0",
+            "GOODPART_AUDIT__RATE": "0",
+            "GOODPART_PIPELINE__QUEUE_FRAMES": "24",
+            "GOODPART_LOG__FORMAT": "json",
+        }
+        self.log = (folder / f"agent-{len(list(folder.glob('agent-*.log')))}.log").open("w+b")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.agent_process"],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, **given, **environ},
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+    def check(self) -> None:
+        assert self.process.poll() is None, f"the agent ended with {self.process.returncode}:\n{self.said()}"
+
+    def said(self) -> str:
+        self.log.flush()
+        return Path(self.log.name).read_text()[-4000:]
+
+    def events(self) -> list[dict[str, Any]]:
+        lines = Path(self.log.name).read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def end(self, number: signal.Signals) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(30)
+        self.log.close()
+        return code
+
+
+@pytest.fixture
+def bootstrap() -> Iterator[str]:
+    with KafkaBroker() as broker:
+        create_topics(broker.bootstrap, {FRAMES: PARTITIONS, DECISIONS: 1})
+        yield broker.bootstrap
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with database(tmp_path) as opened:
+        seed(opened, LocalBlobs(tmp_path / "blobs"))
+        yield opened
+
+
+def publish(bootstrap: str, numbers: range) -> None:
+    """Frames f0, f1, ...: every 10th flagged, every 10th corrupt, every 10th with a bad header."""
+    producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=False)
+    kinds = {3: frame(DEFECT), 5: corrupt()}
+    good = frame(GOOD)
+    for number in numbers:
+        head = headers(f"f{number}", station="nowhere" if number % 10 == 7 else "s1")
+        producer.send(FRAMES, value=kinds.get(number % 10, good), headers=head, partition=number % PARTITIONS)
+    producer.flush(20)
+    producer.close()
+
+
+def decisions(bootstrap: str, at_least: int) -> list[str]:
+    """Ids of all decisions on the topic, once there are so many different ones."""
+    reader = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+    reader.assign([TopicPartition(DECISIONS, 0)])
+    found: list[str] = []
+
+    def enough() -> bool:
+        for records in reader.poll(100).values():
+            found.extend(dict(one.headers)["ce_id"].decode() for one in records)
+        return len(set(found)) >= at_least
+
+    try:
+        until(enough, 30)
+    finally:
+        reader.close()
+    return found
+
+
+def totals(engine: Engine) -> Counts:
+    with reading(engine) as conn:
+        return offsets.totals(conn)
+
+
+def rows(engine: Engine, table: sa.Table) -> list[Any]:
+    with reading(engine) as conn:
+        return list(conn.execute(sa.select(table)))
+
+
+def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(tmp_path: Path, bootstrap: str, engine: Engine) -> None:
+    n = 600
+    publish(bootstrap, range(n // 2))
+    first = Agent(tmp_path, bootstrap, SCORING_DELAY_S="0.004")
+    try:
+        until(lambda: totals(engine).received >= 60, check=first.check)
+        assert first.end(signal.SIGKILL) == -signal.SIGKILL
+        in_the_middle = totals(engine)
+        assert in_the_middle.received < n // 2
+        assert in_the_middle.balanced
+    finally:
+        first.end(signal.SIGKILL)
+
+    publish(bootstrap, range(n // 2, n))
+    second = Agent(tmp_path, bootstrap)
+    try:
+        until(lambda: totals(engine).received >= n, 40, check=second.check)
+        ids = decisions(bootstrap, n)
+        assert second.end(signal.SIGTERM) == 0, second.said()
+    finally:
+        second.end(signal.SIGKILL)
+
+    assert totals(engine) == Counts(n, inspected=n * 8 // 10, not_inspected=n // 10, dead_lettered=n // 10)
+    inspected = Counter(row.frame_id for row in rows(engine, inspection))
+    assert inspected == {f"f{number}": 1 for number in range(n) if number % 10 != 7}
+    assert len(set(ids)) == n
+    assert sum(row.counted for row in rows(engine, dead_letter)) == n // 10
+    store = LocalBlobs(tmp_path / "blobs")
+    shown = rows(engine, item)
+    assert {row.kind for row in shown} == {"flagged", "failed"}
+    for row in shown:
+        for name in ("frame_sha256", "heatmap_sha256", "preview_sha256", "overlay_sha256", "thumbnail_sha256"):
+            if sha256 := getattr(row, name):
+                assert store.get(sha256)
+
+
+def test_sigterm_drains_and_the_next_agent_goes_on(tmp_path: Path, bootstrap: str, engine: Engine) -> None:
+    publish(bootstrap, range(200))
+    first = Agent(tmp_path, bootstrap, SCORING_DELAY_S="0.01")
+    try:
+        until(lambda: totals(engine).received > 0, check=first.check)
+        (started,) = [one for one in first.events() if one["event"] == "agent_started"]
+        with contextlib.suppress(URLError):
+            assert json.load(urlopen(f"http://{started['http']}/livez")) == {"ok": True, "problems": {}}
+        assert first.end(signal.SIGTERM) == 0, first.said()
+        assert "drained" in {one["event"] for one in first.events()}
+        done = totals(engine).received
+        assert done < 200
+        assert len(set(decisions(bootstrap, done))) == done
+    finally:
+        first.end(signal.SIGKILL)
+    second = Agent(tmp_path, bootstrap)
+    try:
+        until(lambda: totals(engine).received >= 200, 40, check=second.check)
+        assert second.end(signal.SIGTERM) == 0
+    finally:
+        second.end(signal.SIGKILL)
+    assert totals(engine).received == 200
+    assert len(set(decisions(bootstrap, 200))) == 200
+
+
+def test_two_agents_share_the_partitions_and_one_takes_over_from_the_other(
+    tmp_path: Path, bootstrap: str, engine: Engine
+) -> None:
+    agents = [Agent(tmp_path, bootstrap, SCORING_DELAY_S="0.005") for _ in range(2)]
+    try:
+
+        def claims() -> int:
+            with reading(engine) as conn:
+                return len({one.holder for one in offsets.partitions(conn)})
+
+        until(lambda: claims() == 2, 40, check=lambda: [one.check() for one in agents] and None)
+        publish(bootstrap, range(300))
+        until(lambda: totals(engine).received >= 40)
+        agents[0].end(signal.SIGKILL)
+        until(lambda: totals(engine).received >= 300, 60, check=agents[1].check)
+        assert len(set(decisions(bootstrap, 300))) == 300
+        assert agents[1].end(signal.SIGTERM) == 0
+    finally:
+        for one in agents:
+            one.end(signal.SIGKILL)
+    assert totals(engine).received == 300
+    assert totals(engine).balanced
+    assert len(rows(engine, inspection)) == 270
