@@ -22,7 +22,7 @@ from agent.retrain.scoring import open_scorer, training_settings
 from agent.settings import Settings
 from agent.store import blobs as blob_store
 from agent.store import products, registry, runs, samples
-from agent.store.blobs import BlobMissing, BlobStore
+from agent.store.blobs import BlobCorrupt, BlobMissing, BlobStore
 from agent.store.engine import reading, writing
 from agent.store.products import Product
 from agent.store.runs import TrainingRun
@@ -130,7 +130,7 @@ def _loader(bench: Bench) -> Callable[[Sample], images.Frame]:
     def load(sample: Sample) -> images.Frame:
         try:
             return images.decode(bench.blobs.get(sample.blob_sha256), max_megapixels=limit)
-        except (images.ImageError, BlobMissing) as error:
+        except (images.ImageError, BlobMissing, BlobCorrupt) as error:
             problem = f"sample {sample.id} cannot be read: {error}; revoke it: goodpart samples revoke {sample.id}"
             raise RetrainError(problem) from error
 
@@ -144,7 +144,7 @@ def _judge(bench: Bench, product: Product, lists: Lists, candidate: Candidate, o
         return Judged(None, None)
     try:
         artifact = artifacts.from_bytes(bench.blobs.get(champion.artifact_sha256))
-    except (ArtifactError, BlobMissing) as error:
+    except (ArtifactError, BlobMissing, BlobCorrupt) as error:
         raise RetrainError(
             f"the champion v{champion.number} cannot be read ({error}); nothing can be held against it: roll back first"
         ) from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from agent.live import NoLive
-from agent.retrain import holding, schedule
+from agent.retrain import holding, job, schedule
 from agent.retrain.errors import Busy, Cancelled, RetrainError, TooFewImages
 from agent.retrain.importer import import_folder
 from agent.retrain.progress import Step
@@ -310,3 +312,26 @@ def test_an_agent_that_died_with_its_child_leaves_a_run_that_the_next_one_ends(p
         again = late._open(conn)
     assert again and again[0] != opened[0] and again[2].token > opened[2].token
     assert [run.state for run in plant.runs()[:2]] == ["queued", "failed"]
+
+
+def test_the_child_ends_when_its_agent_is_killed(plant: Plant) -> None:
+    plant.change("training", steps=100_000)
+    plant.approve(range(30_000, 30_004))
+    with writing(plant.engine) as conn:
+        opened = Scheduler(plant.settings, plant.engine, plant.live, utc_now)._open(conn)
+    assert opened
+    command = shlex.join(job.command(opened[0], opened[2])[:-1])
+    agent = subprocess.Popen(["sh", "-c", f"{command} $$ & wait"], env=job.environment(plant.settings))
+    try:
+        until(lambda: plant.runs()[0].phase == "training")
+    finally:
+        agent.kill()
+        agent.wait()
+    until(lambda: plant.runs()[0].state == "cancelled")
+    assert plant.runs()[0].reason == "the agent that started it is gone"
+
+    def free() -> bool:
+        with writing(plant.engine) as conn:
+            return holding.acquire(conn, utc_now()) is not None
+
+    until(free, seconds=20)  # well before the lease would run out
