@@ -41,9 +41,9 @@ class Health:
             self._ticks.pop(loop, None)
 
     def dependency(self, name: str, problem: str | None) -> bool:
-        """States whether a dependency answers (None) or what is wrong; True where that is news."""
+        """States whether a dependency answers (None) or what is wrong; True where it is news whether it does."""
         with self._lock:
-            news = self._outages.get(name) != problem
+            news = bool(self._outages.get(name)) != bool(problem)
             self._outages[name] = problem
             return news
 

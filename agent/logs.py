@@ -49,4 +49,4 @@ def configure(level: Literal["debug", "info", "warning", "error"], form: Literal
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
     # A broker that is away is reported once by the pipeline; kafka-python repeats it at every attempt.
-    logging.getLogger("kafka").setLevel(logging.ERROR if number > logging.DEBUG else logging.DEBUG)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL if number > logging.DEBUG else logging.DEBUG)

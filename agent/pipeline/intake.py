@@ -205,8 +205,9 @@ class Intake:
             self._outage(error)
             self._ended.wait(_OUTAGE_S)
             return
+        if self._health.dependency("source", None):
+            log.info("dependency_back", dependency="source")
         if records:
-            self._health.dependency("source", None)
             self._take(records)
 
     def _take(self, records: Sequence[Record]) -> None:

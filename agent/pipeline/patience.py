@@ -105,11 +105,11 @@ class Patience:
 
     def _tell(self, name: str, problem: str | None) -> None:
         self._metrics.dependency_up.labels(name).set(0 if problem else 1)
-        was = self._health.outages.get(name)
-        self._health.dependency(name, problem)
-        if problem and not was:
+        if not self._health.dependency(name, problem):
+            return
+        if problem:
             log.warning("dependency_down", dependency=name, problem=problem)
-        elif was and not problem:
+        else:
             log.info("dependency_back", dependency=name)
 
 

@@ -66,8 +66,8 @@ class Parts:
 class Pipeline:
     """The threads between the source and the decisions.
 
-    The first exception of any thread is kept in `failed` and sets `halted`; what was in flight is read again at the next
-    start.
+    The first exception of any thread is kept in `failed` and sets `halted`; what was in flight is read again at the
+    next start.
     """
 
     def __init__(self, parts: Parts) -> None:

@@ -7,6 +7,7 @@ runs rebalance listeners and heartbeats, so the listener here only pauses and qu
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,6 +36,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FETCH = 8 << 20  # bytes of one partition in one fetch: some tens of frames
 _BOUNDS_MS = 5000
 _JOIN_S = 1.0
+_LOOK_S = 5.0  # without a record
+_LOOK_AWAY_S = 1.0
 
 
 class KafkaSource:
@@ -53,6 +56,8 @@ class KafkaSource:
         self._topic = settings.frames_topic
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._consumer: Any = None
+        self._looked = 0.0  # monotonic seconds: when the broker was last known to listen, or not
+        self._away: SourceUnreachableError | None = None
 
     def open(self) -> None:
         reach.check(self._settings.bootstrap)
@@ -108,6 +113,10 @@ class KafkaSource:
             ) from error
         except KafkaError as error:
             raise SourceUnreachableError(f"{type(error).__name__}: {error}") from error
+        if found:
+            self._away, self._looked = None, time.monotonic()
+        else:
+            self._look()
         return [_record(one) for records in found.values() for one in records]
 
     def events(self) -> list[Event]:
@@ -172,6 +181,18 @@ class KafkaSource:
                 self._consumer.close(autocommit=False, timeout_ms=3000)
             except KafkaError as error:
                 log.debug("kafka_close_failed", error=str(error))
+
+    def _look(self) -> None:
+        """kafka-python 3.0.12 says nothing of a broker that is away: it retries, and polls give nothing."""
+        if time.monotonic() - self._looked >= (_LOOK_AWAY_S if self._away else _LOOK_S):
+            try:
+                reach.check(self._settings.bootstrap, timeout_s=1.0)
+                self._away = None
+            except SourceUnreachableError as error:
+                self._away = error
+            self._looked = time.monotonic()
+        if self._away:
+            raise self._away
 
     def _held(self, partitions: Collection[int]) -> list[TopicPartition]:
         assigned = self._consumer.assignment()

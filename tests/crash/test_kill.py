@@ -204,7 +204,11 @@ def test_two_agents_share_the_partitions_and_one_takes_over_from_the_other(
             with reading(engine) as conn:
                 return len({one.holder for one in offsets.partitions(conn)})
 
-        until(lambda: claims() == 2, 40, check=lambda: [one.check() for one in agents] and None)
+        def check() -> None:
+            for one in agents:
+                one.check()
+
+        until(lambda: claims() == 2, 40, check=check)
         publish(bootstrap, range(300))
         until(lambda: totals(engine).received >= 40)
         agents[0].end(signal.SIGKILL)

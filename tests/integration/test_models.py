@@ -1,0 +1,117 @@
+"""A model swap happens between two batches and loses no frame; a broken artifact leaves the old one in use."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+
+import pytest
+from sqlalchemy import Engine
+
+from agent.health import Health
+from agent.metrics import Metrics
+from agent.pipeline.models import ModelManager
+from agent.pipeline.patience import Patience, PatientBlobs
+from agent.settings import Settings
+from agent.sources.memory import MemoryLog, MemorySource
+from agent.store.blobs import BlobStore, LocalBlobs
+from agent.store.offsets import Counts
+from tests.databases import database
+from tests.streams import FakeScorer, frame, headers, running, seed, settings, until
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with database(tmp_path) as opened:
+        yield opened
+
+
+def load(data: bytes, wanted: Settings) -> FakeScorer:
+    """A scorer of any artifact but the broken one."""
+    if data == b"broken":
+        raise ValueError("not an artifact")
+    return FakeScorer(artifact_sha256=MADE.get(data, "0" * 64))
+
+
+MADE: dict[bytes, str] = {}
+
+
+def _manager(engine: Engine, store: BlobStore, wanted: Settings) -> ModelManager:
+    patience = Patience(Health(), Metrics(), Event(), random.Random(0))
+    return ModelManager(engine, PatientBlobs(store), wanted, patience=patience, metrics=Metrics(), load=load)
+
+
+def test_what_is_live_at_the_start_is_ready_before_the_first_frame(engine: Engine, tmp_path: Path) -> None:
+    store = LocalBlobs(tmp_path / "blobs")
+    seeded = seed(engine, store, artifact=b"one")
+    MADE[b"one"] = seeded.artifact_sha256
+    manager = _manager(engine, store, settings(tmp_path))
+    manager.start()
+    try:
+        used = manager.current(seeded.product_id)
+        assert used is not None
+        assert used.deployment_id == seeded.deployment_id
+        assert used.certified
+        assert manager.problems() is None
+        assert manager.current(99) is None
+    finally:
+        manager.stop()
+
+
+def test_a_promotion_is_taken_into_use_while_frames_flow(engine: Engine, tmp_path: Path) -> None:
+    log = MemoryLog()
+    with running(engine, settings(tmp_path), MemorySource(log), scorer=FakeScorer(delay_s=0.002)) as run:
+        manager = _manager(engine, run.store, settings(tmp_path))
+        MADE[b"artifact"] = run.seeded.artifact_sha256
+        manager.start()
+        run.provider.current = manager.current  # type: ignore[method-assign]
+        try:
+            for number in range(60):
+                log.append(frame(), headers(f"f{number}"))
+            run.until_received(5)
+            second = seed(engine, run.store, artifact=b"two")
+            MADE[b"two"] = second.artifact_sha256
+            manager.notice(second.product_id)
+
+            def swapped() -> bool:
+                used = manager.current(second.product_id)
+                return used is not None and used.deployment_id == second.deployment_id
+
+            run.until(swapped)
+            for number in range(60, 80):
+                log.append(frame(), headers(f"f{number}"))
+            assert run.until_received(80) == Counts(80, inspected=80)
+            by_offset = [row.deployment_id for row in sorted(run.rows(), key=lambda row: row.offset)]
+            assert by_offset == sorted(by_offset)
+            assert set(by_offset) == {run.seeded.deployment_id, second.deployment_id}
+            assert set(by_offset[60:]) == {second.deployment_id}
+        finally:
+            manager.stop()
+
+
+def test_a_broken_artifact_leaves_the_old_deployment_in_use_and_is_told(engine: Engine, tmp_path: Path) -> None:
+    store = LocalBlobs(tmp_path / "blobs")
+    first = seed(engine, store, artifact=b"one")
+    manager = _manager(engine, store, settings(tmp_path))
+    manager.start()
+    try:
+        seed(engine, store, artifact=b"broken")
+        manager.notice(first.product_id)
+        until(manager.problems)
+        assert "cannot be used (ValueError: not an artifact)" in (manager.problems() or "")
+        used = manager.current(first.product_id)
+        assert used is not None
+        assert used.deployment_id == first.deployment_id
+        mended = seed(engine, store, artifact=b"three")
+        manager.notice(first.product_id)
+
+        def swapped() -> bool:
+            used = manager.current(first.product_id)
+            return used is not None and used.deployment_id == mended.deployment_id
+
+        until(swapped)
+        assert manager.problems() is None
+    finally:
+        manager.stop()
