@@ -12,6 +12,6 @@ def agent(*, common: Common = Common()) -> None:
 
     Example: GOODPART_KAFKA__BOOTSTRAP=broker:9092 goodpart agent --config config.toml
     """
-    from agent import daemon
+    from agent.daemon import run
 
-    sys.exit(daemon.run(common.settings(), config_path=common.path))
+    sys.exit(run(common.settings(), config_path=common.path))

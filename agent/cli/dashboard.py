@@ -17,4 +17,4 @@ def dashboard(*, common: Common = Common()) -> None:
     common.database().dispose()
     settings = common.settings()
     print(f"dashboard: http://{settings.dashboard.host}:{settings.dashboard.port}", flush=True)
-    sys.exit(serve.run(settings, config_path=common.path))
+    sys.exit(serve.run(settings))

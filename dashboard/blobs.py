@@ -1,0 +1,76 @@
+"""Routes of our own: evidence pictures by their hash. st.image would keep every picture in memory."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from agent.store.blobs import BlobMissing, media_type
+from agent.store.errors import StoreError
+from dashboard import context
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+SHOWN = {"image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff"}
+HEADERS = {
+    "Cache-Control": "private, max-age=31536000, immutable",  # a hash never names other bytes
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'",
+}
+WARMTH = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)  # dark to hot
+
+
+def routes() -> list[BaseRoute]:
+    """`/blob/SHA256` as it is stored, `/heatmap/SHA256` as a coloured PNG of a stored map."""
+    return [Route("/blob/{sha256}", blob), Route("/heatmap/{sha256}", heatmap)]
+
+
+async def blob(request: Request) -> Response:
+    """An image blob; anything else is refused."""
+    return await run_in_threadpool(_blob, request.path_params["sha256"])
+
+
+async def heatmap(request: Request) -> Response:
+    """A stored anomaly map, scaled to its own range: colours compare places, not parts."""
+    return await run_in_threadpool(_heatmap, request.path_params["sha256"])
+
+
+def _blob(sha256: str) -> Response:
+    if not SHA256.fullmatch(sha256):
+        return PlainTextResponse("not a SHA-256", 404)
+    try:
+        with context.reading() as conn:
+            kind = media_type(conn, sha256)
+        if kind not in SHOWN:
+            return PlainTextResponse("no such picture", 404)
+        return Response(context.blobs().get(sha256), media_type=kind, headers=HEADERS)
+    except BlobMissing:
+        return PlainTextResponse("the picture is gone", 404)
+    except StoreError as error:
+        return PlainTextResponse(str(error), 503)
+
+
+def _heatmap(sha256: str) -> Response:
+    if not SHA256.fullmatch(sha256):
+        return PlainTextResponse("not a SHA-256", 404)
+    try:
+        values = np.load(io.BytesIO(context.blobs().get(sha256)), allow_pickle=False).astype(np.float64)
+    except BlobMissing:
+        return PlainTextResponse("the map is gone", 404)
+    except (StoreError, ValueError) as error:
+        return PlainTextResponse(str(error), 503)
+    if values.ndim != 2:
+        return PlainTextResponse("not a map", 404)
+    place = (values - values.min()) / max(float(np.ptp(values)), 1e-12) * (len(WARMTH) - 1)
+    below = np.minimum(place.astype(int), len(WARMTH) - 2)
+    share = (place - below)[..., None]
+    colours = (WARMTH[below] * (1 - share) + WARMTH[below + 1] * share).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(colours).save(out, "PNG")
+    return Response(out.getvalue(), media_type="image/png", headers=HEADERS)

@@ -1,0 +1,79 @@
+"""Charts from series of the store. Pure: data in, chart out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import pandas as pd
+
+from agent.store.trends import Bucket, FlagPoint, ReasonPoint
+
+HEIGHT = 260
+FORMATS: Mapping[Bucket, str] = {"minute": "%H:%M", "quarter": "%H:%M", "hour": "%m-%d %H:%M", "day": "%Y-%m-%d"}
+VERDICTS = {"pass": "#15803d", "review": "#d97706", "reject": "#b91c1c", "not inspected": "#64748b"}
+
+
+def flag_rates(series: Mapping[str, Sequence[FlagPoint]], bucket: Bucket) -> alt.Chart:
+    """Flag rate over time, one line a name; times are shown in the timezone that they carry."""
+    frame = pd.DataFrame(
+        [
+            {"time": point.start.replace(tzinfo=None), "rate": point.rate, "name": name, "inspected": point.inspected}
+            for name, points in series.items()
+            for point in points
+            if point.rate is not None
+        ],
+        columns=["time", "rate", "name", "inspected"],
+    )
+    chart: alt.Chart = (
+        alt.Chart(frame, height=HEIGHT)
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("time:T", title=None, axis=alt.Axis(format=FORMATS[bucket])),
+            y=alt.Y("rate:Q", title="flag rate", axis=alt.Axis(format="%"), scale=alt.Scale(domainMin=0)),
+            color=alt.Color("name:N", title=None, legend=alt.Legend(orient="top")),
+            tooltip=["time:T", "name:N", alt.Tooltip("rate:Q", format=".2%"), "inspected:Q"],
+        )
+    )
+    return chart
+
+
+def verdicts(points: Sequence[FlagPoint], bucket: Bucket) -> alt.Chart:
+    """Frames by verdict over time, stacked."""
+    rows = [
+        {"time": point.start.replace(tzinfo=None), "verdict": verdict, "frames": frames}
+        for point in points
+        for verdict, frames in (
+            ("pass", point.passed), ("review", point.review), ("reject", point.reject),
+            ("not inspected", point.not_inspected),
+        )
+    ]  # fmt: skip
+    return _stacked(rows, "verdict", "frames", VERDICTS, bucket)
+
+
+def reasons(points: Sequence[ReasonPoint], bucket: Bucket) -> alt.Chart:
+    """Reviewed defects by reason over time, stacked."""
+    rows = [
+        {"time": point.start.replace(tzinfo=None), "reason": point.reason or "none", "parts": point.n}
+        for point in points
+        if point.decision == "defect"
+    ]
+    return _stacked(rows, "reason", "parts", None, bucket)
+
+
+def _stacked(
+    rows: Sequence[Mapping[str, object]], group: str, amount: str, colours: Mapping[str, str] | None, bucket: Bucket
+) -> alt.Chart:
+    frame = pd.DataFrame(rows, columns=["time", group, amount])
+    scale = alt.Scale(domain=list(colours), range=list(colours.values())) if colours else alt.Undefined
+    chart: alt.Chart = (
+        alt.Chart(frame, height=HEIGHT)
+        .mark_bar()
+        .encode(
+            x=alt.X("time:T", title=None, axis=alt.Axis(format=FORMATS[bucket])),
+            y=alt.Y(f"sum({amount}):Q", title=amount),
+            color=alt.Color(f"{group}:N", title=None, scale=scale, legend=alt.Legend(orient="top")),
+            tooltip=["time:T", f"{group}:N", f"sum({amount}):Q"],
+        )
+    )
+    return chart

@@ -1,0 +1,1 @@
+"""Parts of pages that need code in the browser."""

@@ -1,0 +1,12 @@
+"""Style shared by the pages; colours that read in light and dark."""
+
+CSS = """
+table.line { width: 100%; border-collapse: collapse; font-size: 0.95rem; margin-top: 0.5rem; }
+table.line th { text-align: left; font-weight: 600; opacity: 0.65; padding: 0.4rem 0.6rem; }
+table.line thead { border-bottom: 1px solid #8884; }
+table.line td { padding: 0.55rem 0.6rem; border-bottom: 1px solid #8882; }
+table.line td.n { font-variant-numeric: tabular-nums; }
+.pill { padding: 0.12rem 0.6rem; border-radius: 999px; font-size: 0.82rem; font-weight: 600; color: #fff; }
+.pill.ok { background: #15803d; } .pill.blind { background: #b91c1c; }
+.pill.silent { background: #b45309; } .pill.new { background: #64748b; }
+"""

@@ -1,0 +1,159 @@
+"""Models: what is live and what it promises, the versions, the training runs and what the gate said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import streamlit as st
+
+from agent.service import models, retrain
+from agent.service.ranks import Refused
+from agent.settings import utc_now
+from agent.store import products, registry, runs, samples
+from agent.store.errors import Conflict, NotFound
+from agent.store.products import Product
+from agent.store.registry import Deployment, ModelVersion
+from agent.store.runs import TrainingRun
+from dashboard import context
+
+
+def words(certificate: Mapping[str, Any] | None) -> str:
+    """A certificate's record as one paragraph for people."""
+    if certificate is None or certificate["review_threshold"] is None:
+        return "No certificate: every part goes to review."
+    unit, n = certificate["unit"], certificate["n"]
+    text = (
+        f"At most **{certificate['certified_review_rate']:.2%}** of good {unit}s are flagged, with "
+        f"{certificate['confidence']:.0%} confidence (n = {n}, k = {certificate['review_k']}, "
+        f"look {certificate['look']})."
+    )
+    if certificate["certified_review_rate"] > certificate["review_rate"]:
+        text += f" The {certificate['review_rate']:.2%} asked for needs more calibration images."
+    if certificate["reject_threshold"] is None:
+        text += " Reject is off: too few calibration images for its rate, so every flag is a review."
+    else:
+        text += f" At most {certificate['reject_rate']:.2%} are rejected."
+    return text + " It assumes that the stream looks like the calibration images."
+
+
+def show() -> None:
+    """Draws the page."""
+    st.title("Models")
+    with context.reading() as conn:
+        found = {product.name: product for product in products.all(conn)}
+    if not found:
+        st.info("There are no products yet. Add one: `goodpart products add NAME`")
+        return
+    product = found[st.selectbox("Product", list(found), key="product", bind="query-params")]
+    _product(product)
+
+
+@st.fragment(run_every="3s")
+def _product(product: Product) -> None:
+    with context.reading() as conn:
+        live = registry.live(conn, product.id)
+        versions = registry.versions(conn, product.id)
+        recent = runs.all(conn, product.id, limit=20)
+        reports = {run.id: report.words for run in recent if (report := runs.report_of(conn, run.id))}
+        kept = samples.all(conn, product.id)
+    _live(live)
+    roles = ("train", "calibration", "holdout", "defect")
+    for column, role in zip(st.columns(len(roles)), roles, strict=True):
+        column.metric(f"{role} samples", sum(one.role == role for one in kept), border=True)
+    _actions(product, versions, live)
+    st.subheader("Training runs")
+    _runs(recent, reports)
+    st.subheader("Versions")
+    _versions(versions)
+
+
+def _live(live: Deployment | None) -> None:
+    if live is None:
+        st.warning("No model is live: frames of this product are not inspected (`no_model`).")
+        return
+    since = live.live_from.astimezone(context.settings().timezone)
+    st.success(f"**v{live.number}** is live since {since:%Y-%m-%d %H:%M:%S}: {live.reason}")
+    st.markdown(words(live.certificate))
+
+
+def _actions(product: Product, versions: Sequence[ModelVersion], live: Deployment | None) -> None:
+    if not context.may("engineer"):
+        st.caption("Engineers retrain, promote and roll back here.")
+        return
+    candidates = [one for one in versions if one.state == "candidate"]
+    first, second, third = st.columns(3)
+    if first.button("Retrain now", icon=":material/model_training:", key="retrain"):
+        _do(lambda **given: retrain.request(context.engine(), _user(), product.id, **given), "a run is queued")
+    with second.popover("Promote a candidate", disabled=not candidates):
+        number = st.selectbox("Version", [one.number for one in candidates], key="candidate")
+        why = st.text_input("Why", key="promote-why")
+        if st.button("Promote", key="promote", disabled=not why.strip()):
+            version = next(one for one in candidates if one.number == number)
+            digest = context.settings().decision_hash
+            _do(lambda **given: models.promote(context.engine(), _user(), version.id, why, digest, **given), "promoted")
+            context.live().notify_promotion(product.id)
+    with third.popover("Roll back", disabled=live is None):
+        why = st.text_input("Why", key="rollback-why")
+        if st.button("Roll back", key="rollback", disabled=not why.strip()):
+            _do(lambda **given: models.rollback(context.engine(), _user(), product.id, why, **given), "rolled back")
+            context.live().notify_promotion(product.id)
+
+
+def _user() -> Any:
+    return context.actor()
+
+
+def _do(act: Any, done: str) -> None:
+    try:
+        act(key=f"page-{uuid4()}", now=utc_now())
+    except (Refused, Conflict, NotFound) as error:
+        st.error(str(error))
+    else:
+        st.toast(done)
+
+
+def _runs(recent: Sequence[TrainingRun], reports: Mapping[int, str]) -> None:
+    for run in recent:
+        if run.state in ("queued", "running"):
+            share = run.step / run.steps if run.steps else 0.0
+            eta = "" if run.eta_s is None else f" · {run.eta_s:.0f} s left"
+            loss = "" if run.loss is None else f" · loss {run.loss:.4f}"
+            st.progress(min(share, 1.0), f"run {run.id}: {run.phase or run.state} {run.step}/{run.steps}{loss}{eta}")
+    zone = context.settings().timezone
+    rows = [
+        {
+            "run": run.id,
+            "trigger": run.trigger,
+            "state": run.state,
+            "started": run.started_at.astimezone(zone).strftime("%m-%d %H:%M:%S") if run.started_at else "",
+            "why": run.reason or "",
+            "gate": reports.get(run.id, ""),
+        }
+        for run in recent
+    ]
+    if recent:
+        st.dataframe(rows, hide_index=True)
+    else:
+        st.caption("none yet")
+
+
+def _versions(versions: Sequence[ModelVersion]) -> None:
+    zone = context.settings().timezone
+    rows = [
+        {
+            "version": f"v{one.number}",
+            "state": one.state,
+            "teacher": one.teacher,
+            "images": one.manifest.get("settings", {}).get("images"),
+            "made": one.created_at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S"),
+            "artifact": one.artifact_sha256[:12],
+            "why": one.reason or "",
+        }
+        for one in reversed(versions)
+    ]
+    if rows:
+        st.dataframe(rows, hide_index=True)
+    else:
+        st.caption("none yet")
