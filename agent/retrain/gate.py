@@ -147,11 +147,15 @@ def _holdout(evidence: Evidence) -> Finding:
 def _defects(found: Caught) -> Finding:
     allowed = max(1.0, LOST_SHARE * found.total)
     words = f"of {found.total} imported and audited defects {found.lost} are lost and {found.won} won"
+    if not found.total:
+        return Finding("defects", "ok", "there are no imported or audited defects")
     return Finding("defects", "fail" if found.lost - found.won > allowed else "ok", words)
 
 
 def _flagged(found: Caught) -> Finding:
     words = f"of {found.total} defects found in flagged parts {found.lost} are lost"
+    if not found.total:
+        return Finding("flagged_defects", "ok", "there are no defects found in flagged parts")
     return Finding("flagged_defects", "fail" if found.lost > LOST_FLAGGED_SHARE * found.total else "ok", words)
 
 
