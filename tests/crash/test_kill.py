@@ -43,7 +43,7 @@ class Agent:
             "GOODPART_KAFKA__BOOTSTRAP": bootstrap,
             "GOODPART_KAFKA__FRAMES_TOPIC": FRAMES,
             "GOODPART_KAFKA__DECISIONS_TOPIC": DECISIONS,
-            "GOODPART_KAFKA__SESSION_TIMEOUT_S": "6",
+            "GOODPART_KAFKA__SESSION_TIMEOUT_S": "3",
             "GOODPART_KAFKA__HEARTBEAT_S": "1",
             "GOODPART_REDIS__URL": "",
             "GOODPART_AGENT__PORT": "0",
