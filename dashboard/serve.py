@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
+import sys
 from pathlib import Path
 
 import streamlit as st
@@ -36,6 +38,8 @@ def run(settings: Settings) -> int:
     os.environ.update(environment(settings))
     app = st.App(SCRIPT, routes=routes())  # reads .streamlit/config.toml beside the script
     host, port = settings.dashboard.host, settings.dashboard.port
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))  # uvicorn raises the signal again when it has shut down
     uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=2)
     return 0
 

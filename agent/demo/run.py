@@ -22,7 +22,7 @@ from agent.store.engine import open_engine, upgrade
 from model.images import ImageFolder, read_folder
 
 STATIONS = ("station-1", "station-2")
-PRODUCT = {"good": 210, "test_good": 60, "defects_per_kind": 12, "seed": 7}
+PRODUCT = {"good": 320, "test_good": 60, "defects_per_kind": 12, "seed": 7}
 
 
 class DemoError(Exception):
