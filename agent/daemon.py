@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ from agent.store.engine import check_revision, open_engine, reading
 from agent.store.install import Install, install_of
 
 log = structlog.get_logger()
-CLOSING_S = 6.0  # of drain_s, for leaving the group and the threads
+CLOSING_S = 9.0  # of drain_s, for leaving the group and the threads
+WATCH_S = 0.1
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -120,22 +122,35 @@ class _Daemon:
     ) -> None:
         self._settings, self._engine, self._install, self._clock = settings, engine, install, clock
         self._wiring, self._stop = wiring, stop
-        self._started = False
+        self._asked = self._started = self._ended = False
         self._health, self._metrics = Health(), Metrics()
         self._patience = Patience(self._health, self._metrics, threading.Event(), random.Random())
         self._store = LocalBlobs(settings.blobs.directory)
         self._agent = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
 
     def ask(self) -> bool:
-        """Asks for the end; False where that was asked before."""
-        first = not self._stop.is_set()
-        self._stop.set()
-        if not self._started:
-            # Loading models may wait for a dependency that is away.
-            self._patience.abandon.set()
+        """Asks for the end, from a signal handler; False where that was asked before."""
+        # No lock may be taken here: the interrupted main thread may hold it.
+        first, self._asked = not self._asked, True
         return first
 
+    def _watch(self) -> None:
+        while not self._ended:
+            if self._asked:
+                self._stop.set()
+            if self._stop.is_set() and not self._started:
+                # Loading models may wait for a dependency that is away.
+                self._patience.abandon.set()
+            time.sleep(WATCH_S)
+
     def run(self) -> int:
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        try:
+            return self._run()
+        finally:
+            self._ended = True
+
+    def _run(self) -> int:
         settings = self._settings
         with ExitStack() as cleanup:
             live = open_live(settings.redis.url)
@@ -152,7 +167,12 @@ class _Daemon:
                 return 0
             self._started = True
             if self._wiring.retrain:
-                cleanup.callback(self._wiring.retrain(settings, self._engine, live, self._clock).stop)
+                retraining = self._wiring.retrain(settings, self._engine, live, self._clock)
+                # It may have to wait for its child, which it can do while frames drain.
+                ending = threading.Thread(target=self._end, args=(retraining,), name="end-retraining", daemon=True)
+                ending.start()
+                cleanup.callback(ending.join, CLOSING_S)
+                cleanup.callback(self._stop.set)
             log.info("agent_started", agent=self._agent, http=f"{settings.agent.host}:{server.port}")
             return self._wait(pipeline)
 
@@ -184,6 +204,10 @@ class _Daemon:
                 rng=random.Random(),
             )
         )
+
+    def _end(self, retraining: Stoppable) -> None:
+        self._stop.wait()
+        retraining.stop()
 
     def _wait(self, pipeline: Pipeline) -> int:
         while not self._stop.wait(0.2) and not pipeline.halted.is_set():

@@ -292,6 +292,7 @@ class Recorder:
         names = {work.place.station_id: work.place for work in works if work.place}
         for row in done.inspections:
             place = names[row.station_id]
+            self._metrics.verdicts.labels(place.station, row.verdict).inc()
             self._live.publish(_event(row, place.station, place.product))
         for station_id, state in done.stations.items():
             self._metrics.blind.labels(names[station_id].station).set(state.blind)

@@ -39,8 +39,9 @@ from agent.store.install import Install
 log = structlog.get_logger()
 REPORT_S = 1.0
 FORGET_EVERY_S = 60.0
+FORGET = 500  # frame ids in one transaction
 STALL_S = 60.0
-_JOIN_S = 5.0
+_JOIN_S = 4.0  # for leaving the group, then for all other threads together
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +250,11 @@ class Pipeline:
         self._parts.live.leave(self._parts.agent)
 
     def _forget(self) -> None:
-        with writing(self._parts.engine) as conn:
-            seen.forget(conn, self._parts.clock() - REMEMBERED - timedelta(minutes=1))
+        before, forgotten = self._parts.clock() - REMEMBERED - timedelta(minutes=1), FORGET
+        while forgotten == FORGET and not self._stopped.is_set():
+            # In short transactions: the recorder writes, too.
+            with writing(self._parts.engine) as conn:
+                forgotten = seen.forget(conn, before, FORGET)
 
     def _unassigned(self) -> str | None:
         return None if self._intake.claimed else "no partition is claimed yet"
@@ -284,6 +288,7 @@ class Pipeline:
         self._parts.patience.abandon.set()
 
     def _join(self, name: str) -> None:
+        deadline = time.monotonic() + _JOIN_S
         for thread in self._threads:
             if not name or thread.name == name:
-                thread.join(_JOIN_S)
+                thread.join(max(0.0, deadline - time.monotonic()))

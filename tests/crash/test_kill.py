@@ -194,6 +194,19 @@ def test_sigterm_drains_and_the_next_agent_goes_on(tmp_path: Path, bootstrap: st
     assert len(set(decisions(bootstrap, 200))) == 200
 
 
+def test_a_second_signal_ends_at_once_and_nothing_is_lost(tmp_path: Path, bootstrap: str, engine: Engine) -> None:
+    publish(bootstrap, range(4))
+    first = Agent(tmp_path, bootstrap, SCORING_DELAY_S="60")
+    try:
+        until(lambda: "partition_claimed" in first.said(), check=first.check)
+        first.process.send_signal(signal.SIGTERM)
+        until(lambda: "agent_draining" in first.said(), check=first.check)
+        assert first.end(signal.SIGTERM) == 128 + signal.SIGTERM
+    finally:
+        first.end(signal.SIGKILL)
+    assert totals(engine) == Counts()
+
+
 def test_two_agents_share_the_partitions_and_one_takes_over_from_the_other(
     tmp_path: Path, bootstrap: str, engine: Engine
 ) -> None:
