@@ -69,9 +69,14 @@ class Camera:
         self._sequences: dict[str, Iterator[int]] = {}
         try:
             self._producer = KafkaProducer(
-                bootstrap_servers=bootstrap.split(","), bootstrap_timeout_ms=5000,
-                delivery_timeout_ms=int(ACK_S * 1000), acks="all", enable_idempotence=True, allow_auto_create_topics=False, max_request_size=LARGEST,
-            )  # fmt: skip
+                bootstrap_servers=bootstrap.split(","),
+                bootstrap_timeout_ms=5000,
+                delivery_timeout_ms=int(ACK_S * 1000),
+                acks="all",
+                enable_idempotence=True,
+                allow_auto_create_topics=False,
+                max_request_size=LARGEST,
+            )
         except (KafkaError, ValueError) as error:
             raise CameraError(f"no Kafka broker answers at {bootstrap}; start it, or set kafka.bootstrap") from error
         if not self._has_topic(bootstrap):

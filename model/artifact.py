@@ -26,15 +26,15 @@ class ArtifactError(Exception):
     """A model file that cannot be used; the message says why."""
 
 
-class ArtifactDamaged(ArtifactError):  # noqa: N818
+class ArtifactDamaged(ArtifactError):
     """Its bytes are not what was written."""
 
 
-class ArtifactNewer(ArtifactError):  # noqa: N818
+class ArtifactNewer(ArtifactError):
     """Written by a newer program."""
 
 
-class WrongTeacher(ArtifactError):  # noqa: N818
+class WrongTeacher(ArtifactError):
     """Made with other teacher weights than those at hand."""
 
 

@@ -37,15 +37,15 @@ class ImageError(Exception):
     """Bytes that give no image; the message says why."""
 
 
-class Undecodable(ImageError):  # noqa: N818
+class Undecodable(ImageError):
     """Not an image, a damaged one, or a format that is not read."""
 
 
-class TooLarge(ImageError):  # noqa: N818
+class TooLarge(ImageError):
     """More pixels than allowed."""
 
 
-class WrongSize(ImageError):  # noqa: N818
+class WrongSize(ImageError):
     """Raw pixels whose number does not fit their stated size."""
 
 

@@ -12,7 +12,7 @@ from agent.settings import SettingsError
 
 
 def doctor(*, json: bool = False, common: Common = Common()) -> None:
-    """Check everything the agent needs, one line each, with the fix for what fails; exit status 1 if the line cannot run.
+    """Check all that the agent needs, one line each, with the fix for what fails; exit status 1 if the line cannot run.
 
     Example: goodpart doctor --json
 

@@ -38,7 +38,7 @@ def runs_(*, product: str, json: bool = False, common: Common = Common()) -> Non
 
 @app.command
 def promote(version: int, /, *, product: str, reason: str, acting: Acting = Acting()) -> None:
-    """Make a candidate version the champion. Example: goodpart models promote 3 --product flange --reason "reviewed" """
+    """Make a candidate version the champion. Example: goodpart models promote 3 --product flange --reason reviewed"""
     engine = acting.database()
     settings = acting.settings()
     with reading(engine) as conn:
@@ -53,7 +53,7 @@ def promote(version: int, /, *, product: str, reason: str, acting: Acting = Acti
 
 @app.command
 def rollback(*, product: str, reason: str, acting: Acting = Acting()) -> None:
-    """Go back to the version before. Example: goodpart models rollback --product flange --reason "false alarms" """
+    """Go back to the version before. Example: goodpart models rollback --product flange --reason blurred"""
     engine = acting.database()
     with reading(engine) as conn:
         found = _product(conn, product)

@@ -17,7 +17,7 @@ from agent.store.engine import reading
 
 app = App(
     name="samples",
-    help="List, import and revoke the images that train and calibrate. Example: goodpart samples import photos/ --product flange",
+    help="The images that train and calibrate. Example: goodpart samples import photos/ --product flange",
 )
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event, Thread
 from time import monotonic
+from urllib.request import urlopen
 
 from sqlalchemy import Engine
 
 from agent.camera import Camera
 from agent.demo.accounts import Accounts, audit
-from agent.demo.child import Child
+from agent.demo.child import Child, ChildError
 from agent.demo.product import DemoProduct, Say
 from agent.settings import Settings, utc_now
 
+READY_S = 90.0
 SETTLE_S = 60.0  # how long the last published frames may take to be decided
 
 
@@ -46,8 +49,9 @@ class Line:
             ChildError: the agent or the dashboard ended by itself.
             CameraError: the broker went away.
         """
-        kafka, since = self.settings.kafka, utc_now()
         accounts, done = Accounts(engine), Event()
+        self._until_ready()
+        kafka, since = self.settings.kafka, utc_now()
         published: list[str] = []
         with Camera(kafka.bootstrap, kafka.frames_topic) as camera:
             feed = Thread(
@@ -71,6 +75,23 @@ class Line:
             child.check()
             child.stop()
         return self._close(engine, accounts, published, since)
+
+    def _until_ready(self) -> None:
+        """Waits for the agent: before, frames would only queue up and look late."""
+        self.say("waiting for the agent to load the model and to be given its partitions")
+        url, pause, end = (
+            f"http://{self.settings.agent.host}:{self.settings.agent.port}/readyz",
+            Event(),
+            monotonic() + READY_S,
+        )
+        while monotonic() < end:
+            for child in self.children:
+                child.check()
+            with suppress(OSError), urlopen(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+            pause.wait(0.1)
+        raise ChildError(f"the agent was not ready in {READY_S:.0f} s:\n{self.children[0].tail()}")
 
     def _watch(self, accounts: Accounts, published: list[str], *, since: datetime, began: float) -> None:
         end = monotonic() + self.seconds if self.seconds is not None else None

@@ -12,11 +12,16 @@ from sqlalchemy import Engine
 
 from agent.retrain import importer
 from agent.retrain.run import train_product
+from agent.retrain.scoring import open_scorer
 from agent.service import products, stations, users
 from agent.settings import Settings
+from agent.store import registry
 from agent.store.blobs import LocalBlobs
+from agent.store.engine import reading
 from agent.store.users import User
-from model.images import ImageFolder, LabelledImage
+from model import artifact as artifacts
+from model.evaluation import evaluate
+from model.images import GOOD, ImageFolder, LabelledImage
 
 Say = Callable[[str], None]
 Bars = Callable[[], AbstractContextManager[Callable[[Any], None]]]
@@ -90,4 +95,19 @@ def prepare(
             trigger="import", requested_by=engineer.id, clock=clock, on_progress=on_progress,
         )  # fmt: skip
     say(result.describe())
+    if any(image.label != GOOD for image in images.test) and any(image.label == GOOD for image in images.test):
+        say(_measure(engine, blobs, settings, product.id, images, bars))
     return DemoProduct(name, parts or images.train_good)
+
+
+def _measure(
+    engine: Engine, blobs: LocalBlobs, settings: Settings, product_id: int, images: ImageFolder, bars: Bars
+) -> str:
+    """AUROCs over all labelled test images; none of them was trained on or calibrates."""
+    with reading(engine) as conn:
+        live = registry.live(conn, product_id)
+    if live is None:
+        return "no model is live, so nothing can be measured"
+    scorer = open_scorer(settings, artifacts.from_bytes(blobs.get(live.artifact_sha256)), 0)
+    with bars() as on_progress:
+        return evaluate(scorer, images.test, on_progress).describe()

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from agent.camera import Camera
 from agent.demo import run as demo
 from agent.demo.accounts import Accounts, audit
+from agent.demo.broker import create_topics
 from agent.demo.child import Child
 from agent.demo.product import prepare
 from agent.demo.render import render
@@ -64,7 +65,7 @@ def test_kill_9_in_the_middle_leaves_one_inspection_and_one_decision_for_every_f
     )
     published: list[str] = []
     with demo.servers(options, settings, tmp_path, say=quiet) as settings:
-        demo.create_topics(settings.kafka.bootstrap, {settings.kafka.frames_topic: 2, settings.kafka.decisions_topic: 1})
+        create_topics(settings.kafka.bootstrap, {settings.kafka.frames_topic: 2, settings.kafka.decisions_topic: 1})
         with Camera(settings.kafka.bootstrap, settings.kafka.frames_topic) as camera:
             feed = Thread(
                 target=lambda: camera.stream(

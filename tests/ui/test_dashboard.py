@@ -128,7 +128,8 @@ def seed(made: Line, blobs: LocalBlobs) -> None:
         kept = [
             keep(made.engine, blobs, data, kind, utc_now())
             for data, kind in (
-                (frame, "image/png"), (webp, "image/webp"), (webp, "image/webp"), (heat.getvalue(), "application/x-npy"),
+                (frame, "image/png"), (webp, "image/webp"), (webp, "image/webp"),
+                (heat.getvalue(), "application/x-npy"),
             )
         ]  # fmt: skip
         new.append(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from model.images import (
     FolderError,
+    Frame,
     InputSpec,
     TooLarge,
     Undecodable,
@@ -27,7 +28,8 @@ from model.images import (
 )
 
 RNG = np.random.default_rng(0)
-PICTURE = cv2.GaussianBlur(RNG.integers(0, 255, (48, 64, 3), np.uint8), (9, 9), 3)  # RGB
+NOISE = RNG.integers(0, 255, (48, 64, 3), np.uint8)
+PICTURE: Frame = np.asarray(cv2.GaussianBlur(NOISE, (9, 9), 3), np.uint8)  # RGB
 
 
 def encoded(ending: str, picture: np.ndarray = PICTURE) -> bytes:
