@@ -103,16 +103,16 @@ def chip(surface: Surface, rng: np.random.Generator, strength: float, light: flo
 def burr(surface: Surface, rng: np.random.Generator, strength: float, light: float) -> Drawn:
     """Swarf left in a bolt hole: bright curls that reach over its edge."""
     cx, cy = bolt_centres()[int(rng.integers(len(bolt_centres())))]
-    start, turns = rng.uniform(-np.pi, np.pi), 0.8 + 1.6 * strength
+    start, turns = rng.uniform(-np.pi, np.pi), 1.2 + 2.2 * strength
     t = np.linspace(0, turns * np.pi, 40)
-    radius = BOLT * (1.05 - 0.45 * t / t[-1]) + rng.normal(0, 0.5, t.size)
+    radius = BOLT * (1.25 - 0.85 * t / t[-1]) + rng.normal(0, 0.5, t.size)
     canvas = np.zeros((SIZE, SIZE), np.uint8)
     points = np.stack([cx + radius * np.cos(start + t), cy + radius * np.sin(start + t)], 1)
     fixed = np.round((points + MIDDLE) * 16).astype(np.int32).reshape(-1, 1, 2)
-    cv2.polylines(canvas, [fixed], False, 255, 2 + int(2 * strength), cv2.LINE_AA, shift=4)
+    cv2.polylines(canvas, [fixed], False, 255, 3 + int(3 * strength), cv2.LINE_AA, shift=4)
     curl = np.asarray(canvas / np.float32(255), np.float32)
     height = np.asarray(4 * cv2.GaussianBlur(curl, (0, 0), 1), np.float32)
-    shine = np.asarray(np.clip(0.62 + 0.9 * relief(height, light), 0, 1), np.float32)
+    shine = np.asarray(np.clip(0.72 + 0.9 * relief(height, light), 0, 1), np.float32)
     metal = surface.metal * (1 - curl) + curl * shine
     return Surface(np.asarray(metal, np.float32), np.maximum(surface.cover, curl), surface.tint), curl
 

@@ -1,4 +1,4 @@
-"""A machined flange as a camera above a conveyor sees it: each part a little different, all of them good.
+"""A machined flange as a camera above a fixture sees it: each part a little different, all of them good.
 
 Everything is drawn in part coordinates (pixels from the bore's centre, y down) and placed by an affine map, so that a
 defect and its mask move with the part. Grey values are float32 on 0 .. 1.
@@ -120,7 +120,7 @@ def relief(height: Plane, light: float) -> Plane:
 
 def flange(rng: np.random.Generator, pose: Pose) -> Plane:
     """The metal of one good part on the part canvas, lit; what is not metal is meaningless."""
-    base = 0.52 + 0.030 * _ring_profile(rng) + 0.012 * smooth_noise(rng, 1.5) + 0.018 * smooth_noise(rng, 40)
+    base = 0.52 + 0.030 * _ring_profile(rng) + 0.012 * smooth_noise(rng, 1.5) + 0.012 * smooth_noise(rng, 40)
     # Turned faces throw two bright fans that face the lamp.
     fans = np.cos(THETA - pose.light) ** 2
     base += 0.20 * pose.highlight * (fans - 0.5) * np.clip((R - BORE) / 60, 0, 1)
@@ -134,23 +134,23 @@ def flange(rng: np.random.Generator, pose: Pose) -> Plane:
     return np.asarray(base, np.float32)
 
 
-def conveyor(rng: np.random.Generator) -> Plane:
-    """The belt below: dark, ribbed, dusty."""
-    ribs = 0.012 * np.sin((Y + rng.uniform(0, 9)) * 2 * np.pi / 9)
-    return np.asarray(0.17 + ribs + 0.012 * smooth_noise(rng, 1.2) + 0.02 * smooth_noise(rng, 25), np.float32)
+def fixture(rng: np.random.Generator) -> Plane:
+    """The plate below: dark, milled in lines, a little dusty."""
+    lines = 0.010 * np.sin((Y + rng.uniform(0, 1.5)) * 2 * np.pi / 9)
+    return np.asarray(0.15 + lines + 0.006 * smooth_noise(rng, 1.2) + 0.004 * smooth_noise(rng, 25), np.float32)
 
 
 def photograph(
     metal: Plane, cover: Plane, tint: npt.NDArray[np.float32], pose: Pose, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Places a part on the belt and takes its picture.
+    """Places a part on the plate and takes its picture.
 
     Args:
         metal: lit surface on the part canvas.
         cover: 1 where there is metal.
         tint: factor per pixel and channel on the part canvas, H x W x 3, for stains and rust.
         pose: how it lies and is lit.
-        rng: for belt and sensor noise.
+        rng: for plate and sensor noise.
 
     Returns:
         uint8 SIZE x SIZE x 3, RGB.
@@ -163,10 +163,10 @@ def photograph(
     cover = place(cover)
     shift = np.array([[1, 0, -7 * np.cos(pose.light)], [0, 1, -7 * np.sin(pose.light)]], np.float32)
     shadow = cv2.GaussianBlur(cv2.warpAffine(cover, shift, (SIZE, SIZE)), (0, 0), 5)
-    belt = conveyor(rng) * (1 - 0.65 * shadow)
+    plate = fixture(rng) * (1 - 0.65 * shadow)
     colour = np.array([1.0, 0.995, 0.975], np.float32)  # steel under a warm lamp
     surface = place(metal)[..., None] * place(tint) * colour
-    picture = surface * cover[..., None] + (belt * (1 - cover))[..., None]
+    picture = surface * cover[..., None] + (plate * (1 - cover))[..., None]
     fall_off = 1 - 0.16 * (R / R.max()) ** 2 + 0.05 * (X * np.cos(pose.light) + Y * np.sin(pose.light)) / SIZE
     picture = cv2.GaussianBlur(picture * (pose.gain * fall_off)[..., None], (0, 0), pose.blur)
     grain = (
