@@ -1,6 +1,6 @@
 """The `goodpart` command: one file a command group; each parses, calls what does the work, and prints.
 
-Modules load only when their command runs, so that help is there at once.
+Modules load only when their command runs, and torch only when it is needed, so that help is there at once.
 """
 
 from __future__ import annotations
@@ -9,31 +9,46 @@ import sys
 
 from cyclopts import App
 
+from agent import logs
+
 OURS = {"agent", "model", "dashboard"}
-COMMANDS = {
-    "demo": ("demo:demo", "Train, inspect and review a rendered product on this machine, in one command."),
-    "agent": ("agent:agent", "Run the daemon: inspect every frame of the stream, retrain when samples come in."),
-    "dashboard": ("dashboard:dashboard", "Serve the pages for operators, engineers and quality managers."),
-    "camera": ("camera:camera", "Publish a folder of images as a camera would."),
-    "train": ("train:train", "Train a model on a folder of good images, into a file."),
-    "evaluate": ("evaluate:evaluate", "Measure a model on a labelled folder: image and pixel AUROC."),
-    "retrain": ("retrain:retrain", "Train a challenger for a product now, and let the gate decide."),
-    "products": ("products:app", "List, add and change products."),
-    "stations": ("stations:app", "List, add and change stations."),
-    "users": ("users:app", "List, add and change the people who act."),
-    "samples": ("samples:app", "List, import and revoke the images that train and calibrate."),
-    "models": ("models:app", "List versions with their certificates and runs; promote and roll back."),
-    "db": ("db:app", "Create, migrate and check the database."),
-    "doctor": ("doctor:doctor", "Check configuration, database, broker, Redis, blobs, weights and device."),
+COMMANDS = {  # name: where it is, what it does, an example
+    "demo": ("demo:demo", "Train, inspect and review on this machine, in one command.", "demo --seconds 60"),
+    "agent": (
+        "agent:agent",
+        "Run the daemon: inspect every frame of the stream, retrain when samples come in.",
+        "agent",
+    ),
+    "dashboard": ("dashboard:dashboard", "Serve the pages for operators, engineers and quality managers.", "dashboard"),
+    "camera": ("camera:camera", "Publish a folder of images as a camera would.", "camera photos/ --station press-1"),
+    "train": (
+        "train:train",
+        "Train on a folder of good images, into a file.",
+        "train photos/ --out flange.safetensors",
+    ),
+    "evaluate": (
+        "evaluate:evaluate",
+        "Measure a model file on labelled images.",
+        "evaluate flange.safetensors photos/",
+    ),
+    "retrain": ("retrain:retrain", "Train a challenger now, and let the gate decide.", "retrain --product flange"),
+    "products": ("products:app", "List, add and change products.", "products add flange"),
+    "stations": ("stations:app", "List, add and change stations.", "stations add press-1 --product flange"),
+    "users": ("users:app", "List, add and change the people who act.", "users add kim --role operator"),
+    "samples": ("samples:app", "The images that train and calibrate.", "samples import photos/ --product flange"),
+    "models": ("models:app", "Versions, certificates and runs.", "models list --product flange"),
+    "db": ("db:app", "Create, migrate and check the database.", "db upgrade"),
+    "doctor": ("doctor:doctor", "Check all that the agent needs, with a fix for what fails.", "doctor"),
 }
 
 app = App(name="goodpart", help="Inspects every part on a production line; learns from good parts only.")
-for _name, (_target, _help) in COMMANDS.items():
-    app.command(f"agent.cli.{_target}", name=_name, help=_help)
+for _name, (_target, _help, _example) in COMMANDS.items():
+    app.command(f"agent.cli.{_target}", name=_name, help=f"{_help}\n\nExample: goodpart {_example}")
 
 
 def main() -> None:
     """Runs one command. A typed error of ours becomes one line and exit status 1; Ctrl-C becomes 130."""
+    logs.configure("warning", "console")
     try:
         app()
     except KeyboardInterrupt:

@@ -23,8 +23,6 @@ def camera(
 ) -> None:
     """Publish a folder of images to the frames topic, as a camera would. Ctrl-C stops it.
 
-    Example: goodpart camera photos/ --station press-1 --rate 5 --loop
-
     Args:
         images: folder with images; sub-folders are read too.
         station: the camera position these frames come from.

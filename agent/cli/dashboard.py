@@ -8,10 +8,7 @@ from agent.cli.common import Common
 
 
 def dashboard(*, common: Common = Common()) -> None:
-    """Serve the dashboard on dashboard.host:dashboard.port until Ctrl-C.
-
-    Example: GOODPART_DASHBOARD__PORT=8600 goodpart dashboard
-    """
+    """Serve the dashboard on dashboard.host:dashboard.port until Ctrl-C."""
     from dashboard import serve
 
     common.database().dispose()

@@ -24,9 +24,6 @@ def demo(
 ) -> None:
     """Train, inspect and review on this machine, in one command, until Ctrl-C.
 
-    Example: goodpart demo
-    Example: goodpart demo --images photos/ --seconds 60 --no-dashboard
-
     Args:
         images: folder in MVTec layout (default: a rendered machined part).
         seconds: inspect for this long, then end; exit status 0 only if every frame has exactly one decision.

@@ -14,8 +14,6 @@ from agent.settings import SettingsError
 def doctor(*, json: bool = False, common: Common = Common()) -> None:
     """Check all that the agent needs, one line each, with the fix for what fails; exit status 1 if the line cannot run.
 
-    Example: goodpart doctor --json
-
     Args:
         json: print one JSON list.
     """

@@ -14,8 +14,6 @@ def evaluate(
 ) -> None:
     """Measure a model file on a labelled folder: image and pixel AUROC, AUPRO, each kind of defect.
 
-    Example: goodpart evaluate flange.safetensors photos/
-
     Args:
         model: a file that `goodpart train` wrote.
         images: folder in MVTec layout with test/good/, test/KIND/ and, for pixel figures, ground_truth/KIND/.

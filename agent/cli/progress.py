@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-from agent.cli.common import console
 
 
 class Step(Protocol):
@@ -40,7 +39,7 @@ def bars() -> Iterator[Callable[[Step], None]]:
         TextColumn("{task.fields[loss]}"),
     )
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
 
         def report(step: Step) -> None:
             if step.phase not in tasks:

@@ -15,7 +15,7 @@ from agent.store.engine import reading
 def retrain(*, product: str, json: bool = False, acting: Acting = Acting()) -> None:
     """Train a challenger for a product now; the gate promotes it, rejects it, or asks for a person.
 
-    A running agent swaps to a promoted model between two batches. Example: goodpart retrain --product flange
+    A running agent swaps to a promoted model between two batches.
 
     Args:
         product: which product.

@@ -21,9 +21,6 @@ def train(
 ) -> None:
     """Train on the good images of a folder (MVTec layout), calibrate on those held back, write one model file.
 
-    Example: goodpart train photos/ --out flange.safetensors
-    Example: goodpart train photos/ --out flange.safetensors --teacher resnet18 --weights resnet18.pth
-
     Args:
         images: folder with train/good/, and where there are labels test/KIND/ and ground_truth/KIND/.
         out: the file to write; its certificate is written beside it as .certificate.json.

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from agent import logs
 from agent.demo import render
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.child import Child
@@ -72,7 +71,6 @@ def run(options: Options, settings: Settings, *, say: Say, bars: Bars) -> bool:
         Whether the books balance: the accounting identity holds, every published frame has exactly one decision.
     """
     began = monotonic()
-    logs.configure("warning", settings.log.format)  # the agent has a log of its own
     with ExitStack() as stack:
         folder = stack.enter_context(workplace(options.keep))
         settings = own(settings, folder)

@@ -1,0 +1,166 @@
+"""The command line as its users type it: what works, and one clear line for what does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from agent.cli import COMMANDS
+from agent.demo.broker import KafkaBroker, create_topics
+from agent.demo.server import free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+def goodpart(*words: str, folder: Path, ok: bool = True, **environ: str) -> str:
+    """Runs the command in `folder`; returns what it printed, or with `ok=False` its errors too. Never a traceback."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GOODPART_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "agent.cli", *words], cwd=folder, capture_output=True, text=True, timeout=120,
+        env={**clean, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environ},
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said, said
+    assert (done.returncode == 0) == ok, said
+    return done.stdout if ok else said
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Path:
+    """A folder with a database and an admin."""
+    goodpart("db", "upgrade", folder=tmp_path)
+    goodpart("users", "add", "ada", "--role", "admin", folder=tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, tmp_path: Path) -> None:
+    assert "Example: goodpart" in goodpart(command, "--help", folder=tmp_path) or "Example: GOODPART" in goodpart(
+        command, "--help", folder=tmp_path
+    )
+
+
+def test_a_line_is_set_up_from_the_command_line(plant: Path) -> None:
+    def run(*words: str) -> str:
+        return goodpart(*words, "--as", "ada", folder=plant)
+
+    run("users", "add", "olga", "--role", "operator")
+    run("products", "add", "flange", "--review-rate", "0.1")
+    run("products", "set", "flange", "--review-rate", "0.02")
+    run("stations", "add", "press-1", "--product", "flange")
+    run("products", "add", "bracket")
+    run("stations", "set", "press-1", "--product", "bracket")
+    assert json.loads(goodpart("stations", "list", "--json", folder=plant))[0]["product"] == "bracket"
+    products = {one["name"]: one for one in json.loads(goodpart("products", "list", "--json", folder=plant))}
+    assert products["flange"]["review_rate"] == 0.02
+    assert {one["role"] for one in json.loads(goodpart("users", "list", "--json", folder=plant))} == {
+        "admin",
+        "operator",
+    }
+
+
+def test_who_may_not_is_told_so(plant: Path) -> None:
+    goodpart("users", "add", "olga", "--role", "operator", "--as", "ada", folder=plant)
+    assert "engineer" in goodpart("products", "add", "x", "--as", "olga", folder=plant, ok=False)
+    assert "no user 'nobody'" in goodpart("products", "add", "x", "--as", "nobody", folder=plant, ok=False)
+
+
+def test_images_become_samples_or_one_line_says_why_not(plant: Path) -> None:
+    photos = plant / "photos"
+    goodpart("products", "add", "flange", "--as", "ada", folder=plant)
+
+    def bring(ok: bool = True) -> str:
+        return goodpart("samples", "import", "photos", "--product", "flange", "--as", "ada", folder=plant, ok=ok)
+
+    assert "no such folder" in bring(ok=False)
+    photos.mkdir()
+    assert "is empty" in bring(ok=False)
+    (photos / "other").mkdir()
+    assert "no images in train/good or good" in bring(ok=False)
+    (photos / "good").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        cv2.imwrite(str(photos / "good" / f"{number}.png"), rng.integers(0, 255, (32, 32, 3), np.uint8))
+    assert "4" in bring(ok=False)
+    for number in range(4, 40):
+        cv2.imwrite(str(photos / "good" / f"{number}.png"), rng.integers(0, 255, (32, 32, 3), np.uint8))
+    (photos / "good" / "broken.jpg").write_bytes(b"\xff\xd8 no")
+    assert "broken.jpg" in bring(ok=False)
+    assert json.loads(goodpart("samples", "list", "--product", "flange", "--json", folder=plant)) == []
+    (photos / "good" / "broken.jpg").unlink()
+    assert "24 train" in bring()
+    assert len(json.loads(goodpart("samples", "list", "--product", "flange", "--json", folder=plant))) == 40
+
+
+def test_training_a_file_and_measuring_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for place, count in (("train/good", 30), ("test/good", 4), ("test/spot", 4)):
+        (tmp_path / "photos" / place).mkdir(parents=True)
+        for number in range(count):
+            picture = np.clip(rng.normal(120, 6, (64, 64, 3)), 0, 255).astype(np.uint8)
+            if place == "test/spot":
+                cv2.circle(picture, (30, 30), 9, (255, 255, 255), -1)
+            cv2.imwrite(str(tmp_path / "photos" / place / f"{number}.png"), picture)
+    quick = {"GOODPART_TRAINING__SIZE": "64", "GOODPART_TRAINING__STEPS": "5", "GOODPART_SCORING__PRECISION": "fp32"}
+    said = json.loads(goodpart("train", "photos", "--out", "m.safetensors", "--json", folder=tmp_path, **quick))
+    assert said["evaluation"]["image_auroc"] > 0.9
+    assert (tmp_path / "m.certificate.json").exists()
+    again = json.loads(goodpart("evaluate", "m.safetensors", "photos", "--json", folder=tmp_path, **quick))
+    assert again == said["evaluation"]
+    (tmp_path / "m.safetensors").write_bytes(b"junk")
+    assert "m.safetensors" in goodpart("evaluate", "m.safetensors", "photos", folder=tmp_path, ok=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "expected"),
+    [
+        (("agent",), {}, "goodpart db upgrade"),
+        (("db", "check"), {}, "goodpart db upgrade"),
+        (("agent",), {"GOODPART_KAFKA__BOOTSTRP": "x"}, "kafka.bootstrp"),
+        (("agent",), {"GOODPART_DATABASE__URL": "nonsense"}, "database"),
+        (("agent", "--config", "nowhere.toml"), {}, "nowhere.toml"),
+        (("train", "nowhere", "--out", "x.safetensors"), {}, "no such folder"),
+        (("demo", "--images", "nowhere", "--no-dashboard"), {}, "no such folder"),
+        (("camera", "nowhere", "--station", "s"), {}, "no such folder"),
+    ],
+)
+def test_what_cannot_work_is_one_line(
+    words: tuple[str, ...], environ: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    said = goodpart(*words, folder=tmp_path, ok=False, **environ).strip()
+    assert expected in said
+    assert len(said.splitlines()) == 1, said
+    assert list(tmp_path.iterdir()) == [], "nothing half-written may stay"
+
+
+def test_no_broker_and_no_weights_are_one_line_each(plant: Path) -> None:
+    nobody = {"GOODPART_KAFKA__BOOTSTRAP": f"127.0.0.1:{free_port()}"}
+    (plant / "photos").mkdir()
+    cv2.imwrite(str(plant / "photos" / "1.png"), np.zeros((8, 8, 3), np.uint8))
+    assert "no Kafka broker answers" in goodpart("camera", "photos", "--station", "s", folder=plant, ok=False, **nobody)
+    (plant / "photos" / "good").mkdir()
+    for number in range(30):
+        cv2.imwrite(str(plant / "photos" / "good" / f"{number}.png"), np.full((64, 64, 3), number, np.uint8))
+    said = goodpart("train", "photos", "--out", "m.safetensors", "--teacher", "resnet18", folder=plant, ok=False)
+    assert "--weights" in said
+    assert not (plant / "m.safetensors").exists()
+
+
+def test_doctor_has_a_fix_for_everything_that_fails(plant: Path) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    broken = {"GOODPART_KAFKA__BOOTSTRAP": dead, "GOODPART_REDIS__URL": f"redis://{dead}/0"}
+    found = {one["name"]: one for one in json.loads(goodpart("doctor", "--json", folder=plant, ok=False, **broken))}
+    assert {name for name, one in found.items() if not one["ok"]} == {"broker", "redis"}
+    assert all(one["fix"] for one in found.values() if not one["ok"])
+    with KafkaBroker() as broker:
+        alive = {**broken, "GOODPART_KAFKA__BOOTSTRAP": broker.bootstrap}
+        assert "create the topic" in goodpart("doctor", folder=plant, ok=False, **alive)
+        create_topics(broker.bootstrap, {"goodpart.frames": 1, "goodpart.decisions": 1})
+        assert "live view is missing" in goodpart("doctor", folder=plant, **alive)
