@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ Bars = Callable[[], AbstractContextManager[Callable[[Any], None]]]
 PEOPLE = (("ada", "admin"), ("eli", "engineer"), ("olga", "operator"), ("quinn", "viewer"))
 BANK_SHARE = 3  # every third labelled defect goes to the defect bank, up to BANK_SIZE
 BANK_SIZE = 20
+ORDER = 7  # seed of the order in which parts come
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,9 @@ def split_bank(test: Sequence[LabelledImage]) -> tuple[tuple[LabelledImage, ...]
     """Labelled defects for the defect bank, and the images left to be published."""
     bank = [image for image in test if image.label != "good"][::BANK_SHARE][:BANK_SIZE]
     chosen = {image.path for image in bank}
-    return tuple(bank), tuple(image for image in test if image.path not in chosen)
+    parts = [image for image in test if image.path not in chosen]
+    random.Random(ORDER).shuffle(parts)  # a line does not sort its defects
+    return tuple(bank), tuple(parts)
 
 
 def prepare(

@@ -22,7 +22,7 @@ from agent.store.engine import open_engine, upgrade
 from model.images import ImageFolder, read_folder
 
 STATIONS = ("station-1", "station-2")
-PRODUCT = {"good": 320, "test_good": 60, "defects_per_kind": 12, "seed": 7}
+PRODUCT = {"good": 320, "test_good": 160, "defects_per_kind": 12, "seed": 7}
 
 
 class DemoError(Exception):
@@ -92,7 +92,7 @@ def own(settings: Settings, folder: Path) -> Settings:
             "blobs": settings.blobs.model_copy(update={"directory": folder / "blobs"}),
             "agent": settings.agent.model_copy(update={"port": free_port()}),
             "kafka": settings.kafka.model_copy(update={"session_timeout_s": 6.0, "heartbeat_s": 2.0}),
-            "retrain": settings.retrain.model_copy(update={"check_every_s": 3.0, "cooldown_s": 30.0, "new_samples": 5}),
+            "retrain": settings.retrain.model_copy(update={"check_every_s": 3.0, "cooldown_s": 30.0, "new_samples": 3}),
         }
     )
 
