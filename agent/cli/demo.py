@@ -45,7 +45,8 @@ def demo(
     if weights:
         changed["weights"] = str(weights.resolve())
     settings = settings.model_copy(update={"training": settings.training.model_copy(update=changed)})
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started this with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     options = Options(images, seconds, rate, dashboard, bootstrap, keep)
     sys.exit(0 if run(options, settings, say=_say, bars=bars) else 1)
 

@@ -128,8 +128,7 @@ def _runs(recent: Sequence[TrainingRun], reports: Mapping[int, str]) -> None:
             "trigger": run.trigger,
             "state": run.state,
             "started": run.started_at.astimezone(zone).strftime("%m-%d %H:%M:%S") if run.started_at else "",
-            "why": run.reason or "",
-            "gate": reports.get(run.id, ""),
+            "why": reports.get(run.id) or run.reason or "",
         }
         for run in recent
     ]
