@@ -101,6 +101,8 @@ def prepare(
     say(result.describe())
     if any(image.label != GOOD for image in images.test) and any(image.label == GOOD for image in images.test):
         say(_measure(engine, blobs, settings, product.id, images, bars))
+    if not parts:
+        say("the folder has no test images: the camera publishes its training images")
     return DemoProduct(name, parts or images.train_good)
 
 

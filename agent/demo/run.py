@@ -118,9 +118,12 @@ def servers(options: Options, settings: Settings, folder: Path, *, say: Say) -> 
         else:
             bootstrap = stack.enter_context(KafkaBroker(folder)).bootstrap
             say(f"broker: tansu, which speaks Kafka's protocol, at {bootstrap}; in memory, its data is gone at exit")
+        kafka: dict[str, object] = {"bootstrap": bootstrap}
+        if options.bootstrap:
+            kafka["start_from"] = "latest"  # a topic of yours may hold frames of others
         yield settings.model_copy(
             update={
-                "kafka": settings.kafka.model_copy(update={"bootstrap": bootstrap}),
+                "kafka": settings.kafka.model_copy(update=kafka),
                 "redis": settings.redis.model_copy(update={"url": redis.url}),
             }
         )
