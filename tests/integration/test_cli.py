@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -17,9 +18,10 @@ from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.server import free_port
 
 ROOT = Path(__file__).parents[2]
+NOTHING: Mapping[str, str] = {}
 
 
-def goodpart(*words: str, folder: Path, ok: bool = True, **environ: str) -> str:
+def goodpart(*words: str, folder: Path, ok: bool = True, environ: Mapping[str, str] = NOTHING) -> str:
     """Runs the command in `folder`; returns what it printed, or with `ok=False` its errors too. Never a traceback."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GOODPART_")}
     done = subprocess.run(
@@ -109,10 +111,10 @@ def test_training_a_file_and_measuring_it(tmp_path: Path) -> None:
                 cv2.circle(picture, (30, 30), 9, (255, 255, 255), -1)
             cv2.imwrite(str(tmp_path / "photos" / place / f"{number}.png"), picture)
     quick = {"GOODPART_TRAINING__SIZE": "64", "GOODPART_TRAINING__STEPS": "5", "GOODPART_SCORING__PRECISION": "fp32"}
-    said = json.loads(goodpart("train", "photos", "--out", "m.safetensors", "--json", folder=tmp_path, **quick))
+    said = json.loads(goodpart("train", "photos", "--out", "m.safetensors", "--json", folder=tmp_path, environ=quick))
     assert said["evaluation"]["image_auroc"] > 0.9
     assert (tmp_path / "m.certificate.json").exists()
-    again = json.loads(goodpart("evaluate", "m.safetensors", "photos", "--json", folder=tmp_path, **quick))
+    again = json.loads(goodpart("evaluate", "m.safetensors", "photos", "--json", folder=tmp_path, environ=quick))
     assert again == said["evaluation"]
     (tmp_path / "m.safetensors").write_bytes(b"junk")
     assert "m.safetensors" in goodpart("evaluate", "m.safetensors", "photos", folder=tmp_path, ok=False)
@@ -134,7 +136,7 @@ def test_training_a_file_and_measuring_it(tmp_path: Path) -> None:
 def test_what_cannot_work_is_one_line(
     words: tuple[str, ...], environ: dict[str, str], expected: str, tmp_path: Path
 ) -> None:
-    said = goodpart(*words, folder=tmp_path, ok=False, **environ).strip()
+    said = goodpart(*words, folder=tmp_path, ok=False, environ=environ).strip()
     assert expected in said
     assert len(said.splitlines()) == 1, said
     assert list(tmp_path.iterdir()) == [], "nothing half-written may stay"
@@ -144,7 +146,9 @@ def test_no_broker_and_no_weights_are_one_line_each(plant: Path) -> None:
     nobody = {"GOODPART_KAFKA__BOOTSTRAP": f"127.0.0.1:{free_port()}"}
     (plant / "photos").mkdir()
     cv2.imwrite(str(plant / "photos" / "1.png"), np.zeros((8, 8, 3), np.uint8))
-    assert "no Kafka broker answers" in goodpart("camera", "photos", "--station", "s", folder=plant, ok=False, **nobody)
+    assert "no Kafka broker answers" in goodpart(
+        "camera", "photos", "--station", "s", folder=plant, ok=False, environ=nobody
+    )
     (plant / "photos" / "good").mkdir()
     for number in range(30):
         cv2.imwrite(str(plant / "photos" / "good" / f"{number}.png"), np.full((64, 64, 3), number, np.uint8))
@@ -156,11 +160,13 @@ def test_no_broker_and_no_weights_are_one_line_each(plant: Path) -> None:
 def test_doctor_has_a_fix_for_everything_that_fails(plant: Path) -> None:
     dead = f"127.0.0.1:{free_port()}"
     broken = {"GOODPART_KAFKA__BOOTSTRAP": dead, "GOODPART_REDIS__URL": f"redis://{dead}/0"}
-    found = {one["name"]: one for one in json.loads(goodpart("doctor", "--json", folder=plant, ok=False, **broken))}
+    found = {
+        one["name"]: one for one in json.loads(goodpart("doctor", "--json", folder=plant, ok=False, environ=broken))
+    }
     assert {name for name, one in found.items() if not one["ok"]} == {"broker", "redis"}
     assert all(one["fix"] for one in found.values() if not one["ok"])
     with KafkaBroker() as broker:
         alive = {**broken, "GOODPART_KAFKA__BOOTSTRAP": broker.bootstrap}
-        assert "create the topic" in goodpart("doctor", folder=plant, ok=False, **alive)
+        assert "create the topic" in goodpart("doctor", folder=plant, ok=False, environ=alive)
         create_topics(broker.bootstrap, {"goodpart.frames": 1, "goodpart.decisions": 1})
-        assert "live view is missing" in goodpart("doctor", folder=plant, **alive)
+        assert "live view is missing" in goodpart("doctor", folder=plant, environ=alive)
