@@ -1,4 +1,4 @@
-"""The way of a frame over a log in memory: every outcome of stream.md, and what goes wrong on the way."""
+"""The way of a frame over a log in memory: every outcome of the stream, each recorded once and told once."""
 
 from __future__ import annotations
 
@@ -15,17 +15,14 @@ import pytest
 from sqlalchemy import Engine
 
 from agent.frame import RawFormat
-from agent.pipeline.claims import DataGapError
 from agent.pipeline.provider import Deployed
 from agent.pipeline.score import EngineFaultError
 from agent.settings import utc_now
 from agent.sources.memory import MemoryLog, MemorySource
 from agent.store import offsets, products, stations
-from agent.store.blobs import LocalBlobs
 from agent.store.engine import reading, writing
-from agent.store.errors import Unreachable
 from agent.store.offsets import Counts
-from agent.store.tables import blob, data_gap, dead_letter, frame_seen, item, rollup_minute, station
+from agent.store.tables import blob, dead_letter, item, rollup_minute, station
 from model.images import decode
 from tests.databases import database
 from tests.streams import (
@@ -39,7 +36,6 @@ from tests.streams import (
     headers,
     running,
     settings,
-    until,
 )
 
 
@@ -243,231 +239,3 @@ def test_failures_in_a_row_make_a_station_blind_until_one_is_inspected(engine: E
         run.until(lambda: status() == ("blind", 3))
         log.append(frame(), headers("fine"))
         run.until(lambda: status() == ("ok", 0))
-
-
-def test_a_fenced_partition_is_claimed_again_and_nothing_is_lost_or_doubled(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog()
-    with running(engine, settings(tmp_path), MemorySource(log), scorer=FakeScorer(delay_s=0.01)) as run:
-        for number in range(30):
-            log.append(frame(), headers(f"f{number}"))
-            if number == 10:
-                run.until_received(1)
-                with writing(engine) as conn:
-                    (state,) = offsets.partitions(conn)
-                    offsets.claim(conn, state.stream_id, 0, holder="somebody", start=0, now=utc_now())
-        run.until(lambda: b"goodpart_fenced_total 1.0" in run.metrics.text())
-        counts = run.until_received(30)
-        assert counts == Counts(30, inspected=30)
-        assert len({row.offset for row in run.rows()}) == 30
-
-
-def test_lost_and_revoked_partitions_come_back_without_a_gap(engine: Engine, tmp_path: Path) -> None:
-    log, n = MemoryLog(2), 120
-    source = MemorySource(log)
-    with running(engine, settings(tmp_path), source, scorer=FakeScorer(delay_s=0.002)) as run:
-        for number in range(n):
-            log.append(frame(), headers(f"f{number}"), partition=number % 2)
-            if number % 30 == 10:
-                (source.lose if number % 60 == 10 else source.revoke)({0})
-            if number % 30 == 20:
-                source.assign({0})
-        counts = run.until_received(n)
-        assert counts == Counts(n, inspected=n)
-        run.until(lambda: len(run.sink.published) >= n)
-        assert len({one["id"] for one in _said(run)}) == n
-
-
-def test_what_is_in_flight_is_bounded_and_all_of_it_arrives(engine: Engine, tmp_path: Path) -> None:
-    log, n = MemoryLog(2), 200
-    for number in range(n):
-        log.append(frame(), headers(f"f{number}"), partition=number % 2)
-    most = 0
-    wanted = settings(tmp_path, pipeline={"queue_frames": 16, "batch_size": 4})
-    with running(engine, wanted, MemorySource(log), scorer=FakeScorer(delay_s=0.001)) as run:
-
-        def done() -> bool:
-            nonlocal most
-            most = max(most, run.pipeline.stats().in_flight)
-            return run.totals().received == n
-
-        run.until(done)
-        assert most <= 16
-        assert run.totals() == Counts(n, inspected=n)
-        assert max(run.scorer.batches) <= 4
-
-
-def test_an_idle_partition_moves_past_offsets_without_records(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog()
-    log.append(frame(), headers("a"))
-    log.skip(0, 5)
-    with running(engine, settings(tmp_path), MemorySource(log)) as run:
-
-        def stored() -> int:
-            with reading(engine) as conn:
-                return sum(one.next_offset for one in offsets.partitions(conn))
-
-        run.until(lambda: stored() == 6)
-        run.until(lambda: log.committed == {0: 6})
-        run.until(lambda: run.pipeline.stats().lag == 0)
-
-
-def test_start_from_latest_holds_for_the_first_run_only(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog()
-    log.append(frame(), headers("before"))
-    wanted = settings(tmp_path, kafka={"start_from": "latest"})
-    with running(engine, wanted, MemorySource(log)) as run:
-        run.until(lambda: run.pipeline.stats().partitions == (0,))
-    log.append(frame(), headers("between"))
-    with running(engine, wanted, MemorySource(log)) as run:
-        run.until_received(1)
-        assert [row.frame_id for row in run.rows()] == ["between"]
-
-
-@pytest.mark.parametrize(("policy", "expected"), [("earliest", {"f0", "f4"}), ("latest", {"f0", "f5"})])
-def test_frames_that_the_log_lost_are_a_gap_on_record(
-    engine: Engine, tmp_path: Path, policy: str, expected: set[str]
-) -> None:
-    log = MemoryLog()
-    wanted = settings(tmp_path, kafka={"on_gap": policy})
-    log.append(frame(), headers("f0"))
-    with running(engine, wanted, MemorySource(log)) as run:
-        run.until_received(1)
-    for number in range(1, 5):
-        log.append(frame(), headers(f"f{number}"))
-    log.truncate(0, 4)
-    with running(engine, wanted, MemorySource(log)) as run:
-        run.until(lambda: run.rows(data_gap))
-        run.until(lambda: run.pipeline.stats().partitions == (0,))
-        if policy == "latest":
-            log.append(frame(), headers("f5"))
-        run.until_received(2)
-        (row,) = run.rows(data_gap)
-        assert (row.kind, row.from_offset, row.to_offset) == ("below_start", 1, 4 if policy == "earliest" else 5)
-        assert {one.frame_id for one in run.rows()} == expected
-
-
-def test_a_gap_stops_the_agent_where_it_shall(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog()
-    log.append(frame(), headers("a"))
-    with running(engine, settings(tmp_path), MemorySource(log)) as run:
-        run.until_received(1)
-    log.append(frame(), headers("b"))
-    log.append(frame(), headers("c"))
-    log.truncate(0, 2)
-    with running(engine, settings(tmp_path, kafka={"on_gap": "stop"}), MemorySource(log)) as run:
-        assert run.pipeline.halted.wait(20)
-        assert isinstance(run.pipeline.failed, DataGapError)
-        assert run.rows(data_gap) == []
-
-
-def test_a_log_that_ends_before_the_stored_offset_is_another_stream(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog()
-    for number in range(3):
-        log.append(frame(DEFECT), headers(f"f{number}"))
-    with running(engine, settings(tmp_path), MemorySource(log)) as run:
-        run.until_received(3)
-    restored = MemoryLog()
-    restored.append(frame(DEFECT), headers("g0"))
-    for _ in range(2):
-        with running(engine, settings(tmp_path), MemorySource(restored)) as run:
-            run.until_received(4)
-            assert {row.frame_id for row in run.rows()} == {"f0", "f1", "f2", "g0"}
-            assert [row.kind for row in run.rows(data_gap)] == ["beyond_end"]
-
-
-def test_a_topic_recreated_while_the_agent_runs_is_read_from_its_start(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog()
-    for number in range(3):
-        log.append(frame(), headers(f"f{number}"))
-    with running(engine, settings(tmp_path), MemorySource(log)) as run:
-        run.until_received(3)
-        log.recreate()
-        log.append(frame(), headers("again"))
-        assert run.until_received(4) == Counts(4, inspected=4)
-        with reading(engine) as conn:
-            assert sorted(one.next_offset for one in offsets.partitions(conn)) == [1, 3]
-
-
-def test_an_outage_of_the_broker_for_decisions_delays_them_and_loses_none(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog()
-    with running(engine, settings(tmp_path), MemorySource(log)) as run:
-        run.sink.reachable = False
-        for number in range(5):
-            log.append(frame(), headers(f"f{number}"))
-        run.until_received(5)
-        run.until(lambda: "broker" in run.health.outages)
-        assert not run.health.dead()
-        run.sink.reachable = True
-        run.until(lambda: len(run.sink.published) == 5)
-        assert [one["frame_id"] for one in _said(run)] == [f"f{number}" for number in range(5)]
-
-
-def test_leftover_decisions_are_sent_after_the_next_claim(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog()
-    with running(engine, settings(tmp_path), MemorySource(log)) as run:
-        run.sink.reachable = False
-        log.append(frame(), headers("a"))
-        run.until_received(1)
-    with running(engine, settings(tmp_path), MemorySource(log)) as run:
-        run.until(lambda: [one["frame_id"] for one in _said(run)] == ["a"])
-
-
-def test_an_outage_of_the_blob_store_delays_flagged_frames_only(engine: Engine, tmp_path: Path) -> None:
-    class Switched(LocalBlobs):
-        off = True
-
-        def put(self, data: bytes, media_type: str) -> str:
-            if self.off:
-                raise Unreachable("the disk is full")
-            return super().put(data, media_type)
-
-    log = MemoryLog(2)
-    store = Switched(tmp_path / "blobs")
-    with running(engine, settings(tmp_path), MemorySource(log), store=store) as run:
-        log.append(frame(DEFECT), headers("bad"), partition=0)
-        log.append(frame(GOOD), headers("good"), partition=1)
-        run.until_received(1)
-        run.until(lambda: "blobs" in run.health.outages)
-        store.off = False
-        run.until_received(2)
-        run.until(lambda: not run.health.outages)
-        assert len(run.rows(item)) == 1
-
-
-def test_draining_finishes_what_is_in_flight_and_sends_it(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog()
-    for number in range(40):
-        log.append(frame(), headers(f"f{number}"))
-    with running(engine, settings(tmp_path), MemorySource(log), scorer=FakeScorer(delay_s=0.005)) as run:
-        run.until(lambda: run.pipeline.stats().in_flight > 0)
-        assert run.pipeline.drain(20)
-        done = run.totals().received
-        assert done > 0
-        assert run.pipeline.stats().in_flight == 0
-        assert len(run.sink.published) == done == len(run.rows())
-
-
-def test_a_frame_sent_again_within_a_day_has_one_decision(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog(2)
-    now = utc_now()
-    with running(engine, settings(tmp_path), MemorySource(log), clock=lambda: now) as run:
-        for _ in range(3):
-            log.append(frame(), headers("same"))
-        log.append(frame(), headers("same", station="s2"), partition=1)
-        assert run.until_received(4) == Counts(4, inspected=2, duplicate=2)
-        assert len(run.rows(frame_seen)) == 2
-        now += timedelta(hours=25)
-        log.append(frame(), headers("same", captured_at=now), timestamp=now)
-        assert run.until_received(5) == Counts(5, inspected=3, duplicate=2)
-
-
-def test_the_first_frames_wait_for_their_claim(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog(3)
-    log.reachable = False
-    for partition in range(3):
-        log.append(frame(), headers(f"p{partition}"), partition=partition)
-    with running(engine, settings(tmp_path), MemorySource(log)) as run:
-        run.until(lambda: "source" in run.health.outages)
-        log.reachable = True
-        run.until_received(3)
-        until(lambda: not run.health.outages)
