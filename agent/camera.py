@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,12 +19,15 @@ from kafka.errors import KafkaError
 
 from agent.frame import Envelope, to_headers
 from agent.settings import utc_now
+from agent.sources import reach
+from agent.sources.base import SourceUnreachableError
 
 CONTENT_TYPES = {
     ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".bmp": "image/bmp",
     ".tif": "image/tiff", ".tiff": "image/tiff", ".webp": "image/webp",
 }  # fmt: skip
 ACK_S = 30.0
+GRACE_S = 5.0  # the client looks for frames to give up only now and then
 LARGEST = 64 << 20  # bytes of one request; the broker's own limit comes first
 
 
@@ -34,11 +37,12 @@ class CameraError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Frames handed to the broker's client, acknowledged by the broker, and given up."""
+    """Frames handed to the broker's client, acknowledged by the broker, and given up; why the last of these was."""
 
     accepted: int
     acked: int
     failed: int
+    problem: str = ""
 
 
 def image_paths(folder: Path) -> tuple[Path, ...]:
@@ -55,44 +59,61 @@ def image_paths(folder: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
+def pace(rate: float, stop: Event, *, tick: Callable[[], float] = monotonic) -> Iterator[None]:
+    """Yields `rate` times a second until `stop` is set. One that fell behind does not catch up in a burst.
+
+    Args:
+        rate: per second, positive.
+        stop: set by another thread; waited on between two yields.
+        tick: seconds that never go back.
+    """
+    due = tick()
+    while not stop.wait(max(0.0, due - tick())):
+        yield
+        due = max(due + 1 / rate, tick())
+
+
 class Camera:
     """A producer of frames. One thread publishes; acknowledgements come on the client's own thread.
 
+    Args:
+        bootstrap: HOST:PORT of brokers, separated by commas.
+        topic: must exist.
+        clock: capture time of a frame, aware UTC.
+        ack_s: how long the broker may take to acknowledge a frame, with all retries, before it is given up.
+
     Raises:
-        CameraError: no broker answers, or the topic is missing.
+        CameraError: no broker answers, or the topic is missing or not allowed.
     """
 
-    def __init__(self, bootstrap: str, topic: str, *, clock: Callable[[], datetime] = utc_now):
-        self._topic, self._clock = topic, clock
+    def __init__(self, bootstrap: str, topic: str, *, clock: Callable[[], datetime] = utc_now, ack_s: float = ACK_S):
+        self._topic, self._clock, self._ack_s = topic, clock, ack_s
         self._lock = Lock()
         self._accepted = self._acked = self._failed = 0
+        self._problem = ""
         self._sequences: dict[str, Iterator[int]] = {}
         try:
+            reach.check(bootstrap)
             self._producer = KafkaProducer(
                 bootstrap_servers=bootstrap.split(","),
                 bootstrap_timeout_ms=5000,
-                delivery_timeout_ms=int(ACK_S * 1000),
+                delivery_timeout_ms=int(ack_s * 1000),
+                request_timeout_ms=int(ack_s * 1000),
                 acks="all",
                 enable_idempotence=True,
                 allow_auto_create_topics=False,
                 max_request_size=LARGEST,
             )
-        except (KafkaError, ValueError) as error:
+        except SourceUnreachableError as error:
+            raise CameraError(str(error)) from None
+        except KafkaError as error:
             raise CameraError(f"no Kafka broker answers at {bootstrap}; start it, or set kafka.bootstrap") from error
-        if not self._has_topic(bootstrap):
+        try:
+            if topic not in _topics(bootstrap):
+                raise CameraError(f"{bootstrap} has no topic {topic}; create it, or set kafka.frames_topic")
+        except BaseException:
             self._producer.close(timeout=1)
-            raise CameraError(f"{bootstrap} has no topic {topic}; create it, or set kafka.frames_topic")
-
-    def _has_topic(self, bootstrap: str) -> bool:
-        # Listed, not looked up by name: some brokers create what is looked up.
-        try:
-            admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), bootstrap_timeout_ms=5000)
-        except KafkaError:
-            return False
-        try:
-            return self._topic in admin.list_topics()
-        finally:
-            admin.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +127,7 @@ class Camera:
     def counts(self) -> Counts:
         """So far."""
         with self._lock:
-            return Counts(self._accepted, self._acked, self._failed)
+            return Counts(self._accepted, self._acked, self._failed, self._problem)
 
     def send(
         self,
@@ -180,12 +201,13 @@ class Camera:
 
         Raises:
             CameraError: a file cannot be read, or the broker takes no frames.
+            ValueError: the rate is not positive, or there is no station.
         """
+        if rate <= 0 or not stations:
+            raise ValueError("a positive rate and at least one station are needed")
         feed = itertools.islice(itertools.cycle(paths) if loop else paths, count)
-        due = monotonic()
-        for number, (path, station) in enumerate(zip(feed, itertools.cycle(stations), strict=False), 1):
-            if stop.wait(max(0.0, due - monotonic())):
-                break
+        turns = zip(feed, itertools.cycle(stations), pace(rate, stop), strict=False)
+        for number, (path, station, _) in enumerate(turns, 1):
             try:
                 value = path.read_bytes()
             except OSError as error:
@@ -194,14 +216,17 @@ class Camera:
                 value, station=station, content_type=CONTENT_TYPES[path.suffix.lower()], product=product,
                 serial=f"{path.stem}-{number}", lot=lot, on_acked=on_acked,
             )  # fmt: skip
-            due = max(due + 1 / rate, monotonic() - 1 / rate)
         self.flush()
         return self.counts
 
     def flush(self) -> None:
-        """Waits until every accepted frame was acknowledged or given up."""
+        """Waits until every accepted frame was acknowledged or given up.
+
+        Raises:
+            CameraError: the client does neither in time.
+        """
         try:
-            self._producer.flush(timeout=ACK_S)
+            self._producer.flush(timeout=self._ack_s + GRACE_S)
         except KafkaError as error:
             raise CameraError(f"the broker does not acknowledge frames ({error}); publish them again") from error
 
@@ -215,6 +240,20 @@ class Camera:
         if then:
             then()
 
-    def _on_failed(self, _error: BaseException) -> None:
+    def _on_failed(self, error: BaseException) -> None:
         with self._lock:
             self._failed += 1
+            self._problem = str(error)
+
+
+def _topics(bootstrap: str) -> Collection[str]:
+    # Listed, not looked up by name: some brokers create what is looked up.
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), bootstrap_timeout_ms=5000)
+        try:
+            found: Collection[str] = admin.list_topics()
+        finally:
+            admin.close()
+    except KafkaError as error:
+        raise CameraError(f"{bootstrap} does not list its topics ({error}); allow it, or try again") from error
+    return found

