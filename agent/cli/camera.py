@@ -47,4 +47,4 @@ def camera(
         )
     print(f"{counts.acked} frames acknowledged of {counts.accepted} accepted, {counts.failed} failed")
     if counts.failed:
-        raise CommandError(f"{counts.failed} frames were not acknowledged by {kafka.bootstrap}; publish them again")
+        raise CommandError(f"{counts.failed} frames were not taken by {kafka.bootstrap}: {counts.problem}")

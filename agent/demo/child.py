@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from agent.demo.server import LEASH
+
 
 class ChildError(Exception):
     """A child ended by itself; the message holds the end of its log."""
@@ -20,7 +22,8 @@ class Child:
     def __init__(self, arguments: Sequence[str], *, environ: Mapping[str, str], log: Path, patience_s: float = 30.0):
         self.name = arguments[0]
         self.log = log
-        self._command = [sys.executable, "-m", "agent.cli", *arguments]
+        program = [sys.executable, "-m", "agent.cli", *arguments]
+        self._command = [sys.executable, "-S", "-c", LEASH, str(os.getpid()), *program]
         self._environ = {**os.environ, **environ}
         self._patience_s = patience_s
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Event, Thread
+from threading import Event
 from time import monotonic
 from urllib.request import urlopen
 
 from sqlalchemy import Engine
 
-from agent.camera import Camera
+from agent.camera import Camera, Counts
 from agent.demo.accounts import Accounts, audit
 from agent.demo.child import Child, ChildError
 from agent.demo.product import DemoProduct, Say
@@ -53,22 +54,18 @@ class Line:
         self._until_ready()
         kafka, since = self.settings.kafka, utc_now()
         published: list[str] = []
-        with Camera(kafka.bootstrap, kafka.frames_topic) as camera:
-            feed = Thread(
-                target=lambda: camera.stream(
-                    [part.path for part in product.parts], rate=self.rate, stations=stations, loop=True,
-                    stop=done, on_acked=published.append,
-                ),
-                name="camera", daemon=True,
+        with Camera(kafka.bootstrap, kafka.frames_topic) as camera, ThreadPoolExecutor(1, "camera") as pool:
+            feed = pool.submit(
+                camera.stream, [part.path for part in product.parts], rate=self.rate, stations=stations, loop=True,
+                stop=done, on_acked=published.append,
             )  # fmt: skip
-            feed.start()
             try:
-                self._watch(accounts, published, since=since, began=began)
+                self._watch(accounts, published, feed, since=since, began=began)
             except KeyboardInterrupt:
                 pass  # the first Ctrl-C ends the watching; a second one ends what follows
             finally:
                 done.set()
-                feed.join()
+            feed.result()
         self.say("stopping: the last frames are being decided")
         self._settle(accounts, published, since)
         for child in self.children:
@@ -93,10 +90,14 @@ class Line:
             pause.wait(0.1)
         raise ChildError(f"the agent was not ready in {READY_S:.0f} s:\n{self.children[0].tail()}")
 
-    def _watch(self, accounts: Accounts, published: list[str], *, since: datetime, began: float) -> None:
+    def _watch(
+        self, accounts: Accounts, published: list[str], feed: Future[Counts], *, since: datetime, began: float
+    ) -> None:
         end = monotonic() + self.seconds if self.seconds is not None else None
         first, pause = False, Event()
         while end is None or monotonic() < end:
+            if feed.done():
+                feed.result()  # raises why the camera stopped
             for child in self.children:
                 child.check()
             if not first and (decision := accounts.first_decision()):

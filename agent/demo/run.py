@@ -18,6 +18,7 @@ from agent.demo.product import Bars, Say, prepare
 from agent.demo.redis import RedisServer
 from agent.demo.server import free_port
 from agent.settings import Settings, environment, utc_now
+from agent.sources import reach
 from agent.store.engine import open_engine, upgrade
 from model.images import ImageFolder, read_folder
 
@@ -71,6 +72,8 @@ def run(options: Options, settings: Settings, *, say: Say, bars: Bars) -> bool:
         Whether the books balance: the accounting identity holds, every published frame has exactly one decision.
     """
     began = monotonic()
+    if options.bootstrap:
+        reach.check(options.bootstrap)  # before minutes of training
     with ExitStack() as stack:
         folder = stack.enter_context(workplace(options.keep))
         settings = own(settings, folder)
