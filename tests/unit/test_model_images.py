@@ -1,4 +1,4 @@
-"""From bytes to model input; folders."""
+"""From bytes to pixels; folders."""
 
 from __future__ import annotations
 
@@ -15,16 +15,13 @@ from hypothesis import strategies as st
 from model.images import (
     FolderError,
     Frame,
-    InputSpec,
     TooLarge,
     Undecodable,
     WrongSize,
     decode,
     decode_raw,
     pixels_sha256,
-    prepare,
     read_folder,
-    to_frame,
 )
 
 RNG = np.random.default_rng(0)
@@ -93,12 +90,6 @@ def test_bayer_patterns_are_named_by_their_first_pixels(name: str, first: int) -
     pattern[1::2, 0::2], pattern[1::2, 1::2] = colour[third], colour[fourth]
     frame = decode_raw(pattern.tobytes(), 32, 32, f"Bayer{name}8")
     assert np.array_equal(frame[8:-8, 8:-8], np.broadcast_to(colour, (16, 16, 3)))
-
-
-def test_prepare_is_the_identity_at_the_models_size() -> None:
-    assert prepare(PICTURE, InputSpec(48, 64)) is PICTURE
-    assert prepare(PICTURE, InputSpec(96, 32)).shape == (96, 32, 3)
-    assert to_frame(np.eye(4, dtype=np.float32), (48, 64)).shape == (48, 64)
 
 
 def test_the_pixel_hash_knows_pictures_not_files() -> None:
