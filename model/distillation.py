@@ -10,19 +10,26 @@ from torch.nn import functional as F
 
 from model.bottleneck import Bottleneck
 from model.student import Student
-from model.teacher import KINDS, Teacher
+from model.teacher import Teacher, kind_of
 
 Levels = tuple[Tensor, Tensor, Tensor]
 
 
 class Learner(nn.Module):
-    """What is trained: bottleneck and student of one kind of teacher."""
+    """What is trained: bottleneck and student of one kind of teacher.
+
+    Args:
+        teacher: name, as `model.teacher.kind_of` takes it.
+
+    Raises:
+        TeacherError: there is no such teacher.
+    """
 
     def __init__(self, teacher: str):
         super().__init__()
-        kind = KINDS[teacher]
-        self.bottleneck = Bottleneck(kind.channels, thin=kind.thin)
-        self.student = Student(kind.channels, thin=kind.thin)
+        kind = kind_of(teacher)
+        self.bottleneck = Bottleneck(kind.channels, kind.stages, thin=kind.thin)
+        self.student = Student(kind.channels, kind.stages, thin=kind.thin)
 
     def forward(self, levels: Levels) -> Levels:
         """The teacher's levels -> the student's, of the same shapes."""
