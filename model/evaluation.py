@@ -2,47 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
-import cv2
 import numpy as np
 
-from model import metrics
-from model.images import GOOD, Frame, LabelledImage
-from model.metrics import MetricError
-from model.training import Progress
+from model.bootstrap import Interval, image_intervals, pixel_intervals
+from model.cases import Cases, FolderScorer, collect
+from model.images import GOOD, LabelledImage
+from model.metrics import AUPRO_LIMIT, AUPRO_STRICT, Bools, image_curve, pixel_ranking
+from model.progress import OnProgress
 
-BATCH = 16
+NAMES = {
+    "image_auroc": "image AUROC",
+    "image_ap": "image AP",
+    "image_f1max": "image F1-max",
+    "pixel_auroc": "pixel AUROC",
+    "aupro": "AUPRO at 0.3",
+    "aupro_05": "AUPRO at 0.05",
+}
 
 
-class _Scored(Protocol):
-    @property
-    def score(self) -> float: ...
-    @property
-    def map(self) -> metrics.Floats: ...
+@dataclass(frozen=True, slots=True)
+class KindFigures:
+    """One kind of defect against all good images; `aupro` (limit 0.3) is of its regions, over all normal pixels."""
 
-
-class _Scorer(Protocol):
-    def score(self, frames: Sequence[Frame]) -> Sequence[_Scored]: ...
+    n: int
+    image_auroc: float
+    image_auroc_interval: Interval
+    aupro: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Image figures over all test images; pixel figures where every defect has a mask, else None.
+    """Image figures over all test images; pixel figures where every defective image has a mask, else None.
 
-    Pixel figures are at model-input size. `per_defect` is the image AUROC of each kind against all good images.
+    Pixel figures are measured in the frames' own pixels. `aupro` has the limit 0.3, `aupro_05` 0.05. `intervals` holds
+    a 95 % bootstrap interval for each figure that there is, by its name (see `model.bootstrap`).
     """
 
     image_auroc: float
+    image_ap: float
+    image_f1max: float
     pixel_auroc: float | None
     aupro: float | None
-    best_f1: float
+    aupro_05: float | None
     n_good: int
     n_defect: int
-    per_defect: dict[str, float]
+    per_defect: dict[str, KindFigures]
+    intervals: dict[str, Interval]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -50,73 +59,80 @@ class Evaluation:
 
     def describe(self) -> str:
         """A few lines for people."""
-        pixel = "no masks, no pixel figures" if self.pixel_auroc is None else (
-            f"pixel AUROC {self.pixel_auroc:.4f}  AUPRO {self.aupro:.4f}"
-        )  # fmt: skip
-        kinds = "  ".join(f"{kind} {value:.3f}" for kind, value in self.per_defect.items())
-        return (
-            f"image AUROC {self.image_auroc:.4f}  {pixel}  best F1 {self.best_f1:.4f}  "
-            f"({self.n_good} good, {self.n_defect} defective test images)\n  by kind: {kinds}"
-        )
+        lines = [f"{self.n_good} good and {self.n_defect} defective test images; in brackets 95 % bootstrap intervals"]
+        for key, (low, high) in self.intervals.items():
+            lines.append(f"  {NAMES[key]:13}  {getattr(self, key):.4f}  [{low:.4f}, {high:.4f}]")
+        if self.pixel_auroc is None:
+            lines.append("  no pixel figures: defective images without a mask")
+        width = max(map(len, self.per_defect))
+        for kind, one in self.per_defect.items():
+            low, high = one.image_auroc_interval
+            overlap = "" if one.aupro is None else f"  AUPRO at 0.3 {one.aupro:.3f}"
+            lines.append(
+                f"  {kind:{width}}  n {one.n:<4} image AUROC {one.image_auroc:.3f} [{low:.3f}, {high:.3f}]{overlap}"
+            )
+        return "\n".join(lines)
 
 
 def evaluate(
-    scorer: _Scorer, images: Sequence[LabelledImage], on_progress: Callable[[Progress], None] | None = None
+    scorer: FolderScorer,
+    images: Sequence[LabelledImage],
+    on_progress: OnProgress | None = None,
+    *,
+    rng: np.random.Generator | None = None,
 ) -> Evaluation:
-    """Scores labelled images and measures.
+    """Scores labelled images and measures; arguments and errors as of `model.cases.collect` and `measure`."""
+    return measure(collect(scorer, images, on_progress), rng=rng)
+
+
+def measure(cases: Cases, *, rng: np.random.Generator | None = None) -> Evaluation:
+    """All figures of scored images.
 
     Args:
-        scorer: what `model.Scorer` is.
-        images: good and defective test images; defects may have masks.
-        on_progress: hears of each batch, phase "evaluating".
-
-    Raises:
-        MetricError: good or defective images are missing, or a score is not finite.
-        FolderError: an image or a mask cannot be read.
+        cases: of good and of defective images.
+        rng: draws for the intervals; None: seeded with 0, so that the same scores give the same intervals.
     """
-    scores: list[float] = []
-    maps: list[metrics.Floats] = []
-    masks: list[metrics.Bools] = []
-    began = monotonic()
-    for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
-        frames = [image.frame() for image in batch]
-        for image, frame, scored in zip(batch, frames, scorer.score(frames), strict=True):
-            scores.append(scored.score)
-            mask = image.mask(frame.shape)
-            if mask is not None:
-                size = (scored.map.shape[1], scored.map.shape[0])
-                masks.append(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0)
-                maps.append(scored.map)
-        if on_progress:
-            seconds = monotonic() - began
-            rate = len(scores) / max(seconds, 1e-9)
-            left = (len(images) - len(scores)) / rate
-            on_progress(Progress("evaluating", len(scores), len(images), None, seconds, rate, left))
-    return _measure(images, scores, masks, maps)
-
-
-def _measure(
-    images: Sequence[LabelledImage],
-    scores: Sequence[float],
-    masks: Sequence[metrics.Bools],
-    maps: Sequence[metrics.Floats],
-) -> Evaluation:
-    labels = [int(image.label != GOOD) for image in images]
-    if not sum(labels) or sum(labels) == len(labels):
-        raise MetricError("a labelled folder needs test/good and at least one test/KIND with images")
-    whole = len(masks) == len(images) and any(mask.any() for mask in masks)
-    good = [score for score, label in zip(scores, labels, strict=True) if not label]
+    rng = rng or np.random.default_rng(0)
+    labels, scores = np.array(cases.labels), np.array(cases.scores, np.float64)
+    defective = labels != GOOD
+    good = scores[~defective]
+    kinds = np.unique(labels[defective]).tolist()
+    curve = image_curve(defective.tolist(), cases.scores)
+    pixels, overlaps, intervals = _pixel_figures(cases, kinds, defective, rng)
     per_defect = {}
-    for kind in sorted({image.label for image in images} - {GOOD}):
-        found = [score for score, image in zip(scores, images, strict=True) if image.label == kind]
-        per_defect[kind] = metrics.image_auroc([0] * len(good) + [1] * len(found), [*good, *found])
+    for kind in kinds:
+        found = scores[labels == kind]
+        interval = image_intervals(good, found, rng)["image_auroc"]
+        auroc = image_curve([0] * good.size + [1] * found.size, [*good, *found]).area()
+        per_defect[kind] = KindFigures(found.size, auroc, interval, overlaps.get(kind))
     return Evaluation(
-        image_auroc=metrics.image_auroc(labels, scores),
-        pixel_auroc=metrics.pixel_auroc(masks, maps) if whole else None,
-        aupro=metrics.aupro(masks, maps) if whole else None,
-        best_f1=metrics.best_f1(labels, scores),
-        n_good=len(good),
-        n_defect=sum(labels),
+        image_auroc=curve.area(),
+        image_ap=curve.average_precision(),
+        image_f1max=curve.f1_max(),
+        pixel_auroc=pixels.get("pixel_auroc"),
+        aupro=pixels.get("aupro"),
+        aupro_05=pixels.get("aupro_05"),
+        n_good=good.size,
+        n_defect=int(defective.sum()),
         per_defect=per_defect,
+        intervals=image_intervals(good, scores[defective], rng) | intervals,
     )
+
+
+def _pixel_figures(
+    cases: Cases, kinds: Sequence[str], defective: Bools, rng: np.random.Generator
+) -> tuple[dict[str, float], dict[str, float], dict[str, Interval]]:
+    """The set's pixel figures, the AUPRO of each kind that has a region, and the intervals; empty without masks."""
+    if not any(image.regions for image in cases.pixels):
+        return {}, {}, {}
+    ranking, weight = pixel_ranking(cases.pixels)
+    regions = ranking.curve(weight)
+    figures = {
+        "pixel_auroc": ranking.curve().area(),
+        "aupro": regions.area(AUPRO_LIMIT),
+        "aupro_05": regions.area(AUPRO_STRICT),
+    }
+    sizes = [image.defect.size for image in cases.pixels]
+    shares = {kind: weight * np.repeat([label == kind for label in cases.labels], sizes) for kind in kinds}
+    overlaps = {kind: ranking.curve(share).area(AUPRO_LIMIT) for kind, share in shares.items() if share.any()}
+    return figures, overlaps, pixel_intervals(cases.pixels, defective, rng)
