@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from model.parts import Scored, StationRate, by_part, station_rates
 from model.statistics import best_rate, certifiable_k, look_delta, smallest_n
 
 Verdict = Literal["pass", "review", "reject"]
 USELESS = 0.5  # a rate from here on says nothing
+FEW_LOTS = 20  # with fewer, what differs between lots is hardly in the calibration scores
 
 
 class CertificateError(Exception):
@@ -42,6 +44,8 @@ class Certificate:
         reject_threshold: rejected above it; None: nothing is rejected, every flag is a review.
         scores: the calibration scores, ascending.
         unit: what one score stands for: "part" or "frame".
+        lots: how many lots the parts come from; None where lots are not known.
+        stations: each station's own rate, where several are pooled; the certificate then holds over their mix.
     """
 
     artifact_sha256: str
@@ -59,6 +63,8 @@ class Certificate:
     reject_threshold: float | None
     scores: tuple[float, ...]
     unit: str
+    lots: int | None = None
+    stations: tuple[StationRate, ...] = ()
 
     @property
     def certified(self) -> bool:
@@ -95,7 +101,7 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
-        return {**asdict(self), "scores": list(self.scores)}
+        return {**asdict(self), "scores": list(self.scores), "stations": [asdict(one) for one in self.stations]}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Certificate:
@@ -105,7 +111,8 @@ class Certificate:
             CertificateError: a field is missing or unknown.
         """
         try:
-            return cls(**{**record, "scores": tuple(record["scores"])})
+            stations = tuple(StationRate(**one) for one in record.get("stations", ()))
+            return cls(**{**record, "scores": tuple(record["scores"]), "stations": stations})
         except (KeyError, TypeError) as error:
             raise CertificateError(f"not a certificate of this version: {error}") from error
 
@@ -128,12 +135,26 @@ class Certificate:
         else:
             above = f"above {self.reject_threshold:.4g} (k = {self.reject_k})"
             lines.append(f"  at most {self.reject_rate:.2%} are rejected, {above}")
+        lines += self._origins()
         lines.append("  it assumes that the stream looks like these images")
         return "\n".join(lines)
 
+    def _origins(self) -> list[str]:
+        lines = []
+        if self.stations:
+            lines.append(f"  over the mix of {len(self.stations)} stations; each station's own rate, 95 % interval:")
+            lines += [
+                f"    {one.station}: {one.flagged} of {one.n} flagged, {one.low:.2%} .. {one.high:.2%}"
+                for one in self.stations
+            ]
+        if self.lots is not None:
+            few = " - few: another lot may differ more than these do" if self.lots < FEW_LOTS else ""
+            lines.append(f"  from {self.lots} lots{few}")
+        return lines
+
 
 def certify(
-    scores: Sequence[float],
+    scores: Sequence[float] | Sequence[Scored],
     *,
     artifact_sha256: str,
     calibration_sha256: str,
@@ -146,6 +167,9 @@ def certify(
 ) -> Certificate:
     """Makes a certificate of calibration scores; two thresholds, each at half of the look's error.
 
+    Frames that name their serials are joined to parts first (`model.parts.by_part`); `unit` says what plain numbers
+    stand for.
+
     Where n is too small for the review rate, the best certifiable rate is used and named; where that is 50 % or more,
     there is no threshold. Where n is too small for the reject rate, reject is off.
 
@@ -154,16 +178,21 @@ def certify(
     """
     if not scores:
         raise CertificateError("there are no calibration scores; give good images that were not trained on")
-    bad = sum(not math.isfinite(score) for score in scores)
+    parts = [one if isinstance(one, Scored) else Scored(one) for one in scores]
+    if any(part.serial is not None for part in parts):
+        parts, unit = by_part(parts)
+    bad = sum(not math.isfinite(part.score) for part in parts)
     if bad:
-        raise CertificateError(f"{bad} of {len(scores)} calibration scores are not finite; the model cannot be used")
-    ordered = tuple(sorted(float(score) for score in scores))
+        raise CertificateError(f"{bad} of {len(parts)} calibration scores are not finite; the model cannot be used")
+    ordered = tuple(sorted(float(part.score) for part in parts))
+    lots = {part.lot for part in parts}
     n, each = len(ordered), look_delta(1 - confidence, look) / 2
     review_k, rate = certifiable_k(n, review_rate, each), review_rate
     if review_k == 0:
         rate = best_rate(n, each)
         review_k = 1 if rate < USELESS else 0
     reject_k = certifiable_k(n, reject_rate, each) if review_k else 0
+    threshold = ordered[-review_k] if review_k else None
     return Certificate(
         artifact_sha256=artifact_sha256,
         calibration_sha256=calibration_sha256,
@@ -175,9 +204,11 @@ def certify(
         look=look,
         n=n,
         review_k=review_k,
-        review_threshold=ordered[-review_k] if review_k else None,
+        review_threshold=threshold,
         reject_k=reject_k,
         reject_threshold=ordered[-reject_k] if reject_k else None,
         scores=ordered,
         unit=unit,
+        lots=None if None in lots else len(lots),
+        stations=station_rates(parts, threshold),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from model.certificate import Certificate, CertificateError, certify
+from model.parts import Scored, by_part
 from model.statistics import best_rate, certifiable_k, clopper_pearson, keyed_fraction, look_delta, smallest_n
 
 finite = st.floats(-1e6, 1e6)
 
 
-def made(scores: list[float], review: float = 0.05, reject: float = 0.01, look: int = 1) -> Certificate:
+def made(
+    scores: Sequence[float] | Sequence[Scored], review: float = 0.05, reject: float = 0.01, look: int = 1
+) -> Certificate:
     return certify(
         scores, artifact_sha256="a", calibration_sha256="c", fingerprint="f", review_rate=review, reject_rate=reject,
         confidence=0.95, look=look,
@@ -136,3 +140,45 @@ def test_a_certificate_survives_json() -> None:
     assert Certificate.from_dict(certificate.to_dict()) == certificate
     with pytest.raises(CertificateError):
         Certificate.from_dict({"n": 3, "scores": []})
+
+
+def test_a_part_counts_once_with_its_largest_score() -> None:
+    frames = [Scored(1.0, "a"), Scored(3.0, "b"), Scored(2.0, "a"), Scored(0.5, "b")]
+    parts, unit = by_part(frames)
+    assert unit == "part" and [part.score for part in parts] == [2.0, 3.0]
+    assert made(frames * 50).n == 2
+    two = [Scored(1.0, "a", "left"), Scored(3.0, "a", "right")]
+    assert len(by_part(two)[0]) == 2  # a part at each station is a unit of its own
+    assert by_part([*frames, Scored(1.0)])[1] == "frame"
+    assert made([*frames, Scored(1.0)]).unit == "frame"
+    with pytest.raises(CertificateError, match="1 of 1"):
+        made([Scored(math.nan, "a"), Scored(1.0, "a")])
+
+
+def test_any_flag_on_a_good_part_is_bounded_even_with_many_frames_a_part() -> None:
+    rng = np.random.default_rng(5)
+    flags = []
+    for _ in range(300):
+        offsets = rng.normal(size=90)
+        frames = [Scored(float(o + rng.normal()), str(at)) for at, o in enumerate(offsets) for _ in range(4)]
+        threshold = made(frames).review_threshold
+        assert threshold is not None
+        fresh = rng.normal(size=400)[:, None] + rng.normal(size=(400, 4))
+        flags.append(float((fresh.max(1) > threshold).mean()))
+    exact = 1 - 0.05 * 6 / math.pi**2 / 2
+    # Each simulated rate is itself a mean of 400 parts, so a rate is called kept where it is not significantly above.
+    kept = float(np.mean([rate <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 400) for rate in flags]))
+    assert kept >= exact - 4 * math.sqrt(exact * (1 - exact) / 300)
+
+
+def test_stations_and_lots_are_told() -> None:
+    parts = [Scored(float(n), str(n), "left" if n % 2 else "right", f"lot {n % 3}") for n in range(200)]
+    certificate = made(parts)
+    left, right = certificate.stations
+    assert (left.station, left.n + right.n) == ("left", 200)
+    assert left.flagged + right.flagged == certificate.review_k - 1
+    assert left.low <= left.flagged / left.n <= left.high
+    text = certificate.describe()
+    assert "mix of 2 stations" in text and "from 3 lots - few" in text
+    assert Certificate.from_dict(certificate.to_dict()) == certificate
+    assert made([Scored(1.0, str(n), "left", None) for n in range(90)]).stations == ()
