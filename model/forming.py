@@ -1,0 +1,101 @@
+"""From a trained learner and a memory to the default score: measured on validation normals, its form chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.distillation import Levels
+from model.features import Features
+from model.images import Prepared
+from model.normalising import Advance, Reconstruct, measure_scales, smoothed_maps
+from model.probe import probe, probed
+from model.score import Normalisation, ScoreParameters, components, normalisation
+from model.selection import Choice, Form, choose
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What can score: the trained learner, where there is one, and the memory's prototypes, K x D on the CPU."""
+
+    reconstruct: Reconstruct | None
+    prototypes: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """A version's maps of validation normals, before their form is chosen.
+
+    Attributes:
+        scales: normalisation of the distance maps.
+        normals: smoothed maps, n x C x canvas; C = 2: reconstruction and memory, or the memory alone.
+        mask: n x canvas, 1 where inspected; None for everywhere.
+    """
+
+    scales: Normalisation
+    normals: Tensor
+    mask: Tensor | None
+
+    def parameters(self, form: Form, prototypes: Tensor) -> ScoreParameters:
+        """The score in one form."""
+        counting = slice(None) if 0 < form.share < 1 or self.normals.shape[1] == 1 else slice(*_ONLY[form.share])
+        found = normalisation(self.normals[:, counting], self.mask, positional=form.positional)
+        position = Normalisation(found.mean.cpu(), found.deviation.cpu())
+        return ScoreParameters(self.scales, position, form.share, prototypes)
+
+
+_ONLY = {0.0: (0, 1), 1.0: (1, 2)}
+
+
+def measure(features: Features, validation: Sequence[int], version: Version, advance: Advance) -> Measured:
+    """Measures a version on its validation normals; `advance` hears of frames, of each twice."""
+    scales = measure_scales(features, validation, version.reconstruct, advance)
+    maps = smoothed_maps(features, validation, version.reconstruct, version.prototypes, scales, advance)
+    return Measured(scales, maps, features.mask(validation))
+
+
+def rank(
+    measured: Measured,
+    features: Features,
+    validation: Sequence[int],
+    version: Version,
+    candidates: Sequence[Form],
+    load: Callable[[int], Prepared],
+    seed: int,
+    advance: Advance,
+) -> list[Choice]:
+    """The candidates, best first, by how well they tell pseudo-defects from the normals they were made of.
+
+    Args:
+        measured: the version's maps of `validation`.
+        features: that encode tiles.
+        validation: frame numbers.
+        version: see there.
+        candidates: forms; a single one is not probed.
+        load: a frame's number -> the prepared frame.
+        seed: of the pseudo-defects.
+        advance: hears of frames.
+    """
+    if len(candidates) == 1:
+        return [Choice(candidates[0], float("nan"))]
+    frames = probed(validation, features.spec, measured.normals.shape[1])
+    size = (features.spec.height, features.spec.width)
+
+    def raw(levels: Levels) -> Tensor:
+        near, scales = version.prototypes.to(levels[0].device), measured.scales
+        moved = Normalisation(scales.mean.to(near), scales.deviation.to(near))
+        return components(levels, version.reconstruct and version.reconstruct(levels), moved, near, size)
+
+    rng = np.random.default_rng((seed, 2))
+    pseudo = []
+    for frame in frames:
+        pseudo.append(probe(load(frame), features.spec, features.encode, raw, rng))
+        advance(1)
+    advance(len(validation) - len(frames))  # those that need not be probed
+    at = [list(validation).index(frame) for frame in frames]
+    mask = None if measured.mask is None else measured.mask[at].cpu()
+    return choose(measured.normals[at].cpu(), torch.stack(pseudo), candidates, mask)

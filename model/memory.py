@@ -1,0 +1,62 @@
+"""A small memory of normal patches on the teacher's own features (after Roth et al., CVPR 2022), made in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PROTOTYPES = 1000
+CANDIDATES = 20_000  # patches among which prototypes are chosen
+PROJECTED = 64  # dimensions in which they are compared while choosing
+
+
+def patches(levels: Sequence[Tensor]) -> Tensor:
+    """Levels at strides 4, 8, 16 -> patch features at stride 8: float32 N x D x h x w, D = channels of the last two.
+
+    Each is the mean over its 3 x 3 neighbours, so that a small shift changes little.
+    """
+    second, third = (F.avg_pool2d(level.float(), 3, 1, 1) for level in levels[1:])
+    third = F.interpolate(third, second.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.cat([second, third], 1)
+
+
+def inspected(features: Tensor, masks: Sequence[Tensor] | None) -> Tensor:
+    """The patches that count, as rows: N x D x h x w -> M x D; `masks` as `Features.level_masks` gives them."""
+    rows = features.permute(0, 2, 3, 1)
+    return rows.flatten(0, 2) if masks is None else rows[masks[1][:, 0] > 0]
+
+
+def nearest(features: Tensor, prototypes: Tensor) -> Tensor:
+    """Euclidean distance to the nearest prototype: N x D x h x w, K x D -> N x h x w."""
+    rows = features.permute(0, 2, 3, 1)
+    closest = ((prototypes * prototypes).sum(1) - 2 * (rows @ prototypes.T)).argmin(-1)
+    # The expanded form cancels where the distance is small, so the winner's is computed from the difference.
+    difference = rows - prototypes[closest]
+    return (difference * difference).sum(-1).sqrt()
+
+
+def choose(candidates: Tensor, count: int, seed: int) -> Tensor:
+    """A greedy k-centre choice: each next prototype is the patch farthest from all chosen ones.
+
+    Args:
+        candidates: float32 M x D patch features of good parts.
+        count: prototypes wanted; fewer where there are fewer patches.
+        seed: of the sample, of the projection, and of the first patch.
+
+    Source: Gonzalez 1985; Sener & Savarese, ICLR 2018; distances after a random projection (Johnson & Lindenstrauss).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rows = candidates[torch.randperm(len(candidates), generator=generator)[:CANDIDATES].to(candidates.device)]
+    projection = torch.randn(rows.shape[1], PROJECTED, generator=generator).to(rows) / PROJECTED**0.5
+    small = rows @ projection
+    norms = (small * small).sum(1)
+    farthest = torch.full_like(norms, torch.inf)
+    chosen, at = [], 0  # the rows are already in random order
+    for _ in range(min(count, len(rows))):
+        chosen.append(at)
+        farthest = torch.minimum(farthest, norms + norms[at] - 2 * (small @ small[at]))
+        at = int(farthest.argmax())
+    return rows[chosen].clone()

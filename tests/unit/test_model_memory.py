@@ -1,0 +1,113 @@
+"""The patch memory, pseudo-defects, and the choice of a form, against slow references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model import memory
+from model.pseudo import KINDS, pseudo_defects
+from model.selection import SHARES, Form, choose, forms
+
+
+def levels(seed: int, count: int = 2) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(count, c, s, s, generator=generator) for c, s in ((4, 16), (6, 8), (10, 4))]
+
+
+def test_patches_are_neighbourhood_means_of_the_last_two_levels() -> None:
+    given = levels(0)
+    found = memory.patches(given)
+    assert found.shape == (2, 16, 8, 8)
+    padded = torch.nn.functional.pad(given[1].double(), (1, 1, 1, 1))
+    wanted = sum(padded[:, :, y : y + 8, x : x + 8] for y in range(3) for x in range(3)) / 9
+    torch.testing.assert_close(found[:, :6].double(), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_the_nearest_distance_is_exact_even_where_it_is_zero() -> None:
+    features = memory.patches(levels(1))
+    rows = features.permute(0, 2, 3, 1).reshape(-1, 16)
+    prototypes = rows[::7]
+    wanted = torch.cdist(rows.double(), prototypes.double()).amin(1).view(2, 8, 8)
+    found = memory.nearest(features, prototypes)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-6)
+    assert float(found.flatten()[0]) == 0  # its own prototype
+
+
+def test_prototypes_are_distinct_patches_spread_over_all_clusters() -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.eye(8) * 100
+    rows = centres.repeat_interleave(50, 0) + torch.randn(400, 8, generator=generator)
+    chosen = memory.choose(rows, 8, seed=3)
+    assert set(torch.cdist(chosen, centres).argmin(1).tolist()) == set(range(8))
+    assert all(bool((row == rows).all(1).any()) for row in chosen)
+    assert torch.equal(chosen, memory.choose(rows, 8, seed=3))
+    assert len(memory.choose(rows[:5], 8, seed=3)) == 5
+
+
+def test_only_inspected_patches_enter_the_memory() -> None:
+    features = memory.patches(levels(2))
+    mask = torch.zeros(2, 1, 8, 8)
+    mask[1, 0, 3, 4] = 1
+    masks = [torch.ones(2, 1, 16, 16), mask, torch.ones(2, 1, 4, 4)]
+    assert torch.equal(memory.inspected(features, masks), features[1:2, :, 3, 4])
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), per_tile=st.integers(1, 6))
+def test_a_pseudo_defect_is_small_and_only_where_allowed(seed: int, per_tile: int) -> None:
+    rng = np.random.default_rng(seed)
+    tiles = rng.integers(40, 200, (3, 64, 96, 3), np.uint8)
+    masks = np.zeros((3, 64, 96), np.bool_)
+    masks[:, 30:34, 40:44] = True
+    made = pseudo_defects(tiles, per_tile, np.random.default_rng(seed), masks)
+    assert made.shape == (3, per_tile, 64, 96, 3)
+    changed = (made != tiles[:, None]).any(-1)
+    assert changed.mean() < 0.1
+    rows, columns = np.nonzero(changed.any((0, 1)))
+    assert rows.min() >= 30 - 14 and rows.max() <= 34 + 14  # an eighth of the shorter side, and the soft edge
+    assert columns.min() >= 40 - 14 and columns.max() <= 44 + 14
+    again = pseudo_defects(tiles, per_tile, np.random.default_rng(seed), masks)
+    assert np.array_equal(made, again)
+
+
+def test_every_kind_changes_a_textured_tile() -> None:
+    tiles = np.random.default_rng(1).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    made = pseudo_defects(tiles, len(KINDS), np.random.default_rng(2))[0]
+    assert all((copy != tiles[0]).any() for copy in made)
+
+
+def maps(rng: np.random.Generator, count: int) -> torch.Tensor:
+    return torch.from_numpy(rng.normal(0, 1, (count, 2, 32, 32)).astype(np.float32))
+
+
+@pytest.mark.parametrize(("channel", "best"), [(0, 0.0), (1, 1.0)])
+def test_the_component_that_sees_the_pseudo_defects_wins(channel: int, best: float) -> None:
+    rng = np.random.default_rng(0)
+    normals = maps(rng, 20)
+    pseudo = normals[:, None].repeat(1, 2, 1, 1, 1).clone()
+    pseudo[:, :, channel, 10:13, 10:13] += 4.0
+    ranked = choose(normals, pseudo, forms(None, False, reconstructs=True))
+    assert ranked[0].form.share == best
+    assert ranked[0].auroc > 0.9 > ranked[-1].auroc
+
+
+def test_places_that_vary_are_told_apart_only_place_by_place() -> None:
+    rng = np.random.default_rng(0)
+    normals = maps(rng, 20) * 0.2
+    normals[:, :, :, :16] *= 20  # the left half of every part varies much
+    pseudo = normals[:, None].clone()
+    pseudo[:, :, :, 16:20, 24:28] += 3.0
+    ranked = choose(normals, pseudo, forms(0.5, None, reconstructs=True))
+    assert ranked[0].form == Form(0.5, positional=True)
+    assert ranked[0].auroc > ranked[1].auroc + 0.2
+
+
+def test_the_forms_to_choose_among() -> None:
+    assert len(forms(None, None, reconstructs=True)) == 2 * len(SHARES)
+    assert {form.share for form in forms(None, None, reconstructs=False)} == {1.0}
+    only = forms(0.4, True, reconstructs=True)
+    assert [choice.form for choice in choose(torch.zeros(1), torch.zeros(1), only)] == [Form(0.4, True)]
