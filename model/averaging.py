@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ class Average:
 @torch.no_grad()
 def reestimate_norms(learner: Learner, batches: Iterable[Levels], forward: Callable[[Learner, Levels], Levels]) -> None:
     """Sets every BatchNorm's statistics to their mean over the batches (Izmailov et al. 2018, section 3)."""
-    norms = [module for module in learner.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = _norms(learner)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -54,3 +55,27 @@ def reestimate_norms(learner: Learner, batches: Iterable[Levels], forward: Calla
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     learner.eval()
+
+
+@contextmanager
+def batch_statistics(learner: Learner) -> Iterator[None]:
+    """Inside, every BatchNorm normalises by its batch, and leaves its running statistics as they are."""
+    norms, training = _norms(learner), learner.training
+    learner.train()
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+        learner.train(training)
+
+
+def running_statistics(learner: Learner) -> list[Tensor]:
+    """The running means and variances of every BatchNorm."""
+    return [buffer for buffer in learner.buffers() if buffer.is_floating_point()]
+
+
+def _norms(learner: Learner) -> list[nn.BatchNorm2d]:
+    return [module for module in learner.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -1,36 +1,42 @@
-"""Training: cached teacher features, averaged weights, checkpoints; the same weights from the same inputs."""
+"""Training: from good images to one artifact; the same weights from the same inputs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.anomaly_map import Normalisation, distances
-from model.artifact import Artifact, Manifest, weights_sha256
-from model.averaging import Average, reestimate_norms
-from model.distillation import Learner, Levels, loss
-from model.engines.pytorch import to_batch
-from model.images import Frame, InputSpec, pixels_sha256, prepare
+from model import forming, memory
+from model.artifact import Artifact, Manifest, assemble, weights_sha256
+from model.checkpoint import Checkpoint
+from model.distillation import Learner
+from model.distributed import Group, joined
+from model.errors import Diverged, TrainingError
+from model.features import Features, Load
+from model.fitting import Fit, FitSettings
+from model.images import Frame, InputSpec, Prepared, prepare
 from model.precision import channels_last, choose_device, choose_dtype, cpu_threads, name_of
-from model.teacher import Teacher, load_teacher
+from model.progress import OnProgress, Progress, Report
+from model.score import ScoreParameters
+from model.selection import forms
+from model.stores import half_of_what_is_free
+from model.teacher import load_teacher
+
+__all__ = ["Diverged", "OnProgress", "Progress", "TrainingError", "TrainingSettings", "train"]
 
 FEWEST = 5  # images: four to fit, one to validate
 VALIDATION = 5  # one image of this many is a validation normal
-CHECKPOINT_EVERY = 25  # steps
-Load = Callable[[], Frame]
-
-
-class TrainingError(Exception):
-    """Training cannot start or has failed; the message says why and what to do."""
+INPUT = InputSpec()
+LIBRARIES = ("torch", "timm", "numpy", "opencv-python-headless")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +44,28 @@ class TrainingSettings:
     """What a run depends on besides its images.
 
     Attributes:
-        teacher: key of `model.teacher.KINDS`.
-        weights: file with its weights; "" for its package's.
-        size: side of the square model input in pixels, a multiple of 32.
+        teacher: name, as `model.teacher.kind_of` takes it.
+        weights: file with its weights; "" to look where `model.teacher` says.
+        spec: how frames become model input.
         steps: optimiser steps; 0 for the teacher's default.
-        batch_size: images per step.
-        seed: of weights, validation draw and batch order.
+        batch_size: tiles per step, over all processes.
+        seed: of weights, validation draw, batch order and memory; from 0 on.
         device: "auto", "cpu" or "cuda".
         precision: "auto", "fp32" or "bf16".
         threads: CPU threads; 0 leaves torch's number as it is.
         learning_rate: Adam's.
+        averaging: keep the moving average of the weights; False for the weights of the last step, as in the paper.
+        share: of the memory in the default score, 0 .. 1; None to choose it without labels. 1 trains no student: a
+            score within seconds.
+        positional: normalise maps place by place, for parts that lie alike; None to choose that without labels.
+
+    Raises:
+        TrainingError: a value outside its range.
     """
 
     teacher: str = "efficientnet_lite2"
     weights: str = ""
-    size: int = 256
+    spec: InputSpec = INPUT
     steps: int = 0
     batch_size: int = 16
     seed: int = 0
@@ -60,67 +73,21 @@ class TrainingSettings:
     precision: str = "auto"
     threads: int = 0
     learning_rate: float = 0.005
+    averaging: bool = True
+    share: float | None = None
+    positional: bool | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a phase ("features", "training") is; `rate` is steps per second."""
-
-    phase: str
-    step: int
-    steps: int
-    loss: float | None
-    seconds: float
-    rate: float
-    eta_s: float | None
-
-
-OnProgress = Callable[[Progress], None]
-
-
-class Features:
-    """The frozen teacher's features of all images, computed once and kept in memory in the teacher's format.
-
-    Attributes:
-        computed: images that went through the teacher, for tests.
-        data_sha256: of the images' pixel hashes, sorted.
-    """
-
-    def __init__(self, teacher: Teacher, spec: InputSpec, device: torch.device, report: _Report):
-        self._teacher, self._spec, self._device, self._report = teacher, spec, device, report
-        self._levels: list[list[Tensor]] = [[], [], []]
-        self.computed = 0
-        self.data_sha256 = ""
-
-    def compute(self, images: Sequence[Frame | Load], batch: int = 16) -> None:
-        """Loads, prepares and encodes the images, in order."""
-        hashes: list[str] = []
-        for start in range(0, len(images), batch):
-            frames = [image() if callable(image) else image for image in images[start : start + batch]]
-            hashes += map(pixels_sha256, frames)
-            levels = self._teacher(to_batch([prepare(frame, self._spec) for frame in frames], self._device))
-            for kept, level in zip(self._levels, levels, strict=True):
-                kept.extend(level.contiguous(memory_format=torch.channels_last).unbind())
-            self.computed += len(frames)
-            self._report(self.computed, None)
-        self.data_sha256 = sha256("\n".join(sorted(hashes)).encode()).hexdigest()
-
-    def batch(self, indices: Sequence[int]) -> Levels:
-        """The three levels of some images."""
-        first, second, third = (torch.stack([level[at] for at in indices]) for level in self._levels)
-        return first, second, third
-
-
-class _Report:
-    def __init__(self, phase: str, steps: int, hear: OnProgress | None, done: int = 0):
-        self._phase, self._steps, self._hear, self._began, self._done = phase, steps, hear, monotonic(), done
-
-    def __call__(self, step: int, loss_now: float | None) -> None:
-        if self._hear:
-            seconds = monotonic() - self._began
-            rate = (step - self._done) / max(seconds, 1e-9)
-            eta = (self._steps - step) / rate if rate else None
-            self._hear(Progress(self._phase, step, self._steps, loss_now, seconds, rate, eta))
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 0), ("batch_size", 1), ("seed", 0), ("threads", 0)):
+            if getattr(self, name) < least:
+                raise TrainingError(f"{name} {getattr(self, name)}: a whole number from {least} on is needed")
+        for name, known in (("device", ("auto", "cpu", "cuda")), ("precision", ("auto", "fp32", "bf16"))):
+            if getattr(self, name) not in known:
+                raise TrainingError(f"{name} {getattr(self, name)!r}: {', '.join(known)} are allowed")
+        if not 0 < self.learning_rate < math.inf:
+            raise TrainingError(f"learning_rate {self.learning_rate}: a number above 0 is needed, 0.005 in the paper")
+        if self.share is not None and not 0 <= self.share <= 1:
+            raise TrainingError(f"share {self.share} of the memory: 0 .. 1 is needed")
 
 
 def train(
@@ -134,29 +101,30 @@ def train(
     """Trains bottleneck and student on good images (Deng & Li 2022) and averages their weights.
 
     A fifth of the images, drawn by the seed, are validation normals: they are never fitted, normalise the score, and
-    show divergence. Adam with betas (0.5, 0.999), nothing augmented.
+    show divergence. Adam with betas (0.5, 0.999), nothing augmented. Under torchrun every process calls this with the
+    same arguments and gets the same model version (see `model.distributed`).
 
     Args:
         images: uint8 H x W x 3 RGB frames, or functions that load one; at least 5. All of one product, all good.
         settings: see there.
         on_progress: hears of each batch of features and of each step, in this thread.
-        checkpoint: file in which the state is kept every 25 steps. If it is there already, the run goes on from it and
-            gives the same weights as an unbroken one. Removed at the end.
+        checkpoint: file in which the last good state is kept every 25 steps. If it is there already, the run goes on
+            from it and gives the same weights as an unbroken one; only the learning rate may differ from the first
+            run's. Removed at the end.
         parent: start from its weights instead of fresh ones.
 
     Returns:
         The model version. Same images, settings, machine type, versions and thread count: same weights.
 
     Raises:
-        TrainingError: too few images, a wrong setting, a parent of another teacher, or divergence.
+        TrainingError: too few images, a parent of another teacher, or a checkpoint of another run.
+        Diverged: see there; the checkpoint keeps the last good state.
         TeacherError, DeviceError: the teacher or the device cannot be had.
     """
     if len(images) < FEWEST:
         raise TrainingError(f"{len(images)} good images; training needs {FEWEST}, and is useful from about 50")
-    if settings.size < 64 or settings.size % 32:
-        raise TrainingError(f"a model input of {settings.size} pixels: a multiple of 32 from 64 on is needed")
-    with cpu_threads(settings.threads) as threads:
-        return _Run(images, settings, threads, on_progress, checkpoint, parent).artifact()
+    with cpu_threads(settings.threads) as threads, joined(choose_device(settings.device)) as group:
+        return _Run(images, settings, threads, group, on_progress, checkpoint, parent).artifact()
 
 
 class _Run:
@@ -165,158 +133,131 @@ class _Run:
         images: Sequence[Frame | Load],
         settings: TrainingSettings,
         threads: int,
+        group: Group,
         on_progress: OnProgress | None,
         checkpoint: Path | None,
         parent: Artifact | None,
     ):
-        self._settings, self._threads, self._hear, self._checkpoint = settings, threads, on_progress, checkpoint
+        self._images, self._settings, self._group, self._parent = images, settings, group, parent
+        self._hear = on_progress
         self._device = choose_device(settings.device)
         self._dtype = choose_dtype(settings.precision, self._device)
         self._teacher = load_teacher(settings.teacher, settings.weights)
+        self._check_parent()
         self._teacher.encoder.to(self._dtype)
         channels_last(self._teacher.to(self._device))
         self._steps = settings.steps or self._teacher.kind.steps
-        self._spec = InputSpec(settings.size, settings.size)
-        report = _Report("features", len(images), on_progress)
-        self._features = Features(self._teacher, self._spec, self._device, report)
-        self._features.compute(images)
+        room = half_of_what_is_free(self._device, group.local)
+        self._features = Features(self._teacher, settings.spec, self._device, room)
+        self._features.compute(images, Report("features", len(images), on_progress))
         order = np.random.default_rng(settings.seed).permutation(len(images)).tolist()
         held = max(1, len(images) // VALIDATION)
         self._validation, self._fitted = sorted(order[:held]), sorted(order[held:])
-        self._learner = self._fresh(parent)
-        self._average = Average(self._learner)
-        self._adam = torch.optim.Adam(self._learner.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
+        self._recorded: dict[str, Any] = {
+            **{name: value for name, value in asdict(settings).items() if name not in ("weights", "spec")},
+            "steps": self._steps, "device": self._device.type, "precision": name_of(self._dtype), "threads": threads,
+            "processes": group.size, "images": len(images), "validation": held,
+        }  # fmt: skip
+        self._checkpoint = Checkpoint(checkpoint, self._identity()) if checkpoint else None
 
     def artifact(self) -> Artifact:
-        """Fits, averages, normalises."""
-        self._fit()
-        learner = self._average.module()
-        reestimate_norms(learner, (self._features.batch(batch) for batch in self._batches(self._fitted)), self._forward)
-        normalisation = self._normalise(learner.eval())
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in learner.state_dict().items()}
-        settings, digest = self._settings, self._features.data_sha256
-        recorded = {
-            **{name: value for name, value in asdict(settings).items() if name != "weights"},
-            "steps": self._steps, "device": self._device.type, "precision": name_of(self._dtype),
-            "threads": self._threads, "images": self._features.computed, "validation": len(self._validation),
-        }  # fmt: skip
-        manifest = Manifest(
-            teacher=settings.teacher,
+        with torch.inference_mode():
+            prototypes = self._prototypes()
+        fit, learner = None, None
+        if self._settings.share != 1:
+            fit = self._fit()
+            fit.run(self._steps, Report("training", self._steps, self._hear))
+            self._recorded["learning_rates"] = [list(rate) for rate in fit.rates]  # as JSON reads them
+        frames = (len(self._fitted) if fit and self._settings.averaging else 0) + 2 * len(self._validation)
+        report = Report("normalising", frames, self._hear)
+        if fit:
+            learner = fit.result(report)
+        with torch.inference_mode():
+            reconstruct = (lambda levels: fit.forward(learner, levels)) if fit and learner else None
+            score = self._score(forming.Version(reconstruct, prototypes), report)
+        tensors = assemble(learner.state_dict() if learner else {}, score, self._features.normals)
+        if self._checkpoint and self._group.rank == 0:
+            self._checkpoint.remove()
+        return Artifact(self._manifest(tensors), tensors)
+
+    def _score(self, version: forming.Version, report: Report) -> ScoreParameters:
+        settings = self._settings
+        measured = forming.measure(self._features, self._validation, version, report.advance)
+        candidates = forms(settings.share, settings.positional, reconstructs=version.reconstruct is not None)
+        choosing = Report("choosing", len(self._validation) if len(candidates) > 1 else 0, self._hear)
+        choices = forming.rank(
+            measured, self._features, self._validation, version, candidates, self._load, settings.seed, choosing.advance
+        )
+        form = choices[0].form
+        self._recorded |= {"share": form.share, "positional": form.positional}
+        if len(choices) > 1:
+            self._recorded["pseudo_auroc"] = [[one.form.share, one.form.positional, one.auroc] for one in choices]
+        return measured.parameters(form, version.prototypes)
+
+    def _load(self, frame: int) -> Prepared:
+        image = self._images[frame]
+        return prepare(image() if callable(image) else image, self._settings.spec)
+
+    def _prototypes(self) -> Tensor:
+        report = Report("memory", len(self._fitted), self._hear)
+        rows = []
+        for done, frame in enumerate(self._fitted, 1):
+            tiles = memory.patches(self._features.batch(self._features.tiles_of([frame])))
+            rows.append(memory.inspected(tiles, self._features.level_masks(self._features.tiles_of([frame]))))
+            report(done)
+        return memory.choose(torch.cat(rows), memory.PROTOTYPES, self._settings.seed).cpu()
+
+    def _check_parent(self) -> None:
+        if self._parent and self._parent.manifest.teacher_sha256 != self._teacher.sha256:
+            name = self._parent.manifest.teacher
+            raise TrainingError(f"the parent model has another teacher ({name}); start without it")
+        if self._parent and not self._parent.learner:
+            raise TrainingError("the parent model is a memory alone; start without it")
+
+    def _fit(self) -> Fit:
+        settings = self._settings
+        untrained = Learner(settings.teacher)
+        untrained.reset(torch.Generator().manual_seed(settings.seed))
+        learner = deepcopy(untrained)
+        if self._parent:
+            learner.load_state_dict(self._parent.learner)
+        return Fit(
+            channels_last(learner.to(self._device)), channels_last(untrained.to(self._device)),
+            self._features, self._fitted, self._validation,
+            settings=FitSettings(
+                batch_size=settings.batch_size, learning_rate=settings.learning_rate, seed=settings.seed,
+                mixed=self._dtype is torch.bfloat16, averaging=settings.averaging,
+            ),
+            group=self._group, checkpoint=self._checkpoint,
+        )  # fmt: skip
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree on. The learning rate may be lowered after a divergence, and is recorded."""
+        return {
+            **{name: value for name, value in self._recorded.items() if name != "learning_rate"},
+            "input": asdict(self._settings.spec),
+            "images": sha256("\n".join(self._features.hashes).encode()).hexdigest(),  # in their order
+            "teacher": self._teacher.sha256,
+            "parent": self._parent_sha256,
+            "versions": _versions(),
+        }
+
+    @property
+    def _parent_sha256(self) -> str:
+        return self._parent.manifest.weights_sha256 if self._parent else ""
+
+    def _manifest(self, tensors: dict[str, Tensor]) -> Manifest:
+        return Manifest(
+            teacher=self._settings.teacher,
             teacher_sha256=self._teacher.sha256,
-            height=self._spec.height,
-            width=self._spec.width,
-            fit=self._spec.fit,
-            mean=normalisation.mean,
-            deviation=normalisation.deviation,
-            data_sha256=digest,
-            settings=recorded,
-            versions={name: version(name) for name in ("torch", "timm", "numpy", "opencv-python-headless")},
+            spec=self._settings.spec,
+            data_sha256=self._features.data_sha256,
+            parent_sha256=self._parent_sha256,
+            settings=self._recorded,
+            versions=_versions(),
             weights_sha256=weights_sha256(tensors),
         )
-        if self._checkpoint:
-            self._checkpoint.unlink(missing_ok=True)
-        return Artifact(manifest, tensors)
-
-    def _fresh(self, parent: Artifact | None) -> Learner:
-        learner = Learner(self._settings.teacher)
-        if parent is None:
-            learner.reset(torch.Generator().manual_seed(self._settings.seed))
-        elif parent.manifest.teacher != self._settings.teacher:
-            raise TrainingError(f"the parent model has the teacher {parent.manifest.teacher}; start without it")
-        else:
-            learner.load_state_dict(dict(parent.tensors))
-        return channels_last(learner.to(self._device))
-
-    def _forward(self, learner: Learner, levels: Levels) -> Levels:
-        mixed = self._dtype is torch.bfloat16
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
-            result: Levels = learner(levels if mixed else tuple(level.float() for level in levels))
-        return result
-
-    def _fit(self) -> None:
-        done = self._resume()
-        report = _Report("training", self._steps, self._hear, done)
-        self._learner.train()
-        for step, batch in enumerate(self._endless(), 1):
-            if step > self._steps:
-                break
-            if step <= done:
-                continue  # the order goes on where the checkpoint left it
-            value = self._step(self._features.batch(batch), step)
-            report(step, value)
-            if self._checkpoint and step % CHECKPOINT_EVERY == 0:
-                self._keep(step)
-
-    def _step(self, levels: Levels, step: int) -> float:
-        value = loss(levels, self._forward(self._learner, levels))
-        self._adam.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
-        self._adam.step()
-        number = float(value.detach())
-        if not math.isfinite(number):
-            raise TrainingError(f"the loss is {number} at step {step}: training diverged; nothing was kept")
-        self._average.update(self._learner, step)
-        return number
-
-    def _batches(self, indices: Sequence[int]) -> list[Sequence[int]]:
-        size = self._settings.batch_size
-        return [indices[start : start + size] for start in range(0, len(indices), size)]
-
-    def _endless(self) -> _Batches:
-        return _Batches(self._fitted, self._settings.batch_size, self._settings.seed)
-
-    def _normalise(self, learner: Learner) -> Normalisation:
-        scales: list[list[Tensor]] = [[], [], []]
-        with torch.inference_mode():
-            for batch in self._batches(self._validation):
-                levels = self._features.batch(batch)
-                found = distances(levels, self._forward(learner, levels))
-                for kept, scale in zip(scales, found, strict=True):
-                    kept.append(scale.flatten())
-        joined = [torch.cat(parts).double() for parts in scales]
-        first, second, third = ((float(scale.mean()), max(float(scale.std()), 1e-6)) for scale in joined)
-        means, deviations = (first[0], second[0], third[0]), (first[1], second[1], third[1])
-        if not all(map(math.isfinite, (*means, *deviations))) or sum(means) > 3:
-            raise TrainingError("validation images are as far from the student as chance: training diverged")
-        return Normalisation(means, deviations)
-
-    def _state(self) -> dict[str, object]:
-        return {
-            "learner": self._learner.state_dict(), "average": self._average.state(), "adam": self._adam.state_dict(),
-            "data": self._features.data_sha256, "settings": asdict(self._settings),
-        }  # fmt: skip
-
-    def _keep(self, step: int) -> None:
-        assert self._checkpoint is not None
-        part = self._checkpoint.with_name(f".{self._checkpoint.name}.part")
-        torch.save({**self._state(), "step": step}, part)
-        part.replace(self._checkpoint)
-
-    def _resume(self) -> int:
-        if self._checkpoint is None or not self._checkpoint.exists():
-            return 0
-        state = torch.load(self._checkpoint, map_location=self._device, weights_only=True)
-        if state["data"] != self._features.data_sha256 or state["settings"] != asdict(self._settings):
-            raise TrainingError(f"{self._checkpoint}: is of another run; remove it to start anew")
-        self._learner.load_state_dict(state["learner"])
-        self._average.load(state["average"])
-        self._adam.load_state_dict(state["adam"])
-        return int(state["step"])
 
 
-class _Batches:
-    """Endless batches: permutations of the images one after another, cut into equal pieces."""
-
-    def __init__(self, indices: Sequence[int], size: int, seed: int):
-        self._indices, self._size = np.asarray(indices), min(size, len(indices))
-        self._rng = np.random.default_rng((seed, 1))
-        self._left: list[int] = []
-
-    def __iter__(self) -> _Batches:
-        return self
-
-    def __next__(self) -> Sequence[int]:
-        while len(self._left) < self._size:
-            self._left += self._rng.permutation(self._indices).tolist()
-        batch, self._left = self._left[: self._size], self._left[self._size :]
-        return batch
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}

@@ -1,0 +1,240 @@
+"""The optimiser's loop: Adam over cached features, averaged weights, looks at validation normals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.anomaly_map import distances
+from model.averaging import Average, batch_statistics, reestimate_norms, running_statistics
+from model.checkpoint import Checkpoint
+from model.distillation import Learner, Levels, loss
+from model.distributed import Group
+from model.errors import Diverged, TrainingError
+from model.features import Features
+from model.progress import Report
+
+BETAS = (0.5, 0.999)
+LOOK_EVERY = 25  # steps between two looks at validation normals
+LOOKED_AT = 16  # of their tiles
+READ_EVERY = 10  # steps between two reads of the loss on a GPU, which waits for all that is queued
+
+
+@dataclass(frozen=True, slots=True)
+class FitSettings:
+    """How a learner is fitted.
+
+    Attributes:
+        batch_size: tiles per step, over all processes.
+        learning_rate: Adam's.
+        seed: of the batch order.
+        mixed: compute in bfloat16 where autocast does so.
+        averaging: the moving average of the weights is the result.
+    """
+
+    batch_size: int
+    learning_rate: float
+    seed: int
+    mixed: bool
+    averaging: bool
+
+
+class Fit:
+    """One learner being fitted.
+
+    Args:
+        learner: on its device, with its starting weights.
+        untrained: one with fresh weights; validation normals must come nearer to the learner than to it.
+        features: of all frames.
+        fitted, validation: frames to fit, and to look at.
+        settings: see there.
+        group: the processes that fit together.
+        checkpoint: where the newest good state is kept; None for nowhere.
+
+    Attributes:
+        rates: (first step, learning rate) of each stretch of the run, the present one last.
+
+    Raises:
+        TrainingError: the teacher's features are not finite.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        untrained: Learner,
+        features: Features,
+        fitted: Sequence[int],
+        validation: Sequence[int],
+        *,
+        settings: FitSettings,
+        group: Group,
+        checkpoint: Checkpoint | None,
+    ):
+        self._learner, self._features, self._settings, self._group = learner, features, settings, group
+        self._tiles = features.tiles_of(fitted)
+        self._looked_at = features.tiles_of(validation)[:LOOKED_AT]
+        self._batches = Batches(self._tiles, settings.batch_size, settings.seed, group.size)
+        self._average = Average(learner)
+        self._adam = torch.optim.Adam(learner.parameters(), lr=settings.learning_rate, betas=BETAS, fused=True)
+        self._checkpoint = checkpoint
+        self._read_every = 1 if next(learner.parameters()).device.type == "cpu" else READ_EVERY
+        self.rates: list[tuple[int, float]] = []
+        self._chance = float(self.distance(untrained))
+        if not math.isfinite(self._chance):
+            raise TrainingError("the teacher's features are not finite; try precision 'fp32', or other weights")
+
+    def run(self, steps: int, report: Report) -> None:
+        """Runs to `steps`, from the checkpoint where there is one.
+
+        Raises:
+            Diverged: the loss is not finite, or validation normals are no nearer than to an untrained student. The
+                checkpoint keeps the last good state; a run with a lower learning rate may go on from it.
+            TrainingError: the checkpoint is damaged or of another run.
+        """
+        done = self._resume()
+        report.resume(done)
+        for _ in range(done):
+            next(self._batches)  # the order goes on where the checkpoint left it
+        self._learner.train()
+        read: float | None = None
+        for step in range(done + 1, steps + 1):
+            value = self.step(self._group.share(next(self._batches)), step)
+            looks = step % LOOK_EVERY == 0 or step == steps
+            if looks or step % self._read_every == 0:
+                self._group.average([value])
+                read = float(value)
+                self._demand(math.isfinite(read), step, f"the loss is {read}")
+            if looks:
+                self._look(step)
+            report(step, read)
+
+    def step(self, tiles: Sequence[int], number: int) -> Tensor:
+        """Step `number` (from 1) of the optimiser, on some tiles; the loss before it, a scalar on the device."""
+        value = self.loss(tiles)
+        self._adam.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        self._group.average([parameter.grad for parameter in self._learner.parameters() if parameter.grad is not None])
+        self._adam.step()
+        self._average.update(self._learner, number)
+        return value.detach()
+
+    def loss(self, tiles: Sequence[int]) -> Tensor:
+        """The loss of some tiles; what is not inspected leaves both sides of the cosine."""
+        wanted = self._features.batch(tiles)
+        found = self.forward(self._learner, wanted)
+        masks = self._features.level_masks(tiles)
+        return loss(_times(wanted, masks), _times(found, masks)) if masks else loss(wanted, found)
+
+    def forward(self, learner: Learner, levels: Levels) -> Levels:
+        """The learner's levels, in bfloat16 where the run is mixed."""
+        with torch.autocast(levels[0].device.type, torch.bfloat16, enabled=self._settings.mixed):
+            result: Levels = learner(levels)
+        return result
+
+    @torch.no_grad()
+    def distance(self, learner: Learner) -> Tensor:
+        """Mean distance of validation normals from a learner, whose BatchNorm sees them as a batch: 0 .. 2."""
+        levels, masks = self._features.batch(self._looked_at), self._features.level_masks(self._looked_at)
+        with batch_statistics(learner):
+            found = distances(levels, self.forward(learner, levels))
+        if masks is None:
+            return torch.stack([scale.mean() for scale in found]).mean()
+        inside = [mask[:, 0] for mask in masks]
+        sums = [(scale * mask).sum() / mask.sum().clamp_min(1) for scale, mask in zip(found, inside, strict=True)]
+        return torch.stack(sums).mean()
+
+    def result(self, report: Report) -> Learner:
+        """The fitted learner in evaluation mode, with averaged weights if so wanted; `report` hears of tiles."""
+        if not self._settings.averaging:
+            return self._learner.eval()
+        averaged = self._average.module()
+        parts = np.array_split(self._tiles, -(-len(self._tiles) // self._batches.size))  # of nearly equal sizes
+
+        def batches() -> Iterator[Levels]:
+            for part in parts:
+                yield self._features.batch(part.tolist())
+                report.advance(len(part))
+
+        reestimate_norms(averaged, batches(), self.forward)
+        return averaged
+
+    def _look(self, step: int) -> None:
+        self._group.average(running_statistics(self._learner))
+        value = self.distance(self._learner)
+        self._group.average([value])
+        found = float(value)
+        reason = f"validation images are {found:.3f} from the student, and {self._chance:.3f} from an untrained one"
+        self._demand(found < self._chance, step, reason)
+        if self._checkpoint and self._group.rank == 0:
+            self._checkpoint.offer(step, self._state)
+
+    def _demand(self, good: bool, step: int, reason: str) -> None:
+        if not good:
+            kept = f"{self._checkpoint}, to go on from" if self._checkpoint else "no checkpoint was asked for"
+            raise Diverged(f"training diverged at step {step}: {reason}; lower training.learning_rate ({kept})")
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "learner": self._learner.state_dict(), "average": self._average.state(), "adam": self._adam.state_dict(),
+            "rates": self.rates,
+        }  # fmt: skip
+
+    def _resume(self) -> int:
+        device = next(self._learner.parameters()).device
+        state = self._checkpoint.load(device) if self._checkpoint else None
+        if state:
+            self._learner.load_state_dict(state["learner"])
+            self._average.load(state["average"])
+            self._adam.load_state_dict(state["adam"])
+            self.rates = list(state["rates"])
+        done = int(state["step"]) if state else 0
+        rate = self._settings.learning_rate
+        for group in self._adam.param_groups:
+            group["lr"] = rate
+        if not self.rates or self.rates[-1][1] != rate:
+            self.rates.append((done + 1, rate))
+        return done
+
+
+def _times(levels: Levels, masks: Levels) -> Levels:
+    first, second, third = (level * mask for level, mask in zip(levels, masks, strict=True))
+    return first, second, third
+
+
+class Batches:
+    """Endless batches: permutations of the tiles one after another, cut into equal pieces.
+
+    Args:
+        tiles: their numbers.
+        size: of a batch; where there are fewer tiles, as many as there are.
+        seed: of the permutations.
+        parts: equal parts that a batch can be cut into.
+
+    Raises:
+        TrainingError: it cannot.
+    """
+
+    def __init__(self, tiles: Sequence[int], size: int, seed: int, parts: int = 1):
+        self._tiles = np.asarray(tiles)
+        self.size = min(size, len(tiles)) // parts * parts
+        if size % parts:
+            raise TrainingError(f"a batch of {size} tiles for {parts} processes; a multiple of {parts} is needed")
+        if not self.size:
+            raise TrainingError(f"{len(tiles)} tiles to fit for {parts} processes; use fewer processes")
+        self._rng = np.random.default_rng((seed, 1))
+        self._left: list[int] = []
+
+    def __iter__(self) -> Batches:
+        return self
+
+    def __next__(self) -> Sequence[int]:
+        while len(self._left) < self.size:
+            self._left += self._rng.permutation(self._tiles).tolist()
+        batch, self._left = self._left[: self.size], self._left[self.size :]
+        return batch

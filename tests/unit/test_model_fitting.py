@@ -1,0 +1,168 @@
+"""One optimiser run from inside: masks in its loss, its looks, its batches, its checkpoints, its norms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.averaging import batch_statistics, reestimate_norms
+from model.checkpoint import Checkpoint
+from model.distillation import Learner, Levels
+from model.distributed import Group
+from model.features import Features
+from model.fitting import Batches, Fit, FitSettings
+from model.images import Frame, InputSpec
+from model.stores import Room
+from model.teacher import load_teacher
+from model.training import TrainingError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    rng = np.random.default_rng(0)
+    base = rng.integers(60, 200, (80, 80, 3))
+    return [np.clip(base + rng.normal(0, 8, base.shape), 0, 255).astype(np.uint8) for _ in range(12)]
+
+
+def fit(frames: list[Frame], spec: InputSpec, **settings: Any) -> tuple[Fit, Features, Learner]:
+    teacher = load_teacher("efficientnet_lite2")
+    features = Features(teacher, spec, CPU, Room(1 << 40, 0))
+    features.compute(frames, lambda done: None)
+    learner = Learner("efficientnet_lite2")
+    chosen = FitSettings(**{
+        "batch_size": 4, "learning_rate": 0.005, "seed": 0, "mixed": False, "averaging": False, **settings
+    })  # fmt: skip
+    validation, fitted = [0], list(range(1, len(frames)))
+    made = Fit(learner, learner, features, fitted, validation, settings=chosen, group=Group(), checkpoint=None)
+    return made, features, learner
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_what_is_not_inspected_leaves_the_loss(
+    frames: list[Frame], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    made, features, _ = fit([frame[:24] for frame in frames], InputSpec(64, 64, "letterbox", columns=columns))
+    tiles = features.tiles_of([1, 2, 3])
+    masks, levels = features.level_masks(tiles), features.batch(tiles)
+    assert masks is not None and all(0 < float(mask.mean()) < 1 for mask in masks)
+    generator = torch.Generator().manual_seed(0)
+    said = tuple(torch.rand(level.shape, generator=generator) for level in levels)
+    monkeypatch.setattr(Fit, "forward", lambda self, learner, levels: said)  # so that only the teacher's side changes
+
+    def loss_with(changed: Iterator[Tensor]) -> float:
+        given = tuple(changed)
+        monkeypatch.setattr(Features, "batch", lambda self, tiles: given)
+        return float(made.loss(tiles))
+
+    before = loss_with(iter(levels))
+    outside = (torch.where(mask > 0, level, level + 3) for level, mask in zip(levels, masks, strict=True))
+    inside = (torch.where(mask > 0, level + 3, level) for level, mask in zip(levels, masks, strict=True))
+    assert loss_with(outside) == before
+    assert loss_with(inside) != before
+
+
+def test_no_gradient_comes_from_what_is_not_inspected(frames: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    made, features, _ = fit([frame[:40] for frame in frames], InputSpec(64, 64, "letterbox"))
+    masks, levels = features.level_masks([1, 2]), features.batch([1, 2])
+    assert masks is not None
+    said = tuple(torch.rand(level.shape, requires_grad=True) for level in levels)
+    monkeypatch.setattr(Fit, "forward", lambda self, learner, levels: said)
+    made.loss([1, 2]).backward()  # type: ignore[no-untyped-call]
+    for level, mask in zip(said, masks, strict=True):
+        assert level.grad is not None
+        reached = (level.grad != 0).any(1, keepdim=True)
+        assert torch.equal(reached, mask > 0)
+
+
+def test_a_look_leaves_no_trace_in_the_learner(frames: list[Frame]) -> None:
+    made, _, learner = fit(frames, InputSpec(64, 64))
+    before = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
+    learner.train()
+    distance = float(made.distance(learner))
+    assert 0 < distance < 2
+    assert all(torch.equal(tensor, before[name]) for name, tensor in learner.state_dict().items())
+    assert learner.training and not any(parameter.grad is not None for parameter in learner.parameters())
+
+
+def test_a_look_at_masked_images_counts_inspected_places_alone(
+    frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, features, learner = fit([frame[:40] for frame in frames], InputSpec(64, 64, "letterbox"))
+    masks, levels = features.level_masks([0]), features.batch([0])
+    assert masks is not None
+    opposite = tuple(
+        torch.where(mask > 0, level, -level) for level, mask in zip(levels, masks, strict=True)
+    )  # right where it is inspected, as wrong as can be elsewhere
+    monkeypatch.setattr(Fit, "forward", lambda self, learner, levels: opposite)
+    assert float(made.distance(learner)) == pytest.approx(0, abs=1e-5)
+
+
+def test_batches_visit_each_tile_once_an_epoch_and_can_be_gone_on_with() -> None:
+    batches = Batches(range(10, 22), 4, seed=0)
+    epoch = [tile for _ in range(3) for tile in next(batches)]
+    assert sorted(epoch) == list(range(10, 22))
+    second = [tile for _ in range(3) for tile in next(batches)]
+    assert sorted(second) == list(range(10, 22)) and second != epoch
+    again = Batches(range(10, 22), 4, seed=0)
+    for _ in range(5):
+        next(again)
+    assert next(again) == second[8:]
+    assert len(next(Batches(range(3), 16, seed=0))) == 3
+
+
+def test_a_batch_that_processes_cannot_share_is_refused() -> None:
+    with pytest.raises(TrainingError, match="a multiple of 3 is needed"):
+        Batches(range(20), 16, 0, parts=3)
+    with pytest.raises(TrainingError, match="use fewer processes"):
+        Batches(range(2), 16, 0, parts=4)
+    assert [Group(rank, 2).share([5, 6, 7, 8]) for rank in (0, 1)] == [[5, 6], [7, 8]]
+
+
+def test_checkpoints_cost_a_twentieth_of_the_time(tmp_path: Path) -> None:
+    now = [0.0]
+
+    def state() -> dict[str, Any]:
+        now[0] += 2.0  # seconds that keeping takes
+        return {}
+
+    checkpoint = Checkpoint(tmp_path / "run.pt", {"seed": 0}, clock=lambda: now[0])
+    kept = []
+    for step in range(1, 101):
+        now[0] += 1.0
+        before = now[0]
+        checkpoint.offer(step, state)
+        if now[0] > before:
+            kept.append(step)
+    assert kept == [1, 41, 81]
+    loaded = checkpoint.load(CPU)
+    assert loaded is not None and loaded["step"] == 81
+
+
+def test_norm_statistics_are_the_mean_over_the_batches() -> None:
+    learner = Learner("efficientnet_lite2")
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((3, 24, 16, 16), (3, 48, 8, 8), (3, 120, 4, 4))
+    batches: list[Levels] = [
+        tuple(torch.randn(shape, generator=generator) for shape in shapes)  # type: ignore[misc]
+        for _ in range(3)
+    ]
+    reestimate_norms(learner, batches, lambda module, levels: module(levels))
+    conv, norm = learner.bottleneck.third[0], learner.bottleneck.third[1]
+    with torch.no_grad():
+        outputs = [conv(levels[2]) for levels in batches]
+    wanted = torch.stack([output.mean((0, 2, 3)) for output in outputs]).mean(0)
+    torch.testing.assert_close(norm.running_mean, wanted, rtol=1e-4, atol=1e-5)
+    assert norm.momentum == 0.1 and not learner.training
+    with batch_statistics(learner):
+        assert learner.training
+        learner(batches[0])
+    torch.testing.assert_close(norm.running_mean, wanted, rtol=1e-4, atol=1e-5)
+    assert not learner.training
