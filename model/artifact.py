@@ -1,11 +1,11 @@
-"""One model version as one .safetensors file: weights of bottleneck and student, normalisation, manifest."""
+"""One model version as one .safetensors file: learner, score, memory, a few normals, manifest."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from model.anomaly_map import Normalisation
-from model.images import InputSpec
+from model.images import InputError, InputSpec
+from model.score import ScoreParameters
 
-FORMAT = 1
+FORMAT = 2
 KEY = "goodpart"  # one metadata key with canonical JSON: with several, their order changes the file
 
 
@@ -34,20 +34,24 @@ class ArtifactNewer(ArtifactError):
     """Written by a newer program."""
 
 
+class ArtifactOlder(ArtifactError):
+    """Written by an older program whose format is no longer read."""
+
+
 class WrongTeacher(ArtifactError):
     """Made with other teacher weights than those at hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What the weights are, and all that made them.
+    """What the tensors are, and all that made them.
 
     Attributes:
-        teacher: key of `model.teacher.KINDS`.
+        teacher: name, as `model.teacher.kind_of` takes it.
         teacher_sha256: its weights file.
-        height, width, fit: the model's input.
-        mean, deviation: of each scale's distance map over validation normals.
+        spec: the model's input.
         data_sha256: of the training images' pixel hashes, sorted.
+        parent_sha256: weights of the model that training started from; "" for fresh ones.
         settings: of the training run.
         versions: of the libraries.
         weights_sha256: over the tensors, sorted by name.
@@ -56,26 +60,13 @@ class Manifest:
 
     teacher: str
     teacher_sha256: str
-    height: int
-    width: int
-    fit: str
-    mean: tuple[float, float, float]
-    deviation: tuple[float, float, float]
+    spec: InputSpec
     data_sha256: str
+    parent_sha256: str
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     weights_sha256: str
     format: int = FORMAT
-
-    @property
-    def spec(self) -> InputSpec:
-        """How frames become this model's input."""
-        return InputSpec(self.height, self.width, self.fit)
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """The default score's normalisation."""
-        return Normalisation(self.mean, self.deviation)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -84,10 +75,41 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A model version in memory. `tensors` is the learner's state, on the CPU."""
+    """A model version in memory.
+
+    Attributes:
+        manifest: see there.
+        tensors: on the CPU, by name: `learner.*`, `score.*` and `normals`.
+    """
 
     manifest: Manifest
     tensors: Mapping[str, Tensor]
+
+    @property
+    def learner(self) -> dict[str, Tensor]:
+        """The learner's state; empty where only the memory counts."""
+        return _under("learner.", self.tensors)
+
+    @property
+    def score(self) -> ScoreParameters:
+        """The default score."""
+        return ScoreParameters.from_tensors(_under("score.", self.tensors))
+
+    @property
+    def normals(self) -> Tensor:
+        """A few training tiles, uint8 n x height x width x 3: engines that quantise measure their ranges on them."""
+        return self.tensors["normals"]
+
+
+def assemble(learner: Mapping[str, Tensor], score: ScoreParameters, normals: Tensor) -> dict[str, Tensor]:
+    """An artifact's tensors."""
+    parts = {f"learner.{name}": tensor for name, tensor in learner.items()}
+    parts |= {f"score.{name}": tensor for name, tensor in score.to_tensors().items()}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in {**parts, "normals": normals}.items()}
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -102,32 +124,50 @@ def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 def to_bytes(artifact: Artifact) -> bytes:
     """The file's bytes; the same artifact always gives the same."""
-    manifest = json.dumps(artifact.manifest.to_dict(), sort_keys=True, separators=(",", ":"))
+    manifest = artifact.manifest.to_dict()
     tensors = {name: tensor.contiguous() for name, tensor in artifact.tensors.items()}
-    return bytes(save_tensors(tensors, {KEY: manifest}))
+    return bytes(save_tensors(tensors, {KEY: _canonical({"manifest": manifest, "sha256": _digest(manifest)})}))
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(manifest).encode()).hexdigest()
 
 
 def from_bytes(data: bytes) -> Artifact:
     """Reads and checks a model file.
 
     Raises:
-        ArtifactNewer: written by a newer program.
+        ArtifactNewer, ArtifactOlder: of a format that is not read.
         ArtifactDamaged: anything else that is not what was written.
     """
     try:
         tensors = load_tensors(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        found = json.loads(header["__metadata__"][KEY])
-        if found["format"] > FORMAT:
-            raise ArtifactNewer(f"the model file has format {found['format']}, this program reads {FORMAT}: update it")
-        known = {field.name for field in fields(Manifest)}
-        manifest = Manifest(**{key: value for key, value in found.items() if key in known})
-        manifest = replace(manifest, mean=tuple(found["mean"]), deviation=tuple(found["deviation"]))
-    except (SafetensorError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        manifest = _manifest(json.loads(header["__metadata__"][KEY]))
+        artifact = Artifact(manifest, tensors)
+        _ = artifact.score, artifact.normals
+    except (SafetensorError, ValueError, KeyError, TypeError, InputError) as error:
         raise ArtifactDamaged(f"not a model file of goodpart, or damaged ({error})") from None
     if weights_sha256(tensors) != manifest.weights_sha256:
         raise ArtifactDamaged("the model file's weights are not what its manifest says; fetch it again")
-    return Artifact(manifest, tensors)
+    return artifact
+
+
+def _manifest(record: dict[str, Any]) -> Manifest:
+    found = record.get("manifest", record)  # formats before 2 had no checksum of the manifest
+    if found["format"] > FORMAT:
+        raise ArtifactNewer(f"the model file has format {found['format']}, this program reads {FORMAT}: update it")
+    if found["format"] < FORMAT:
+        raise ArtifactOlder(f"the model file has format {found['format']}, this program reads {FORMAT}: train again")
+    if _digest(found) != record["sha256"]:
+        raise ArtifactDamaged("the model file's manifest is not what was written; fetch it again")
+    known = {field.name for field in fields(Manifest)}
+    spec = InputSpec(**{**found["spec"], "region": tuple(found["spec"]["region"])})
+    return Manifest(**{**{key: value for key, value in found.items() if key in known}, "spec": spec})
 
 
 def save(artifact: Artifact, path: Path) -> str:

@@ -1,0 +1,118 @@
+"""One model version as one file: what is written is read, and every damage is noticed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model import artifact as artifacts
+from model.artifact import Artifact, ArtifactDamaged, ArtifactNewer, ArtifactOlder, Manifest, WrongTeacher
+from model.distillation import Learner
+from model.engines import EngineError, Scorer
+from model.folding import fold_norms
+from model.images import Frame, InputSpec
+from model.training import TrainingSettings, train
+
+RNG = np.random.default_rng(0)
+QUICK = TrainingSettings(spec=InputSpec(64, 64), steps=4, batch_size=4, precision="fp32", threads=1)
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    base = RNG.integers(60, 200, (80, 80, 3))
+    return [np.clip(base + RNG.normal(0, 8, base.shape), 0, 255).astype(np.uint8) for _ in range(12)]
+
+
+@pytest.fixture(scope="module")
+def trained(frames: list[Frame]) -> Artifact:
+    return train(frames, QUICK)
+
+
+def scorer(artifact: Artifact, form: str = "default") -> Scorer:
+    return Scorer(artifact, device="cpu", precision="fp32", threads=1, form=form)
+
+
+def changed(artifact: Artifact, **values: object) -> bytes:
+    """The file of an artifact whose manifest says something else."""
+    return artifacts.to_bytes(Artifact(replace(artifact.manifest, **values), artifact.tensors))  # type: ignore[arg-type]
+
+
+def test_a_file_is_read_back_and_every_damage_is_noticed(trained: Artifact, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    sha256 = artifacts.save(trained, path)
+    loaded = artifacts.load(path)
+    assert loaded.manifest == trained.manifest
+    assert scorer(loaded).artifact_sha256 == sha256
+    data = path.read_bytes()
+    text = data.index(b'\\"seed\\"')  # inside the manifest's JSON, where a flip leaves valid JSON
+    for position in (3, 20, text + 2, data.index(b"0", text), len(data) // 2, len(data) - 1):
+        flipped = bytearray(data)
+        flipped[position] ^= 1
+        with pytest.raises(ArtifactDamaged):
+            artifacts.from_bytes(bytes(flipped))
+    with pytest.raises(ArtifactDamaged):
+        artifacts.from_bytes(data[: len(data) // 2])
+
+
+def test_other_formats_and_another_teacher_are_named(trained: Artifact) -> None:
+    with pytest.raises(ArtifactNewer, match="update"):
+        artifacts.from_bytes(changed(trained, format=artifacts.FORMAT + 1))
+    with pytest.raises(ArtifactOlder, match="train again"):
+        artifacts.from_bytes(changed(trained, format=1))
+    with pytest.raises(WrongTeacher, match="other weights"):
+        scorer(artifacts.from_bytes(changed(trained, teacher_sha256="0" * 64)))
+
+
+def test_the_manifest_is_plain_json_and_holds_the_whole_input(frames: list[Frame]) -> None:
+    spec = InputSpec(64, 96, fit="letterbox", region=(0.1, 0.0, 1.0, 0.9), columns=2, overlap=0.25)
+    made = train(frames, replace(QUICK, spec=spec, share=1.0))
+    read = artifacts.from_bytes(artifacts.to_bytes(made)).manifest
+    assert isinstance(read, Manifest) and read.spec == spec
+    assert json.loads(json.dumps(read.to_dict())) == json.loads(json.dumps(made.manifest.to_dict()))
+
+
+def test_a_memory_alone_is_an_artifact_without_a_learner(frames: list[Frame]) -> None:
+    made = train(frames, replace(QUICK, share=1.0))
+    assert not made.learner and made.score.prototypes is not None
+    normal = max(scored.score for scored in scorer(made).score(frames))
+    scratched = frames[0].copy()
+    scratched[30:50, 30:50] = 255
+    assert scorer(made).score([scratched])[0].score > normal
+    with pytest.raises(EngineError, match="paper"):
+        scorer(made, "paper")
+
+
+def test_the_paper_form_is_there_too(frames: list[Frame], trained: Artifact) -> None:
+    paper, default = scorer(trained, "paper"), scorer(trained)
+    assert 0 < paper.score(frames[:1])[0].score < 6
+    assert paper.fingerprint != default.fingerprint
+    assert paper.artifact_sha256 == default.artifact_sha256
+    with pytest.raises(EngineError, match="default or paper"):
+        scorer(trained, "best")
+
+
+def test_the_form_that_was_chosen_is_on_record(trained: Artifact) -> None:
+    settings = trained.manifest.settings
+    ranking = settings["pseudo_auroc"]
+    assert [settings["share"], settings["positional"]] == ranking[0][:2]
+    assert [row[2] for row in ranking] == sorted((row[2] for row in ranking), reverse=True)
+    assert trained.score.share == pytest.approx(settings["share"])
+
+
+def test_folding_changes_nothing() -> None:
+    learner = Learner("resnet18")
+    given = tuple(torch.randn(4, channels, side, side) for channels, side in ((64, 16), (128, 8), (256, 4)))
+    learner.train()(given)
+    learner.eval()
+    with torch.no_grad():
+        before = learner(given)
+        fold_norms(learner)
+        after = learner(given)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in learner.modules())
+    for one, other in zip(before, after, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
