@@ -17,13 +17,16 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from apscheduler.triggers.cron import CronTrigger
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 PREFIX = "GOODPART_"
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+Side = Annotated[int, Field(ge=64, le=2048, multiple_of=32)]
+Tiles = Annotated[int, Field(ge=1, le=16)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SettingsError(Exception):
@@ -43,6 +46,21 @@ def _cron(text: str) -> str:
         except ValueError as error:
             raise ValueError(f"five cron fields such as '0 2 * * *', or '' for never, are allowed ({error})") from error
     return text
+
+
+def _region(value: Any) -> tuple[float, ...]:
+    try:
+        left, top, right, bottom = map(float, value.split(",") if isinstance(value, str) else value)
+    except (TypeError, ValueError):
+        left = top = right = bottom = 0.0
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1) or min(right - left, bottom - top) < 1 / 64 - 1e-9:
+        raise ValueError(
+            "left, top, right, bottom as fractions of the frame such as 0.1,0,0.9,1, at least 1/64 apart, are allowed"
+        )
+    return left, top, right, bottom
+
+
+Region = Annotated[tuple[float, float, float, float], BeforeValidator(_region)]
 
 
 class _Section(BaseModel):
@@ -96,17 +114,34 @@ class Pipeline(_Section):
 
 
 class Scoring(_Section):
+    engine: Literal["torch", "openvino"] = "torch"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
 
 
-class Training(_Section):
+class Input(_Section):
+    """How a frame becomes model input, as model.images.InputSpec has it; a product may have its own."""
+
+    height: Side = 256
+    width: Side = 256
+    fit: Literal["stretch", "letterbox"] = "stretch"
+    region: Region = (0.0, 0.0, 1.0, 1.0)
+    rows: Tiles = 1
+    columns: Tiles = 1
+    overlap: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+
+
+class Training(Input):
+    ignore: str = ""
     teacher: str = "efficientnet_lite2"
     weights: str = ""
-    size: Annotated[int, Field(ge=64, le=1024, multiple_of=32)] = 256
     steps: Annotated[int, Field(ge=0)] = 0
     batch_size: Positive = 16
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 0.005
+    averaging: bool = True
+    memory_share: Literal["auto"] | Share = "auto"
+    positional: Literal["auto"] | bool = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -206,10 +241,14 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 def environment(settings: Settings) -> dict[str, str]:
     """The settings as environment variables, for a child process that must run with exactly these."""
     return {
-        f"{PREFIX}{section.upper()}__{key.upper()}": str(value)
+        f"{PREFIX}{section.upper()}__{key.upper()}": _text(value)
         for section, keys in settings.model_dump(mode="json").items()
         for key, value in keys.items()
     }
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _read_file(path: Path) -> dict[str, Any]:

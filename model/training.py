@@ -168,8 +168,8 @@ class _Run:
             fit = self._fit()
             fit.run(self._steps, Report("training", self._steps, self._hear))
             self._recorded["learning_rates"] = [list(rate) for rate in fit.rates]  # as JSON reads them
-        frames = (len(self._fitted) if fit and self._settings.averaging else 0) + 2 * len(self._validation)
-        report = Report("normalising", frames, self._hear)
+        averaged = len(self._fitted) * self._settings.spec.tiles if fit and self._settings.averaging else 0
+        report = Report("normalising", averaged + 2 * len(self._validation), self._hear)
         if fit:
             learner = fit.result(report)
         with torch.inference_mode():

@@ -34,8 +34,11 @@ from agent.store.install import install_of
 from agent.store.offsets import Counts
 from agent.store.tables import inspection
 from model.certificate import Certificate, certify
+from model.images import InputError, InputSpec
 
 GOOD, DEFECT, POISON = 150, 250, 13  # grey values of frames: score 1.5, score 2.5, breaks the scorer
+TINY = 4  # pixels: a smaller frame breaks it too
+SPEC = InputSpec(64, 64)
 FINGERPRINT = "fake/1"
 
 
@@ -70,8 +73,9 @@ class FakeScored:
 
 @dataclass
 class FakeScorer:
-    """Scores a frame by its grey value; `broken` fails it wholly; POISON fails the batch it is in."""
+    """Scores a frame by its grey value; `broken` fails it wholly; POISON and TINY frames fail the batch they are in."""
 
+    spec: InputSpec = SPEC
     fingerprint: str = FINGERPRINT
     artifact_sha256: str = "0" * 64
     delay_s: float = 0.0
@@ -85,7 +89,9 @@ class FakeScorer:
             raise RuntimeError("the device is gone")
         if any(int(one[0, 0, 0]) == POISON for one in frames):
             raise ValueError("poison")
-        return [FakeScored(float(one.mean()) / 100, np.eye(8, dtype=np.float32)) for one in frames]
+        if any(one.shape[0] < TINY for one in frames):
+            raise InputError("the region is smaller than a pixel")
+        return [FakeScored(float(one.mean()) / 100, np.eye(64, dtype=np.float32)) for one in frames]
 
     def warm_up(self) -> None:
         if self.broken:

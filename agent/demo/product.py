@@ -114,6 +114,6 @@ def _measure(
         live = registry.live(conn, product_id)
     if live is None:
         return "no model is live, so nothing can be measured"
-    scorer = open_scorer(settings, artifacts.from_bytes(blobs.get(live.artifact_sha256)), 0)
+    scorer = open_scorer(settings, artifacts.from_bytes(blobs.get(live.artifact_sha256)))
     with bars() as on_progress:
         return evaluate(scorer, images.test, on_progress).describe()

@@ -24,19 +24,12 @@ RETRY_S = 30.0
 Load = Callable[[bytes, Settings], Scorer]
 
 
-def load_torch(data: bytes, settings: Settings) -> Scorer:
-    """The reference engine over an artifact's bytes. Imports torch."""
+def load_scorer(data: bytes, settings: Settings) -> Scorer:
+    """The configured engine over an artifact's bytes. Imports torch."""
+    from agent.retrain.scoring import open_scorer
     from model.artifact import from_bytes
-    from model.engines import Scorer as TorchScorer
 
-    wanted = settings.scoring
-    return TorchScorer(
-        from_bytes(data),
-        weights=settings.training.weights,
-        device=wanted.device,
-        precision=wanted.precision,
-        threads=wanted.threads,
-    )
+    return open_scorer(settings, from_bytes(data))
 
 
 class ModelManager:
@@ -57,7 +50,7 @@ class ModelManager:
         *,
         patience: Patience,
         metrics: Metrics,
-        load: Load = load_torch,
+        load: Load = load_scorer,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine

@@ -15,10 +15,23 @@ import cv2  # isort: skip
 
 PREVIEW = 1600  # pixels of the longer side
 THUMBNAIL = 256
+HEATMAP = 512
 QUALITY = 80
 STRENGTH = 0.6  # of the heatmap's colours over the hottest spot
 
 Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heatmap:
+    """An anomaly map, and the input whose canvas it has."""
+
+    values: images.Map
+    spec: images.InputSpec
+
+    def over(self, shape: tuple[int, ...]) -> images.Map:
+        """As it lies over a whole frame of this shape, whatever part of it is inspected: float32 H x W."""
+        return images.to_frame(self.values, shape, self.spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +44,25 @@ class Pictures:
     heatmap: bytes | None
 
 
-def render(frame: Pixels, anomaly_map: npt.NDArray[np.float32] | None) -> Pictures:
-    """Renders one frame.
+def render(frame: Pixels, heatmap: Heatmap | None) -> Pictures:
+    """Renders one frame; all pictures show the whole of it.
 
     Args:
         frame: uint8 RGB, H x W x 3.
-        anomaly_map: float32 h x w at model-input size, or None.
+        heatmap: None where it has none.
     """
     preview = _fit(frame, PREVIEW)
     return Pictures(
         preview=_webp(preview),
         thumbnail=_webp(_fit(preview, THUMBNAIL)),
-        overlay=None if anomaly_map is None else _webp(overlay(preview, anomaly_map)),
-        heatmap=None if anomaly_map is None else _npy(anomaly_map),
+        overlay=_webp(overlay(preview, heatmap)) if heatmap else None,
+        heatmap=_npy(heatmap.over(_fitted(frame.shape, HEATMAP))) if heatmap else None,
     )
 
 
-def overlay(preview: Pixels, anomaly_map: npt.NDArray[np.float32]) -> Pixels:
+def overlay(preview: Pixels, heatmap: Heatmap) -> Pixels:
     """The preview under its heatmap's colours, scaled to this picture: colours compare places, not parts."""
-    fitted = images.to_frame(anomaly_map, preview.shape)
+    fitted = heatmap.over(preview.shape)
     low, high = float(fitted.min()), float(fitted.max())
     heat = (fitted - low) / max(high - low, 1e-12)
     colours = cv2.cvtColor(cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
@@ -64,12 +77,16 @@ def png(frame: Pixels) -> bytes:
 
 
 def _fit(frame: Pixels, longest: int) -> Pixels:
-    height, width = frame.shape[:2]
-    scale = longest / max(height, width)
-    if scale >= 1:
+    height, width = _fitted(frame.shape, longest)
+    if (height, width) == frame.shape[:2]:
         return frame
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _fitted(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """Height and width, shrunk in proportion until neither is more than `longest`."""
+    scale = min(1.0, longest / max(shape[:2]))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def _webp(frame: Pixels) -> bytes:

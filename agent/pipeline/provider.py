@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from model.certificate import Certificate
-    from model.images import Frame
+    from model.images import Frame, InputSpec
 
 
 class Scored(Protocol):
@@ -25,8 +25,12 @@ class Scorer(Protocol):
     """What model.engines.Scorer offers the stream."""
 
     @property
+    def spec(self) -> InputSpec:
+        """The model's input: how a map lies in its frame."""
+
+    @property
     def fingerprint(self) -> str:
-        """Engine, precision and version: what a certificate is bound to."""
+        """Engine, precision, version and input: what a certificate is bound to."""
 
     @property
     def artifact_sha256(self) -> str:

@@ -13,9 +13,11 @@ from datetime import datetime
 import structlog
 
 from agent.metrics import Metrics
+from agent.pipeline.pictures import Heatmap
 from agent.pipeline.provider import Deployed, Provider, Scored
-from agent.pipeline.work import Outcome, Work
+from agent.pipeline.work import NOT_INSPECTED, Outcome, Work
 from agent.settings import Pipeline
+from model.images import InputError
 
 log = structlog.get_logger()
 Inbox = queue.SimpleQueue[Work | None]
@@ -114,10 +116,11 @@ class BatchScorer:
         if len(failed) == len(batch):
             self._probe(deployed, failed[0][1])
         for work, error in failed:
-            work.fail("model_error", f"{type(error).__name__}: {error}"[:500], self._clock())
+            reason = "wrong_size" if isinstance(error, InputError) else "model_error"
+            work.fail(reason, f"{type(error).__name__}: {error}"[:500], self._clock())
             log.warning("frame_failed_in_model", product=place.product, station=place.station, error=repr(error)[:300])
         for work in batch:
-            if work.outcome is not None and work.outcome.reason != "model_error":
+            if work.outcome is not None and work.outcome.verdict != NOT_INSPECTED:
                 work.outcome = _timed(work.outcome, 1000 * elapsed / len(batch))
 
     def _score(self, deployed: Deployed, batch: Sequence[Work]) -> list[tuple[Work, Exception]]:
@@ -158,7 +161,7 @@ def decide(work: Work, deployed: Deployed, scored: Scored, now: datetime) -> Non
     if not math.isfinite(score):
         work.fail("model_error", f"the score is {score}", now)
         return
-    work.map = scored.map
+    work.map = Heatmap(scored.map, deployed.scorer.spec)
     if not deployed.certified or deployed.certificate is None:
         work.outcome = Outcome(
             "review",

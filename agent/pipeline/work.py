@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agent.frame import Envelope, Record, StreamKey
 from agent.pipeline.window import Window
 from agent.store.offsets import Claim
 
 if TYPE_CHECKING:
+    from agent.pipeline.pictures import Heatmap
     from model.images import Frame
 
 DEAD_LETTER = "dead_letter"
@@ -94,7 +95,7 @@ class Work:
     audit: bool = False
     decoded: bool = False
     pixels: Frame | None = None  # let go once nobody needs them any more
-    map: Any = None  # float32 h x w at model-input size
+    map: Heatmap | None = None
     outcome: Outcome | None = None
     evidence: Evidence | None = None
 

@@ -37,7 +37,7 @@ class Judged:
     """How the challenger stands against the deployment that was live when they were compared."""
 
     champion: Deployment | None
-    report: Report | None  # None: no champion
+    report: Report | None  # None: no champion, or one of a format that is no longer read
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,8 @@ def _verdict(conn: Connection, outcome: Outcome) -> tuple[str, str]:
     if (live and live.id) != (compared and compared.id):
         return "needs_person", "another version became the champion while this one was compared with the one before"
     report = outcome.judged.report
+    if report is None and compared:
+        return "needs_person", f"the champion v{compared.number} was made by an older goodpart and can score no more"
     if report is None:
         return "promoted", FIRST
     states = {"pass": "promoted", "fail": "rejected", "needs_person": "needs_person"}

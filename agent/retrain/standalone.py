@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ from agent.retrain.scoring import open_scorer, training_settings
 from agent.settings import Settings
 from model import artifact as artifacts
 from model import images
-from model.certificate import Certificate, certify
-from model.evaluation import Evaluation, evaluate
+from model.cases import collect
+from model.certificate import Certificate, CertificateError, certify
+from model.engines import Scorer
+from model.evaluation import Evaluation, evaluate, measure
+from model.report import write_report
 from model.training import train
 
 SECRET = b"goodpart standalone"  # there is no install whose secret could be used; the split is the same everywhere
@@ -40,29 +43,38 @@ class Trained:
         }
 
 
-def train_folder(path: Path, settings: Settings, *, out: Path, on_progress: OnProgress | None = None) -> Trained:
+def train_folder(
+    path: Path,
+    settings: Settings,
+    *,
+    out: Path,
+    own: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Trained:
     """Trains on a folder's good images, certifies on those held back, and writes the model and its certificate.
 
     Args:
         path: folder in MVTec layout, or with good/.
         settings: training, scoring, certificate.
         out: the model file; the certificate is written beside it as .certificate.json. Both appear whole or not at all.
+        own: what differs from the configured input, see `agent.store.products.Product`; None for nothing.
         on_progress: hears of each step.
 
     Raises:
         model.images.FolderError, model.images.ImageError: the folder or a file in it cannot be used.
         TooFewImages: not even a certificate with a rate below one half could exist.
-        model errors: the teacher has no weights, or the training diverged.
+        model errors: the input cannot be used, the teacher has no weights, or the training diverged.
     """
+    wanted = training_settings(settings, own=own)
     folder = images.read_folder(path)
     frames = _decode([one.path for one in folder.train_good], settings, on_progress)
     parts = _split(frames)
     certificates = settings.certificate
-    wanted = roles.needs(certificates.review_rate, certificates.confidence)
-    warning = roles.check_enough(len(parts["train"]), len(parts["calibration"]), wanted)
-    trained = train(parts["train"], training_settings(settings, None, 0), on_progress=on_progress)
+    needed = roles.needs(certificates.review_rate, certificates.confidence)
+    warning = roles.check_enough(len(parts["train"]), len(parts["calibration"]), needed)
+    trained = train(parts["train"], wanted, on_progress=on_progress)
     data = artifacts.to_bytes(trained)
-    scorer = open_scorer(settings, artifacts.from_bytes(data), 0)
+    scorer = open_scorer(settings, artifacts.from_bytes(data))
     stage = Stage("calibrating", len(parts["calibration"]), on_progress)
     scores: list[float] = []
     for start in range(0, len(parts["calibration"]), BATCH):
@@ -77,15 +89,22 @@ def train_folder(path: Path, settings: Settings, *, out: Path, on_progress: OnPr
         reject_rate=certificates.reject_rate,
         confidence=certificates.confidence,
     )
-    labelled = any(one.label != "good" for one in folder.test)
+    labelled = {one.label == images.GOOD for one in folder.test} == {True, False}
     evaluation = evaluate(scorer, folder.test, on_progress=on_progress) if labelled else None
-    _write(out.with_suffix(".certificate.json"), json.dumps(certificate.to_dict(), indent=2).encode() + b"\n")
+    _write(_certificate_of(out), json.dumps(certificate.to_dict(), indent=2).encode() + b"\n")
     _write(out, data)
     return Trained(certificate, evaluation, warning)
 
 
 def evaluate_folder(
-    model: Path, path: Path, settings: Settings, *, weights: str | None = None, on_progress: OnProgress | None = None
+    model: Path,
+    path: Path,
+    settings: Settings,
+    *,
+    weights: str | None = None,
+    form: str = "default",
+    report: Path | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Measures a model file on the labelled test images of a folder.
 
@@ -94,15 +113,44 @@ def evaluate_folder(
         path: folder in MVTec layout.
         settings: scoring, training.weights.
         weights: file with the teacher's weights; None: training.weights.
-        on_progress: hears of each image.
+        form: of the score, "default" or "paper".
+        report: a .png file to draw the figures into, with the thresholds of the model's certificate where that lies
+            beside the model and speaks of this very scorer; None for no report.
+        on_progress: hears of each batch of images.
 
     Raises:
         model.artifact.ArtifactError, model.images.FolderError, model.teacher.TeacherError: what cannot be used.
+        model.metrics.MetricError: good or defective test images are missing.
+        model.report.ReportError: the report cannot be written.
     """
     if weights is not None:
         settings = settings.model_copy(update={"training": settings.training.model_copy(update={"weights": weights})})
     folder = images.read_folder(path)
-    return evaluate(open_scorer(settings, artifacts.load(model), 0), folder.test, on_progress=on_progress)
+    scorer = open_scorer(settings, artifacts.load(model), form=form)
+    cases = collect(scorer, folder.test, on_progress)
+    found = measure(cases)
+    if report:
+        certificate = _certificate(model, scorer)
+        write_report(
+            report, cases, found, title=f"{model.name} on {folder.name}",
+            review_threshold=certificate.review_threshold if certificate else None,
+            reject_threshold=certificate.reject_threshold if certificate else None,
+        )  # fmt: skip
+    return found
+
+
+def _certificate_of(model: Path) -> Path:
+    return model.with_suffix(".certificate.json")
+
+
+def _certificate(model: Path, scorer: Scorer) -> Certificate | None:
+    """The certificate beside a model file, where it speaks of this scorer."""
+    try:
+        found = Certificate.from_dict(json.loads(_certificate_of(model).read_text(encoding="utf-8")))
+    except (OSError, ValueError, CertificateError):
+        return None
+    same = (found.artifact_sha256, found.fingerprint) == (scorer.artifact_sha256, scorer.fingerprint)
+    return found if same else None
 
 
 def _decode(paths: Sequence[Path], settings: Settings, on_progress: OnProgress | None) -> list[images.Frame]:

@@ -29,7 +29,7 @@ from agent.store.runs import TrainingRun
 from agent.store.samples import Sample, Snapshot
 from model import artifact as artifacts
 from model import images, metrics
-from model.artifact import ArtifactError
+from model.artifact import ArtifactError, ArtifactOlder
 from model.certificate import certify
 from model.training import train
 
@@ -89,13 +89,13 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot]:
 
 def _candidate(bench: Bench, product: Product, snapshot: Snapshot, on_progress: OnProgress) -> Candidate:
     lists = Lists.of(snapshot)
-    wanted = training_settings(bench.settings, product.teacher, bench.threads)
+    wanted = training_settings(bench.settings, teacher=product.teacher, own=product.input, threads=bench.threads)
     load = _loader(bench)
     frames = [(lambda one=sample: load(one)) for sample in lists.train]
     trained = train(frames, wanted, on_progress=on_progress)
     data = artifacts.to_bytes(trained)
     sha256 = blob_store.keep(bench.engine, bench.blobs, data, ARTIFACT_TYPE, bench.clock())
-    scorer = open_scorer(bench.settings, artifacts.from_bytes(data), bench.threads)
+    scorer = open_scorer(bench.settings, artifacts.from_bytes(data), threads=bench.threads)
     units = len(lists.calibration) + len(lists.holdout) + len(lists.defects)
     stage = Stage("calibrating", units, on_progress)
     scores = comparison.score_calibration(scorer, lists, load, stage)
@@ -144,11 +144,13 @@ def _judge(bench: Bench, product: Product, lists: Lists, candidate: Candidate, o
         return Judged(None, None)
     try:
         artifact = artifacts.from_bytes(bench.blobs.get(champion.artifact_sha256))
+    except ArtifactOlder:
+        return Judged(champion, None)
     except (ArtifactError, BlobMissing, BlobCorrupt) as error:
         raise RetrainError(
             f"the champion v{champion.number} cannot be read ({error}); nothing can be held against it: roll back first"
         ) from error
-    scorer = open_scorer(bench.settings, artifact, bench.threads)
+    scorer = open_scorer(bench.settings, artifact, threads=bench.threads)
     load = _loader(bench)
     stage = Stage("comparing", len(lists.calibration) + len(lists.holdout) + len(lists.defects), on_progress)
     calibration = comparison.score_calibration(scorer, lists, load, stage)

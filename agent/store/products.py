@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -15,26 +17,37 @@ from agent.store.tables import product
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """`teacher` and `review_rate` are None where the configured ones hold."""
+    """`teacher` and `review_rate` are None where the configured ones hold.
+
+    `input` holds what differs from the configured input: keys of `agent.settings.Input`, and `ignore`, a PNG in base64
+    whose white pixels are not inspected. None where nothing differs.
+    """
 
     id: int
     name: str
     teacher: str | None
     review_rate: float | None
+    input: Mapping[str, Any] | None
     created_at: datetime
     retired_at: datetime | None
 
 
 def add(
-    conn: Connection, name: str, *, teacher: str | None = None, review_rate: float | None = None, now: datetime
+    conn: Connection,
+    name: str,
+    *,
+    teacher: str | None = None,
+    review_rate: float | None = None,
+    input: Mapping[str, Any] | None = None,
+    now: datetime,
 ) -> Product:
     """Registers a product.
 
     Raises:
         Conflict: the name is taken.
     """
-    row_id = insert_new(conn, product, "product", name=name, teacher=teacher, review_rate=review_rate, created_at=now)
-    return get(conn, row_id)
+    given = {"name": name, "teacher": teacher, "review_rate": review_rate, "input": input}
+    return get(conn, insert_new(conn, product, "product", **given, created_at=now))
 
 
 def find(conn: Connection, name: str) -> Product | None:
@@ -76,13 +89,14 @@ def change(
     *,
     teacher: str | Keep | None = KEEP,
     review_rate: float | Keep | None = KEEP,
+    input: Mapping[str, Any] | Keep | None = KEEP,
 ) -> None:
-    """Changes what is given; None means the configured value.
+    """Changes what is given, `input` as a whole; None means the configured value.
 
     Raises:
         NotFound: there is no product of that id.
     """
-    update_one(conn, product, product_id, **changed(teacher=teacher, review_rate=review_rate))
+    update_one(conn, product, product_id, **changed(teacher=teacher, review_rate=review_rate, input=input))
 
 
 def retire(conn: Connection, product_id: int, now: datetime) -> None:

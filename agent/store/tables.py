@@ -46,6 +46,7 @@ product = Table(
     Column("name", Name, nullable=False, unique=True),
     Column("teacher", Word),  # None: the configured teacher
     Column("review_rate", sa.Float),  # None: the configured rate; used by the next certificate
+    Column("input", sa.JSON(none_as_null=True)),  # keys of settings.Input, and ignore; what is missing: as configured
     Column("created_at", Utc, nullable=False),
     Column("retired_at", Utc),
 )
@@ -163,7 +164,7 @@ item = Table(
     Column("severity", sa.Float),
     refers("deployment_id", "deployment.id", nullable=True),
     refers("frame_sha256", "blob.sha256"),
-    refers("heatmap_sha256", "blob.sha256", nullable=True),  # float16 map at model-input size, .npy
+    refers("heatmap_sha256", "blob.sha256", nullable=True),  # float16 map over the frame, at most 512 px, .npy
     refers("preview_sha256", "blob.sha256", nullable=True),  # WebP, at most 1600 px
     refers("overlay_sha256", "blob.sha256", nullable=True),  # WebP, the preview under its coloured heatmap
     refers("thumbnail_sha256", "blob.sha256", nullable=True),

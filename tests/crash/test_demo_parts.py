@@ -24,7 +24,8 @@ from agent.store.engine import open_engine, upgrade
 from model.images import read_folder
 
 QUICK = {
-    "GOODPART_TRAINING__SIZE": "64",
+    "GOODPART_TRAINING__HEIGHT": "64",
+    "GOODPART_TRAINING__WIDTH": "64",
     "GOODPART_TRAINING__STEPS": "6",
     "GOODPART_SCORING__THREADS": "1",
     "GOODPART_SCORING__PRECISION": "fp32",

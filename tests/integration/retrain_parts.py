@@ -59,7 +59,7 @@ def tiny(place: Path, **retrain: object) -> Settings:
         {
             "database": {"url": f"sqlite:///{place / 'goodpart.db'}"},
             "blobs": {"directory": place / "blobs"},
-            "training": {"size": SIDE, "steps": 12},
+            "training": {"height": SIDE, "width": SIDE, "steps": 12},
             "scoring": {"device": "cpu", "precision": "fp32", "threads": 1},
             "certificate": {"review_rate": 0.3, "reject_rate": 0.2},
             "retrain": {"new_samples": 4, "check_every_s": 0.2, "cooldown_s": 0, **retrain},

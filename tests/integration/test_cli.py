@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ import pytest
 from agent.cli import COMMANDS
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.server import free_port
+from model.artifact import load
+from model.images import InputSpec, decode
 
 ROOT = Path(__file__).parents[2]
 NOTHING: Mapping[str, str] = {}
@@ -56,12 +59,30 @@ def test_a_line_is_set_up_from_the_command_line(plant: Path) -> None:
     run("users", "add", "olga", "--role", "operator")
     run("products", "add", "flange", "--review-rate", "0.1")
     run("products", "set", "flange", "--review-rate", "0.02")
+    cv2.imwrite(str(plant / "mask.png"), np.eye(40, dtype=np.uint8) * 255)
+    shape = (
+        "--size",
+        "256x512",
+        "--fit",
+        "letterbox",
+        "--region",
+        "0.1,0,0.9,1",
+        "--tiles",
+        "1x2",
+        "--overlap",
+        "0.25",
+    )
+    run("products", "set", "flange", *shape, "--ignore", "mask.png")
     run("stations", "add", "press-1", "--product", "flange")
     run("products", "add", "bracket")
     run("stations", "set", "press-1", "--product", "bracket")
     assert json.loads(goodpart("stations", "list", "--json", folder=plant))[0]["product"] == "bracket"
     products = {one["name"]: one for one in json.loads(goodpart("products", "list", "--json", folder=plant))}
     assert products["flange"]["review_rate"] == 0.02
+    said = "256x512 letterbox region 0.1,0,0.9,1 tiles 1x2 overlap 0.25 ignore mask"
+    assert (products["flange"]["input"], products["bracket"]["input"]) == (said, "256x256 stretch")
+    run("products", "set", "flange", "--reset-input", "--size", "128")
+    assert json.loads(goodpart("products", "list", "--json", folder=plant))[1]["input"] == "128x128 stretch"
     assert {one["role"] for one in json.loads(goodpart("users", "list", "--json", folder=plant))} == {
         "admin",
         "operator",
@@ -72,6 +93,25 @@ def test_who_may_not_is_told_so(plant: Path) -> None:
     goodpart("users", "add", "olga", "--role", "operator", "--as", "ada", folder=plant)
     assert "engineer" in goodpart("products", "add", "x", "--as", "olga", folder=plant, ok=False)
     assert "no user 'nobody'" in goodpart("products", "add", "x", "--as", "nobody", folder=plant, ok=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--size", "100"), "multiple of 32"),
+        (("--size", "256*512"), "256x512, height first"),
+        (("--region", "0.5,0,1"), "0.1,0,0.9,1"),
+        (("--region", "0.5,0,0.4,1"), "0.1,0,0.9,1"),
+        (("--tiles", "two"), "1x2, rows first"),
+        (("--ignore", "nowhere.png"), "nowhere.png"),
+        ((), "nothing to change"),
+    ],
+)
+def test_an_input_that_cannot_be_is_one_line(plant: Path, words: tuple[str, ...], expected: str) -> None:
+    goodpart("products", "add", "flange", "--as", "ada", folder=plant)
+    said = goodpart("products", "set", "flange", *words, "--as", "ada", folder=plant, ok=False).strip()
+    assert expected in said
+    assert len(said.splitlines()) == 1, said
 
 
 def test_images_become_samples_or_one_line_says_why_not(plant: Path) -> None:
@@ -110,12 +150,29 @@ def test_training_a_file_and_measuring_it(tmp_path: Path) -> None:
             if place == "test/spot":
                 cv2.circle(picture, (30, 30), 9, (255, 255, 255), -1)
             cv2.imwrite(str(tmp_path / "photos" / place / f"{number}.png"), picture)
-    quick = {"GOODPART_TRAINING__SIZE": "64", "GOODPART_TRAINING__STEPS": "5", "GOODPART_SCORING__PRECISION": "fp32"}
-    said = json.loads(goodpart("train", "photos", "--out", "m.safetensors", "--json", folder=tmp_path, environ=quick))
+    fp32 = {"GOODPART_SCORING__PRECISION": "fp32"}
+
+    def train(*words: str) -> Any:
+        options = ("--out", "m.safetensors", "--size", "64", "--seed", "1", "--json", *words)
+        return json.loads(goodpart("train", *options, folder=tmp_path, environ=fp32))
+
+    def evaluate(*words: str) -> Any:
+        options = ("m.safetensors", "photos", "--json", *words)
+        return json.loads(goodpart("evaluate", *options, folder=tmp_path, environ=fp32))
+
+    said = train("--images", "photos", "--steps", "5")
     assert said["evaluation"]["image_auroc"] > 0.9
+    assert load(tmp_path / "m.safetensors").manifest.settings["steps"] == 5
     assert (tmp_path / "m.certificate.json").exists()
-    again = json.loads(goodpart("evaluate", "m.safetensors", "photos", "--json", folder=tmp_path, environ=quick))
-    assert again == said["evaluation"]
+    assert evaluate("--report", "report.png") == said["evaluation"]
+    assert decode((tmp_path / "report.png").read_bytes()).shape[1] > 1000
+    quick = train("photos", "--quick", "--fit", "letterbox", "--region", "0,0,1,0.5")  # also without --images
+    assert quick["evaluation"]["n_defect"] == 4
+    made = load(tmp_path / "m.safetensors")
+    assert (made.manifest.spec, made.learner) == (InputSpec(64, 64, "letterbox", (0.0, 0.0, 1.0, 0.5)), {})
+    assert "no paper score" in goodpart(
+        "evaluate", "m.safetensors", "photos", "--score", "paper", folder=tmp_path, ok=False, environ=fp32
+    )
     (tmp_path / "m.safetensors").write_bytes(b"junk")
     assert "m.safetensors" in goodpart("evaluate", "m.safetensors", "photos", folder=tmp_path, ok=False)
 

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy import Engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from agent.store import products
 from agent.store.engine import (
     DatabaseBehind,
     StoreError,
@@ -23,13 +26,19 @@ from agent.store.engine import (
 from agent.store.install import install_of
 from agent.store.migrate import head
 from agent.store.tables import metadata
-from tests.databases import database
+from migrations.versions import m0003_input
+from tests.databases import database, line
 
-REVISIONS = ["base", "0001", "0002"]
+REVISIONS = ["base", "0001", "0002", "0003"]
 
 
 def _tables(engine: Engine) -> set[str]:
     return set(sa.inspect(engine).get_table_names()) - {"alembic_version"}
+
+
+def _columns(engine: Engine) -> set[tuple[str, str]]:
+    found = sa.inspect(engine)
+    return {(table, column["name"]) for table in _tables(engine) for column in found.get_columns(table)}
 
 
 def test_the_migrated_schema_is_that_of_the_tables(tmp_path: Path) -> None:
@@ -60,19 +69,41 @@ def _index_sql(engine: Engine) -> set[str]:
 def test_every_step_up_and_down(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path / 'x.db'}")
     upgrade(engine)
-    full = _tables(engine)
-    assert full == set(metadata.tables)
+    assert _tables(engine) == set(metadata.tables)
+    before = full = _columns(engine)
     assert head() == REVISIONS[-1]
     for target in REVISIONS[-2::-1]:
         downgrade(engine, target)
-        assert _tables(engine) < full
+        assert _columns(engine) < before
+        before = _columns(engine)
         with pytest.raises(DatabaseBehind, match="goodpart db upgrade"):
             check_revision(engine)
     assert revision(engine) is None
     assert _tables(engine) == set()
     upgrade(engine)
-    assert _tables(engine) == full
+    assert _columns(engine) == full
     engine.dispose()
+
+
+def test_products_keep_all_else_when_their_input_comes_and_goes(tmp_path: Path) -> None:
+    with line(tmp_path) as here:
+        with writing(here.engine) as conn:
+            products.change(conn, here.product_id, review_rate=0.02, input={"fit": "letterbox"})
+        downgrade(here.engine, "0002")
+        assert ("product", "input") not in _columns(here.engine)
+        upgrade(here.engine)
+        with reading(here.engine) as conn:
+            found = products.get(conn, here.product_id)
+        assert (found.name, found.review_rate, found.input) == ("flange", 0.02, None)
+
+
+@pytest.mark.parametrize(("step", "words"), [("upgrade", "ADD COLUMN input JSON"), ("downgrade", "DROP COLUMN input")])
+def test_a_products_input_is_a_plain_column_on_postgresql_too(step: str, words: str) -> None:
+    said = io.StringIO()
+    context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True, "output_buffer": said})
+    with Operations.context(context):
+        getattr(m0003_input, step)()
+    assert said.getvalue().strip() == f"ALTER TABLE product {words};"
 
 
 def test_upgrading_twice_keeps_the_installation_and_two_have_different_ones(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from agent.store import offsets, products, stations
 from agent.store.engine import reading, writing
 from agent.store.offsets import Counts
 from agent.store.tables import blob, dead_letter, item, rollup_minute, station
-from model.images import decode
+from model.images import InputSpec, decode
 from tests.databases import database
 from tests.streams import (
     DEFECT,
@@ -122,7 +122,7 @@ def test_flagged_frames_have_all_their_evidence(engine: Engine, tmp_path: Path) 
         (row,) = run.rows(item)
         assert run.store.get(row.frame_sha256) == sent
         heatmap = np.load(io.BytesIO(run.store.get(row.heatmap_sha256)), allow_pickle=False)
-        assert (heatmap.dtype, heatmap.shape) == (np.float16, (8, 8))
+        assert (heatmap.dtype, heatmap.shape) == (np.float16, (512, 512))
         for name, side in (("preview_sha256", 1600), ("overlay_sha256", 1600), ("thumbnail_sha256", 256)):
             assert decode(run.store.get(getattr(row, name))).shape == (side, side, 3)
         assert {one.state for one in run.rows(blob)} == {"stored"}
@@ -195,6 +195,36 @@ def test_a_batch_that_fails_is_halved_until_only_the_bad_frame_is_left(engine: E
         counts = run.until_received(9)
         assert (counts.inspected, counts.not_inspected) == (8, 1)
         assert {row.frame_id: row.reason for row in run.rows() if row.reason} == {"f4": "model_error"}
+
+
+def test_a_frame_that_cannot_be_the_models_input_has_the_wrong_size(engine: Engine, tmp_path: Path) -> None:
+    log = MemoryLog()
+    for number in range(5):
+        log.append(frame(side=2 if number == 3 else 24), headers(f"f{number}"))
+    log.append(frame(side=2), headers("alone"))
+    with running(engine, settings(tmp_path, pipeline={"max_wait_ms": 500}), MemorySource(log)) as run:
+        counts = run.until_received(6)
+        assert (counts.inspected, counts.not_inspected) == (4, 2)
+        found = {row.frame_id: (row.verdict, row.reason, row.score_ms) for row in run.rows() if row.reason}
+        assert found == dict.fromkeys(("f3", "alone"), ("not_inspected", "wrong_size", None))
+        assert {row.frame_id: row.kind for row in run.rows(item)} == {"f3": "failed", "alone": "failed"}
+
+
+def test_evidence_shows_a_letterboxed_region_where_it_lies(engine: Engine, tmp_path: Path) -> None:
+    log = MemoryLog()
+    log.append(frame(DEFECT, side=100), headers("bad"))
+    scorer = FakeScorer(spec=InputSpec(64, 64, fit="letterbox", region=(0.5, 0.5, 1.0, 0.75)))
+    with running(engine, settings(tmp_path), MemorySource(log), scorer=scorer) as run:
+        run.until_received(1)
+        (row,) = run.rows(item)
+        heatmap = np.load(io.BytesIO(run.store.get(row.heatmap_sha256)), allow_pickle=False)
+        assert heatmap.shape == (100, 100)
+        rows, columns = np.nonzero(heatmap > 0.2)  # the map's diagonal, cut to what the region shows
+        assert (rows.min(), rows.max()) == (50, 74)
+        assert columns.min() > 55
+        assert columns.max() < 95
+        overlay = decode(run.store.get(row.overlay_sha256))
+        assert np.abs(overlay[:45].astype(int) - DEFECT).max() < 8  # what is not inspected has no colour
 
 
 def test_a_score_that_is_no_number_is_a_model_error(engine: Engine, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import torch
+from safetensors.torch import save as safetensors
 from sqlalchemy import Engine
 
 from agent.live import NoLive
@@ -27,10 +29,12 @@ from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import Settings, utc_now
 from agent.store import commands, products, registry, runs, samples, tables, users
-from agent.store.blobs import LocalBlobs
+from agent.store.blobs import LocalBlobs, keep
 from agent.store.engine import open_engine, reading, writing
 from agent.store.runs import TrainingRun
+from model.artifact import from_bytes
 from model.certificate import Certificate
+from model.images import InputSpec
 from tests.integration.retrain_parts import approve, database, folder, tiny, until
 
 GOOD, DEFECTS = 110, 12
@@ -187,6 +191,32 @@ def test_a_bank_too_small_asks_for_a_person(plant: Plant) -> None:
     assert "goodpart models promote 2" in result.describe()
     with reading(plant.engine) as conn:
         assert registry.versions(conn, plant.product.id)[0].state == "candidate"
+    assert plant.live_version() == 1
+
+
+def test_a_product_trains_with_its_own_input_from_the_next_run_on(untrained_plant: Plant) -> None:
+    plant = untrained_plant
+    plant.change("training", steps=1, overlap=0.25)
+    with writing(plant.engine) as conn:
+        own = {"width": 96, "fit": "letterbox", "region": [0.0, 0.0, 1.0, 0.5], "columns": 2}
+        products.change(conn, plant.product.id, teacher=None, input=own)
+    plant.train()
+    with reading(plant.engine) as conn:
+        (version,) = registry.versions(conn, plant.product.id)
+    manifest = from_bytes(plant.blobs.get(version.artifact_sha256)).manifest
+    assert manifest.spec == InputSpec(64, 96, "letterbox", (0.0, 0.0, 1.0, 0.5), 1, 2, 0.25)
+    assert version.manifest["spec"]["columns"] == 2
+
+
+def test_beside_a_champion_of_an_older_format_a_person_decides(plant: Plant) -> None:
+    plant.change("training", steps=1)
+    old = safetensors({"x": torch.zeros(1)}, {"goodpart": '{"format": 1}'})
+    sha256 = keep(plant.engine, plant.blobs, old, "application/vnd.safetensors", utc_now())
+    with writing(plant.engine) as conn:
+        conn.execute(sa.update(tables.model_version).values(artifact_sha256=sha256))
+    result = plant.train()
+    assert (result.state, result.report) == ("needs_person", None)
+    assert "the champion v1 was made by an older goodpart" in result.reason
     assert plant.live_version() == 1
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +88,50 @@ def test_products_and_stations_are_changed_by_name(here: Line) -> None:
         products.retire(here.engine, here.engineer, "bracket", key="7", now=NOW)
     with pytest.raises(Conflict, match="retired already"):
         stations.retire(here.engine, here.engineer, "press-2", key="8", now=NOW)
+
+
+MASK = b64encode(b"\x89PNG\r\n\x1a\n and more").decode()
+
+
+def test_a_products_own_input_is_changed_by_parts_and_can_be_given_up(here: Line) -> None:
+    def change(key: str, **given: Any) -> Mapping[str, Any] | None:
+        return products.change(here.engine, here.engineer, "bracket", key=key, now=NOW, **given).input
+
+    first = {"height": 256, "width": 512, "region": (0.1, 0, 0.9, 1), "ignore": MASK}
+    made = products.add(here.engine, here.engineer, "bracket", input=first, key="1", now=NOW)
+    assert made.input == {**first, "region": [0.1, 0.0, 0.9, 1.0]}
+    assert change("2", input={"fit": "letterbox", "ignore": ""}) == {**made.input, "fit": "letterbox", "ignore": ""}
+    assert change("3", review_rate=0.1) == change("4", input={})  # which change nothing of it
+    assert change("5", input={"rows": 2}, reset_input=True) == {"rows": 2}
+    assert change("6", reset_input=True) is None
+    with reading(here.engine) as conn:
+        told = [event.detail for event in audit.recent(conn)]
+        assert audit.verify(conn) is None
+    assert MASK not in str(told)
+    assert str(told[-1]["input"]["ignore"]).startswith("sha256:")
+    assert told[-2]["to"]["input"] == {**made.input, "fit": "letterbox", "ignore": ""}
+    assert told[0] == {"from": {"input": {"rows": 2}}, "to": {"input": None}}
+
+
+@pytest.mark.parametrize(
+    ("input", "words"),
+    [
+        ({"height": 100}, "height: .*multiple of 32"),
+        ({"fit": "crop"}, "fit: .*letterbox"),
+        ({"region": (0, 0, 0, 1)}, "region: .*0.1,0,0.9,1"),
+        ({"rows": 17}, "rows: .*16"),
+        ({"overlap": 0.6}, "overlap: .*0.5"),
+        ({"ignore": "picture.png"}, "ignore: .*PNG in base64"),
+        ({"ignore": b64encode(b"text").decode()}, "ignore: .*PNG in base64"),
+        ({"size": 64}, "size: .*not permitted"),
+    ],
+)
+def test_an_input_that_no_model_could_have(here: Line, input: dict[str, Any], words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        products.change(here.engine, here.engineer, "flange", input=input, key="1", now=NOW)
+    with pytest.raises(Invalid, match=words):
+        products.add(here.engine, here.engineer, "x", input=input, key="2", now=NOW)
+    assert _actions(here) == []
 
 
 @pytest.mark.parametrize(

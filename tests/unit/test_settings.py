@@ -31,7 +31,14 @@ def test_the_environment_overrides_the_file() -> None:
 
 
 def test_environment_of_settings_gives_the_same_settings_back() -> None:
-    settings = load(CONFIG, {"GOODPART_BLOBS__DIRECTORY": "/x", "GOODPART_CERTIFICATE__REVIEW_RATE": "0.02"})
+    environ = {
+        "GOODPART_BLOBS__DIRECTORY": "/x", "GOODPART_CERTIFICATE__REVIEW_RATE": "0.02",
+        "GOODPART_TRAINING__REGION": "0.1, 0,0.9,1", "GOODPART_TRAINING__AVERAGING": "false",
+        "GOODPART_TRAINING__MEMORY_SHARE": "0.25", "GOODPART_TRAINING__POSITIONAL": "true",
+    }  # fmt: skip
+    settings = load(CONFIG, environ)
+    assert (settings.training.region, settings.training.averaging) == ((0.1, 0.0, 0.9, 1.0), False)
+    assert (settings.training.memory_share, settings.training.positional) == (0.25, True)
     assert load(None, environment(settings)) == settings
 
 
@@ -52,6 +59,13 @@ def test_environment_of_settings_gives_the_same_settings_back() -> None:
             ["database.url", "password", "GOODPART_DATABASE__URL"],
         ),
         ("not toml", {}, ["FILE", "TOML"]),
+        ("[training]\nheight = 100", {}, ["training.height", "multiple of 32", "100"]),
+        ("[training]\nregion = [0.5, 0, 0.4, 1]", {}, ["training.region", "0.1,0,0.9,1"]),
+        ("", {"GOODPART_TRAINING__REGION": "0,0,1"}, ["training.region", "GOODPART_TRAINING__REGION", "0,0,1"]),
+        ("[training]\noverlap = 0.6", {}, ["training.overlap", "0.5", "0.6"]),
+        ("[training]\nfit = 'crop'", {}, ["training.fit", "'stretch' or 'letterbox'"]),
+        ("[training]\nmemory_share = 2", {}, ["training.memory_share", "'auto'", "less than or equal to 1"]),
+        ("[scoring]\nprecision = 'int4'", {}, ["scoring.precision", "'int8'"]),
         ("", {"GOODPART_KAFKA__X": "1"}, ["kafka.x", "GOODPART_KAFKA__X", "bootstrap"]),
         ("", {"GOODPART_NO__X": "1"}, ["no", "GOODPART_NO__X"]),
         (

@@ -64,10 +64,12 @@ def test_what_is_not_there_is_not_found(here: Line) -> None:
 
 def test_a_change_keeps_what_it_does_not_name(here: Line) -> None:
     with writing(here.engine) as conn:
-        products.change(conn, here.product_id, teacher="resnet18", review_rate=0.02)
+        products.change(conn, here.product_id, teacher="resnet18", review_rate=0.02, input={"fit": "letterbox"})
         products.change(conn, here.product_id, teacher=None)
         found = products.get(conn, here.product_id)
-        assert (found.teacher, found.review_rate) == (None, 0.02)
+        assert (found.teacher, found.review_rate, found.input) == (None, 0.02, {"fit": "letterbox"})
+        products.change(conn, here.product_id, input=None)
+        assert conn.execute(sa.text("SELECT count(*) FROM product WHERE input IS NULL")).scalar_one() == 1
         stations.change(conn, here.station_id, audit_rate=0.0)
         assert stations.get(conn, here.station_id).product_id == here.product_id
 
