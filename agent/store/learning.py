@@ -32,7 +32,7 @@ training_run = Table(
         nullable=False,
     ),
     Column("reason", sa.Text),
-    Column("phase", Word),  # features | training | calibrating | comparing
+    Column("phase", Word),  # of model.progress.Progress, then calibrating, comparing
     Column("step", sa.Integer, nullable=False, server_default="0"),
     Column("steps", sa.Integer, nullable=False, server_default="0"),
     Column("loss", sa.Float),
