@@ -31,6 +31,12 @@ COMMANDS = {  # name: where it is, what it does, an example
         "Measure a model file on labelled images.",
         "evaluate flange.safetensors photos/",
     ),
+    "export": (
+        "export:export",
+        "Write a model as an ONNX or OpenVINO graph, checked against it.",
+        "export flange.safetensors --out flange-openvino --format openvino --images photos/",
+    ),
+    "teachers": ("teachers:teachers", "List the frozen encoders, and whether their weights are here.", "teachers"),
     "retrain": ("retrain:retrain", "Train a challenger now, and let the gate decide.", "retrain --product flange"),
     "products": ("products:app", "List, add and change products.", "products add flange"),
     "stations": ("stations:app", "List, add and change stations.", "stations add press-1 --product flange"),

@@ -1,0 +1,57 @@
+"""Post-training quantisation of the convolutions to int8, by NNCF (Kozlov et al. 2020). Needs the `openvino` extra."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from contextlib import redirect_stdout
+from typing import Any
+
+from model.engines.tracing import missing
+from model.images import Frame
+
+CONVS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData")
+NO_OPERATION = ("Constant", "Parameter", "Result")
+
+
+def library() -> Any:
+    """The nncf module, silent.
+
+    Raises:
+        EngineError: it is not installed.
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # no telemetry
+    try:
+        import nncf
+    except ImportError:
+        raise missing("openvino") from None
+    nncf.set_log_level(logging.WARNING)
+    return nncf
+
+
+def quantise(model: Any, normals: Frame) -> Any:
+    """Quantises the convolutions' inputs and weights; all else stays in floating point.
+
+    So does the first convolution, whose standardised pixels eight bits would coarsen most, and so do residual sums,
+    distances and the memory's search: a score is made of small differences.
+
+    Args:
+        model: the OpenVINO model of a `model.network.Comparison`.
+        normals: uint8 n x height x width x 3 tiles of good parts, on which the layers' ranges are measured.
+    """
+    nncf = library()
+    convs = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in CONVS]
+    kept = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() not in (*CONVS, *NO_OPERATION)]
+    with redirect_stdout(io.StringIO()):  # its progress bars
+        return nncf.quantize(
+            model,
+            nncf.Dataset([normals[at : at + 1] for at in range(len(normals))]),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(normals),
+            # The widest range that any tile had, not the tiles' mean: defects reach beyond what is normal.
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
+            ),
+            ignored_scope=nncf.IgnoredScope(names=[*kept, convs[0]], validate=False),
+        )
