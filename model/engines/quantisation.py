@@ -8,6 +8,8 @@ import os
 from contextlib import redirect_stdout
 from typing import Any
 
+import numpy as np
+
 from model.engines.tracing import missing
 from model.images import Frame
 
@@ -43,12 +45,14 @@ def quantise(model: Any, normals: Frame) -> Any:
     nncf = library()
     convs = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in CONVS]
     kept = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() not in (*CONVS, *NO_OPERATION)]
+    each = model.inputs[0].shape[0]  # tiles of a frame
+    groups = np.arange(-(-len(normals) // each) * each).reshape(-1, each) % len(normals)
     with redirect_stdout(io.StringIO()):  # its progress bars
         return nncf.quantize(
             model,
-            nncf.Dataset([normals[at : at + 1] for at in range(len(normals))]),
+            nncf.Dataset([normals[group] for group in groups]),
             preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(normals),
+            subset_size=len(groups),
             # The widest range that any tile had, not the tiles' mean: defects reach beyond what is normal.
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX

@@ -1,0 +1,64 @@
+"""From a trained folder to an exported one: the same images are held back, and others are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from agent.retrain.exporting import ExportInputError, Source, export_folder
+from agent.retrain.standalone import train_folder
+from agent.settings import Settings
+from model.engines.exported import ExportedScorer
+from model.export import Target
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    plain = Settings()
+    training = plain.training.model_copy(update={"height": 64, "width": 64, "steps": 2, "batch_size": 4})
+    scoring = plain.scoring.model_copy(update={"device": "cpu", "precision": "fp32", "threads": 1})
+    return plain.model_copy(update={"training": training, "scoring": scoring})
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Source:
+    root, rng = tmp_path_factory.mktemp("plates"), np.random.default_rng(0)
+    images = root / "images"
+    (images / "train/good").mkdir(parents=True)
+    for at in range(24):
+        grey = 120 + rng.normal(0, 12, (64, 1)) + rng.normal(0, 6, (64, 64))
+        cv2.imwrite(str(images / f"train/good/{at:02}.png"), np.clip(grey, 0, 255).astype(np.uint8))
+    train_folder(images, settings, out=root / "plate.safetensors")
+    return Source(root / "plate.safetensors", images)
+
+
+def test_the_images_that_the_model_was_certified_on_certify_its_export(
+    source: Source, settings: Settings, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    phases: set[str] = set()
+    made = export_folder(
+        source, Target("onnx"), settings, out=tmp_path / "out", on_progress=lambda step: phases.add(step.phase)
+    )
+    assert phases == {"reading", "evaluating"}
+    own = ExportedScorer(tmp_path / "out", threads=1)
+    assert own.fingerprint == made.certificate.fingerprint != ""
+    assert made.certificate.n == len(made.certificate.scores) > 0
+    assert made.exported == {"image_auroc": None, "pixel_auroc": None}  # nothing is labelled a defect
+
+
+def test_other_images_and_a_missing_certificate_are_refused(source: Source, settings: Settings, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.safetensors"
+    bare.write_bytes(source.model.read_bytes())
+    with pytest.raises(ExportInputError, match=r"bare\.certificate\.json"):
+        export_folder(Source(bare, source.images), Target("onnx"), settings, out=tmp_path / "out")
+    others = tmp_path / "images/train/good"
+    others.mkdir(parents=True)
+    for path in sorted((source.images / "train/good").iterdir())[1:]:
+        (others / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(ExportInputError, match="not those that the model was certified on"):
+        export_folder(Source(source.model, tmp_path / "images"), Target("onnx"), settings, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
