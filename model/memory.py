@@ -32,10 +32,11 @@ def inspected(features: Tensor, masks: Sequence[Tensor] | None) -> Tensor:
 def nearest(features: Tensor, prototypes: Tensor) -> Tensor:
     """Euclidean distance to the nearest prototype: N x D x h x w, K x D -> N x h x w."""
     rows = features.permute(0, 2, 3, 1)
-    closest = ((prototypes * prototypes).sum(1) - 2 * (rows @ prototypes.T)).argmin(-1)
+    flat = rows.reshape(-1, rows.shape[-1])
+    closest = torch.addmm((prototypes * prototypes).sum(1), flat, prototypes.T, alpha=-2).argmin(-1)
     # The expanded form cancels where the distance is small, so the winner's is computed from the difference.
-    difference = rows - prototypes[closest]
-    return (difference * difference).sum(-1).sqrt()
+    difference = flat - prototypes[closest]
+    return (difference * difference).sum(-1).sqrt().reshape(rows.shape[:3])
 
 
 def choose(candidates: Tensor, count: int, seed: int) -> Tensor:

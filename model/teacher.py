@@ -38,7 +38,7 @@ class Kind:
     deviation: tuple[float, ...]
     stages: Stages = RESNET18
     thin: bool = False
-    steps: int = 100
+    steps: int = 50
 
 
 KINDS: Mapping[str, Kind] = {
