@@ -49,8 +49,8 @@ def choose(normals: Tensor, pseudo: Tensor, candidates: Sequence[Form], mask: Te
     """Ranks forms by the AUROC of pseudo-defects against the normals that they were made of, best first.
 
     Cross-fitted: a normal and its pseudo-defects are judged under normalisations of the other folds, since under its
-    own a normal looks too good. Assumes that a form which sees small artificial changes sees real defects too; the
-    sweep in docs/benchmarks.md says how far that held.
+    own a normal looks too good. Assumes that a form which sees small artificial changes sees real defects too;
+    `bench/sweep.py` measures how far that holds.
 
     Args:
         normals: smoothed maps of validation normals, float32 n x C x H x W; C = 2: reconstruction, memory.

@@ -108,7 +108,7 @@ def test_fp32_engines_agree_in_batches_of_1_3_and_16(
     engine: str, artifact: Artifact, reference: Scorer, weights: str
 ) -> None:
     if engine == "openvino":
-        pytest.importorskip("openvino")
+        pytest.importorskip("openvino", reason="no OpenVINO here: its engine stays unproven")
     scorer = Scorer(artifact, weights=weights, engine=engine, precision="fp32", threads=1)
     assert_agreement(scorer, reference, (16, 3, 1))
 
@@ -148,7 +148,7 @@ def test_the_network_computes_what_the_scores_arithmetic_says(artifact: Artifact
 
 
 def test_int8_ranks_as_fp32_does_and_is_the_same_again(artifact: Artifact, reference: Scorer, weights: str) -> None:
-    pytest.importorskip("nncf")
+    pytest.importorskip("nncf", reason="no NNCF here: int8 scoring stays unproven")
     from importlib.metadata import version
 
     options: dict[str, Any] = {"weights": weights, "engine": "openvino", "precision": "int8", "threads": 1}
@@ -164,7 +164,7 @@ def test_int8_ranks_as_fp32_does_and_is_the_same_again(artifact: Artifact, refer
 
 
 def test_int8_leaves_the_score_in_floating_point(plain: Artifact, weights: str) -> None:
-    pytest.importorskip("nncf")
+    pytest.importorskip("nncf", reason="no NNCF here: int8 scoring stays unproven")
     from model.engines.openvino_graph import convert, cut
 
     network = scoring_network(plain, weights)
@@ -180,7 +180,7 @@ def test_int8_leaves_the_score_in_floating_point(plain: Artifact, weights: str) 
 
 
 def test_the_name_says_what_is_computed(plain: Artifact, weights: str) -> None:
-    pytest.importorskip("openvino")
+    pytest.importorskip("openvino", reason="no OpenVINO here: its engine stays unproven")
     from model.engines.openvino import OpenVinoEngine
     from model.engines.openvino_graph import convert
 
@@ -195,7 +195,7 @@ def test_the_name_says_what_is_computed(plain: Artifact, weights: str) -> None:
 
 def test_halves_run_apart_score_as_the_whole(artifact: Artifact, reference: Scorer, weights: str) -> None:
     """Where a CPU has bfloat16 the first half alone is computed in it; here the cut itself is tested."""
-    pytest.importorskip("openvino")
+    pytest.importorskip("openvino", reason="no OpenVINO here: its engine stays unproven")
     from model.engines.openvino import OpenVinoEngine
     from model.engines.openvino_graph import convert
 

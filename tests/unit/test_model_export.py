@@ -143,7 +143,8 @@ def calibration(folder: Path) -> Calibration:
 def test_an_export_scores_as_the_model_and_certifies_itself(
     graph_format: str, spec: InputSpec, folder: Path, calibration: Calibration, weights: str, tmp_path: Path
 ) -> None:
-    pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[graph_format])
+    runtime = {"onnx": "onnxruntime", "openvino": "openvino"}[graph_format]
+    pytest.importorskip(runtime, reason=f"no {runtime} here: exporting to {graph_format} stays unproven")
     artifact = trained(folder, weights, spec)
     labelled = (*listed(folder, "test/good"), *listed(folder, "test/hole"))
     out = tmp_path / "out"
@@ -179,7 +180,7 @@ def test_int8_is_gated_on_defects(artifact: Artifact, calibration: Calibration, 
 def test_bf16_is_not_exported_where_it_could_not_be_checked(
     artifact: Artifact, folder: Path, calibration: Calibration, weights: str, tmp_path: Path
 ) -> None:
-    pytest.importorskip("openvino")
+    pytest.importorskip("openvino", reason="no OpenVINO here: the gate on a wrong graph stays unproven")
     target, labelled = Target("openvino", "bf16"), listed(folder, "test/hole")
     with pytest.raises(EngineError, match="computes bf16 as fp32"):
         export(artifact, target, tmp_path / "out", calibration=calibration, labelled=labelled, weights=weights)
@@ -189,7 +190,7 @@ def test_bf16_is_not_exported_where_it_could_not_be_checked(
 def test_a_graph_that_scores_otherwise_leaves_nothing(
     artifact: Artifact, calibration: Calibration, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason="no ONNX Runtime here: a refused export stays unproven")
     built: list[ScoringNetwork] = []
 
     def drifting(*arguments: Any) -> ScoringNetwork:
