@@ -180,7 +180,7 @@ def test_int8_is_gated_on_defects(artifact: Artifact, calibration: Calibration, 
 def test_bf16_is_not_exported_where_it_could_not_be_checked(
     artifact: Artifact, folder: Path, calibration: Calibration, weights: str, tmp_path: Path
 ) -> None:
-    pytest.importorskip("openvino", reason="no OpenVINO here: the gate on a wrong graph stays unproven")
+    pytest.importorskip("openvino", reason="no OpenVINO here: the refusal of an emulated bf16 export stays unproven")
     target, labelled = Target("openvino", "bf16"), listed(folder, "test/hole")
     with pytest.raises(EngineError, match="computes bf16 as fp32"):
         export(artifact, target, tmp_path / "out", calibration=calibration, labelled=labelled, weights=weights)
