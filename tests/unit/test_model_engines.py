@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from model.anomaly_map import blend, hann, smooth
 from model.artifact import Artifact
@@ -22,6 +21,7 @@ from model.engines.scorer import open_engine, scoring_network
 from model.images import Frame, InputSpec, prepare
 from model.score import components
 from model.training import TrainingSettings, train
+from tests.teachers import random_resnet18
 
 PLAIN = InputSpec(64, 96)
 MASKED = InputSpec(64, 64, fit="letterbox", rows=2, columns=1, overlap=0.25)
@@ -48,17 +48,7 @@ def product(count: int, seed: int = 0, defect: bool = False) -> list[Frame]:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A ResNet-18 with random weights: what it computes is as sensitive as the real one."""
-    from model.encoders import RESNET18, ResNetLevels
-
-    torch.manual_seed(0)
-    encoder = ResNetLevels(RESNET18)
-    for parameter in encoder.parameters():
-        if parameter.dim() == 4:
-            torch.nn.init.kaiming_normal_(parameter, nonlinearity="relu")
-    path = tmp_path_factory.mktemp("teacher") / "resnet18.safetensors"
-    save_file(encoder.state_dict(), path)
-    return str(path)
+    return random_resnet18(tmp_path_factory.mktemp("teacher"))
 
 
 @cache

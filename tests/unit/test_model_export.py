@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from model.agreement import Measured, disagreements, measure
 from model.artifact import Artifact
@@ -24,6 +23,7 @@ from model.export import Calibration, ExportRefused, Target, export
 from model.images import GOOD, Frame, InputSpec, LabelledImage
 from model.network import ScoringNetwork
 from model.training import TrainingSettings, train
+from tests.teachers import random_resnet18
 
 SCORES = tuple(float(score) for score in range(9))  # interquartile range 4
 BASE = Measured(SCORES, (9.0, 12.0), image_auroc=0.95, pixel_auroc=0.9)
@@ -107,16 +107,7 @@ def listed(folder: Path, where: str) -> tuple[LabelledImage, ...]:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    from model.encoders import RESNET18, ResNetLevels
-
-    torch.manual_seed(0)
-    encoder = ResNetLevels(RESNET18)
-    for parameter in encoder.parameters():
-        if parameter.dim() == 4:
-            torch.nn.init.kaiming_normal_(parameter, nonlinearity="relu")
-    path = tmp_path_factory.mktemp("teacher") / "resnet18.safetensors"
-    save_file(encoder.state_dict(), path)
-    return str(path)
+    return random_resnet18(tmp_path_factory.mktemp("teacher"))
 
 
 def trained(folder: Path, weights: str, spec: InputSpec) -> Artifact:

@@ -9,40 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from model import stores
 from model.features import Features
 from model.images import Frame, InputSpec, ignore_mask, prepare
 from model.stores import Kept, Layout, Recomputed, Room, available_memory, open_store
-from model.teacher import KINDS, Teacher
+from model.teacher import KINDS
+from tests.teachers import toy_teacher
 
 CPU = torch.device("cpu")
-NAME = "efficientnet_lite2"
 MEMORY, DISK, NEITHER = Room(1 << 40, 1 << 40), Room(0, 1 << 40), Room(0, 0)
 SPEC = InputSpec(64, 96, columns=2, overlap=0.25)
-
-
-class Pyramid(nn.Module):
-    """An encoder that costs nothing: pooled pixels in random mixtures."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        self.mixtures = nn.ParameterList(
-            torch.randn(channels, 3, 1, 1, generator=generator) for channels in KINDS[NAME].channels
-        )
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        return [
-            F.conv2d(F.avg_pool2d(x, stride), mixture)
-            for stride, mixture in zip((4, 8, 16), self.mixtures, strict=True)
-        ]
-
-
-def teacher() -> Teacher:
-    return Teacher(NAME, Pyramid(), "0" * 64)
 
 
 def pictures(count: int, seed: int = 0) -> list[Frame]:
@@ -50,7 +27,7 @@ def pictures(count: int, seed: int = 0) -> list[Frame]:
 
 
 def computed(room: Room, frames: list[Frame], spec: InputSpec = SPEC) -> Features:
-    features = Features(teacher(), spec, CPU, room)
+    features = Features(toy_teacher(), spec, CPU, room)
     features.compute(frames, lambda done: None)
     return features
 
@@ -70,7 +47,7 @@ def test_a_batch_is_what_the_teacher_says_of_those_tiles(room: Room) -> None:
     features = computed(room, frames)
     numbers = [17, 0, 5, 5, 12]
     tiles = np.stack([prepare(frames[number // 2], SPEC).tiles[number % 2] for number in numbers])
-    wanted = teacher()(torch.from_numpy(tiles).permute(0, 3, 1, 2))
+    wanted = toy_teacher()(torch.from_numpy(tiles).permute(0, 3, 1, 2))
     for found, level in zip(features.batch(numbers), wanted, strict=True):
         torch.testing.assert_close(found, level, rtol=1e-5, atol=1e-5)
 

@@ -9,8 +9,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from model.anomaly_map import distances
 from model.distillation import Levels
@@ -21,32 +19,14 @@ from model.normalising import Reconstruct, measure_scales, smoothed_maps
 from model.score import Normalisation, ScoreParameters
 from model.selection import Form
 from model.stores import Room
-from model.teacher import KINDS, Teacher
+from tests.teachers import toy_teacher
 
-NAME = "efficientnet_lite2"
 VALIDATION = [1, 3, 4]
 PROTOTYPES = torch.randn(9, 48 + 120, generator=torch.Generator().manual_seed(1))
 
 
-class Pyramid(nn.Module):
-    """An encoder whose features at a place depend on that place's pixels alone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        self.mixtures = nn.ParameterList(
-            torch.randn(channels, 3, 1, 1, generator=generator) for channels in KINDS[NAME].channels
-        )
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        return [
-            F.conv2d(F.avg_pool2d(x, stride), mixture)
-            for stride, mixture in zip((4, 8, 16), self.mixtures, strict=True)
-        ]
-
-
 def computed(frames: Sequence[Frame], spec: InputSpec) -> Features:
-    features = Features(Teacher(NAME, Pyramid(), "0" * 64), spec, torch.device("cpu"), Room(1 << 40, 0))
+    features = Features(toy_teacher(), spec, torch.device("cpu"), Room(1 << 40, 0))
     features.compute(frames, lambda done: None)
     return features
 
