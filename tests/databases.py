@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -21,26 +22,70 @@ from agent.store.engine import open_engine, reading, upgrade, writing
 from agent.store.inspections import Inspection
 from agent.store.items import Item, NewItem
 from agent.store.tables import blob
+from tests.postgresql import PostgreSQL
 
 NOW = datetime(2026, 3, 2, 10, 7, 30, tzinfo=UTC)
+
+
+_server: PostgreSQL | None = None
+
+
+@contextmanager
+def on(server: PostgreSQL) -> Iterator[None]:
+    """Inside, `database` and `line` are on PostgreSQL."""
+    global _server
+    _server = server
+    try:
+        yield
+    finally:
+        _server = None
 
 
 @cache
 def _template() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "template.db"
-        engine = open_engine(f"sqlite:///{file}")
-        upgrade(engine)
-        engine.dispose()
+        _upgraded(f"sqlite:///{file}")
         return file.read_bytes()
+
+
+@cache
+def _postgresql_template(server: PostgreSQL) -> str:
+    server.execute("CREATE DATABASE template")
+    _upgraded(server.url("template"))
+    return "template"
+
+
+def _upgraded(url: str) -> None:
+    engine = open_engine(url)
+    upgrade(engine)
+    engine.dispose()
+
+
+def empty_url(folder: Path, name: str = "goodpart") -> str:
+    """The URL of a database without tables."""
+    return f"sqlite:///{folder / name}.db" if _server is None else _created(_server, "template1")
+
+
+def new_url(folder: Path) -> str:
+    """The URL of a new database at the newest revision."""
+    if _server is not None:
+        return _created(_server, _postgresql_template(_server))
+    file = folder / "goodpart.db"
+    file.write_bytes(_template())
+    return f"sqlite:///{file}"
+
+
+def _created(server: PostgreSQL, template: str) -> str:
+    name = f"t{uuid4().hex}"
+    server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return server.url(name)
 
 
 @contextmanager
 def database(folder: Path) -> Iterator[Engine]:
-    """An empty database at the newest revision, in `folder`."""
-    file = folder / "goodpart.db"
-    file.write_bytes(_template())
-    engine = open_engine(f"sqlite:///{file}")
+    """An empty database at the newest revision, in `folder` or on the server that `on` names."""
+    engine = open_engine(new_url(folder))
     try:
         yield engine
     finally:

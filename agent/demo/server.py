@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -65,6 +66,8 @@ class Server:
         ServerError: the port is in use, or the program ends or does not answer in time.
     """
 
+    ENDS = signal.SIGTERM
+
     def __init__(self, name: str, command: Callable[[int], Sequence[str]], *, folder: Path | None, port: int = 0):
         self.name = name
         self._command, self._port = command, port or free_port()
@@ -125,7 +128,7 @@ class Server:
         process, self._process = self._process, None
         if process is None:
             return
-        process.terminate()
+        process.send_signal(self.ENDS)
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,8 @@
 """One act of a person: the same four steps for all of them, in one transaction.
 
-The actor's role is read anew (it may have changed since the page was drawn), the idempotency key is taken, the work is
-done, the audit event is appended. A repeated key gives the first result and changes nothing.
+Acts take turns, so that what one of them reads is still so when it writes; people's acts are few, and SQLite's writers
+take turns anyway. The actor's role is read anew (it may have changed since the page was drawn), the idempotency key is
+taken, the work is done, the audit event is appended. A repeated key gives the first result and changes nothing.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def perform(
         Anything `work` raises; nothing is changed then and the key stays free.
     """
     with writing(engine) as conn:
+        audit.take_turn(conn)
         actor = current(conn, actor, least, action)
         earlier = take_key(conn, actor.id, action, request, key, now)
         if earlier is not None:

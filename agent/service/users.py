@@ -33,6 +33,7 @@ def add(engine: Engine, actor: User | None, name: str, role: str, *, key: str, n
         row_id = perform(engine, actor, "user.add", request, work, least="admin", key=key, now=now)["id"]
         return User(row_id, name, role)
     with writing(engine) as conn:
+        audit.take_turn(conn)
         return _first(conn, name, role, key, now)
 
 

@@ -37,6 +37,11 @@ class Event:
     hash: str
 
 
+def take_turn(conn: Connection) -> None:
+    """Waits until no other transaction appends, and keeps others from it until this one ends."""
+    serialise(conn, LOCK)
+
+
 def append(
     conn: Connection, user_id: int | None, action: str, subject: str, detail: Mapping[str, Any], now: datetime
 ) -> str:
@@ -45,7 +50,7 @@ def append(
     Raises:
         ValueError: `detail` holds an infinite number or NaN, which JSON does not know.
     """
-    serialise(conn, LOCK)
+    take_turn(conn)
     detail = json.loads(
         json.dumps(detail, allow_nan=False)
     )  # as it will be read back: keys are texts, tuples are lists

@@ -70,6 +70,9 @@ def open_engine(url: str) -> Engine:
 def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that writes: committed at the end, rolled back by an exception.
 
+    On SQLite writers take turns. On PostgreSQL they run beside each other, READ COMMITTED: lock what is read in order
+    to be written (`with_for_update`, `rows.serialise`), or let one statement do both.
+
     Raises:
         Unreachable: the database does not answer or stays locked; nothing was written, except where the answer to the
             commit itself was lost.

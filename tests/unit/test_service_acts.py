@@ -19,6 +19,8 @@ from agent.store.engine import Conflict, NotFound, reading, writing
 from agent.store.samples import NewSample
 from tests.databases import NOW, Line, add_blob, database, line
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Line]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +23,8 @@ from agent.store import reviews as said
 from agent.store.engine import Conflict, NotFound, StoreError, reading, writing
 from agent.store.samples import NewSample
 from tests.databases import NOW, Line, add_blob, line, sha
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 
 @pytest.fixture
@@ -199,6 +204,26 @@ def test_undo_leaves_a_sample_that_its_item_did_not_make(here: Line) -> None:
     _decide(here, item_id, "normal")
     reviews.undo(here.engine, here.operator, item_id, key="u", now=NOW)
     assert _samples(here) == [("train", "import", None)]
+
+
+def test_two_people_at_once_never_give_one_part_two_roles(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flagged frame may train and an audited one calibrate, but not both where they show one part."""
+    earlier = NOW - timedelta(hours=1)  # in one quarter their counts would make them take turns
+    pair = [_item(here, 0, serial="p"), _item(here, 1, serial="p", kind="audit", event_at=earlier)]
+    look, both_looked = samples.roles_of_serial, threading.Barrier(2)
+
+    def look_and_wait(*arguments: Any) -> set[str]:
+        found = look(*arguments)
+        with suppress(threading.BrokenBarrierError):
+            both_looked.wait(1)  # never comes where acts take turns
+        return found
+
+    monkeypatch.setattr(samples, "roles_of_serial", look_and_wait)
+    with ThreadPoolExecutor(2) as pool:
+        acts = [pool.submit(_decide, here, *one) for one in zip(pair, ("normal", "normal"), strict=True)]
+        for act in acts:
+            act.result(60)
+    assert len(_samples(here)) == 1
 
 
 ACT = st.sampled_from([("normal", None), ("defect", "crack"), ("defect", "scratch"), ("unsure", None), ("undo", None)])

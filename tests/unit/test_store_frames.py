@@ -24,6 +24,8 @@ from agent.store.offsets import Claim, Counts
 from agent.store.outbox import NewDecision
 from tests.databases import NOW, Line, add_blob, line
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Line]:

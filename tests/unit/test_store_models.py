@@ -16,6 +16,8 @@ from agent.store.registry import ModelVersion
 from agent.store.samples import NewSample
 from tests.databases import NOW, Line, add_blob, line, sha
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Line]:

@@ -22,6 +22,9 @@ from tests.databases import NOW, Line, database, line
 MINUTE = timedelta(minutes=1)
 
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
+
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Line]:
     with line(tmp_path) as made:
