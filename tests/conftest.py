@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import databases, postgresql
+from tests import apache_kafka, databases, postgresql
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +23,12 @@ def each_database(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with databases.on(request.getfixturevalue("postgresql_server")):
         yield
+
+
+@pytest.fixture(scope="session")
+def apache() -> Iterator[apache_kafka.ApacheKafka]:
+    """Apache Kafka, plaintext. Tests that stop it start it again."""
+    if not apache_kafka.is_here():
+        pytest.skip(apache_kafka.UNPROVEN)
+    with apache_kafka.apache_kafka() as broker:
+        yield broker

@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Self
 
 HOST = "127.0.0.1"
-ANSWER_S = 15.0
 # Below the ports that systems give to outgoing connections. Among those, a client that looks for a stopped server can
 # be given the server's own port and then reach itself, or hold the port when the server starts again.
 PORTS = range(20_000, 32_000)
@@ -67,6 +66,7 @@ class Server:
     """
 
     ENDS = signal.SIGTERM
+    ANSWER_S = 15.0
 
     def __init__(self, name: str, command: Callable[[int], Sequence[str]], *, folder: Path | None, port: int = 0):
         self.name = name
@@ -111,12 +111,12 @@ class Server:
             raise
 
     def _await(self, process: subprocess.Popen[bytes]) -> None:
-        end, pause = monotonic() + ANSWER_S, Event()
+        end, pause = monotonic() + self.ANSWER_S, Event()
         while not self._answers():
             if process.poll() is not None:
                 raise ServerError(f"{self.name} ended with status {process.returncode} before it answered{self._why()}")
             if monotonic() > end:
-                raise ServerError(f"{self.name} did not answer on {self.address} in {ANSWER_S:.0f} s{self._why()}")
+                raise ServerError(f"{self.name} did not answer on {self.address} in {self.ANSWER_S:.0f} s{self._why()}")
             pause.wait(0.02)
 
     def _why(self) -> str:

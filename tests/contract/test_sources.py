@@ -1,4 +1,4 @@
-"""One contract for every source: the Kafka one against a real broker, and its twin in memory."""
+"""One contract for every source: the Kafka one on Apache Kafka and on the demo's broker, and its twin in memory."""
 
 from __future__ import annotations
 
@@ -31,18 +31,23 @@ class Twin:
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
+def tansu() -> Iterator[KafkaBroker]:
     with KafkaBroker() as started:
-        yield started.bootstrap
+        yield started
 
 
-@pytest.fixture(params=["memory", "kafka"])
+@pytest.fixture(params=["tansu", "apache"])
+def broker(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(request.param).bootstrap)
+
+
+@pytest.fixture(params=["memory", "tansu", "apache"])
 def twin(request: pytest.FixtureRequest) -> Iterator[Twin]:
     if request.param == "memory":
         log = MemoryLog(PARTITIONS)
         yield Twin(log.append, lambda: MemorySource(log))
         return
-    bootstrap = request.getfixturevalue("broker")
+    bootstrap = request.getfixturevalue(request.param).bootstrap
     settings = _settings(bootstrap)
     create_topics(bootstrap, {settings.frames_topic: PARTITIONS})
     producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=False)
