@@ -65,6 +65,11 @@ class ApacheKafka(Server):
         """HOST:PORT for clients."""
         return self.address
 
+    @property
+    def data(self) -> Path:
+        """The folder of its logs, to be copied or changed while it is stopped."""
+        return self._folder / "data"
+
     def _plain(self) -> dict[str, str]:
         controller = free_port()
         kind = "SASL_SSL" if self._secure else "PLAINTEXT"
@@ -77,7 +82,7 @@ class ApacheKafka(Server):
             "listener.security.protocol.map": f"CLIENT:{kind},CONTROLLER:PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "CLIENT",
-            "log.dirs": str(self._folder / "data"),
+            "log.dirs": str(self.data),
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": "1",
             "offsets.topic.num.partitions": "1",

@@ -135,6 +135,13 @@ class Server:
             process.kill()
             process.wait()
 
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Sends it a signal and waits for its end."""
+        os.kill(self.pid, number)
+        if self._process is not None:
+            self._process.wait()
+        self._process = None
+
     def _answers(self) -> bool:
         try:
             with socket.create_connection((HOST, self._port), timeout=0.2):

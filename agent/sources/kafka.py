@@ -35,6 +35,7 @@ log = structlog.get_logger()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FETCH = 8 << 20  # bytes of one partition in one fetch: some tens of frames
 _BOUNDS_MS = 5000
+_METADATA_MS = 10_000  # a topic that was away, or has new partitions, is seen again this soon
 _JOIN_S = 1.0
 _LOOK_S = 5.0  # without a record
 _LOOK_AWAY_S = 1.0
@@ -81,6 +82,7 @@ class KafkaSource:
                 fetch_max_bytes=4 * _FETCH,
                 fetch_max_wait_ms=100,
                 reconnect_backoff_max_ms=2000,
+                metadata_max_age_ms=_METADATA_MS,
                 metrics_enabled=False,
             )
             if not self._consumer.partitions_for_topic(self._topic):

@@ -1,0 +1,163 @@
+"""The pipeline on Apache Kafka itself: what a real log can do to a reader, and nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from kafka import KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from sqlalchemy import Engine
+
+from agent.demo.broker import create_topics
+from agent.settings import Settings
+from agent.sources.kafka import KafkaSource
+from agent.store import offsets
+from agent.store.engine import reading
+from agent.store.offsets import Counts
+from agent.store.tables import data_gap
+from tests.apache_kafka import ApacheKafka
+from tests.databases import database
+from tests.streams import FakeScorer, Running, frame, headers, running, settings
+
+SESSION_S = 2
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with database(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def wanted(tmp_path: Path, apache: ApacheKafka) -> Settings:
+    """Settings for a topic of one partition."""
+    topic = f"frames-{uuid4().hex[:8]}"
+    create_topics(apache.bootstrap, {topic: 1})
+    given = {
+        "bootstrap": apache.bootstrap, "frames_topic": topic, "group_id": topic, "session_timeout_s": SESSION_S,
+        "heartbeat_s": 0.2,
+    }  # fmt: skip
+    return settings(tmp_path, kafka=given)
+
+
+def source(wanted: Settings) -> KafkaSource:
+    return KafkaSource(wanted.kafka, group_id=wanted.kafka.group_id)
+
+
+def publish(wanted: Settings, ids: list[str], *, transactions: int = 0) -> None:
+    """Frames of these ids; with `transactions` in as many of them, each of which leaves a marker in the log."""
+    options = {"transactional_id": f"t-{uuid4().hex[:8]}"} if transactions else {}
+    producer = KafkaProducer(bootstrap_servers=wanted.kafka.bootstrap, acks="all", **options)
+    try:
+        if transactions:
+            producer.init_transactions()
+        for start in range(0, len(ids), max(1, len(ids) // max(1, transactions))):
+            if transactions:
+                producer.begin_transaction()
+            for one in ids[start : start + max(1, len(ids) // max(1, transactions))]:
+                producer.send(wanted.kafka.frames_topic, value=frame(), headers=headers(one), partition=0)
+            if transactions:
+                producer.commit_transaction()
+        producer.flush(20)
+    finally:
+        producer.close()
+
+
+def names(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}{number}" for number in range(count)]
+
+
+def stored(run: Running) -> int:
+    with reading(run.engine) as conn:
+        return max(one.next_offset for one in offsets.partitions(conn))
+
+
+def test_a_broker_that_is_killed_and_comes_back_loses_no_frame(
+    apache: ApacheKafka, wanted: Settings, engine: Engine
+) -> None:
+    publish(wanted, names("a", 100))
+    with running(engine, wanted, source(wanted), scorer=FakeScorer(delay_s=0.01)) as run:
+        run.until_received(20)
+        apache.kill(signal.SIGKILL)
+        run.until(lambda: "source" in run.health.outages)
+        apache.start()
+        publish(wanted, names("b", 50))
+        assert run.until_received(150) == Counts(150, inspected=150)
+        assert {row.frame_id for row in run.rows()} == {*names("a", 100), *names("b", 50)}
+        run.until(lambda: not run.health.outages)
+
+
+def test_frames_that_the_broker_deleted_unread_are_a_gap_on_record(
+    apache: ApacheKafka, wanted: Settings, engine: Engine
+) -> None:
+    publish(wanted, names("a", 10))
+    with running(engine, wanted, source(wanted)) as run:
+        run.until_received(10)
+    publish(wanted, names("b", 10))
+    admin = KafkaAdminClient(bootstrap_servers=apache.bootstrap)
+    try:
+        admin.delete_records({TopicPartition(wanted.kafka.frames_topic, 0): 14})
+    finally:
+        admin.close()
+    with running(engine, wanted, source(wanted)) as run:
+        run.until_received(16)
+        (gap,) = run.rows(data_gap)
+        assert (gap.kind, gap.from_offset, gap.to_offset) == ("below_start", 10, 14)
+        assert {row.frame_id for row in run.rows()} == {*names("a", 10), *names("b", 10)[4:]}
+
+
+def test_a_broker_restored_from_an_older_copy_is_another_stream(
+    apache: ApacheKafka, wanted: Settings, engine: Engine, tmp_path: Path
+) -> None:
+    publish(wanted, names("a", 5))
+    apache.stop()
+    shutil.copytree(apache.data, tmp_path / "copy")
+    apache.start()
+    publish(wanted, names("b", 5))
+    with running(engine, wanted, source(wanted)) as run:
+        run.until_received(10)
+    apache.stop()
+    shutil.rmtree(apache.data)
+    shutil.copytree(tmp_path / "copy", apache.data)
+    apache.start()
+    publish(wanted, ["c0"])
+    with running(engine, wanted, source(wanted)) as run:
+        # The restored log's five frames come again under the ids that they had: each is decided once.
+        assert run.until_received(16) == Counts(16, inspected=11, duplicate=5)
+        (gap,) = run.rows(data_gap)
+        assert (gap.kind, gap.from_offset) == ("beyond_end", 10)
+        assert {row.frame_id for row in run.rows()} == {*names("a", 5), *names("b", 5), "c0"}
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+def test_a_topic_recreated_under_the_agent_is_read_from_its_start(
+    apache: ApacheKafka, wanted: Settings, engine: Engine, noticed: bool
+) -> None:
+    publish(wanted, names("a", 5))
+    with running(engine, wanted, source(wanted)) as run:
+        run.until_received(5)
+        admin = KafkaAdminClient(bootstrap_servers=apache.bootstrap)
+        try:
+            admin.delete_topics([wanted.kafka.frames_topic])
+        finally:
+            admin.close()
+        if noticed:
+            run.until(lambda: not run.pipeline.stats().partitions)
+        create_topics(apache.bootstrap, {wanted.kafka.frames_topic: 1})
+        publish(wanted, names("b", 3))
+        assert run.until_received(8) == Counts(8, inspected=8)
+        assert {row.frame_id for row in run.rows()} == {*names("a", 5), *names("b", 3)}
+
+
+def test_markers_of_transactions_leave_no_lag(apache: ApacheKafka, wanted: Settings, engine: Engine) -> None:
+    publish(wanted, names("a", 6), transactions=3)
+    with running(engine, wanted, source(wanted)) as run:
+        run.until_received(6)
+        run.until(lambda: stored(run) == 9)  # six frames, three markers
+        run.until(lambda: run.pipeline.stats().lag == 0)
+        assert run.rows(data_gap) == []
