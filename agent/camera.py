@@ -18,9 +18,9 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from agent.frame import Envelope, to_headers
-from agent.settings import utc_now
-from agent.sources import reach
-from agent.sources.base import SourceUnreachableError
+from agent.settings import Kafka, utc_now
+from agent.sources import broker
+from agent.sources.base import SourceError
 
 CONTENT_TYPES = {
     ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".bmp": "image/bmp",
@@ -77,8 +77,7 @@ class Camera:
     """A producer of frames. One thread publishes; acknowledgements come on the client's own thread.
 
     Args:
-        bootstrap: HOST:PORT of brokers, separated by commas.
-        topic: must exist.
+        kafka: the section [kafka]; its frames topic must exist.
         clock: capture time of a frame, aware UTC.
         ack_s: how long the broker may take to acknowledge a frame, with all retries, before it is given up.
 
@@ -86,17 +85,16 @@ class Camera:
         CameraError: no broker answers, or the topic is missing or not allowed.
     """
 
-    def __init__(self, bootstrap: str, topic: str, *, clock: Callable[[], datetime] = utc_now, ack_s: float = ACK_S):
-        self._topic, self._clock, self._ack_s = topic, clock, ack_s
+    def __init__(self, kafka: Kafka, *, clock: Callable[[], datetime] = utc_now, ack_s: float = ACK_S):
+        self._topic, self._clock, self._ack_s = kafka.frames_topic, clock, ack_s
         self._lock = Lock()
         self._accepted = self._acked = self._failed = 0
         self._problem = ""
         self._sequences: dict[str, Iterator[int]] = {}
         try:
-            reach.check(bootstrap)
-            self._producer = KafkaProducer(
-                bootstrap_servers=bootstrap.split(","),
-                bootstrap_timeout_ms=5000,
+            self._producer: Any = broker.connect(
+                KafkaProducer,
+                kafka,
                 delivery_timeout_ms=int(ack_s * 1000),
                 request_timeout_ms=int(ack_s * 1000),
                 acks="all",
@@ -104,13 +102,13 @@ class Camera:
                 allow_auto_create_topics=False,
                 max_request_size=LARGEST,
             )
-        except SourceUnreachableError as error:
+        except SourceError as error:
             raise CameraError(str(error)) from None
-        except KafkaError as error:
-            raise CameraError(f"no Kafka broker answers at {bootstrap}; start it, or set kafka.bootstrap") from error
         try:
-            if topic not in _topics(bootstrap):
-                raise CameraError(f"{bootstrap} has no topic {topic}; create it, or set kafka.frames_topic")
+            if self._topic not in _topics(kafka):
+                raise CameraError(
+                    f"{kafka.bootstrap} has no topic {self._topic} that we see; create it, or set kafka.frames_topic"
+                )
         except BaseException:
             self._producer.close(timeout=1)
             raise
@@ -246,14 +244,14 @@ class Camera:
             self._problem = str(error)
 
 
-def _topics(bootstrap: str) -> Collection[str]:
+def _topics(kafka: Kafka) -> Collection[str]:
     # Listed, not looked up by name: some brokers create what is looked up.
     try:
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), bootstrap_timeout_ms=5000)
+        admin: Any = broker.connect(KafkaAdminClient, kafka)
         try:
             found: Collection[str] = admin.list_topics()
         finally:
             admin.close()
-    except KafkaError as error:
-        raise CameraError(f"{bootstrap} does not list its topics ({error}); allow it, or try again") from error
+    except (KafkaError, SourceError) as error:
+        raise CameraError(f"{kafka.bootstrap} does not list its topics ({error}); allow it, or try again") from error
     return found

@@ -78,6 +78,14 @@ class Blobs(_Section):
 
 class Kafka(_Section):
     bootstrap: str = "127.0.0.1:9092"
+    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    allow_plaintext: bool = False
+    mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
+    user: str = ""
+    password: Annotated[str, Field(repr=False)] = ""
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
     frames_topic: str = "goodpart.frames"
     decisions_topic: str = "goodpart.decisions"
     group_id: str = ""
@@ -261,6 +269,12 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _refuse_secrets(values: Mapping[str, Any], path: Path | None) -> None:
+    kafka = values.get("kafka")
+    if isinstance(kafka, dict) and kafka.get("password"):
+        raise SettingsError(
+            f'kafka.password in {path}: passwords never stand in a file; only "" is allowed here. '
+            f"Set {PREFIX}KAFKA__PASSWORD in the environment instead"
+        )
     for section in ("database", "redis"):
         table = values.get(section)
         url = table.get("url") if isinstance(table, dict) else None

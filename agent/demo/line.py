@@ -54,7 +54,7 @@ class Line:
         self._until_ready()
         kafka, since = self.settings.kafka, utc_now()
         published: list[str] = []
-        with Camera(kafka.bootstrap, kafka.frames_topic) as camera, ThreadPoolExecutor(1, "camera") as pool:
+        with Camera(kafka) as camera, ThreadPoolExecutor(1, "camera") as pool:
             feed = pool.submit(
                 camera.stream, [part.path for part in product.parts], rate=self.rate, stations=stations, loop=True,
                 stop=done, on_acked=published.append,
@@ -118,7 +118,7 @@ class Line:
 
     def _close(self, engine: Engine, accounts: Accounts, published: list[str], since: datetime) -> bool:
         kafka = self.settings.kafka
-        result = audit(engine, kafka.bootstrap, kafka.decisions_topic, published)
+        result = audit(engine, kafka, published)
         self.say(f"published {len(published)}  {accounts.line(len(published), since)}")
         for problem in result.problems:
             self.say(f"does not add up: {problem}")

@@ -82,7 +82,7 @@ def run(options: Options, settings: Settings, *, say: Say, bars: Bars) -> bool:
         upgrade(engine)
         product = prepare(engine, settings, images, STATIONS, say=say, bars=bars, clock=utc_now)
         settings = stack.enter_context(servers(options, settings, folder, say=say))
-        create_topics(settings.kafka.bootstrap, {settings.kafka.frames_topic: 2, settings.kafka.decisions_topic: 1})
+        create_topics(settings.kafka, {settings.kafka.frames_topic: 2, settings.kafka.decisions_topic: 1})
         line = stack.enter_context(started(options, settings, folder, say=say))
         return line.run(engine, product, STATIONS, began=began)
 
@@ -115,15 +115,16 @@ def servers(options: Options, settings: Settings, folder: Path, *, say: Say) -> 
     with ExitStack() as stack:
         redis = stack.enter_context(RedisServer(folder))
         say(f"redis: Valkey from a wheel at {redis.url}; its data is gone at exit")
+        kafka: dict[str, object] = {}
         if options.bootstrap:
             bootstrap = options.bootstrap
+            kafka["start_from"] = "latest"  # a topic of yours may hold frames of others
             say(f"broker: yours, at {bootstrap}")
         else:
             bootstrap = stack.enter_context(KafkaBroker(folder)).bootstrap
+            kafka["security"] = "PLAINTEXT"
             say(f"broker: tansu, which speaks Kafka's protocol, at {bootstrap}; in memory, its data is gone at exit")
-        kafka: dict[str, object] = {"bootstrap": bootstrap}
-        if options.bootstrap:
-            kafka["start_from"] = "latest"  # a topic of yours may hold frames of others
+        kafka["bootstrap"] = bootstrap
         yield settings.model_copy(
             update={
                 "kafka": settings.kafka.model_copy(update=kafka),

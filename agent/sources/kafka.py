@@ -16,19 +16,16 @@ import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
-    AuthorizationError,
-    KafkaConfigurationError,
     KafkaError,
     LogTruncationError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
-    SaslAuthenticationFailedError,
 )
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from agent.frame import Record, StreamKey
 from agent.settings import Kafka
-from agent.sources import reach
+from agent.sources import broker, reach
 from agent.sources.base import Assigned, Bounds, Event, Lost, Outside, Revoked, SourceError, SourceUnreachableError
 
 log = structlog.get_logger()
@@ -53,7 +50,7 @@ class KafkaSource:
     def __init__(self, settings: Kafka, *, group_id: str, bootstrap_s: float = 10.0) -> None:
         self._settings = settings
         self._group_id = group_id
-        self._bootstrap_ms = int(bootstrap_s * 1000)
+        self._bootstrap_s = bootstrap_s
         self._topic = settings.frames_topic
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._consumer: Any = None
@@ -61,43 +58,38 @@ class KafkaSource:
         self._away: SourceUnreachableError | None = None
 
     def open(self) -> None:
-        reach.check(self._settings.bootstrap)
         session_ms = int(self._settings.session_timeout_s * 1000)
+        self._consumer = broker.connect(
+            KafkaConsumer,
+            self._settings,
+            bootstrap_s=self._bootstrap_s,
+            client_id="goodpart",
+            group_id=self._group_id,
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            allow_auto_create_topics=False,
+            partition_assignment_strategy=[CooperativeStickyAssignor],
+            session_timeout_ms=session_ms,
+            # The broker refuses a heartbeat slower than a third of the session.
+            heartbeat_interval_ms=min(int(self._settings.heartbeat_s * 1000), session_ms // 3),
+            max_poll_records=self._settings.max_poll_records,
+            max_partition_fetch_bytes=_FETCH,
+            fetch_max_bytes=4 * _FETCH,
+            fetch_max_wait_ms=100,
+            reconnect_backoff_max_ms=2000,
+            metadata_max_age_ms=_METADATA_MS,
+            metrics_enabled=False,
+        )
         try:
-            self._consumer = KafkaConsumer(
-                bootstrap_servers=self._settings.bootstrap.split(","),
-                bootstrap_timeout_ms=self._bootstrap_ms,
-                client_id="goodpart",
-                group_id=self._group_id,
-                auto_offset_reset="none",
-                enable_auto_commit=False,
-                isolation_level="read_committed",
-                allow_auto_create_topics=False,
-                partition_assignment_strategy=[CooperativeStickyAssignor],
-                session_timeout_ms=session_ms,
-                # The broker refuses a heartbeat slower than a third of the session.
-                heartbeat_interval_ms=min(int(self._settings.heartbeat_s * 1000), session_ms // 3),
-                max_poll_records=self._settings.max_poll_records,
-                max_partition_fetch_bytes=_FETCH,
-                fetch_max_bytes=4 * _FETCH,
-                fetch_max_wait_ms=100,
-                reconnect_backoff_max_ms=2000,
-                metadata_max_age_ms=_METADATA_MS,
-                metrics_enabled=False,
-            )
             if not self._consumer.partitions_for_topic(self._topic):
-                self.close()
                 raise SourceError(
                     f"kafka.frames_topic: the broker at {self._settings.bootstrap} has no topic {self._topic!r} "
                     "that we may read; create it, or set GOODPART_KAFKA__FRAMES_TOPIC"
                 )
-        except KafkaConfigurationError as error:
-            raise SourceError(f"kafka settings cannot be used: {error}") from error
-        except KafkaError as error:
-            raise SourceUnreachableError(
-                f"kafka.bootstrap: no Kafka broker answers at {self._settings.bootstrap} ({type(error).__name__}); "
-                "start it, or set GOODPART_KAFKA__BOOTSTRAP=HOST:PORT"
-            ) from error
+        except (KafkaError, SourceError) as error:
+            self.close()
+            raise self._told(error) from error
         self._consumer.subscribe([self._topic], listener=_Listener(self._consumer, self._events))
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
@@ -109,12 +101,8 @@ class KafkaSource:
         except (OffsetOutOfRangeError, LogTruncationError, NoOffsetForPartitionError) as error:
             self._outside(error)
             return []
-        except (SaslAuthenticationFailedError, AuthorizationError) as error:
-            raise SourceError(
-                f"the broker refuses us topic {self._topic!r} or group {self._group_id!r}: {error}"
-            ) from error
         except KafkaError as error:
-            raise SourceUnreachableError(f"{type(error).__name__}: {error}") from error
+            raise self._told(error) from error
         if found:
             self._away, self._looked = None, time.monotonic()
         else:
@@ -183,6 +171,13 @@ class KafkaSource:
                 self._consumer.close(autocommit=False, timeout_ms=3000)
             except KafkaError as error:
                 log.debug("kafka_close_failed", error=str(error))
+
+    def _told(self, error: KafkaError | SourceError) -> SourceError:
+        if isinstance(error, SourceError):
+            return error
+        if broker.is_refusal(error):
+            return broker.refused(error, self._settings)
+        return SourceUnreachableError(f"{type(error).__name__}: {error}")
 
     def _look(self) -> None:
         """kafka-python 3.0.12 says nothing of a broker that is away: it retries, and polls give nothing."""

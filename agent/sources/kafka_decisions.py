@@ -9,7 +9,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from agent.settings import Kafka
-from agent.sources import reach
+from agent.sources import broker
 from agent.sources.base import Decision, SourceUnreachableError
 
 _ACK_S = 10.0
@@ -28,9 +28,9 @@ class KafkaDecisions:
     def publish(self, decisions: Sequence[Decision]) -> None:
         try:
             if self._producer is None:
-                reach.check(self._settings.bootstrap)
-                self._producer = KafkaProducer(
-                    bootstrap_servers=self._settings.bootstrap.split(","),
+                self._producer = broker.connect(
+                    KafkaProducer,
+                    self._settings,
                     client_id="goodpart-decisions",
                     acks="all",
                     # Not every broker has the machinery of idempotence; consumers deduplicate anyway.
@@ -41,7 +41,6 @@ class KafkaDecisions:
                     max_block_ms=5000,
                     request_timeout_ms=5000,
                     delivery_timeout_ms=8000,
-                    bootstrap_timeout_ms=5000,
                     reconnect_backoff_max_ms=2000,
                     metrics_enabled=False,
                 )

@@ -49,7 +49,7 @@ def twin(request: pytest.FixtureRequest) -> Iterator[Twin]:
         return
     bootstrap = request.getfixturevalue(request.param).bootstrap
     settings = _settings(bootstrap)
-    create_topics(bootstrap, {settings.frames_topic: PARTITIONS})
+    create_topics(settings, {settings.frames_topic: PARTITIONS})
     producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=False)
 
     def write(value: bytes, headers: Any = (), *, partition: int = 0, key: bytes | None = None) -> int:
@@ -189,7 +189,7 @@ def test_a_broker_that_is_away_says_what_to_do() -> None:
 
 def test_decisions_arrive_in_order_with_key_and_headers(broker: str) -> None:
     settings = _settings(broker)
-    create_topics(broker, {settings.decisions_topic: 1})
+    create_topics(settings, {settings.decisions_topic: 1})
     sink = KafkaDecisions(settings)
     sent = [Decision("s1", (("ce_id", b"%d" % n),), b"{}") for n in range(20)]
     sink.publish(sent)

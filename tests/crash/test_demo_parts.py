@@ -66,8 +66,8 @@ def test_kill_9_in_the_middle_leaves_one_inspection_and_one_decision_for_every_f
     )
     published: list[str] = []
     with demo.servers(options, settings, tmp_path, say=quiet) as settings:
-        create_topics(settings.kafka.bootstrap, {settings.kafka.frames_topic: 2, settings.kafka.decisions_topic: 1})
-        with Camera(settings.kafka.bootstrap, settings.kafka.frames_topic) as camera:
+        create_topics(settings.kafka, {settings.kafka.frames_topic: 2, settings.kafka.decisions_topic: 1})
+        with Camera(settings.kafka) as camera:
             feed = Thread(
                 target=lambda: camera.stream(
                     [part.path for part in product.parts], rate=20.0, stations=demo.STATIONS, loop=True,
@@ -83,7 +83,7 @@ def test_kill_9_in_the_middle_leaves_one_inspection_and_one_decision_for_every_f
                 feed.join()
                 until(lambda: not Accounts(engine).open_work(len(published)), second)
                 assert second.stop() == 0
-        result = audit(engine, settings.kafka.bootstrap, settings.kafka.decisions_topic, published)
+        result = audit(engine, settings.kafka, published)
     assert between < FRAMES
     assert len(set(published)) == FRAMES
     assert result.problems == ()

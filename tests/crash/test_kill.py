@@ -21,6 +21,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from sqlalchemy import Engine
 
 from agent.demo.broker import KafkaBroker, create_topics
+from agent.settings import Kafka
 from agent.store import offsets
 from agent.store.blobs import LocalBlobs
 from agent.store.engine import reading
@@ -85,7 +86,7 @@ class Agent:
 @pytest.fixture
 def bootstrap() -> Iterator[str]:
     with KafkaBroker() as broker:
-        create_topics(broker.bootstrap, {FRAMES: PARTITIONS, DECISIONS: 1})
+        create_topics(Kafka(bootstrap=broker.bootstrap), {FRAMES: PARTITIONS, DECISIONS: 1})
         yield broker.bootstrap
 
 

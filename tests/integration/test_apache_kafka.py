@@ -14,7 +14,7 @@ from kafka.admin import KafkaAdminClient
 from sqlalchemy import Engine
 
 from agent.demo.broker import create_topics
-from agent.settings import Settings
+from agent.settings import Kafka, Settings
 from agent.sources.kafka import KafkaSource
 from agent.store import offsets
 from agent.store.engine import reading
@@ -37,7 +37,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def wanted(tmp_path: Path, apache: ApacheKafka) -> Settings:
     """Settings for a topic of one partition."""
     topic = f"frames-{uuid4().hex[:8]}"
-    create_topics(apache.bootstrap, {topic: 1})
+    create_topics(Kafka(bootstrap=apache.bootstrap), {topic: 1})
     given = {
         "bootstrap": apache.bootstrap, "frames_topic": topic, "group_id": topic, "session_timeout_s": SESSION_S,
         "heartbeat_s": 0.2,
@@ -148,7 +148,7 @@ def test_a_topic_recreated_under_the_agent_is_read_from_its_start(
             admin.close()
         if noticed:
             run.until(lambda: not run.pipeline.stats().partitions)
-        create_topics(apache.bootstrap, {wanted.kafka.frames_topic: 1})
+        create_topics(wanted.kafka, {wanted.kafka.frames_topic: 1})
         publish(wanted, names("b", 3))
         assert run.until_received(8) == Counts(8, inspected=8)
         assert {row.frame_id for row in run.rows()} == {*names("a", 5), *names("b", 3)}

@@ -23,7 +23,7 @@ from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.redis import RedisServer
 from agent.demo.server import Server, ServerError, free_port
 from agent.frame import BadHeader, Record, parse
-from agent.settings import utc_now
+from agent.settings import Kafka, utc_now
 
 TOPIC = "goodpart.frames"
 
@@ -31,7 +31,7 @@ TOPIC = "goodpart.frames"
 @pytest.fixture(scope="module")
 def broker() -> Iterator[str]:
     with KafkaBroker() as started:
-        create_topics(started.bootstrap, {TOPIC: 1})
+        create_topics(Kafka(bootstrap=started.bootstrap), {TOPIC: 1})
         yield started.bootstrap
 
 
@@ -63,7 +63,7 @@ def end_of(bootstrap: str) -> int:
 
 def test_what_a_camera_publishes_is_read_back_as_frames(broker: str, images: Path) -> None:
     before, acked = end_of(broker), list[str]()
-    with Camera(broker, TOPIC) as camera:
+    with Camera(Kafka(bootstrap=broker, frames_topic=TOPIC)) as camera:
         counts = camera.stream(
             image_paths(images), rate=1000, stations=["a", "b"], lot="L1", count=7, loop=True, stop=Event(),
             on_acked=acked.append,
@@ -82,7 +82,7 @@ def test_what_a_camera_publishes_is_read_back_as_frames(broker: str, images: Pat
 
 def test_a_set_stop_ends_a_camera_that_loops(broker: str, images: Path) -> None:
     stop = Event()
-    with Camera(broker, TOPIC) as camera:
+    with Camera(Kafka(bootstrap=broker, frames_topic=TOPIC)) as camera:
         counts = camera.stream(
             image_paths(images), rate=1000, stations=["a"], loop=True, stop=stop, on_acked=lambda _: stop.set()
         )
@@ -95,12 +95,12 @@ def test_cameras_that_cannot_publish_say_why(broker: str, tmp_path: Path) -> Non
     with pytest.raises(CameraError, match="has no images"):
         image_paths(tmp_path)
     with pytest.raises(CameraError, match=r"has no topic goodpart\.nope"):
-        Camera(broker, "goodpart.nope")
+        Camera(Kafka(bootstrap=broker, frames_topic="goodpart.nope"))
 
 
 def test_anything_can_be_sent_for_those_who_test_what_reads_it(broker: str) -> None:
     before = end_of(broker)
-    with Camera(broker, TOPIC) as camera:
+    with Camera(Kafka(bootstrap=broker, frames_topic=TOPIC)) as camera:
         camera.send(b"no image", [("ce_type", b"\xff")], key=None)
         camera.send(b"", [], key="a")
         camera.flush()
@@ -115,9 +115,9 @@ def test_anything_can_be_sent_for_those_who_test_what_reads_it(broker: str) -> N
 
 def test_frames_that_the_broker_never_took_are_counted_with_the_reason(tmp_path: Path) -> None:
     with KafkaBroker(tmp_path) as server:
-        create_topics(server.bootstrap, {TOPIC: 1})
-        create_topics(server.bootstrap, {TOPIC: 1, "another": 2})  # one that exists is left as it is
-        with Camera(server.bootstrap, TOPIC, ack_s=1.5) as camera:
+        create_topics(Kafka(bootstrap=server.bootstrap), {TOPIC: 1})
+        create_topics(Kafka(bootstrap=server.bootstrap), {TOPIC: 1, "another": 2})  # one that exists is left as it is
+        with Camera(Kafka(bootstrap=server.bootstrap, frames_topic=TOPIC), ack_s=1.5) as camera:
             camera.send(b"1", [], key="a")
             camera.flush()
             # Hung, not ended: kafka-python 3.0.12 leaves the sockets of refused connections to the garbage collector.
@@ -135,12 +135,12 @@ def test_frames_that_the_broker_never_took_are_counted_with_the_reason(tmp_path:
 def test_a_broker_that_is_away_is_one_line() -> None:
     nobody = f"127.0.0.1:{free_port()}"
     with pytest.raises(CameraError, match=f"no Kafka broker answers at {nobody} .*; start it, or set") as refused:
-        Camera(nobody, TOPIC)
+        Camera(Kafka(bootstrap=nobody, frames_topic=TOPIC))
     assert "\n" not in str(refused.value)
     with pytest.raises(ServerError, match=f"no Kafka broker answers at {nobody} .*; start it, or set"):
-        create_topics(nobody, {TOPIC: 1})
+        create_topics(Kafka(bootstrap=nobody), {TOPIC: 1})
     with pytest.raises(CameraError, match="is not HOST:PORT"):
-        Camera("nowhere", TOPIC)
+        Camera(Kafka(bootstrap="nowhere", frames_topic=TOPIC))
 
 
 class Waits(Event):

@@ -17,6 +17,7 @@ import pytest
 from agent.cli import COMMANDS
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.server import free_port
+from agent.settings import Kafka
 from model.artifact import load
 from model.images import InputSpec, decode
 
@@ -225,5 +226,5 @@ def test_doctor_has_a_fix_for_everything_that_fails(plant: Path) -> None:
     with KafkaBroker() as broker:
         alive = {**broken, "GOODPART_KAFKA__BOOTSTRAP": broker.bootstrap}
         assert "create the topic" in goodpart("doctor", folder=plant, ok=False, environ=alive)
-        create_topics(broker.bootstrap, {"goodpart.frames": 1, "goodpart.decisions": 1})
+        create_topics(Kafka(bootstrap=broker.bootstrap), {"goodpart.frames": 1, "goodpart.decisions": 1})
         assert "live view is missing" in goodpart("doctor", folder=plant, environ=alive)

@@ -23,7 +23,7 @@ from agent.health import HealthError
 from agent.live import RedisLive
 from agent.pipeline.provider import Deployed
 from agent.pipeline.stats import read_line
-from agent.settings import Settings, utc_now
+from agent.settings import Kafka, Settings, utc_now
 from agent.sources.base import SourceError, SourceUnreachableError
 from agent.sources.memory import MemoryDecisions, MemoryLog, MemorySource
 from agent.store import offsets
@@ -87,7 +87,7 @@ class Run(threading.Thread):
 
 def test_every_outcome_over_a_real_broker(engine: Engine, tmp_path: Path) -> None:
     with KafkaBroker() as broker, RedisServer() as redis:
-        create_topics(broker.bootstrap, {"frames": 2, "decisions": 1})
+        create_topics(Kafka(bootstrap=broker.bootstrap), {"frames": 2, "decisions": 1})
         wanted = settings(
             tmp_path,
             kafka={"bootstrap": broker.bootstrap, "frames_topic": "frames", "decisions_topic": "decisions"},
