@@ -29,6 +29,8 @@ from agent.pipeline.provider import Provider
 from agent.pipeline.run import Parts, Pipeline
 from agent.settings import Settings, utc_now
 from agent.sources.base import Decisions, Source
+from agent.sources.directory import DirectorySource
+from agent.sources.directory_decisions import DirectoryDecisions
 from agent.sources.kafka import KafkaSource
 from agent.sources.kafka_decisions import KafkaDecisions
 from agent.store.blobs import LocalBlobs
@@ -184,15 +186,14 @@ class _Daemon:
         return manager
 
     def _pipeline(self, provider: Provider, live: Live) -> Pipeline:
-        kafka = self._settings.kafka
-        group_id = kafka.group_id or f"goodpart.{self._install.install_id}"
+        source, sink = self._ends()
         return Pipeline(
             Parts(
                 settings=self._settings,
                 engine=self._engine,
                 store=self._store,
-                source=self._wiring.source or KafkaSource(kafka, group_id=group_id),
-                sink=self._wiring.sink or KafkaDecisions(kafka),
+                source=self._wiring.source or source,
+                sink=self._wiring.sink or sink,
                 provider=provider,
                 live=live,
                 health=self._health,
@@ -204,6 +205,15 @@ class _Daemon:
                 rng=random.Random(),
             )
         )
+
+    def _ends(self) -> tuple[Source, Decisions]:
+        """Where frames come from and decisions go; neither connects before it is used."""
+        if self._settings.source.kind == "directory":
+            spool = self._settings.source.directory
+            return DirectorySource(spool), DirectoryDecisions(spool)
+        kafka = self._settings.kafka
+        group_id = kafka.group_id or f"goodpart.{self._install.install_id}"
+        return KafkaSource(kafka, group_id=group_id), KafkaDecisions(kafka)
 
     def _end(self, retraining: Stoppable) -> None:
         self._stop.wait()

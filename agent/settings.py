@@ -76,6 +76,11 @@ class Blobs(_Section):
     failed_per_hour: Annotated[int, Field(ge=0)] = 100
 
 
+class FrameSource(_Section):
+    kind: Literal["kafka", "directory"] = "kafka"
+    directory: Path = Path("spool")
+
+
 class Kafka(_Section):
     bootstrap: str = "127.0.0.1:9092"
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -197,6 +202,7 @@ class Settings(BaseModel):
 
     database: Database = Database()
     blobs: Blobs = Blobs()
+    source: FrameSource = FrameSource()
     kafka: Kafka = Kafka()
     redis: Redis = Redis()
     plant: Plant = Plant()

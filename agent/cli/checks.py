@@ -37,6 +37,11 @@ def database(settings: Settings) -> Finding:
     return Finding("database", True, f"{engine.url.render_as_string()} at revision {revision(engine)}")
 
 
+def source(settings: Settings) -> Finding:
+    """Frames can come in, and decisions can go out."""
+    return broker(settings) if settings.source.kind == "kafka" else _writable("spool", settings.source.directory)
+
+
 def broker(settings: Settings) -> Finding:
     """The broker answers, takes us for whom we say, and lets us read frames and write decisions."""
     from kafka.admin import ACLOperation, KafkaAdminClient
@@ -89,16 +94,17 @@ def redis(settings: Settings) -> Finding:
 
 def blobs(settings: Settings) -> Finding:
     """The blob folder can be written."""
-    directory = settings.blobs.directory
+    return _writable("blobs", settings.blobs.directory)
+
+
+def _writable(name: str, directory: Path) -> Finding:
     existing = next(folder for folder in (directory, *directory.resolve().parents) if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        return Finding(
-            "blobs", False, f"{directory} cannot be written ({error})", "mend its rights, or set blobs.directory"
-        )
-    return Finding("blobs", True, f"{directory} can be written")
+        return Finding(name, False, f"{directory} cannot be written ({error})", "mend its rights, or set another")
+    return Finding(name, True, f"{directory} can be written")
 
 
 def teacher(settings: Settings) -> Finding:
@@ -139,7 +145,7 @@ def device(settings: Settings) -> Finding:
     )
 
 
-CHECKS: tuple[Callable[[Settings], Finding], ...] = (database, broker, redis, blobs, teacher, crc32c, device)
+CHECKS: tuple[Callable[[Settings], Finding], ...] = (database, source, redis, blobs, teacher, crc32c, device)
 
 
 def configuration(path: Path | None) -> Finding:

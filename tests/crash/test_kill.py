@@ -200,6 +200,27 @@ def test_sigterm_drains_and_the_next_agent_goes_on(tmp_path: Path, bootstrap: st
     assert len(set(decisions(bootstrap, 200))) == 200
 
 
+def test_kill_9_of_a_line_without_kafka(tmp_path: Path, engine: Engine) -> None:
+    n, spool = 300, tmp_path / "spool"
+    station = spool / "incoming" / "s1"
+    station.mkdir(parents=True)
+    for number in range(n):
+        (station / ".draft").write_bytes(frame(DEFECT if number % 10 == 3 else GOOD))
+        (station / ".draft").rename(station / f"{number:04}.png")
+    given = {"GOODPART_SOURCE__KIND": "directory", "GOODPART_SOURCE__DIRECTORY": str(spool)}
+    for least in (60, 150, n):
+        agent = Agent(tmp_path, "", engine, SCORING_DELAY_S="0.004", **given)
+        try:
+            until(lambda least=least, agent=agent: totals(engine).received >= least, 40, check=agent.check)  # type: ignore[misc]
+        finally:
+            agent.end(signal.SIGTERM if least == n else signal.SIGKILL)
+        assert totals(engine).balanced
+    assert totals(engine) == Counts(n, inspected=n)
+    assert Counter(row.frame_id for row in rows(engine, inspection)).most_common(1)[0][1] == 1
+    assert len(list((spool / "decisions").glob("*.json"))) == n
+    assert list(station.iterdir()) == []
+
+
 def test_a_database_that_stops_and_comes_back_loses_nothing(
     tmp_path: Path, bootstrap: str, postgresql_server: PostgreSQL
 ) -> None:
