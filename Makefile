@@ -26,4 +26,4 @@ lock: env
 		--python-version 3.11 --extra demo --extra dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .kafka

@@ -33,7 +33,7 @@ from agent.sources.directory import DirectorySource
 from agent.sources.directory_decisions import DirectoryDecisions
 from agent.sources.kafka import KafkaSource
 from agent.sources.kafka_decisions import KafkaDecisions
-from agent.store.blobs import LocalBlobs
+from agent.store.blobs import open_blobs
 from agent.store.engine import check_revision, open_engine, reading
 from agent.store.install import Install, install_of
 
@@ -127,7 +127,7 @@ class _Daemon:
         self._asked = self._started = self._ended = False
         self._health, self._metrics = Health(), Metrics()
         self._patience = Patience(self._health, self._metrics, threading.Event(), random.Random())
-        self._store = LocalBlobs(settings.blobs.directory)
+        self._store = open_blobs(settings.blobs)
         self._agent = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
 
     def ask(self) -> bool:

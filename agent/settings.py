@@ -72,6 +72,8 @@ class Database(_Section):
 
 
 class Blobs(_Section):
+    url: str = ""
+    endpoint: str = ""
     directory: Path = Path("blobs")
     failed_per_hour: Annotated[int, Field(ge=0)] = 100
 

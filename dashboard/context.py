@@ -14,7 +14,7 @@ from agent.live import Live, open_live
 from agent.settings import Settings, load
 from agent.store import engine as store_engine
 from agent.store import users
-from agent.store.blobs import LocalBlobs
+from agent.store.blobs import BlobStore, open_blobs
 from agent.store.users import User
 
 RANKS = ("viewer", "operator", "engineer", "admin")
@@ -41,9 +41,9 @@ def live() -> Live:
 
 
 @cache
-def blobs() -> LocalBlobs:
+def blobs() -> BlobStore:
     """The evidence."""
-    return LocalBlobs(settings().blobs.directory)
+    return open_blobs(settings().blobs)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import apache_kafka, databases, postgresql
+from tests import s3 as s3_api
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,10 @@ def apache() -> Iterator[apache_kafka.ApacheKafka]:
         pytest.skip(apache_kafka.UNPROVEN)
     with apache_kafka.apache_kafka() as broker:
         yield broker
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[s3_api.S3Server]:
+    """An S3 API."""
+    with s3_api.s3_server() as server:
+        yield server

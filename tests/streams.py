@@ -28,9 +28,10 @@ from agent.settings import Settings, load, utc_now
 from agent.sources.base import Decisions, Source
 from agent.sources.memory import MemoryDecisions
 from agent.store import offsets, products, registry, stations
-from agent.store.blobs import BlobStore, LocalBlobs, keep
+from agent.store.blobs import BlobStore, keep
 from agent.store.engine import reading, writing
 from agent.store.install import install_of
+from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
 from agent.store.tables import inspection
 from model.certificate import Certificate, certify

@@ -94,7 +94,16 @@ def redis(settings: Settings) -> Finding:
 
 def blobs(settings: Settings) -> Finding:
     """The blob folder can be written."""
-    return _writable("blobs", settings.blobs.directory)
+    from agent.store.blobs import open_blobs
+    from agent.store.errors import StoreError
+
+    if not settings.blobs.url:
+        return _writable("blobs", settings.blobs.directory)
+    try:
+        open_blobs(settings.blobs).put(b"goodpart doctor", "text/plain")
+    except StoreError as error:
+        return Finding("blobs", False, str(error), "as it says")
+    return Finding("blobs", True, f"{settings.blobs.url} can be written")
 
 
 def _writable(name: str, directory: Path) -> Finding:

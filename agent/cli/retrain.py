@@ -8,7 +8,7 @@ from agent.cli.common import Acting, CommandError
 from agent.cli.progress import bars
 from agent.settings import utc_now
 from agent.store import products
-from agent.store.blobs import LocalBlobs
+from agent.store.blobs import open_blobs
 from agent.store.engine import reading
 
 
@@ -33,7 +33,7 @@ def retrain(*, product: str, json: bool = False, acting: Acting = Acting()) -> N
         raise CommandError(f"there is no product {product!r}; see: goodpart products list")
     with bars() as on_progress:
         result = now.retrain(
-            engine, LocalBlobs(settings.blobs.directory), settings, found.id,
+            engine, open_blobs(settings.blobs), settings, found.id,
             actor=actor, live=open_live(settings.redis.url), clock=utc_now, on_progress=on_progress,
         )  # fmt: skip
     print(json_module.dumps(result.to_dict(), indent=2) if json else result.describe())

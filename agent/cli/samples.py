@@ -12,7 +12,7 @@ from agent.cli.progress import bars
 from agent.service import samples as service
 from agent.settings import utc_now
 from agent.store import products, samples
-from agent.store.blobs import LocalBlobs
+from agent.store.blobs import open_blobs
 from agent.store.engine import reading
 
 app = App(
@@ -64,7 +64,7 @@ def import_(
         raise CommandError(f"there is no product {product!r}; add it: goodpart products add {product}")
     with bars() as on_progress:
         result = importer.import_folder(
-            engine, LocalBlobs(settings.blobs.directory), settings, actor, found, images,
+            engine, open_blobs(settings.blobs), settings, actor, found, images,
             defects=defects, now=utc_now(), on_progress=on_progress,
         )  # fmt: skip
     print(json_module.dumps(result.to_dict(), indent=2) if json else result.describe())

@@ -17,7 +17,7 @@ from agent.retrain.scoring import open_scorer
 from agent.service import products, stations, users
 from agent.settings import Settings
 from agent.store import registry
-from agent.store.blobs import LocalBlobs
+from agent.store.blobs import BlobStore, open_blobs
 from agent.store.engine import reading
 from agent.store.users import User
 from model import artifact as artifacts
@@ -80,7 +80,7 @@ def prepare(
         bars: opens progress bars.
         clock: present time, aware UTC.
     """
-    blobs = LocalBlobs(settings.blobs.directory)
+    blobs = open_blobs(settings.blobs)
     by_role = people(engine, clock)
     engineer = by_role["engineer"]
     name = images.name
@@ -107,7 +107,7 @@ def prepare(
 
 
 def _measure(
-    engine: Engine, blobs: LocalBlobs, settings: Settings, product_id: int, images: ImageFolder, bars: Bars
+    engine: Engine, blobs: BlobStore, settings: Settings, product_id: int, images: ImageFolder, bars: Bars
 ) -> str:
     """AUROCs over all labelled test images; none of them was trained on or calibrates."""
     with reading(engine) as conn:

@@ -22,7 +22,7 @@ from agent.retrain import run
 from agent.retrain.errors import Cancelled, RetrainError
 from agent.retrain.holding import LEASE, TTL, Holding
 from agent.settings import Settings, utc_now
-from agent.store.blobs import LocalBlobs
+from agent.store.blobs import open_blobs
 from agent.store.engine import open_engine
 from agent.store.errors import StoreError
 from agent.store.leases import Lease
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(signal.SIGTERM, stop)
         try:
             run.execute(
-                engine, LocalBlobs(settings.blobs.directory), settings, given.run, holding,
+                engine, open_blobs(settings.blobs), settings, given.run, holding,
                 clock=utc_now, threads=threads(),
             )  # fmt: skip
         except Cancelled:

@@ -7,21 +7,18 @@ A blob is written before the transaction that names it: its row first (`pending`
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
-from threading import Lock
 from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from agent.settings import Blobs
 from agent.store.engine import writing
-from agent.store.errors import Conflict, StoreError, Unreachable
+from agent.store.errors import Conflict, StoreError
 from agent.store.rows import insert
 from agent.store.tables import blob
 
@@ -35,6 +32,10 @@ class BlobMissing(StoreError):
 
 class BlobCorrupt(StoreError):
     """The bytes found are not those that were put."""
+
+
+class BlobTooLarge(StoreError):
+    """There are more bytes than were asked for."""
 
 
 class BlobStore(Protocol):
@@ -60,95 +61,70 @@ class BlobStore(Protocol):
         """Whether bytes of that hash are there, unchecked."""
         ...
 
+    @property
+    def location(self) -> str:
+        """Its URL, such as `s3://bucket/folder`; what is in it has `location/KEY`."""
+        ...
 
-class LocalBlobs:
-    """A folder of this host: `ab/cd/abcd...`, each file written whole or not at all."""
+    def read(self, key: str, most: int) -> bytes:
+        """What somebody else put under a key, at most that many bytes.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        Args:
+            key: parts joined by `/`; none of them empty, `.` or `..`.
+            most: bytes.
 
-    def put(self, data: bytes, media_type: str) -> str:
-        sha256 = hashlib.sha256(data).hexdigest()
-        path = self._path(sha256)
-        try:
-            if not self._whole(path, len(data)):
-                self._make_folders(path.parent)
-                self._write(path, data)
-            # Also where the file was there: whoever renamed it may not have come to this yet.
-            _sync_folder(path.parent)
-        except OSError as error:
-            raise Unreachable(f"{path.parent} cannot be written: {error.strerror}; check blobs.directory") from error
-        return sha256
-
-    def get(self, sha256: str) -> bytes:
-        path = self._path(sha256)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise BlobMissing(f"the blob {sha256} is not in {self._directory}; restore it from a backup") from None
-        except OSError as error:
-            raise Unreachable(f"{path} cannot be read: {error.strerror}; check blobs.directory") from error
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise BlobCorrupt(f"{path} does not hold what its name says; restore it from a backup")
-        return data
-
-    def exists(self, sha256: str) -> bool:
-        return self._path(sha256).is_file()
-
-    def _path(self, sha256: str) -> Path:
-        if not _SHA256.fullmatch(sha256):
-            raise BlobMissing(f"{sha256[:80]!r} is not a SHA-256")
-        return self._directory / sha256[:2] / sha256[2:4] / sha256
-
-    def _whole(self, path: Path, size: int) -> bool:
-        # A file of the wrong size can only be damage from outside; put mends it.
-        try:
-            return path.stat().st_size == size
-        except OSError:
-            return False
-
-    def _make_folders(self, folder: Path) -> None:
-        if folder.is_dir():
-            return
-        self._make_folders(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
-
-    def _write(self, path: Path, data: bytes) -> None:
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        Raises:
+            BlobMissing, BlobTooLarge, Unreachable: it cannot be had.
+        """
+        ...
 
 
-class MemoryBlobs:
-    """Bytes in memory, for tests."""
+def open_blobs(settings: Blobs) -> BlobStore:
+    """The store that the section [blobs] names.
 
-    def __init__(self) -> None:
-        self._blobs: dict[str, bytes] = {}
-        self._lock = Lock()
+    Raises:
+        StoreError: it cannot be one.
+    """
+    if not settings.url:
+        from agent.store.local_blobs import LocalBlobs
 
-    def put(self, data: bytes, media_type: str) -> str:
-        sha256 = hashlib.sha256(data).hexdigest()
-        with self._lock:
-            self._blobs[sha256] = bytes(data)
-        return sha256
+        return LocalBlobs(settings.directory)
+    from agent.store.s3_blobs import S3Blobs
 
-    def get(self, sha256: str) -> bytes:
-        with self._lock:
-            if sha256 not in self._blobs:
-                raise BlobMissing(f"the blob {sha256} is not in memory")
-            return self._blobs[sha256]
+    return S3Blobs(settings.url, endpoint=settings.endpoint)
 
-    def exists(self, sha256: str) -> bool:
-        with self._lock:
-            return sha256 in self._blobs
+
+def checked_name(sha256: str) -> str:
+    """`ab/cd/abcd...`, under which a store keeps the bytes of that hash.
+
+    Raises:
+        BlobMissing: it is no SHA-256.
+    """
+    if not _SHA256.fullmatch(sha256):
+        raise BlobMissing(f"{sha256[:80]!r} is not a SHA-256")
+    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def checked(data: bytes, sha256: str, where: str) -> bytes:
+    """The bytes found, if they are those that were put.
+
+    Raises:
+        BlobCorrupt: they are not.
+    """
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise BlobCorrupt(f"{where} does not hold what its name says; restore it from a backup")
+    return data
+
+
+def fitting(data: bytes, most: int, key: str) -> bytes:
+    """The bytes, if they are not too many.
+
+    Raises:
+        BlobTooLarge: they are.
+    """
+    if len(data) > most:
+        raise BlobTooLarge(f"{key} has more than {most} bytes")
+    return data
 
 
 def keep(engine: Engine, store: BlobStore, data: bytes, media_type: str, now: datetime) -> str:
@@ -202,11 +178,3 @@ def _touch(conn: Connection, sha256: str, data: bytes, media_type: str, now: dat
         where=blob.c.state != "deleting",
     )
     return conn.execute(statement.returning(blob.c.sha256)).scalar_one_or_none() is not None
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,25 +7,82 @@ import os
 import stat
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agent.demo.server import free_port
 from agent.store import blobs
-from agent.store.blobs import BlobCorrupt, BlobMissing, BlobStore, LocalBlobs, MemoryBlobs, keep, keep_all
+from agent.store.blobs import BlobCorrupt, BlobMissing, BlobStore, BlobTooLarge, keep, keep_all
 from agent.store.engine import reading, writing
-from agent.store.errors import Conflict, Unreachable
+from agent.store.errors import Conflict, StoreError, Unreachable
+from agent.store.local_blobs import LocalBlobs, MemoryBlobs
+from agent.store.s3_blobs import S3Blobs
 from agent.store.tables import blob
 from tests.databases import NOW, database
+from tests.s3 import S3Server
 
 
-@pytest.fixture(params=["local", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    made: dict[str, Callable[[], BlobStore]] = {"local": lambda: LocalBlobs(tmp_path / "b"), "memory": MemoryBlobs}
-    return made[request.param]()
+@dataclass(frozen=True)
+class Shop:
+    """A store, and how somebody else puts a file into it."""
+
+    store: BlobStore
+    put_by_key: Callable[[str, bytes], object]
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
+    if request.param == "s3":
+        server: S3Server = request.getfixturevalue("s3")
+        folder = f"f-{uuid4().hex[:8]}"
+        return Shop(S3Blobs(f"s3://{server.bucket}/{folder}", endpoint=server.endpoint), server.putter(folder))
+    if request.param == "memory":
+        memory = MemoryBlobs()
+        return Shop(memory, memory.put_by_key)
+
+    def put_file(key: str, data: bytes) -> None:
+        (tmp_path / "b" / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "b" / key).write_bytes(data)
+
+    return Shop(LocalBlobs(tmp_path / "b"), put_file)
+
+
+@pytest.fixture
+def store(shop: Shop) -> BlobStore:
+    return shop.store
+
+
+def test_what_somebody_else_put_is_read_by_its_key(shop: Shop) -> None:
+    shop.put_by_key("frames/press 1/part.png", b"12345")
+    assert shop.store.read("frames/press 1/part.png", 5) == b"12345"
+    with pytest.raises(BlobTooLarge, match="more than 4"):
+        shop.store.read("frames/press 1/part.png", 4)
+    for key in ("frames/press 1/other.png", "frames/press 1"):
+        with pytest.raises(BlobMissing):
+            shop.store.read(key, 5)
+    assert "://" in shop.store.location
+
+
+def test_s3_that_does_not_answer_or_refuses_says_what_to_check(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = S3Blobs("s3://bucket", endpoint=f"http://127.0.0.1:{free_port()}")
+    for ask in (lambda: nobody.put(b"x", "image/png"), lambda: nobody.get("0" * 64), lambda: nobody.read("a", 1)):
+        with pytest.raises(Unreachable, match=r"blobs\.endpoint.*AWS_ACCESS_KEY_ID") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+    with pytest.raises(Unreachable, match="NoSuchBucket"):
+        S3Blobs("s3://no-such-bucket", endpoint=s3.endpoint).put(b"x", "image/png")
+
+
+@pytest.mark.parametrize("url", ["http://h/b", "s3://", "s3://b?x=1", "s3://user@b"])
+def test_an_url_that_is_no_bucket_is_refused(url: str) -> None:
+    with pytest.raises(StoreError, match=r"blobs\.url"):
+        S3Blobs(url)
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])

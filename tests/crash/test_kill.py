@@ -23,8 +23,8 @@ from sqlalchemy import Engine
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.settings import Kafka
 from agent.store import offsets
-from agent.store.blobs import LocalBlobs
 from agent.store.engine import reading
+from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
 from agent.store.tables import dead_letter, inspection, item
 from tests import databases

@@ -27,9 +27,9 @@ from agent.settings import Kafka, Settings, utc_now
 from agent.sources.base import SourceError, SourceUnreachableError
 from agent.sources.memory import MemoryDecisions, MemoryLog, MemorySource
 from agent.store import offsets
-from agent.store.blobs import LocalBlobs
 from agent.store.engine import reading
 from agent.store.errors import DatabaseBehind
+from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
 from tests.databases import database
 from tests.streams import (

@@ -16,7 +16,8 @@ from agent.pipeline.models import ModelManager
 from agent.pipeline.patience import Patience, PatientBlobs
 from agent.settings import Settings
 from agent.sources.memory import MemoryLog, MemorySource
-from agent.store.blobs import BlobStore, LocalBlobs
+from agent.store.blobs import BlobStore
+from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
 from tests.databases import database
 from tests.streams import FakeScorer, frame, headers, running, seed, settings, until

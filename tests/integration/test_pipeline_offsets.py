@@ -15,9 +15,9 @@ from agent.pipeline.claims import DataGapError
 from agent.settings import utc_now
 from agent.sources.memory import MemoryLog, MemorySource
 from agent.store import offsets
-from agent.store.blobs import LocalBlobs
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
+from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
 from agent.store.tables import data_gap, frame_seen, item
 from tests.databases import database

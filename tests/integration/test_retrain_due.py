@@ -14,8 +14,9 @@ from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import Settings
 from agent.store import commands, leases, products, runs, samples
-from agent.store.blobs import MemoryBlobs, keep
+from agent.store.blobs import keep
 from agent.store.engine import reading, writing
+from agent.store.local_blobs import MemoryBlobs
 from agent.store.products import Product
 from agent.store.users import User
 from tests.integration.retrain_parts import NOW, approve, database, picture, tiny

@@ -15,8 +15,8 @@ from agent.retrain.progress import Step
 from agent.service.ranks import PermissionDenied
 from agent.settings import Settings
 from agent.store import samples, tables, users
-from agent.store.blobs import LocalBlobs
 from agent.store.engine import reading, writing
+from agent.store.local_blobs import LocalBlobs
 from agent.store.products import Product
 from agent.store.users import User
 from model.images import FolderError

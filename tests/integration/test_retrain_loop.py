@@ -29,8 +29,9 @@ from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import Settings, utc_now
 from agent.store import commands, products, registry, runs, samples, tables, users
-from agent.store.blobs import LocalBlobs, keep
+from agent.store.blobs import keep
 from agent.store.engine import open_engine, reading, writing
+from agent.store.local_blobs import LocalBlobs
 from agent.store.runs import TrainingRun
 from model.artifact import from_bytes
 from model.certificate import Certificate

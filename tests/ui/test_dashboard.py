@@ -24,9 +24,10 @@ from sqlalchemy import Engine
 from agent.demo.server import free_port
 from agent.settings import environment, load, utc_now
 from agent.store import inspections, items, reviews, samples, trends
-from agent.store.blobs import LocalBlobs, keep
+from agent.store.blobs import keep
 from agent.store.engine import reading, writing
 from agent.store.items import Item
+from agent.store.local_blobs import LocalBlobs
 from tests.databases import Line, line
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -11,8 +11,8 @@ from agent.health import Health
 from agent.metrics import Metrics
 from agent.pipeline.patience import AbandonedError, BlobsUnreachableError, Patience, PatientBlobs, blamed
 from agent.sources.base import SourceUnreachableError
-from agent.store.blobs import MemoryBlobs
 from agent.store.errors import Unreachable
+from agent.store.local_blobs import MemoryBlobs
 
 
 class _Hasty(Event):

@@ -1,0 +1,136 @@
+"""Blobs in a folder of this host, and in memory for tests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from threading import Lock
+
+from agent.store.blobs import BlobMissing, checked, checked_name, fitting
+from agent.store.errors import Unreachable
+
+
+class LocalBlobs:
+    """A folder of this host: `ab/cd/abcd...`, each file written whole or not at all."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def put(self, data: bytes, media_type: str) -> str:
+        sha256 = hashlib.sha256(data).hexdigest()
+        path = self._path(sha256)
+        try:
+            if not self._whole(path, len(data)):
+                self._make_folders(path.parent)
+                self._write(path, data)
+            # Also where the file was there: whoever renamed it may not have come to this yet.
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise Unreachable(f"{path.parent} cannot be written: {error.strerror}; check blobs.directory") from error
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        path = self._path(sha256)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise BlobMissing(f"the blob {sha256} is not in {self._directory}; restore it from a backup") from None
+        except OSError as error:
+            raise Unreachable(f"{path} cannot be read: {error.strerror}; check blobs.directory") from error
+        return checked(data, sha256, str(path))
+
+    def exists(self, sha256: str) -> bool:
+        return self._path(sha256).is_file()
+
+    @property
+    def location(self) -> str:
+        return self._directory.resolve().as_uri()
+
+    def read(self, key: str, most: int) -> bytes:
+        path = self._directory / key
+        try:
+            with path.open("rb") as file:
+                data = file.read(most + 1)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise BlobMissing(f"there is no {key} in {self._directory}") from None
+        except OSError as error:
+            raise Unreachable(f"{path} cannot be read: {error.strerror}; check blobs.directory") from error
+        return fitting(data, most, key)
+
+    def _path(self, sha256: str) -> Path:
+        return self._directory / checked_name(sha256)
+
+    def _whole(self, path: Path, size: int) -> bool:
+        # A file of the wrong size can only be damage from outside; put mends it.
+        try:
+            return path.stat().st_size == size
+        except OSError:
+            return False
+
+    def _make_folders(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
+        self._make_folders(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+class MemoryBlobs:
+    """Bytes in memory, for tests."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[str, bytes] = {}
+        self._lock = Lock()
+
+    def put(self, data: bytes, media_type: str) -> str:
+        sha256 = hashlib.sha256(data).hexdigest()
+        with self._lock:
+            self._blobs[sha256] = bytes(data)
+        return sha256
+
+    def put_by_key(self, key: str, data: bytes) -> None:
+        """As a camera that puts its frames under names of its own."""
+        with self._lock:
+            self._blobs[key] = data
+
+    def get(self, sha256: str) -> bytes:
+        with self._lock:
+            if sha256 not in self._blobs:
+                raise BlobMissing(f"the blob {sha256} is not in memory")
+            return self._blobs[sha256]
+
+    @property
+    def location(self) -> str:
+        return "memory:///"
+
+    def read(self, key: str, most: int) -> bytes:
+        with self._lock:
+            if key not in self._blobs:
+                raise BlobMissing(f"there is no {key} in memory")
+            return fitting(self._blobs[key], most, key)
+
+    def exists(self, sha256: str) -> bool:
+        with self._lock:
+            return sha256 in self._blobs
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,99 @@
+"""Blobs in an S3 bucket, with obstore (extra `s3`), which reads credentials from AWS_* in the environment."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from agent.store.blobs import BlobMissing, BlobTooLarge, checked, checked_name
+from agent.store.errors import StoreError, Unreachable
+
+if TYPE_CHECKING:
+    from obstore import GetResult
+
+TIMEOUT = timedelta(seconds=10)
+
+
+class S3Blobs:
+    """A bucket, or a folder of one. An S3 object is written whole or not at all.
+
+    Args:
+        url: `s3://BUCKET[/FOLDER]`.
+        endpoint: of another service that speaks S3, such as `http://127.0.0.1:9000`; "" for AWS.
+
+    Raises:
+        StoreError: the URL cannot be used, or obstore is not installed.
+    """
+
+    def __init__(self, url: str, *, endpoint: str = "") -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "s3" or not parts.netloc or parts.query or parts.username:
+            raise StoreError(f"blobs.url: {url!r} cannot be used; s3://BUCKET or s3://BUCKET/FOLDER is allowed")
+        try:
+            import obstore
+            from obstore.store import S3Store
+        except ModuleNotFoundError:
+            raise StoreError("blobs.url: S3 needs its library; run: pip install 'goodpart[s3]'") from None
+        self._obstore: Any = obstore
+        self._url = url.rstrip("/")
+        self._prefix = parts.path.strip("/")
+        options: dict[str, Any] = {"endpoint": endpoint, "virtual_hosted_style_request": False} if endpoint else {}
+        # A hiccup is retried here; an outage is ours to wait for, so that it shows and the wait can be stopped.
+        self._store = S3Store(
+            parts.netloc, client_options={"allow_http": endpoint.startswith("http:"), "timeout": TIMEOUT},
+            retry_config={"max_retries": 2, "retry_timeout": TIMEOUT}, **options,
+        )  # fmt: skip
+
+    def put(self, data: bytes, media_type: str) -> str:
+        sha256 = hashlib.sha256(data).hexdigest()
+        path = self._path(checked_name(sha256))
+        self._try(lambda: self._obstore.put(self._store, path, data, attributes={"Content-Type": media_type}))
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        path = self._path(checked_name(sha256))
+        return checked(bytes(self._get(path).bytes()), sha256, f"{self._url}/{path}")
+
+    def exists(self, sha256: str) -> bool:
+        path = self._path(checked_name(sha256))
+        try:
+            self._try(lambda: self._obstore.head(self._store, path))
+        except BlobMissing:
+            return False
+        return True
+
+    @property
+    def location(self) -> str:
+        return self._url
+
+    def read(self, key: str, most: int) -> bytes:
+        found = self._get(self._path(key))
+        if found.meta["size"] > most:
+            raise BlobTooLarge(f"{key} has {found.meta['size']} bytes, more than {most}")
+        return bytes(self._try(found.bytes))
+
+    def _get(self, path: str) -> GetResult:
+        found: GetResult = self._try(lambda: self._obstore.get(self._store, path))
+        return found
+
+    def _path(self, key: str) -> str:
+        return f"{self._prefix}/{key}" if self._prefix else key
+
+    def _try(self, call: Any) -> Any:
+        from obstore.exceptions import BaseError
+
+        try:
+            return call()
+        except (BaseError, OSError) as error:
+            if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
+                raise BlobMissing(f"there is no such object in {self._url}") from None
+            raise Unreachable(
+                f"{self._url} does not answer as it should ({_line(error)}); check blobs.url, blobs.endpoint and the "
+                "credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION)"
+            ) from error
+
+
+def _line(error: Exception) -> str:
+    return "NoSuchBucket" if "NoSuchBucket" in str(error) else str(error).splitlines()[0][:200]
