@@ -5,6 +5,7 @@ Source: CloudEvents Kafka Protocol Binding 1.0.2, section 3.2; the plain aliases
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ ALIASES = {
 EVENT_TYPE = "goodpart.frame.v1"
 OLDEST = timedelta(days=7)
 NEWEST = timedelta(minutes=5)
+_SHA256 = re.compile("[0-9a-f]{64}")
 LONGEST = 200  # characters of a name: id, station, product, serial, lot
 
 
@@ -61,6 +63,16 @@ class Envelope:
     content_type: str
     sequence: int | None
     raw: RawFormat | None
+    dataref: DataRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataRef:
+    """A claim check: where a frame too large for the broker lies, and what it must be."""
+
+    uri: str
+    sha256: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +132,7 @@ def parse(record: Record, *, stream: str, default_station: str = "") -> Envelope
         content_type=texts.get("content-type", "").partition(";")[0].strip().lower(),
         sequence=_whole(texts, "ce_sequence"),
         raw=_raw(texts),
+        dataref=_dataref(texts, record),
     )
 
 
@@ -156,6 +169,12 @@ def to_headers(envelope: Envelope) -> list[tuple[str, bytes]]:
             "height": str(envelope.raw.height),
             "pixel_format": envelope.raw.pixel_format,
         }
+    if envelope.dataref:
+        texts |= {
+            "ce_dataref": envelope.dataref.uri,
+            "ce_datasha256": envelope.dataref.sha256,
+            "ce_datasize": str(envelope.dataref.size),
+        }
     return [(name, text.encode()) for name, text in texts.items() if text]
 
 
@@ -169,6 +188,16 @@ def _raw(texts: Mapping[str, str]) -> RawFormat | None:
     if not width or not height or "pixel_format" not in texts:
         raise BadHeader(f"{RAW} needs the headers width, height (positive) and pixel_format")
     return RawFormat(width, height, texts["pixel_format"])
+
+
+def _dataref(texts: Mapping[str, str], record: Record) -> DataRef | None:
+    uri = texts.get("ce_dataref")
+    if not uri:
+        return None
+    sha256, size = texts.get("ce_datasha256", "").lower(), _whole(texts, "ce_datasize")
+    if record.value or not _SHA256.fullmatch(sha256) or not size:
+        raise BadHeader("ce_dataref needs ce_datasha256 (64 hex digits), ce_datasize (bytes) and an empty value")
+    return DataRef(uri, sha256, size)
 
 
 def _name(texts: Mapping[str, str], header: str) -> str | None:

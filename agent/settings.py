@@ -121,6 +121,7 @@ class Pipeline(_Section):
     decode_threads: Positive = 2
     evidence_threads: Positive = 1
     max_frame_mb: Positive = 16
+    claim_wait_s: Seconds = 30.0
     max_megapixels: Positive = 64
     max_age_s: Seconds = 3600.0
     decision_deadline_ms: Seconds = 2000.0

@@ -228,11 +228,16 @@ def _dead_letter(claim: Claim, work: Work, now: datetime) -> NewDeadLetter:
         reason=outcome.reason or "",
         detail=outcome.detail,
         headers=headers[:_HEADERS],
-        value_sha256=hashlib.sha256(work.record.value).hexdigest(),
+        value_sha256=_sha256(work),
         blob_sha256=work.evidence.received if work.evidence else None,
         counted=outcome.verdict == DEAD_LETTER,
         created_at=now,
     )
+
+
+def _sha256(work: Work) -> str:
+    ref = work.envelope.dataref if work.envelope else None
+    return ref.sha256 if ref else hashlib.sha256(work.record.value).hexdigest()
 
 
 def _decision(claim: Claim, work: Work, settings: Pipeline, now: datetime) -> NewDecision:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 
 import model.images as images
-from agent.frame import BadHeader, Envelope, event_time, header_texts, parse
+from agent.frame import BadHeader, DataRef, Envelope, event_time, parse
 from agent.pipeline.budget import Budget
+from agent.pipeline.claim_checks import ClaimChecks, ClaimCorrupt
 from agent.pipeline.directory import Directory
 from agent.pipeline.patience import AbandonedError
 from agent.pipeline.work import Work
@@ -24,52 +26,80 @@ class Decoder:
         settings: Settings,
         directory: Directory,
         budget: Budget,
+        claim_checks: ClaimChecks,
         *,
         secret: bytes,
         clock: Callable[[], datetime],
         abandon: threading.Event,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._directory = directory
         self._budget = budget
+        self._claim_checks = claim_checks
         self._secret = secret
         self._clock = clock
         self._abandon = abandon
+        self._monotonic = monotonic
 
-    def __call__(self, work: Work) -> None:
-        """Decodes one frame.
+    def __call__(self, work: Work) -> bool:
+        """Decodes one frame; False where its picture is not in the blob store yet and may still come.
 
         Raises:
             AbandonedError: the agent stops at once.
         """
         try:
-            work.envelope = parse(
-                work.record, stream=work.lane.key.topic_id, default_station=self._settings.kafka.station
-            )
-            work.event_at, work.clock_suspect = event_time(work.envelope.captured_at, work.record.timestamp)
-            work.place = self._directory.place(work.envelope, work.arrived)
+            envelope = work.envelope or self._read_headers(work)
+            if self._refused(work, envelope):
+                return True
+            if envelope.dataref and not self._claim(work, envelope.dataref):
+                return work.outcome is not None
         except BadHeader as error:
+            work.place = None
             work.dead_letter(str(error), self._clock())
-            return
-        envelope = work.envelope
+            return True
+        self._decode(work, envelope)
+        self._hold(work.held_bytes)
+        return True
+
+    def _read_headers(self, work: Work) -> Envelope:
+        envelope = parse(work.record, stream=work.lane.key.topic_id, default_station=self._settings.kafka.station)
+        work.event_at, work.clock_suspect = event_time(envelope.captured_at, work.record.timestamp)
+        work.envelope, work.place = envelope, self._directory.place(envelope, work.arrived)
         # Drawn before anything is known of the picture, so that nothing about it can influence the draw.
         drawn = keyed_fraction(self._secret, "audit", envelope.serial or envelope.frame_id)
         work.audit = drawn < work.place.audit_rate
-        if not self._refused(work, envelope):
-            self._decode(work, envelope)
+        return envelope
 
     def _refused(self, work: Work, envelope: Envelope) -> bool:
         limits = self._settings.pipeline
         now = self._clock()
         age_s = (now - work.event_at).total_seconds()
-        size = len(work.record.value)
+        size = envelope.dataref.size if envelope.dataref else len(work.record.value)
         if age_s > limits.max_age_s:
             work.fail("too_old", f"{age_s:.0f} s old; pipeline.max_age_s is {limits.max_age_s:.0f}", now)
         elif size > limits.max_frame_mb << 20:
             work.fail("too_large", f"{size} bytes; pipeline.max_frame_mb is {limits.max_frame_mb}", now)
-        elif not size and "ce_dataref" in header_texts(work.record):
-            work.fail("claim_missing", "claim checks (ce_dataref) are not supported; send the frame in the record", now)
         return work.outcome is not None
+
+    def _claim(self, work: Work, ref: DataRef) -> bool:
+        """Fetches what the reference names; False where that is not there (yet), or where it is wrong."""
+        wait_s = self._settings.pipeline.claim_wait_s
+        self._hold(ref.size)
+        try:
+            work.claimed = self._claim_checks.read(ref)
+        except ClaimCorrupt as error:
+            work.fail("claim_corrupt", str(error), self._clock())
+        else:
+            if work.claimed is None and self._monotonic() - work.arrived > wait_s:
+                work.fail("claim_missing", f"nothing lies at ce_dataref after {wait_s:.0f} s", self._clock())
+        finally:
+            self._budget.give_pixels(ref.size)
+        return work.claimed is not None
+
+    def _hold(self, size: int) -> None:
+        if size and not self._budget.take_pixels(size, self._abandon):
+            raise AbandonedError("decoding")
 
     def _decode(self, work: Work, envelope: Envelope) -> None:
         megapixels = self._settings.pipeline.max_megapixels
@@ -77,9 +107,9 @@ class Decoder:
             if raw := envelope.raw:
                 if raw.width * raw.height > megapixels * 1_000_000:
                     raise images.TooLarge(f"{raw.width} x {raw.height} pixels; pipeline.max_megapixels is {megapixels}")
-                pixels = images.decode_raw(work.record.value, raw.width, raw.height, raw.pixel_format)
+                work.pixels = images.decode_raw(work.payload, raw.width, raw.height, raw.pixel_format)
             else:
-                pixels = images.decode(work.record.value, max_megapixels=megapixels)
+                work.pixels = images.decode(work.payload, max_megapixels=megapixels)
         except images.TooLarge as error:
             work.fail("too_large", str(error), self._clock())
         except images.WrongSize as error:
@@ -87,6 +117,4 @@ class Decoder:
         except images.ImageError as error:
             work.fail("undecodable", str(error), self._clock())
         else:
-            if not self._budget.take_pixels(int(pixels.nbytes), self._abandon):
-                raise AbandonedError("decoding")
-            work.pixels, work.decoded = pixels, True
+            work.decoded = True

@@ -69,7 +69,7 @@ class EvidenceMaker:
         Raises:
             AbandonedError: the agent stops at once.
         """
-        if not self.wanted(work) or not work.record.value or not self._within_quota(work):
+        if not self.wanted(work) or not work.payload or not self._within_quota(work):
             return
         work.evidence = self._keep(work, self._render(work))
 
@@ -90,7 +90,7 @@ class EvidenceMaker:
 
     def _keep(self, work: Work, rendered: pictures.Pictures | None) -> Evidence:
         envelope = work.envelope
-        parts = {"received": (work.record.value, _media_type(work))}
+        parts = {"received": (work.payload, _media_type(work))}
         if envelope and envelope.raw and work.pixels is not None:
             # Raw pixels say nothing of their size: a sample made of them could not be read again.
             parts["frame"] = (pictures.png(work.pixels), "image/png")

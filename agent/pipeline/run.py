@@ -17,11 +17,13 @@ from agent.health import Health
 from agent.live import Live
 from agent.metrics import Metrics
 from agent.pipeline.budget import Budget
+from agent.pipeline.claim_checks import ClaimChecks
 from agent.pipeline.commit import REMEMBERED
 from agent.pipeline.decode import Decoder
 from agent.pipeline.directory import Directory
 from agent.pipeline.evidence import EvidenceMaker, Quota
 from agent.pipeline.intake import Intake
+from agent.pipeline.later import Later
 from agent.pipeline.patience import AbandonedError, Patience, PatientBlobs
 from agent.pipeline.provider import Provider
 from agent.pipeline.record import Recorder
@@ -115,10 +117,12 @@ class Pipeline:
             metrics=parts.metrics,
             rng=parts.rng,
         )
+        self._later = Later(self._undecoded.put)
         self._decoder = Decoder(
             settings,
             Directory(parts.engine, parts.patience, settings),
             self._budget,
+            ClaimChecks(store, parts.patience),
             secret=parts.install.secret,
             clock=parts.clock,
             abandon=parts.patience.abandon,
@@ -144,6 +148,7 @@ class Pipeline:
         self._spawn("intake", self._intake.run)
         for number in range(limits.decode_threads):
             self._spawn(f"decode-{number}", self._decode)
+        self._spawn("later", self._later.run)
         self._spawn("score", self._score)
         for number in range(limits.evidence_threads):
             self._spawn(f"evidence-{number}", self._keep)
@@ -169,6 +174,7 @@ class Pipeline:
         self._intake.end()
         # The intake's last round tells the broker the last offsets, so it goes first.
         self._join("intake")
+        self._later.end()
         for _ in range(limits.decode_threads):
             self._undecoded.put(None)
         self._decoded.put(None)
@@ -178,6 +184,11 @@ class Pipeline:
         self._relay.end()
         self._parts.patience.abandon.set()
         self._join("")
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of frames in flight, received and decoded."""
+        return self._budget.held
 
     def stats(self) -> Stats:
         """This agent's numbers now."""
@@ -202,9 +213,10 @@ class Pipeline:
 
     def _decode(self) -> None:
         while work := self._undecoded.get():
-            if not work.lane.dropped:
-                self._decoder(work)
-            if work.lane.dropped:
+            waits = not work.lane.dropped and not self._decoder(work)
+            if waits:
+                self._later.put(work)
+            elif work.lane.dropped:
                 self._finish(work)
             elif work.outcome:
                 self._decided.put(work)
@@ -232,8 +244,8 @@ class Pipeline:
             self._finish(work)
 
     def _finish(self, work: Work) -> None:
-        self._budget.give_pixels(work.pixel_bytes)
-        work.pixels = work.map = None
+        self._budget.give_pixels(work.held_bytes)
+        work.pixels = work.map = work.claimed = None
         self._recorder.inbox.put(work)
 
     def _report(self) -> None:
@@ -242,7 +254,7 @@ class Pipeline:
             stats = self.stats()
             self._parts.live.presence(self._parts.agent, stats.to_dict())
             self._parts.metrics.in_flight_frames.set(self._budget.frames)
-            self._parts.metrics.in_flight_bytes.set(self._budget.held)
+            self._parts.metrics.in_flight_bytes.set(self.held_bytes)
             forget_in -= REPORT_S
             if forget_in <= 0:
                 forget_in = FORGET_EVERY_S

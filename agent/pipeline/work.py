@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 DEAD_LETTER = "dead_letter"
 NOT_INSPECTED = "not_inspected"
 # Reasons whose bytes are kept for replay and for people, within the quota.
-KEPT = frozenset({"bad_header", "undecodable", "too_large", "wrong_size", "model_error", "claim_missing"})
+KEPT = frozenset(
+    {"bad_header", "undecodable", "too_large", "wrong_size", "model_error", "claim_missing", "claim_corrupt"}
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -94,15 +96,21 @@ class Work:
     place: Place | None = None
     audit: bool = False
     decoded: bool = False
+    claimed: bytes | None = None  # what a claim check named; let go with the pixels
     pixels: Frame | None = None  # let go once nobody needs them any more
     map: Heatmap | None = None
     outcome: Outcome | None = None
     evidence: Evidence | None = None
 
     @property
-    def pixel_bytes(self) -> int:
-        """Size of the decoded pixels."""
-        return 0 if self.pixels is None else int(self.pixels.nbytes)
+    def payload(self) -> bytes:
+        """The frame as its camera sent it."""
+        return self.record.value if self.claimed is None else self.claimed
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes held beside the record's own: pixels, and what was claimed."""
+        return (0 if self.pixels is None else int(self.pixels.nbytes)) + len(self.claimed or b"")
 
     def fail(self, reason: str, detail: str, now: datetime) -> None:
         """It cannot be inspected."""

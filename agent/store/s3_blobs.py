@@ -35,7 +35,7 @@ class S3Blobs:
             import obstore
             from obstore.store import S3Store
         except ModuleNotFoundError:
-            raise StoreError("blobs.url: S3 needs its library; run: pip install 'goodpart[s3]'") from None
+            raise StoreError("blobs.url: S3 needs its library; run: pip install obstore") from None
         self._obstore: Any = obstore
         self._url = url.rstrip("/")
         self._prefix = parts.path.strip("/")

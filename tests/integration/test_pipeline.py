@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections import Counter
@@ -14,13 +15,14 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from agent.frame import RawFormat
+from agent.frame import DataRef, RawFormat
 from agent.pipeline.provider import Deployed
 from agent.pipeline.score import EngineFaultError
 from agent.settings import utc_now
 from agent.sources.memory import MemoryLog, MemorySource
 from agent.store import offsets, products, stations
 from agent.store.engine import reading, writing
+from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
 from agent.store.tables import blob, dead_letter, item, rollup_minute, station
 from model.images import InputSpec, decode
@@ -67,7 +69,7 @@ def test_every_outcome_is_recorded_once_and_told_once(engine: Engine, tmp_path: 
     with running(engine, settings(tmp_path, pipeline={"max_frame_mb": 1}), MemorySource(log)) as run:
         counts = run.until_received(12)
         run.until(lambda: len(run.sink.published) == 11)
-        assert counts == Counts(12, inspected=3, not_inspected=5, dead_lettered=3, duplicate=1)
+        assert counts == Counts(12, inspected=3, not_inspected=4, dead_lettered=4, duplicate=1)
         assert counts.balanced
         found = {row.frame_id: (row.verdict, row.reason) for row in run.rows()}
         assert found == {
@@ -77,16 +79,14 @@ def test_every_outcome_is_recorded_once_and_told_once(engine: Engine, tmp_path: 
             "torn": ("not_inspected", "undecodable"),
             "old": ("not_inspected", "too_old"),
             "big": ("not_inspected", "too_large"),
-            "check": ("not_inspected", "claim_missing"),
             "short": ("not_inspected", "wrong_size"),
         }
         assert all(row.deployment_id == run.seeded.deployment_id for row in run.rows() if row.verdict == "pass")
         letters = run.rows(dead_letter)
         assert Counter((row.reason, row.counted) for row in letters) == {
-            ("bad_header", True): 3,
+            ("bad_header", True): 4,
             ("undecodable", False): 1,
             ("too_large", False): 1,
-            ("claim_missing", False): 1,
             ("wrong_size", False): 1,
         }
         assert sum(row.blob_sha256 is not None for row in letters) == 6  # all but the empty one
@@ -108,9 +108,51 @@ def test_every_outcome_is_recorded_once_and_told_once(engine: Engine, tmp_path: 
         assert head["ce_id"].decode() == f"{log.key.topic_id}/0/0" or head["ce_id"].decode().endswith("/1/0")
         rolled = run.rows(rollup_minute)
         assert sum(row.n_pass for row in rolled) == 2
-        assert sum(row.n_not_inspected for row in rolled) == 5
+        assert sum(row.n_not_inspected for row in rolled) == 4
         with reading(engine) as conn:
             assert all(one.counts.balanced for one in offsets.partitions(conn))
+
+
+def test_frames_by_reference(engine: Engine, tmp_path: Path) -> None:
+    store = LocalBlobs(tmp_path / "blobs")
+    log = MemoryLog(2)
+    (tmp_path / "blobs").mkdir()
+
+    def refer(name: str, data: bytes, *, put: bytes | None = None, uri: str = "", size: int = 0) -> None:
+        if put is not None:
+            (tmp_path / "blobs" / name).write_bytes(put)
+        ref = DataRef(uri or f"{store.location}/{name}", hashlib.sha256(data).hexdigest(), size or len(data))
+        log.append(b"", headers(name, dataref=ref))
+
+    good, bad = frame(GOOD), frame(DEFECT)
+    refer("there", good, put=good)
+    refer("flagged", bad, put=bad)
+    refer("torn", good, put=bytes(reversed(good)))
+    refer("short", good, put=good[:-1])
+    refer("elsewhere", good, uri="s3://bucket/there")
+    refer("huge", good, put=good, size=2 << 20)
+    refer("late", good)
+    log.append(b"", headers("never", dataref=DataRef(f"{store.location}/never", "0" * 64, 9)), partition=1)
+    log.append(good, headers("behind"), partition=1)
+    wanted = settings(tmp_path, pipeline={"max_frame_mb": 1, "claim_wait_s": 2})
+    with running(engine, wanted, MemorySource(log)) as run:
+        run.until_received(6)
+        (tmp_path / "blobs" / "late").write_bytes(good)
+        assert run.until_received(9) == Counts(9, inspected=4, not_inspected=4, dead_lettered=1)
+        assert {row.frame_id: (row.verdict, row.reason) for row in run.rows()} == {
+            "there": ("pass", None),
+            "flagged": ("review", None),
+            "torn": ("not_inspected", "claim_corrupt"),
+            "short": ("not_inspected", "claim_corrupt"),
+            "huge": ("not_inspected", "too_large"),
+            "late": ("pass", None),
+            "never": ("not_inspected", "claim_missing"),
+            "behind": ("pass", None),
+        }
+        (shown,) = run.rows(item)
+        assert run.store.get(shown.frame_sha256) == bad
+        run.until(lambda: run.pipeline.stats().in_flight == 0)
+        assert run.pipeline.held_bytes == 0
 
 
 def test_flagged_frames_have_all_their_evidence(engine: Engine, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.frame import BadHeader, Envelope, RawFormat, Record, event_time, parse, to_headers
+from agent.frame import BadHeader, DataRef, Envelope, RawFormat, Record, event_time, parse, to_headers
 
 NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
 names = st.text(st.characters(categories=("L", "N", "P")), min_size=1, max_size=200)
 times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+refs = st.builds(DataRef, names, st.text("0123456789abcdef", min_size=64, max_size=64), st.integers(1, 10**9))
 raws = st.builds(RawFormat, st.integers(1, 10_000), st.integers(1, 10_000), st.sampled_from(["Mono8", "BayerRG8"]))
 
 
@@ -38,12 +39,29 @@ def envelopes(draw: st.DrawFn) -> Envelope:
         content_type="application/x-goodpart-raw" if raw else "image/png",
         sequence=draw(st.none() | st.integers(0, 10**15)),
         raw=raw,
+        dataref=draw(st.none() | refs),
     )
 
 
 @given(envelopes())
 def test_an_envelope_survives_the_wire(envelope: Envelope) -> None:
-    assert read(*to_headers(envelope)) == envelope
+    sent = record(*to_headers(envelope), value=b"" if envelope.dataref else b"x")
+    assert parse(sent, stream="goodpart.frames") == envelope
+
+
+REF = (("ce_source", b"s"), ("ce_dataref", b"s3://b/k"), ("ce_datasha256", b"0" * 64), ("ce_datasize", b"3"))
+
+
+@pytest.mark.parametrize("left_out", ["ce_datasha256", "ce_datasize"])
+def test_a_reference_needs_its_hash_and_size_and_an_empty_value(left_out: str) -> None:
+    for broken in (
+        record(*(one for one in REF if one[0] != left_out), value=b""),
+        record(*((name, b"0" if name == left_out else value) for name, value in REF), value=b""),
+        record(*REF, value=b"x"),
+    ):
+        with pytest.raises(BadHeader, match="ce_dataref needs"):
+            parse(broken, stream="t")
+    assert parse(record(*REF, value=b""), stream="t").dataref == DataRef("s3://b/k", "0" * 64, 3)
 
 
 def test_plain_aliases_are_read() -> None:

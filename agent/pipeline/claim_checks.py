@@ -1,0 +1,73 @@
+"""Claim checks: frames too large for the broker, read from the configured blob store and from nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import unquote, urlsplit
+
+from agent.frame import BadHeader, DataRef
+from agent.pipeline.patience import Patience
+from agent.store.blobs import BlobMissing, BlobStore, BlobTooLarge
+
+
+class ClaimCorrupt(Exception):
+    """What lies there is not what the headers say."""
+
+
+class ClaimChecks:
+    """Reads what data references name. Thread-safe.
+
+    Args:
+        store: the only place that is read.
+        patience: waits while the store does not answer.
+    """
+
+    def __init__(self, store: BlobStore, patience: Patience) -> None:
+        self._store, self._patience = store, patience
+
+    def read(self, ref: DataRef) -> bytes | None:
+        """The frame's bytes; None where there is nothing yet.
+
+        Raises:
+            BadHeader: the reference points anywhere but into the store.
+            ClaimCorrupt: another size or hash than the headers say.
+            AbandonedError: the agent stops at once.
+        """
+        key = key_of(ref.uri, self._store.location)
+        try:
+            data = self._patience.call(lambda: self._store.read(key, ref.size), "blobs")
+        except BlobMissing:
+            return None
+        except BlobTooLarge as error:
+            raise ClaimCorrupt(f"ce_datasize is {ref.size}, and there is more") from error
+        if len(data) != ref.size:
+            raise ClaimCorrupt(f"ce_datasize is {ref.size}, and there are {len(data)} bytes")
+        if hashlib.sha256(data).hexdigest() != ref.sha256:
+            raise ClaimCorrupt("the bytes do not have the hash ce_datasha256")
+        return data
+
+
+def key_of(uri: str, location: str) -> str:
+    """The key in the store at `location` that a reference names.
+
+    Raises:
+        BadHeader: it is not one of that store, or not plainly.
+    """
+    try:
+        wanted, own = urlsplit(uri), urlsplit(location)
+        parts, base = (_segments(one.path) for one in (wanted, own))
+    except ValueError as error:
+        raise BadHeader(f"ce_dataref cannot be read: {error}") from None
+    inside = (wanted.scheme, wanted.netloc) == (own.scheme, own.netloc) and parts[: len(base)] == base
+    if not inside or len(parts) == len(base) or wanted.query or wanted.fragment:
+        raise BadHeader(f"ce_dataref is not in the blob store; {location.rstrip('/')}/KEY is allowed")
+    return "/".join(parts[len(base) :])
+
+
+def _segments(path: str) -> list[str]:
+    """The parts of a path, decoded once; none of them may change where the others lead."""
+    parts = [unquote(part, errors="strict") for part in path.strip("/").split("/")] if path.strip("/") else []
+    for part in parts:
+        if part in ("", ".", "..") or any(sign in part for sign in "/\\\0%"):
+            raise ValueError("empty parts, dots and encoded separators are not allowed")
+    return parts
