@@ -1,10 +1,11 @@
 # `make demo` and `make test` do everything on a machine with python3 and make. ARGS passes options on.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test bench lock clean
+.PHONY: help env demo test crash bench lock clean
 
 help:
 	@echo "make demo  [ARGS='--seconds 60 --no-dashboard']   train, inspect and review on this machine, in one command"
 	@echo "make test                                         every check that continuous integration runs"
+	@echo "make crash [ROUNDS=100 DATABASE=postgresql]       pull plugs under running agents, and count what is lost"
 	@echo "make bench                                        measure speed on this machine"
 	@echo "make env                                          only create .venv"
 	@echo "make lock                                         pin the newest dependencies in requirements.lock"
@@ -17,6 +18,12 @@ demo: env
 
 test: env
 	@.ci/test $(ARGS)
+
+ROUNDS ?= 100
+DATABASE ?= sqlite
+crash: env
+	@.ci/kafka/fetch
+	@.venv/bin/python -m tests.crash.rounds --rounds $(ROUNDS) --database $(DATABASE)
 
 bench: env
 	@.venv/bin/python -m bench $(ARGS)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from agent.failpoints import passing
 from agent.pipeline import decisions
 from agent.pipeline.work import DEAD_LETTER, KEPT, NOT_INSPECTED, Lane, Outcome, Place, Work
 from agent.settings import Pipeline
@@ -83,8 +84,10 @@ def commit(
     kept = _without_duplicates(conn, works, now)
     counts = balance(kept, len(works) - len(kept))
     claim = offsets.advance(conn, lane.claim, works[-1].record.offset + 1, counts, now)
+    passing("commit.offset")
     recorded = [_inspection(claim, work, settings) for work in kept if work.place]
     inspections.add_all(conn, recorded)
+    passing("commit.inspections")
     items.add_all(conn, [_item(claim, work, now) for work in kept if _shown(work)])
     trends.add_inspections(conn, recorded)
     dead_letters.add_all(conn, [_dead_letter(claim, work, now) for work in kept if _outcome(work).reason in KEPT])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from agent.failpoints import passing
 from agent.frame import Record, StreamKey
 from agent.health import Health
 from agent.metrics import Metrics
@@ -258,6 +259,7 @@ class Intake:
         self.lag = lag if known and self._held else None
         done = {p: held.lane.claim.next_offset for p, held in self._held.items() if held.lane}
         if news := {p: offset for p, offset in done.items() if self._committed.get(p) != offset}:
+            passing("broker.commit")
             self._source.commit(news)
             self._committed |= news
 

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
+from agent.failpoints import passing
 from agent.frame import StreamKey
 from agent.health import Health
 from agent.live import Live
@@ -211,7 +212,7 @@ class Recorder:
     def _grant(self, request: ClaimRequest) -> None:
         def transaction() -> list[Granted]:
             with writing(self._engine) as conn:
-                return claim_all(
+                granted = claim_all(
                     conn,
                     request.key,
                     request.bounds,
@@ -219,7 +220,10 @@ class Recorder:
                     holder=self._holder,
                     now=self._clock(),
                 )
+                passing("claim.written")
+                return granted
 
+        passing("claim.begin")
         for granted in self._patience.call(transaction, "database"):
             lane = granted.lane
             if old := self.lanes.get(lane.partition):
@@ -233,6 +237,7 @@ class Recorder:
             log.info(
                 "partition_claimed", partition=lane.partition, offset=lane.claim.next_offset, epoch=lane.claim.epoch
             )
+            passing("claim.done")
             self._relay.own(lane)
             self.answers.put(Answer(request.number, granted))
 
@@ -251,11 +256,13 @@ class Recorder:
 
     def _commit(self, lane: Lane) -> None:
         while works := lane.window.prefix(MOST):
+            passing("commit.begin")
             try:
                 done = self._patience.call(lambda works=works: self._transaction(lane, works), "database")  # type: ignore[misc]
             except Fenced:
                 self._fenced(lane)
                 return
+            passing("commit.done")
             lane.claim = done.claim
             lane.window.pop(len(works))
             self._stations |= done.stations
@@ -267,7 +274,9 @@ class Recorder:
         for attempt in range(_RACES):
             try:
                 with writing(self._engine) as conn:
-                    return commit.commit(conn, lane, works, self._stations, self._settings.pipeline, self._clock())
+                    done = commit.commit(conn, lane, works, self._stations, self._settings.pipeline, self._clock())
+                    passing("commit.written")
+                    return done
             except IntegrityError:
                 # Another agent may have inserted the same frame id in between; the next look will see it.
                 if attempt == _RACES - 1:

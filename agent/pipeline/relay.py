@@ -7,6 +7,7 @@ import threading
 import structlog
 from sqlalchemy import Engine
 
+from agent.failpoints import passing
 from agent.health import Health
 from agent.metrics import Metrics
 from agent.pipeline import decisions
@@ -108,9 +109,12 @@ class Relay:
             and not self._ended
             and (found := self._patience.call(lambda: self._read(lane), "database"))
         ):
+            passing("outbox.read")
             messages = [decisions.message(one, stream=lane.key.topic_id, install_id=self._install_id) for one in found]
             self._patience.call(lambda messages=messages: self._sink.publish(messages), "broker")  # type: ignore[misc]
+            passing("outbox.published")
             self._patience.call(lambda found=found: self._delete([one.id for one in found]), "database")  # type: ignore[misc]
+            passing("outbox.deleted")
             self._metrics.published.inc(len(found))
 
     def _read(self, lane: Lane) -> list[outbox.Decision]:

@@ -16,6 +16,7 @@ from typing import Protocol
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from agent.failpoints import passing
 from agent.settings import Blobs
 from agent.store.engine import writing
 from agent.store.errors import Conflict, StoreError
@@ -155,10 +156,13 @@ def keep_all(
         if not left:
             raise Conflict(f"the blob {deleting[0]} is being deleted: try again later")
         sleep(0.5)
+    passing("blob.pending")
     for data, media_type in rows.values():
         store.put(data, media_type)
+    passing("blob.put")
     with writing(engine) as conn:
         conn.execute(sa.update(blob).where(blob.c.sha256.in_(rows), blob.c.state == "pending").values(state="stored"))
+    passing("blob.stored")
     return [hashlib.sha256(data).hexdigest() for data, _ in blobs]
 
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-import sqlalchemy as sa
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from sqlalchemy import Engine
 
 from agent.demo.broker import KafkaBroker, create_topics
@@ -28,59 +22,12 @@ from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
 from agent.store.tables import dead_letter, inspection, item
 from tests import databases
+from tests.crash.plant import DECISIONS, FRAMES, PARTITIONS, Agent, decisions, publish, rows, totals
 from tests.databases import database
 from tests.postgresql import PostgreSQL
-from tests.streams import DEFECT, GOOD, corrupt, frame, headers, seed, until
+from tests.streams import DEFECT, GOOD, frame, seed, until
 
-FRAMES, DECISIONS = "frames", "decisions"
-PARTITIONS = 2
 both = pytest.mark.usefixtures("each_database")
-
-
-class Agent:
-    """One agent process."""
-
-    def __init__(self, folder: Path, bootstrap: str, engine: Engine, **environ: str) -> None:
-        given = {
-            "GOODPART_DATABASE__URL": engine.url.render_as_string(hide_password=False),
-            "GOODPART_BLOBS__DIRECTORY": str(folder / "blobs"),
-            "GOODPART_KAFKA__BOOTSTRAP": bootstrap,
-            "GOODPART_KAFKA__FRAMES_TOPIC": FRAMES,
-            "GOODPART_KAFKA__DECISIONS_TOPIC": DECISIONS,
-            "GOODPART_KAFKA__SESSION_TIMEOUT_S": "3",
-            "GOODPART_KAFKA__HEARTBEAT_S": "1",
-            "GOODPART_REDIS__URL": "",
-            "GOODPART_AGENT__PORT": "0",
-            "GOODPART_AUDIT__RATE": "0",
-            "GOODPART_PIPELINE__QUEUE_FRAMES": "24",
-            "GOODPART_LOG__FORMAT": "json",
-        }
-        self.log = (folder / f"agent-{len(list(folder.glob('agent-*.log')))}.log").open("w+b")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.agent_process"],
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, **given, **environ},
-            stdout=self.log,
-            stderr=self.log,
-        )
-
-    def check(self) -> None:
-        assert self.process.poll() is None, f"the agent ended with {self.process.returncode}:\n{self.said()}"
-
-    def said(self) -> str:
-        self.log.flush()
-        return Path(self.log.name).read_text()[-4000:]
-
-    def events(self) -> list[dict[str, Any]]:
-        lines = Path(self.log.name).read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
-
-    def end(self, number: signal.Signals) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        code = self.process.wait(30)
-        self.log.close()
-        return code
 
 
 @pytest.fixture
@@ -95,46 +42,6 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     with database(tmp_path) as opened:
         seed(opened, LocalBlobs(tmp_path / "blobs"))
         yield opened
-
-
-def publish(bootstrap: str, numbers: range) -> None:
-    """Frames f0, f1, ...: every 10th flagged, every 10th corrupt, every 10th with a bad header."""
-    producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=False)
-    kinds = {3: frame(DEFECT), 5: corrupt()}
-    good = frame(GOOD)
-    for number in numbers:
-        head = headers(f"f{number}", station="nowhere" if number % 10 == 7 else "s1")
-        producer.send(FRAMES, value=kinds.get(number % 10, good), headers=head, partition=number % PARTITIONS)
-    producer.flush(20)
-    producer.close()
-
-
-def decisions(bootstrap: str, at_least: int) -> list[str]:
-    """Ids of all decisions on the topic, once there are so many different ones."""
-    reader = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
-    reader.assign([TopicPartition(DECISIONS, 0)])
-    found: list[str] = []
-
-    def enough() -> bool:
-        for records in reader.poll(100).values():
-            found.extend(dict(one.headers)["ce_id"].decode() for one in records)
-        return len(set(found)) >= at_least
-
-    try:
-        until(enough, 30)
-    finally:
-        reader.close()
-    return found
-
-
-def totals(engine: Engine) -> Counts:
-    with reading(engine) as conn:
-        return offsets.totals(conn)
-
-
-def rows(engine: Engine, table: sa.Table) -> list[Any]:
-    with reading(engine) as conn:
-        return list(conn.execute(sa.select(table)))
 
 
 @both

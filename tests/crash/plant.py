@@ -1,0 +1,109 @@
+"""Agent processes, the frames they are given, and what became of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from sqlalchemy import Engine
+
+from agent.store import offsets
+from agent.store.engine import reading
+from agent.store.offsets import Counts
+from tests.streams import DEFECT, GOOD, corrupt, frame, headers, until
+
+FRAMES, DECISIONS = "frames", "decisions"
+PARTITIONS = 2
+
+
+class Agent:
+    """One agent process."""
+
+    def __init__(self, folder: Path, bootstrap: str, engine: Engine, **environ: str) -> None:
+        given = {
+            "GOODPART_DATABASE__URL": engine.url.render_as_string(hide_password=False),
+            "GOODPART_BLOBS__DIRECTORY": str(folder / "blobs"),
+            "GOODPART_KAFKA__BOOTSTRAP": bootstrap,
+            "GOODPART_KAFKA__FRAMES_TOPIC": FRAMES,
+            "GOODPART_KAFKA__DECISIONS_TOPIC": DECISIONS,
+            "GOODPART_KAFKA__SESSION_TIMEOUT_S": "3",
+            "GOODPART_KAFKA__HEARTBEAT_S": "1",
+            "GOODPART_REDIS__URL": "",
+            "GOODPART_AGENT__PORT": "0",
+            "GOODPART_AUDIT__RATE": "0",
+            "GOODPART_PIPELINE__QUEUE_FRAMES": "24",
+            "GOODPART_LOG__FORMAT": "json",
+        }
+        self.environ = environ
+        self.log = (folder / f"agent-{len(list(folder.glob('agent-*.log')))}.log").open("w+b")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.agent_process"],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, **given, **environ},
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+    def check(self) -> None:
+        assert self.process.poll() is None, f"the agent ended with {self.process.returncode}:\n{self.said()}"
+
+    def said(self) -> str:
+        return Path(self.log.name).read_text()[-4000:]
+
+    def events(self) -> list[dict[str, Any]]:
+        lines = Path(self.log.name).read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def end(self, number: signal.Signals) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(30)
+        self.log.close()
+        return code
+
+
+def publish(bootstrap: str, numbers: range, topic: str = FRAMES) -> None:
+    """Frames f0, f1, ...: every 10th flagged, every 10th corrupt, every 10th with a bad header."""
+    producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=False)
+    kinds = {3: frame(DEFECT), 5: corrupt()}
+    good = frame(GOOD)
+    for number in numbers:
+        head = headers(f"f{number}", station="nowhere" if number % 10 == 7 else "s1")
+        producer.send(topic, value=kinds.get(number % 10, good), headers=head, partition=number % PARTITIONS)
+    producer.flush(20)
+    producer.close()
+
+
+def decisions(bootstrap: str, at_least: int, topic: str = DECISIONS) -> list[str]:
+    """Ids of all decisions on the topic, once there are so many different ones."""
+    reader = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+    reader.assign([TopicPartition(topic, 0)])
+    found: list[str] = []
+
+    def enough() -> bool:
+        for records in reader.poll(100).values():
+            found.extend(dict(one.headers)["ce_id"].decode() for one in records)
+        return len(set(found)) >= at_least
+
+    try:
+        until(enough, 60)
+    finally:
+        reader.close()
+    return found
+
+
+def totals(engine: Engine) -> Counts:
+    with reading(engine) as conn:
+        return offsets.totals(conn)
+
+
+def rows(engine: Engine, table: sa.Table) -> list[Any]:
+    with reading(engine) as conn:
+        return list(conn.execute(sa.select(table)))
