@@ -36,6 +36,7 @@ from agent.sources.kafka_decisions import KafkaDecisions
 from agent.store.blobs import open_blobs
 from agent.store.engine import check_revision, open_engine, reading
 from agent.store.install import Install, install_of
+from agent.systemd import Systemd
 
 log = structlog.get_logger()
 CLOSING_S = 9.0  # of drain_s, for leaving the group and the threads
@@ -127,6 +128,7 @@ class _Daemon:
         self._asked = self._started = self._ended = False
         self._health, self._metrics = Health(), Metrics()
         self._patience = Patience(self._health, self._metrics, threading.Event(), random.Random())
+        self._systemd = Systemd(os.environ)
         self._store = open_blobs(settings.blobs)
         self._agent = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
 
@@ -137,7 +139,12 @@ class _Daemon:
         return first
 
     def _watch(self) -> None:
+        told = 0.0
         while not self._ended:
+            within_s = self._systemd.watchdog_s
+            if within_s and time.monotonic() - told > within_s / 3 and not self._health.dead():
+                self._systemd.alive()
+                told = time.monotonic()
             if self._asked:
                 self._stop.set()
             if self._stop.is_set() and not self._started:
@@ -175,6 +182,7 @@ class _Daemon:
                 ending.start()
                 cleanup.callback(ending.join, CLOSING_S)
                 cleanup.callback(self._stop.set)
+            self._systemd.ready(f"reading {settings.source.kind}")
             log.info("agent_started", agent=self._agent, http=f"{settings.agent.host}:{server.port}")
             return self._wait(pipeline)
 
@@ -224,6 +232,7 @@ class _Daemon:
             pass
         if not pipeline.halted.is_set():
             log.info("agent_draining")
+            self._systemd.stopping("finishing what is in flight")
             pipeline.drain(max(2.0, self._settings.pipeline.drain_s - CLOSING_S))
         pipeline.stop()
         if pipeline.failed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,22 @@ def test_a_database_that_stops_and_comes_back_loses_nothing(
             agent.end(signal.SIGKILL)
         assert totals(engine) == Counts(n, inspected=n * 8 // 10, not_inspected=n // 10, dead_lettered=n // 10)
         assert len(rows(engine, inspection)) == n * 9 // 10
+
+
+def test_systemd_hears_that_the_agent_is_ready_lives_and_stops(tmp_path: Path, bootstrap: str, engine: Engine) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(40)
+        given = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000"}
+        agent = Agent(tmp_path, bootstrap, engine, **given)
+        try:
+            heard: list[bytes] = []
+            until(lambda: heard.append(manager.recv(200)) or b"READY=1" in heard[-1], 40, check=agent.check)  # type: ignore[func-returns-value]
+            assert manager.recv(200) == b"WATCHDOG=1"
+            assert agent.end(signal.SIGTERM) == 0, agent.said()
+        finally:
+            agent.end(signal.SIGKILL)
+        until(lambda: b"STOPPING=1" in manager.recv(200))
 
 
 def test_a_second_signal_ends_at_once_and_nothing_is_lost(tmp_path: Path, bootstrap: str, engine: Engine) -> None:
