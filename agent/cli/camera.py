@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 from agent.cli.common import CommandError, Common
 
+FINISH_S = 10.0  # for the broker to take what is left in a buffer
+
 
 def camera(
-    images: Path,
+    source: str,
     /,
     *,
     station: str,
@@ -19,18 +22,22 @@ def camera(
     rate: float = 2.0,
     count: int | None = None,
     loop: bool = False,
+    encoding: str = "jpeg",
+    buffer: Path | None = None,
     common: Common = Common(),
 ) -> None:
-    """Publish a folder of images to the frames topic, as a camera would. Ctrl-C stops it.
+    """Publish pictures to the frames topic, as a camera would. Ctrl-C stops it.
 
     Args:
-        images: folder with images; sub-folders are read too.
+        source: folder with images (sub-folders are read too), video file, number of a USB camera, or a URL (rtsp://...).
         station: the camera position these frames come from.
         product: what is made (default: what the station runs).
         lot: the batch of the parts.
         rate: frames per second.
         count: stop after this many frames.
-        loop: begin again at the first image.
+        loop: begin a folder or file again at its end.
+        encoding: of pictures from a video or live source, jpeg or png.
+        buffer: folder that keeps accepted frames until the broker has them, also while it is away.
     """
     from agent import camera as room
 
@@ -40,11 +47,24 @@ def camera(
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    paths = room.image_paths(images)
-    with room.Camera(kafka) as device:
-        counts = device.stream(
-            paths, rate=rate, stations=[station], product=product, lot=lot, count=count, loop=loop, stop=stop
-        )
-    print(f"{counts.acked} frames acknowledged of {counts.accepted} accepted, {counts.failed} failed")
+    feed = room.pictures(source, loop=loop, encoding=encoding)
+    publish = partial(
+        room.stream, pictures=feed, rate=rate, stations=[station], product=product, lot=lot, count=count, stop=stop
+    )
+    waiting = 0
+    if buffer is None:
+        with room.Camera(kafka) as device:
+            publish(device)
+            device.flush()
+            counts = device.counts
+    else:
+        keeping = room.BufferedCamera(kafka, buffer)
+        try:
+            publish(keeping)
+        finally:
+            keeping.close(FINISH_S)
+        counts, waiting = keeping.counts, keeping.waiting
+    left = f", {waiting} kept in {buffer} for the next time" if waiting else ""
+    print(f"{counts.acked} frames acknowledged of {counts.accepted} accepted, {counts.failed} failed{left}")
     if counts.failed:
         raise CommandError(f"{counts.failed} frames were not taken by {kafka.bootstrap}: {counts.problem}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -13,7 +14,7 @@ from urllib.request import urlopen
 
 from sqlalchemy import Engine
 
-from agent.camera import Camera, Counts
+from agent.camera import Camera, Picture, stream
 from agent.demo.accounts import Accounts, audit
 from agent.demo.child import Child, ChildError
 from agent.demo.product import DemoProduct, Say
@@ -54,11 +55,9 @@ class Line:
         self._until_ready()
         kafka, since = self.settings.kafka, utc_now()
         published: list[str] = []
-        with Camera(kafka) as camera, ThreadPoolExecutor(1, "camera") as pool:
-            feed = pool.submit(
-                camera.stream, [part.path for part in product.parts], rate=self.rate, stations=stations, loop=True,
-                stop=done, on_acked=published.append,
-            )  # fmt: skip
+        with Camera(kafka, on_acked=published.append) as camera, ThreadPoolExecutor(1, "camera") as pool:
+            parts = (Picture.of(part.path) for part in itertools.cycle(product.parts))
+            feed = pool.submit(stream, camera, parts, rate=self.rate, stations=stations, stop=done)
             try:
                 self._watch(accounts, published, feed, since=since, began=began)
             except KeyboardInterrupt:
@@ -66,6 +65,7 @@ class Line:
             finally:
                 done.set()
             feed.result()
+            camera.flush()
         self.say("stopping: the last frames are being decided")
         self._settle(accounts, published, since)
         for child in self.children:
@@ -91,7 +91,7 @@ class Line:
         raise ChildError(f"the agent was not ready in {READY_S:.0f} s:\n{self.children[0].tail()}")
 
     def _watch(
-        self, accounts: Accounts, published: list[str], feed: Future[Counts], *, since: datetime, began: float
+        self, accounts: Accounts, published: list[str], feed: Future[int], *, since: datetime, began: float
     ) -> None:
         end = monotonic() + self.seconds if self.seconds is not None else None
         first, pause = False, Event()

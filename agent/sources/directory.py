@@ -25,6 +25,7 @@ from uuid import uuid4
 
 import structlog
 
+from agent.files import sync
 from agent.frame import Record, StreamKey
 from agent.sources.base import Assigned, Bounds, Event, Outside, SourceError, SourceUnreachableError
 
@@ -243,12 +244,3 @@ def _sidecar(path: Path) -> dict[str, str]:
         # The frame shall not be lost for it: a header that nobody can read makes a dead letter that says so.
         log.warning("sidecar_unreadable", path=str(path))
         return {"ce_type": "unreadable sidecar, not a JSON object of header names and values"}
-
-
-def sync(path: Path) -> None:
-    """Makes a file's content, or a folder's names, outlive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from agent.files import sync, write_whole
 from agent.sources.base import Decision, SourceUnreachableError
-from agent.sources.directory import sync
 
 
 class DirectoryDecisions:
@@ -25,10 +25,7 @@ class DirectoryDecisions:
             self._folder.mkdir(parents=True, exist_ok=True)
             for one in decisions:
                 name = quote(dict(one.headers)["ce_id"].decode(), safe="")
-                draft = self._folder / f".{name}"
-                draft.write_bytes(one.value)
-                sync(draft)
-                draft.rename(self._folder / f"{name}.json")
+                write_whole(self._folder / f"{name}.json", (one.value,))
             sync(self._folder)
         except OSError as error:
             raise SourceUnreachableError(f"{self._folder} cannot be written ({error.strerror})") from error

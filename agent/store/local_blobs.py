@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from threading import Lock
 
+from agent.files import sync, write_whole
 from agent.store.blobs import BlobMissing, checked, checked_name, fitting
 from agent.store.errors import Unreachable
 
@@ -24,9 +23,9 @@ class LocalBlobs:
         try:
             if not self._whole(path, len(data)):
                 self._make_folders(path.parent)
-                self._write(path, data)
+                write_whole(path, (data,))
             # Also where the file was there: whoever renamed it may not have come to this yet.
-            _sync_folder(path.parent)
+            sync(path.parent)
         except OSError as error:
             raise Unreachable(f"{path.parent} cannot be written: {error.strerror}; check blobs.directory") from error
         return sha256
@@ -74,19 +73,7 @@ class LocalBlobs:
             return
         self._make_folders(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
-
-    def _write(self, path: Path, data: bytes) -> None:
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        sync(folder.parent)
 
 
 class MemoryBlobs:
@@ -126,11 +113,3 @@ class MemoryBlobs:
     def exists(self, sha256: str) -> bool:
         with self._lock:
             return sha256 in self._blobs
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

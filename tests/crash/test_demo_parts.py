@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from agent.camera import Camera
+from agent.camera import Camera, Picture, stream
 from agent.demo import run as demo
 from agent.demo.accounts import Accounts, audit
 from agent.demo.broker import create_topics
@@ -67,13 +68,11 @@ def test_kill_9_in_the_middle_leaves_one_inspection_and_one_decision_for_every_f
     published: list[str] = []
     with demo.servers(options, settings, tmp_path, say=quiet) as settings:
         create_topics(settings.kafka, {settings.kafka.frames_topic: 2, settings.kafka.decisions_topic: 1})
-        with Camera(settings.kafka) as camera:
+        with Camera(settings.kafka, on_acked=published.append) as camera:
+            parts = (Picture.of(part.path) for part in itertools.cycle(product.parts))
             feed = Thread(
-                target=lambda: camera.stream(
-                    [part.path for part in product.parts], rate=20.0, stations=demo.STATIONS, loop=True,
-                    count=FRAMES, stop=Event(), on_acked=published.append,
-                )
-            )  # fmt: skip
+                target=lambda: stream(camera, parts, rate=20.0, stations=demo.STATIONS, count=FRAMES, stop=Event())
+            )
             feed.start()
             with Child(["agent"], environ=environment(settings), log=tmp_path / "first.log") as first:
                 until(lambda: received(engine) >= FRAMES // 4, first)
@@ -81,6 +80,7 @@ def test_kill_9_in_the_middle_leaves_one_inspection_and_one_decision_for_every_f
             between = received(engine)
             with Child(["agent"], environ=environment(settings), log=tmp_path / "second.log") as second:
                 feed.join()
+                camera.flush()
                 until(lambda: not Accounts(engine).open_work(len(published)), second)
                 assert second.stop() == 0
         result = audit(engine, settings.kafka, published)

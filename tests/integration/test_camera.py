@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -18,12 +19,14 @@ import pytest
 import redis
 from kafka import KafkaConsumer, TopicPartition
 
-from agent.camera import LARGEST, Camera, CameraError, Counts, image_paths, pace
+from agent.camera import LARGEST, BufferedCamera, Camera, CameraError, Counts, pace, pictures, stream
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.redis import RedisServer
 from agent.demo.server import Server, ServerError, free_port
 from agent.frame import BadHeader, Record, parse
 from agent.settings import Kafka, utc_now
+from model.images import decode
+from tests.streams import until
 
 TOPIC = "goodpart.frames"
 
@@ -63,11 +66,11 @@ def end_of(bootstrap: str) -> int:
 
 def test_what_a_camera_publishes_is_read_back_as_frames(broker: str, images: Path) -> None:
     before, acked = end_of(broker), list[str]()
-    with Camera(Kafka(bootstrap=broker, frames_topic=TOPIC)) as camera:
-        counts = camera.stream(
-            image_paths(images), rate=1000, stations=["a", "b"], lot="L1", count=7, loop=True, stop=Event(),
-            on_acked=acked.append,
-        )  # fmt: skip
+    with Camera(Kafka(bootstrap=broker, frames_topic=TOPIC), on_acked=acked.append) as camera:
+        feed = pictures(str(images), loop=True)
+        assert stream(camera, feed, rate=1000, stations=["a", "b"], lot="L1", count=7, stop=Event()) == 7
+        camera.flush()
+        counts = camera.counts
     found = records(broker, before)
     envelopes = [parse(record, stream="s") for record in found]
     assert (counts.accepted, counts.acked, counts.failed) == (7, 7, 0)
@@ -82,18 +85,17 @@ def test_what_a_camera_publishes_is_read_back_as_frames(broker: str, images: Pat
 
 def test_a_set_stop_ends_a_camera_that_loops(broker: str, images: Path) -> None:
     stop = Event()
-    with Camera(Kafka(bootstrap=broker, frames_topic=TOPIC)) as camera:
-        counts = camera.stream(
-            image_paths(images), rate=1000, stations=["a"], loop=True, stop=stop, on_acked=lambda _: stop.set()
-        )
-    assert counts.acked == counts.accepted >= 1
+    with Camera(Kafka(bootstrap=broker, frames_topic=TOPIC), on_acked=lambda _: stop.set()) as camera:
+        done = stream(camera, pictures(str(images), loop=True), rate=1000, stations=["a"], stop=stop)
+        camera.flush()
+        assert camera.counts.acked == camera.counts.accepted == done >= 1
 
 
 def test_cameras_that_cannot_publish_say_why(broker: str, tmp_path: Path) -> None:
-    with pytest.raises(CameraError, match="no such folder"):
-        image_paths(tmp_path / "nowhere")
+    with pytest.raises(CameraError, match="no folder, and OpenCV opens no video"):
+        next(pictures(str(tmp_path / "nowhere")))
     with pytest.raises(CameraError, match="has no images"):
-        image_paths(tmp_path)
+        next(pictures(str(tmp_path)))
     with pytest.raises(CameraError, match=r"has no topic goodpart\.nope"):
         Camera(Kafka(bootstrap=broker, frames_topic="goodpart.nope"))
 
@@ -111,6 +113,60 @@ def test_anything_can_be_sent_for_those_who_test_what_reads_it(broker: str) -> N
     assert (nothing_known.key, nothing_known.value, empty.headers) == (None, b"no image", ())
     with pytest.raises(BadHeader):
         parse(nothing_known, stream="s")
+
+
+@pytest.mark.parametrize(("encoding", "exact"), [("png", True), ("jpeg", False)])
+def test_a_video_becomes_pictures(tmp_path: Path, encoding: str, exact: bool) -> None:
+    file = str(tmp_path / "line.avi")
+    writer = cv2.VideoWriter(file, cv2.VideoWriter.fourcc(*"FFV1"), 10, (64, 48))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV writes no FFV1: videos as a camera's source stay unproven")
+    for number in range(3):
+        writer.write(np.full((48, 64, 3), 80 * number, np.uint8))
+    writer.release()
+    found = list(pictures(file, encoding=encoding))
+    assert [one.name for one in found] == ["line-000001", "line-000002", "line-000003"]
+    assert {one.content_type for one in found} == {f"image/{encoding}"}
+    greys = [float(decode(one.value).mean()) for one in found]
+    assert greys == pytest.approx([0, 80, 160], abs=0.01 if exact else 3)
+    assert len(list(itertools.islice(pictures(file, loop=True), 7))) == 7
+    with pytest.raises(CameraError, match="no encoding"):
+        next(pictures(file, encoding="gif"))
+
+
+def test_a_buffered_camera_loses_nothing_while_its_broker_is_away(tmp_path: Path) -> None:
+    def names(found: list[Record]) -> list[str]:
+        return [dict(record.headers)["ce_subject"].decode() for record in found]
+
+    with KafkaBroker() as server:
+        kafka = Kafka(bootstrap=server.bootstrap, frames_topic=TOPIC)
+        create_topics(kafka, {TOPIC: 1})
+        server.stop()
+        first = BufferedCamera(kafka, tmp_path, retry_s=0.05)
+        for number in range(40):
+            first.publish(b"%d" % number, station="a", content_type="image/png", serial=str(number))
+        until(lambda: "no Kafka broker answers" in first.counts.problem)
+        first.close()  # the process ends; its frames stay
+        assert first.counts == Counts(40, 0, 0, first.counts.problem)
+        server.start()
+        create_topics(kafka, {TOPIC: 1})
+        second = BufferedCamera(kafka, tmp_path, retry_s=0.05)
+        second.publish(b"x" * (LARGEST + 1), station="a", content_type="image/png", serial="huge")
+        second.publish(b"40", station="a", content_type="image/png", serial="40")
+        until(lambda: second.counts.acked == 41)
+        second.close()
+        assert second.counts.failed == 1
+        found = records(server.bootstrap, 0)
+        assert names(found) == [str(number) for number in range(41)]
+        assert [record.value for record in found] == [b"%d" % number for number in range(41)]
+        assert second.waiting == 0
+        assert len(list((tmp_path / "refused").iterdir())) == 1
+
+
+def test_a_buffer_that_cannot_be_written_takes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CameraError, match=r"the buffer .* cannot be used"):
+        BufferedCamera(Kafka(), tmp_path / "file")
 
 
 def test_frames_that_the_broker_never_took_are_counted_with_the_reason(tmp_path: Path) -> None:

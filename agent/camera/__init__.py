@@ -1,0 +1,11 @@
+"""Publishes pictures as a camera would: CloudEvents headers, key = station, every frame acknowledged by the broker."""
+
+from agent.camera.buffer import BufferedCamera
+from agent.camera.errors import CameraError
+from agent.camera.pictures import Picture, pictures
+from agent.camera.producer import LARGEST, Camera, Counts
+from agent.camera.stream import pace, stream
+
+__all__ = [
+    "LARGEST", "BufferedCamera", "Camera", "CameraError", "Counts", "Picture", "pace", "pictures", "stream",
+]  # fmt: skip

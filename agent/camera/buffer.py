@@ -1,0 +1,221 @@
+"""A camera that outlives its broker: what it accepted is on disk until the broker has it."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from threading import Condition, Thread
+
+import structlog
+
+from agent.camera.errors import CameraError, FrameTooLarge
+from agent.camera.producer import Camera, Counts, Envelopes
+from agent.files import sync, write_whole
+from agent.frame import to_headers
+from agent.settings import Kafka, utc_now
+
+log = structlog.get_logger()
+AT_ONCE = 32  # frames sent before the broker is waited for
+RETRY_S = 1.0
+_LENGTH = struct.Struct(">I")
+Headers = Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record as it goes to the broker."""
+
+    key: str
+    headers: Headers
+    value: bytes
+
+
+class Buffer:
+    """Records in a folder, in order. One process writes it; `put` and the others may be called by different threads.
+
+    Args:
+        directory: made where it is missing; what it holds from before comes first.
+
+    Raises:
+        CameraError: it cannot be used.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._refused = directory, directory / "refused"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            for draft in directory.glob(".*.tmp"):
+                draft.unlink()  # never accepted
+        except OSError as error:
+            raise CameraError(f"the buffer {directory} cannot be used ({error.strerror}); give another") from error
+        self._next = max((int(path.stem) for path in self.waiting()), default=-1) + 1
+
+    def put(self, record: Stored) -> None:
+        """Keeps a record; it is accepted once this returns.
+
+        Raises:
+            CameraError: the disk takes no more.
+        """
+        head = json.dumps({"key": record.key, "headers": [(n, v.decode()) for n, v in record.headers]}).encode()
+        path = self._directory / f"{self._next:020d}.frame"
+        try:
+            write_whole(path, (_LENGTH.pack(len(head)), head, record.value))
+            sync(self._directory)
+        except OSError as error:
+            raise CameraError(f"the buffer {self._directory} takes no more frames ({error.strerror})") from error
+        self._next += 1
+
+    def waiting(self) -> list[Path]:
+        """What the broker does not have yet, oldest first."""
+        return sorted(self._directory.glob("[0-9]*.frame"))
+
+    def read(self, path: Path) -> Stored:
+        """One of the waiting."""
+        data = path.read_bytes()
+        (size,) = _LENGTH.unpack_from(data)
+        start = _LENGTH.size + size
+        head = json.loads(data[_LENGTH.size : start])
+        return Stored(head["key"], [(name, value.encode()) for name, value in head["headers"]], data[start:])
+
+    def remove(self, path: Path) -> None:
+        """The broker has it."""
+        path.unlink(missing_ok=True)
+
+    def refuse(self, path: Path) -> None:
+        """The broker will never take it: kept aside for a person."""
+        self._refused.mkdir(exist_ok=True)
+        path.rename(self._refused / path.name)
+
+
+class BufferedCamera:
+    """Accepts frames at any time; a thread of its own sends them, oldest first, whenever there is a broker.
+
+    A frame may be sent twice (a crash before its acknowledgement was noted), under one id: the agent decides it once.
+
+    Args:
+        kafka: the section [kafka].
+        directory: of the buffer.
+        clock: capture time of a frame, aware UTC.
+        retry_s: pause before a broker that is away is tried again.
+
+    Raises:
+        CameraError: the buffer cannot be used.
+    """
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        directory: Path,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        retry_s: float = RETRY_S,
+    ) -> None:
+        self._kafka, self._retry_s = kafka, retry_s
+        self._buffer, self._envelopes = Buffer(directory), Envelopes(clock)
+        self._changed, self._ended = Condition(), False
+        self._accepted = self._acked = self._refused = 0
+        self._problem = ""
+        self._thread = Thread(target=self._run, name="camera-sender", daemon=True)
+        self._thread.start()
+
+    @property
+    def counts(self) -> Counts:
+        """Accepted by this process; sent and refused, also of what was there before."""
+        with self._changed:
+            return Counts(self._accepted, self._acked, self._refused, self._problem)
+
+    @property
+    def waiting(self) -> int:
+        """Frames that the broker does not have yet."""
+        return len(self._buffer.waiting())
+
+    def publish(
+        self,
+        value: bytes,
+        *,
+        station: str,
+        content_type: str,
+        product: str | None = None,
+        serial: str | None = None,
+        lot: str | None = None,
+    ) -> str:
+        """Accepts one frame, captured now; returns its id.
+
+        Raises:
+            CameraError: the buffer takes no more.
+        """
+        envelope = self._envelopes.next(station, content_type, product, serial, lot)
+        self._buffer.put(Stored(station, to_headers(envelope), value))
+        with self._changed:
+            self._accepted += 1
+            self._changed.notify_all()
+        return envelope.frame_id
+
+    def close(self, timeout_s: float = 0.0) -> None:
+        """Waits so long for the broker to take what waits, then ends; the rest stays on disk for the next time."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._buffer.waiting(), timeout_s)
+            self._ended = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended:
+            try:
+                with Camera(self._kafka) as camera:
+                    self._note("")
+                    self._pump(camera)
+            except CameraError as error:
+                self._note(str(error))
+                with self._changed:
+                    self._changed.wait_for(lambda: self._ended, self._retry_s)
+
+    def _note(self, problem: str) -> None:
+        with self._changed:
+            news, self._problem = problem != self._problem, problem
+        if news and problem:
+            log.warning("camera_waits_for_broker", problem=problem, waiting=self.waiting)
+
+    def _pump(self, camera: Camera) -> None:
+        while True:
+            with self._changed:
+                while not (batch := self._buffer.waiting()[:AT_ONCE]):
+                    if self._ended:
+                        return
+                    self._changed.wait()
+                if self._ended:
+                    return
+            self._send(camera, batch)
+
+    def _send(self, camera: Camera, batch: Sequence[Path]) -> None:
+        failed: dict[Path, Exception] = {}
+        sent: list[Path] = []
+        for path in batch:
+            record = self._buffer.read(path)
+            try:
+                camera.send(
+                    record.value, record.headers, key=record.key,
+                    on_failed=lambda error, path=path: failed.update({path: error}),  # type: ignore[misc]
+                )  # fmt: skip
+                sent.append(path)
+            except FrameTooLarge as error:
+                failed[path] = error
+        camera.flush()
+        refused = [path for path, error in failed.items() if isinstance(error, FrameTooLarge)]
+        for path in refused:
+            log.error("frame_refused", file=path.name, problem=str(failed.pop(path)))
+            self._buffer.refuse(path)
+            sent = [one for one in sent if one != path]
+        for path in sent:
+            if path not in failed:
+                self._buffer.remove(path)
+        with self._changed:
+            self._acked += len(sent) - len(failed)
+            self._refused += len(refused)
+            self._changed.notify_all()
+        if failed:
+            raise CameraError(str(next(iter(failed.values()))))
