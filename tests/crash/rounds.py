@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -91,12 +92,18 @@ class Round:
             said = decisions(self.broker.bootstrap, FRAMES, f"{self.topic}-out")
             self._check(said)
             for one in self.crew:
-                code = one.end(signal.SIGTERM)
-                # An armed agent may come to its point only while it ends.
-                assert code == 0 or (code == -signal.SIGKILL and one.environ[failpoints.VARIABLE]), one.said()
+                self._check_end(one, one.end(signal.SIGTERM))
         finally:
             for one in self.crew:
                 one.end(signal.SIGKILL)
+
+    @staticmethod
+    def _check_end(agent: Agent, code: int) -> None:
+        if code == -signal.SIGKILL and agent.environ[failpoints.VARIABLE]:
+            return  # it came to its point only while it ended
+        if code == -signal.SIGTERM and "agent_starting" not in agent.said():
+            return  # Python was still loading
+        assert code == 0, f"an agent ended with {code}: {agent.said()}"
 
     def _supervise(self) -> None:
         faults, end = list(self.plan.faults), time.monotonic() + ROUND_S
@@ -221,7 +228,8 @@ def main() -> int:
                 restarts += run_round(seed, broker, server)
             except AssertionError as error:
                 failed.append(seed)
-                print(f"seed {seed} failed, {plan}: {error}", flush=True)
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                print(f"seed {seed} failed, {plan}, line {where.lineno} ({where.line}): {error}", flush=True)
             left = (time.monotonic() - began) / number * (options.rounds - number)
             print(f"{number}/{options.rounds} rounds, {len(failed)} failed, {left / 60:.0f} min left", flush=True)
     print(f"{options.database}: {options.rounds} rounds of {FRAMES} frames, {restarts} agents started again, ", end="")
