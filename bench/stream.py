@@ -126,7 +126,7 @@ def _ours(case: Case, count: int, kafka: Kafka, topic: str, server: PostgreSQL) 
             run.until(lambda: run.totals().received > 0, 60)
             first, began = run.totals().received, monotonic()
             while (done := run.totals().received) < count:
-                Event().wait(0.01)
+                Event().wait(0.1)
             return (done - first) / (monotonic() - began)
 
 

@@ -6,6 +6,7 @@ import bisect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ class CertificateError(Exception):
     """Scores that cannot calibrate; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached property: every frame asks for it
 class Certificate:
     """What was calibrated, on what, for which scorer, and what follows.
 
@@ -71,7 +72,7 @@ class Certificate:
         """Whether there is a review threshold at all."""
         return self.review_threshold is not None
 
-    @property
+    @cached_property
     def spread(self) -> float:
         """Interquartile range of the calibration scores, the unit of severity; never 0."""
         low, high = np.quantile(self.scores, (0.25, 0.75))

@@ -20,7 +20,11 @@ COMMANDS = {  # name: where it is, what it does, an example
         "agent",
     ),
     "dashboard": ("dashboard:dashboard", "Serve the pages for operators, engineers and quality managers.", "dashboard"),
-    "camera": ("camera:camera", "Publish pictures as a camera would: a folder, a video, a live source.", "camera photos/ --station press-1"),
+    "camera": (
+        "camera:camera",
+        "Publish pictures as a camera would: a folder, a video, a live source.",
+        "camera photos/ --station press-1",
+    ),
     "train": (
         "train:train",
         "Train on a folder of good images, into a file.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from functools import cache
 from itertools import islice
 from typing import Any, Final, TypeVar, cast
 
@@ -66,7 +67,11 @@ def insert(conn: Connection, table: Table) -> sqlite.Insert:
 
     Both dialects' inserts have the same methods; the type says SQLite's for both.
     """
-    if conn.dialect.name == "postgresql":
+    return _insert(conn.dialect.name, table)
+
+
+def _insert(dialect: str, table: Table) -> sqlite.Insert:
+    if dialect == "postgresql":
         return cast(sqlite.Insert, postgresql.insert(table))
     return sqlite.insert(table)
 
@@ -106,9 +111,16 @@ def update_one(conn: Connection, table: Table, row_id: int, **changes: Any) -> N
         raise NotFound(f"there is no {table.name.replace('_', ' ')} {row_id}")
 
 
-def add_to(table: Table, statement: sqlite.Insert, *names_: str) -> dict[str, Any]:
-    """The SET clause that adds the inserted numbers to those already there."""
-    return {name: table.c[name] + statement.excluded[name] for name in names_}
+def insert_sums(conn: Connection, table: Table, key: tuple[str, ...], sums: tuple[str, ...]) -> sqlite.Insert:
+    """An INSERT that adds its `sums` to those of the row of the same `key`, where there is one."""
+    return _insert_sums(conn.dialect.name, table, key, sums)
+
+
+@cache  # building one takes longer than running it
+def _insert_sums(dialect: str, table: Table, key: tuple[str, ...], sums: tuple[str, ...]) -> sqlite.Insert:
+    statement = _insert(dialect, table)
+    added = {name: table.c[name] + statement.excluded[name] for name in sums}
+    return statement.on_conflict_do_update(index_elements=list(key), set_=added)
 
 
 def chunks(things: Iterable[T], size: int) -> Iterator[Sequence[T]]:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table
 
 from agent.store.inspections import Inspection
 from agent.store.items import Item
-from agent.store.rows import add_to, insert
+from agent.store.rows import insert_sums
 from agent.store.tables import review_rollup, rollup_minute, rollup_quarter
 
 Bucket = Literal["minute", "quarter", "hour", "day"]
@@ -112,16 +112,13 @@ def add_review(conn: Connection, item: Item, decision: str, reason: str | None, 
 def _add(
     conn: Connection,
     table: Table,
-    key: Sequence[str],
-    sums: Sequence[str],
+    key: tuple[str, ...],
+    sums: tuple[str, ...],
     rows: Iterable[tuple[tuple[Any, ...], Sequence[float]]],
 ) -> None:
     new = [dict(zip((*key, *sums), (*values, *numbers), strict=True)) for values, numbers in rows]
     if new:
-        statement = insert(conn, table)
-        conn.execute(
-            statement.on_conflict_do_update(index_elements=list(key), set_=add_to(table, statement, *sums)), new
-        )
+        conn.execute(insert_sums(conn, table, key, sums), new)
 
 
 def flag_series(
