@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from threading import Event
 
@@ -47,7 +48,8 @@ def camera(
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    feed = room.pictures(source, loop=loop, encoding=encoding)
+    pictures = room.pictures(source, loop=loop, encoding=encoding)
+    feed = chain([next(pictures)], pictures)  # a source that is not there shows before a broker is looked for
     publish = partial(
         room.stream, pictures=feed, rate=rate, stations=[station], product=product, lot=lot, count=count, stop=stop
     )

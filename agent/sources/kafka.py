@@ -34,6 +34,7 @@ _FETCH = 8 << 20  # bytes of one partition in one fetch: some tens of frames
 _BOUNDS_MS = 5000
 _METADATA_MS = 10_000  # a topic that was away, or has new partitions, is seen again this soon
 _JOIN_S = 1.0
+_STALL_S = 5.0  # beyond two sessions
 _LOOK_S = 5.0  # without a record
 _LOOK_AWAY_S = 1.0
 
@@ -54,6 +55,7 @@ class KafkaSource:
         self._topic = settings.frames_topic
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._consumer: Any = None
+        self._joining_since: float | None = None
         self._looked = 0.0  # monotonic seconds: when the broker was last known to listen, or not
         self._away: SourceUnreachableError | None = None
 
@@ -93,9 +95,12 @@ class KafkaSource:
         self._consumer.subscribe([self._topic], listener=_Listener(self._consumer, self._events))
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
-        # kafka-python 3.0.12 begins a join anew when the old one ends between two polls: wait inside the poll for it.
-        if self._consumer.group_metadata().state != MemberState.STABLE:
+        if self._consumer.group_metadata().state == MemberState.STABLE:
+            self._joining_since = None
+        else:
+            # kafka-python 3.0.12 begins a join anew when the old one ends between two polls: wait inside the poll.
             timeout_s = max(timeout_s, _JOIN_S)
+            self._watch_join()
         try:
             found = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except (OffsetOutOfRangeError, LogTruncationError, NoOffsetForPartitionError) as error:
@@ -108,6 +113,20 @@ class KafkaSource:
         else:
             self._look()
         return [_record(one) for records in found.values() for one in records]
+
+    def _watch_join(self) -> None:
+        """kafka-python 3.0.12 can stay in a join for ever, for one after its topic was deleted and made anew."""
+        now = time.monotonic()
+        self._joining_since = self._joining_since or now
+        if now - self._joining_since < 2 * self._settings.session_timeout_s + _STALL_S:
+            return
+        log.warning("consumer_stalled", seconds=round(now - self._joining_since))
+        held = frozenset(one.partition for one in self._consumer.assignment())
+        self.close()
+        self.open()
+        self._joining_since = None
+        if held:
+            self._events.put(Lost(held))
 
     def events(self) -> list[Event]:
         found: list[Event] = []

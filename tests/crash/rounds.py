@@ -110,7 +110,9 @@ class Round:
         published = False
         while (done := self._received()) < FRAMES:
             assert time.monotonic() < end, f"{done} of {FRAMES} frames in {ROUND_S} s; " + self.crew[-1].said()
-            self.crew = [one for one in self.crew if one.process.poll() is None]
+            for one in [one for one in self.crew if one.process.poll() is not None]:
+                one.end(signal.SIGKILL)
+                self.crew.remove(one)
             while len(self.crew) < self.plan.agents:
                 self._start()
             if not published and done >= FRAMES // 4:

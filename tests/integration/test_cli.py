@@ -188,7 +188,7 @@ def test_training_a_file_and_measuring_it(tmp_path: Path) -> None:
         (("agent", "--config", "nowhere.toml"), {}, "nowhere.toml"),
         (("train", "nowhere", "--out", "x.safetensors"), {}, "no such folder"),
         (("demo", "--images", "nowhere", "--no-dashboard"), {}, "no such folder"),
-        (("camera", "nowhere", "--station", "s"), {}, "no such folder"),
+        (("camera", "nowhere", "--station", "s"), {}, "is no folder, and OpenCV opens no video there"),
     ],
 )
 def test_what_cannot_work_is_one_line(
