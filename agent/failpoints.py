@@ -19,6 +19,8 @@ NAMES = (
 )  # fmt: skip
 
 _name, _, _count = os.environ.get(VARIABLE, "").partition(":")
+if _name and _name not in NAMES:
+    raise ValueError(f"{VARIABLE}: there is no point {_name!r}; {', '.join(NAMES)} are")
 _left = int(_count or 1)
 _lock = Lock()
 

@@ -19,6 +19,10 @@ ALIASES = {
     "captured_at": "ce_time",
 }
 EVENT_TYPE = "goodpart.frame.v1"
+CONTENT_TYPES = {  # of encoded images, by the suffix of a file
+    ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".bmp": "image/bmp",
+    ".tif": "image/tiff", ".tiff": "image/tiff", ".webp": "image/webp",
+}  # fmt: skip
 OLDEST = timedelta(days=7)
 NEWEST = timedelta(minutes=5)
 _SHA256 = re.compile("[0-9a-f]{64}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 
 
 class Systemd:
@@ -38,8 +39,6 @@ class Systemd:
     def _tell(self, state: str) -> None:
         if not self._address:
             return
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as line:
-                line.sendto(state.encode(), self._address)
-        except OSError:
-            pass  # a manager that does not listen must not stop the line; its own watchdog will
+        # A manager that does not listen must not stop the line.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as line:
+            line.sendto(state.encode(), self._address)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from threading import Condition, Thread
 
 import structlog
 
 from agent.camera.errors import CameraError, FrameTooLarge
-from agent.camera.producer import Camera, Counts, Envelopes
+from agent.camera.producer import Camera, Counts
 from agent.files import sync, write_whole
-from agent.frame import to_headers
-from agent.settings import Kafka, utc_now
+from agent.frame import Envelope, to_headers
+from agent.settings import Kafka
 
 log = structlog.get_logger()
 AT_ONCE = 32  # frames sent before the broker is waited for
@@ -99,23 +98,14 @@ class BufferedCamera:
     Args:
         kafka: the section [kafka].
         directory: of the buffer.
-        clock: capture time of a frame, aware UTC.
         retry_s: pause before a broker that is away is tried again.
 
     Raises:
         CameraError: the buffer cannot be used.
     """
 
-    def __init__(
-        self,
-        kafka: Kafka,
-        directory: Path,
-        *,
-        clock: Callable[[], datetime] = utc_now,
-        retry_s: float = RETRY_S,
-    ) -> None:
-        self._kafka, self._retry_s = kafka, retry_s
-        self._buffer, self._envelopes = Buffer(directory), Envelopes(clock)
+    def __init__(self, kafka: Kafka, directory: Path, *, retry_s: float = RETRY_S) -> None:
+        self._kafka, self._retry_s, self._buffer = kafka, retry_s, Buffer(directory)
         self._changed, self._ended = Condition(), False
         self._accepted = self._acked = self._refused = 0
         self._problem = ""
@@ -133,27 +123,16 @@ class BufferedCamera:
         """Frames that the broker does not have yet."""
         return len(self._buffer.waiting())
 
-    def publish(
-        self,
-        value: bytes,
-        *,
-        station: str,
-        content_type: str,
-        product: str | None = None,
-        serial: str | None = None,
-        lot: str | None = None,
-    ) -> str:
-        """Accepts one frame, captured now; returns its id.
+    def publish(self, value: bytes, envelope: Envelope) -> None:
+        """Accepts one frame.
 
         Raises:
             CameraError: the buffer takes no more.
         """
-        envelope = self._envelopes.next(station, content_type, product, serial, lot)
-        self._buffer.put(Stored(station, to_headers(envelope), value))
+        self._buffer.put(Stored(envelope.station, to_headers(envelope), value))
         with self._changed:
             self._accepted += 1
             self._changed.notify_all()
-        return envelope.frame_id
 
     def close(self, timeout_s: float = 0.0) -> None:
         """Waits so long for the broker to take what waits, then ends; the rest stays on disk for the next time."""
@@ -169,7 +148,7 @@ class BufferedCamera:
                 with Camera(self._kafka) as camera:
                     self._note("")
                     self._pump(camera)
-            except CameraError as error:
+            except (CameraError, OSError) as error:  # OSError: the buffer's disk
                 self._note(str(error))
                 with self._changed:
                     self._changed.wait_for(lambda: self._ended, self._retry_s)
@@ -193,7 +172,6 @@ class BufferedCamera:
 
     def _send(self, camera: Camera, batch: Sequence[Path]) -> None:
         failed: dict[Path, Exception] = {}
-        sent: list[Path] = []
         for path in batch:
             record = self._buffer.read(path)
             try:
@@ -201,21 +179,19 @@ class BufferedCamera:
                     record.value, record.headers, key=record.key,
                     on_failed=lambda error, path=path: failed.update({path: error}),  # type: ignore[misc]
                 )  # fmt: skip
-                sent.append(path)
             except FrameTooLarge as error:
                 failed[path] = error
         camera.flush()
         refused = [path for path, error in failed.items() if isinstance(error, FrameTooLarge)]
         for path in refused:
-            log.error("frame_refused", file=path.name, problem=str(failed.pop(path)))
+            log.error("frame_refused", file=path.name, problem=str(failed[path]))
             self._buffer.refuse(path)
-            sent = [one for one in sent if one != path]
-        for path in sent:
-            if path not in failed:
-                self._buffer.remove(path)
+        acked = [path for path in batch if path not in failed]
+        for path in acked:
+            self._buffer.remove(path)
         with self._changed:
-            self._acked += len(sent) - len(failed)
+            self._acked += len(acked)
             self._refused += len(refused)
             self._changed.notify_all()
-        if failed:
-            raise CameraError(str(next(iter(failed.values()))))
+        if again := [error for path, error in failed.items() if path not in refused]:
+            raise CameraError(str(again[0]))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Condition, Thread
+from typing import Any
 
 import cv2
 
 from agent.camera.errors import CameraError
+from agent.frame import CONTENT_TYPES
 
-CONTENT_TYPES = {
-    ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".bmp": "image/bmp",
-    ".tif": "image/tiff", ".tiff": "image/tiff", ".webp": "image/webp",
-}  # fmt: skip
 ENCODERS = {"jpeg": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95]), "png": (".png", [cv2.IMWRITE_PNG_COMPRESSION, 1])}
+
+
+Pixels = Any  # uint8 H x W x 3, as OpenCV has it
+Read = Callable[[], tuple[bool, Pixels]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +47,23 @@ def pictures(source: str, *, loop: bool = False, encoding: str = "jpeg") -> Iter
 
     Args:
         source: a folder of images, published as they are; else what OpenCV opens: a video file, the number of a USB
-            camera, or a URL such as rtsp://HOST/STREAM.
+            camera, or a URL such as rtsp://HOST/STREAM. Of a live source the newest picture each time.
         loop: begin a folder or file again at its end.
         encoding: "jpeg" or "png", of what OpenCV decoded.
 
     Raises:
         CameraError: the source is not there or has no pictures; live, or one image of a folder, cannot be read.
     """
+    if encoding not in ENCODERS:
+        raise CameraError(f"{encoding!r} is no encoding; {' and '.join(ENCODERS)} are")
     if Path(source).is_dir():
         yield from _of_folder(Path(source), loop)
         return
-    if encoding not in ENCODERS:
-        raise CameraError(f"{encoding!r} is no encoding; {' and '.join(ENCODERS)} are")
-    first = True
-    while first or (loop and Path(source).is_file()):
-        yield from _of_opencv(source, encoding)
-        first = False
+    is_file = Path(source).is_file()
+    while True:
+        yield from _of_opencv(source, encoding, live=not is_file)
+        if not (loop and is_file):
+            break
 
 
 def _of_folder(folder: Path, loop: bool) -> Iterator[Picture]:
@@ -71,29 +74,73 @@ def _of_folder(folder: Path, loop: bool) -> Iterator[Picture]:
         yield Picture.of(path)
 
 
-def _of_opencv(source: str, encoding: str) -> Iterator[Picture]:
+def _of_opencv(source: str, encoding: str, *, live: bool) -> Iterator[Picture]:
     suffix, options = ENCODERS[encoding]
     capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
-    with closing(_Released(capture)):
-        if not capture.isOpened():
-            raise CameraError(f"{source}: is no folder, and OpenCV opens no video there; look at the path or URL")
-        number = 0
-        while True:
-            read, pixels = capture.read()
-            if not read:
-                break
+    if not capture.isOpened():
+        raise CameraError(f"{source}: is no folder, and OpenCV opens no video there; look at the path or URL")
+    number = 0
+    feed = Newest(capture.read) if live else _InTurn(capture.read)
+    try:
+        while (pixels := feed.next()) is not None:
             done, value = cv2.imencode(suffix, pixels, options)
             if not done:
                 raise CameraError(f"{source}: a picture cannot be encoded as {encoding}")
             number += 1
             yield Picture(value.tobytes(), CONTENT_TYPES[suffix], f"{Path(source).stem or source}-{number:06}")
-        if not number:
-            raise CameraError(f"{source}: opens, and gives no pictures")
+    finally:
+        feed.close()
+        capture.release()
+    if not number:
+        raise CameraError(f"{source}: opens, and gives no pictures")
 
 
-class _Released:
-    def __init__(self, capture: cv2.VideoCapture) -> None:
-        self._capture = capture
+class _InTurn:
+    """Every picture of a file, when it is asked for."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+
+    def next(self) -> Pixels | None:
+        read, pixels = self._read()
+        return pixels if read else None
 
     def close(self) -> None:
-        self._capture.release()
+        """Nothing to end."""
+
+
+class Newest:
+    """A live source read at its own rate by a thread: what nobody asked for in time is not kept.
+
+    Read only when asked, it would give what its driver buffered, ever older.
+
+    Args:
+        read: waits for the next picture; (False, ...) where the source has ended.
+    """
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._changed, self._ended = Condition(), False
+        self._pixels: Pixels | None = None
+        self._thread = Thread(target=self._run, name="camera-reader", daemon=True)
+        self._thread.start()
+
+    def next(self) -> Pixels | None:
+        """The newest picture that was not given yet, waited for; None where the source has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._pixels is not None)
+            pixels, self._pixels = self._pixels, None
+            return pixels
+
+    def close(self) -> None:
+        """Ends the reading."""
+        self._ended = True
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended:
+            read, pixels = self._read()
+            with self._changed:
+                self._ended = self._ended or not read
+                self._pixels = pixels if read else self._pixels
+                self._changed.notify_all()

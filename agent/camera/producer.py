@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
-from uuid import uuid4
 
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
@@ -17,7 +14,7 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLarg
 
 from agent.camera.errors import CameraError, FrameTooLarge
 from agent.frame import Envelope, to_headers
-from agent.settings import Kafka, utc_now
+from agent.settings import Kafka
 from agent.sources import broker
 from agent.sources.base import SourceError
 
@@ -37,27 +34,11 @@ class Counts:
     problem: str = ""
 
 
-class Envelopes:
-    """Makes the envelopes of frames captured now: a new id each, and numbers that rise by one per station."""
-
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        self._clock = clock
-        self._sequences: dict[str, Iterator[int]] = {}
-
-    def next(
-        self, station: str, content_type: str, product: str | None, serial: str | None, lot: str | None
-    ) -> Envelope:
-        """The next frame's."""
-        sequence = next(self._sequences.setdefault(station, itertools.count(1)))
-        return Envelope(str(uuid4()), station, product, serial, lot, self._clock(), content_type, sequence, None)
-
-
 class Camera:
     """A producer of frames. One thread publishes; acknowledgements come on the client's own thread.
 
     Args:
         kafka: the section [kafka]; its frames topic must exist.
-        clock: capture time of a frame, aware UTC.
         on_acked: hears the id of each published frame that the broker has taken, on the client's thread.
         ack_s: how long the broker may take to acknowledge a frame, with all retries, before it is given up.
 
@@ -69,12 +50,10 @@ class Camera:
         self,
         kafka: Kafka,
         *,
-        clock: Callable[[], datetime] = utc_now,
         ack_s: float = ACK_S,
         on_acked: Callable[[str], None] | None = None,
     ):
         self._topic, self._ack_s, self._on_frame_acked = kafka.frames_topic, ack_s, on_acked
-        self._envelopes = Envelopes(clock)
         self._lock = Lock()
         self._accepted = self._acked = self._failed = 0
         self._problem = ""
@@ -140,22 +119,11 @@ class Camera:
         future.add_callback(self._on_acked, on_acked)
         future.add_errback(self._on_failed, on_failed)
 
-    def publish(
-        self,
-        value: bytes,
-        *,
-        station: str,
-        content_type: str,
-        product: str | None = None,
-        serial: str | None = None,
-        lot: str | None = None,
-    ) -> str:
-        """Publishes one frame, captured now; returns its id, which `on_acked` hears. Raises as `send`."""
-        envelope = self._envelopes.next(station, content_type, product, serial, lot)
+    def publish(self, value: bytes, envelope: Envelope) -> None:
+        """Publishes one frame; `on_acked` hears its id. Raises as `send`."""
         heard = self._on_frame_acked
         then = (lambda: heard(envelope.frame_id)) if heard else None
-        self.send(value, to_headers(envelope), key=station, on_acked=then)
-        return envelope.frame_id
+        self.send(value, to_headers(envelope), key=envelope.station, on_acked=then)
 
     def flush(self) -> None:
         """Waits until every accepted frame was acknowledged or given up.

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from threading import Event
 from time import monotonic
 from typing import Protocol
+from uuid import uuid4
 
 from agent.camera.pictures import Picture
+from agent.frame import Envelope
+from agent.settings import utc_now
 
 
 class Publisher(Protocol):
     """A camera, with or without a buffer."""
 
-    def publish(
-        self, value: bytes, *, station: str, content_type: str, product: str | None, serial: str | None,
-        lot: str | None,
-    ) -> str:  # fmt: skip
-        """Accepts one frame, captured now; returns its id."""
+    def publish(self, value: bytes, envelope: Envelope) -> None:
+        """Accepts one frame.
+
+        Raises:
+            CameraError: it is not accepted.
+        """
         ...
 
 
@@ -46,6 +52,7 @@ def stream(
     lot: str | None = None,
     count: int | None = None,
     stop: Event,
+    clock: Callable[[], datetime] = utc_now,
 ) -> int:
     """Publishes pictures at a steady rate, stations in turn, until `stop`, `count` or their end.
 
@@ -58,6 +65,7 @@ def stream(
         lot: the batch of the parts.
         count: stop after this many frames; None: at the end of the pictures.
         stop: set by another thread.
+        clock: capture time of a frame, aware UTC.
 
     Returns:
         How many frames were accepted.
@@ -68,14 +76,20 @@ def stream(
     """
     if rate <= 0 or not stations:
         raise ValueError("a positive rate and at least one station are needed")
-    done = 0
-    # The pace goes first, so that a live source is asked for a picture only when one is due.
-    for _, picture, station in zip(
-        pace(rate, stop), itertools.islice(pictures, count), itertools.cycle(stations), strict=False
-    ):
-        done += 1
-        publisher.publish(
-            picture.value, station=station, content_type=picture.content_type, product=product,
-            serial=f"{picture.name}-{done}", lot=lot,
+    turns, sequences = itertools.cycle(stations), Counter[str]()
+    wanted, done = itertools.islice(pictures, count), 0
+    for _ in pace(rate, stop):
+        # Asked for only when it is due: a live source gives its newest.
+        picture = next(wanted, None)
+        if picture is None:
+            break
+        done, station = done + 1, next(turns)
+        sequences[station] += 1
+        envelope = Envelope(
+            str(uuid4()), station, product, f"{picture.name}-{done}", lot, clock(), picture.content_type,
+            sequences[station], None,
         )  # fmt: skip
+        publisher.publish(picture.value, envelope)
+        if done == count:
+            break
     return done

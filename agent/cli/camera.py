@@ -69,4 +69,5 @@ def camera(
     left = f", {waiting} kept in {buffer} for the next time" if waiting else ""
     print(f"{counts.acked} frames acknowledged of {counts.accepted} accepted, {counts.failed} failed{left}")
     if counts.failed:
-        raise CommandError(f"{counts.failed} frames were not taken by {kafka.bootstrap}: {counts.problem}")
+        why = counts.problem or f"too large; they are in {buffer}/refused"
+        raise CommandError(f"{counts.failed} frames were not taken by {kafka.bootstrap}: {why}")

@@ -17,7 +17,7 @@ from agent.demo.line import Line
 from agent.demo.product import Bars, Say, prepare
 from agent.demo.redis import RedisServer
 from agent.demo.server import free_port
-from agent.settings import Settings, environment, utc_now
+from agent.settings import FrameSource, Settings, environment, utc_now
 from agent.sources import reach
 from agent.store.engine import open_engine, upgrade
 from model.images import ImageFolder, read_folder
@@ -93,6 +93,7 @@ def own(settings: Settings, folder: Path) -> Settings:
         update={
             "database": settings.database.model_copy(update={"url": f"sqlite:///{folder / 'goodpart.db'}"}),
             "blobs": settings.blobs.model_copy(update={"directory": folder / "blobs", "url": ""}),
+            "source": FrameSource(),
             "agent": settings.agent.model_copy(update={"port": free_port()}),
             "kafka": settings.kafka.model_copy(update={"session_timeout_s": 6.0, "heartbeat_s": 2.0}),
             "retrain": settings.retrain.model_copy(update={"check_every_s": 3.0, "cooldown_s": 30.0, "new_samples": 3}),

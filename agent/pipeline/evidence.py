@@ -9,13 +9,13 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Engine
 
+from agent.frame import CONTENT_TYPES
 from agent.pipeline import pictures
 from agent.pipeline.patience import Patience
 from agent.pipeline.work import DEAD_LETTER, KEPT, Evidence, Work
 from agent.store import blobs
 
 log = structlog.get_logger()
-_MEDIA_TYPES = {"image/jpeg", "image/png", "image/bmp", "image/tiff", "image/webp"}
 
 
 class Quota:
@@ -109,4 +109,4 @@ class EvidenceMaker:
 
 def _media_type(work: Work) -> str:
     named = work.envelope.content_type if work.envelope else ""
-    return named if named in _MEDIA_TYPES else "application/octet-stream"
+    return named if named in CONTENT_TYPES.values() else "application/octet-stream"

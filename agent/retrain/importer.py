@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
+from agent.frame import CONTENT_TYPES
 from agent.retrain import roles
 from agent.retrain.errors import ImportRefused
 from agent.retrain.progress import OnProgress, Stage
@@ -35,15 +36,6 @@ from agent.store.users import User
 from model import images
 from model.images import GOOD, LabelledImage
 
-MEDIA_TYPES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".bmp": "image/bmp",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".webp": "image/webp",
-}
 CHUNK = 16  # images stored together
 
 
@@ -306,4 +298,4 @@ def _read_again(one: _Checked) -> bytes:
 
 
 def _media_type(path: Path) -> str:
-    return MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
+    return CONTENT_TYPES.get(path.suffix.lower(), "application/octet-stream")

@@ -19,7 +19,14 @@ BOOTSTRAP_S = 5.0
 
 
 class BrokerRefusedError(SourceError):
-    """The broker answers and will not have us: a password or a right is wrong. Retrying does not help."""
+    """The broker answers and says that it will not have us: a password or a right is wrong. Retrying does not help."""
+
+
+class LoginFailedError(SourceUnreachableError):
+    """The broker answers what needs no login, and then does not go on: most likely it refuses ours.
+
+    It may also be starting still, and a password may be mended while we wait: retrying may help.
+    """
 
 
 def connect(make: Callable[..., T], kafka: Kafka, *, bootstrap_s: float = BOOTSTRAP_S, **options: Any) -> T:
@@ -32,12 +39,13 @@ def connect(make: Callable[..., T], kafka: Kafka, *, bootstrap_s: float = BOOTST
         options: of that client.
 
     Raises:
-        BrokerRefusedError: wrong user or password.
+        LoginFailedError: wrong user or password, or none where one is wanted.
         SourceUnreachableError: nobody answers.
         SourceError: the settings cannot be used, or TLS fails.
     """
     _demand_secrecy(kafka)
-    reach.check(kafka.bootstrap, context=_context(kafka))
+    context = _context(kafka)
+    reach.check(kafka.bootstrap, context=context)
     # Given up, kafka-python 3.0.12 keeps the reason to itself, and its IO thread and sockets open.
     kept: list[Any] = []
 
@@ -50,7 +58,7 @@ def connect(make: Callable[..., T], kafka: Kafka, *, bootstrap_s: float = BOOTST
             bootstrap_servers=kafka.bootstrap.split(","),
             bootstrap_timeout_ms=int(bootstrap_s * 1000),
             kafka_client=keep,
-            **_security(kafka),
+            **_security(kafka, context),
             **options,
         )
     except KafkaConfigurationError as error:
@@ -58,16 +66,13 @@ def connect(make: Callable[..., T], kafka: Kafka, *, bootstrap_s: float = BOOTST
     except KafkaError as error:
         for one in kept:
             one.close()
-        raise _explained(error, kafka) from error
+        raise _explained(error, kafka, context) from error
 
 
 def refused(error: Exception, kafka: Kafka) -> BrokerRefusedError:
     """What an authentication or authorisation error of kafka-python means, and what to do."""
     if isinstance(error, SaslAuthenticationFailedError):
-        return BrokerRefusedError(
-            f"kafka.user: the broker at {kafka.bootstrap} does not let user {kafka.user!r} in with this password by "
-            f"{kafka.mechanism}; mend kafka.user, kafka.mechanism or GOODPART_KAFKA__PASSWORD"
-        )
+        return BrokerRefusedError(_wrong_login(kafka))
     return BrokerRefusedError(
         f"user {kafka.user or 'ANONYMOUS'!r} lacks a right at {kafka.bootstrap} ({_named(error)}); ACLs must allow it "
         f"Read and Describe on {kafka.frames_topic!r} and on the group, Write and Describe on {kafka.decisions_topic!r}"
@@ -84,14 +89,21 @@ def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
-def _explained(error: KafkaError, kafka: Kafka) -> SourceError:
-    """kafka-python says only that it gave up. A broker that answers what needs no login has refused ours."""
-    if reach.speaks_kafka(kafka.bootstrap, context=_context(kafka)):
+def _wrong_login(kafka: Kafka) -> str:
+    return (
+        f"kafka.user: the broker at {kafka.bootstrap} does not let user {kafka.user!r} in with this password by "
+        f"{kafka.mechanism}; mend kafka.user, kafka.mechanism or GOODPART_KAFKA__PASSWORD"
+    )
+
+
+def _explained(error: KafkaError, kafka: Kafka, context: ssl.SSLContext | None) -> SourceUnreachableError:
+    """kafka-python says only that it gave up; so ask what a broker answers before a login."""
+    if reach.speaks_kafka(kafka.bootstrap, context=context):
         if kafka.security.startswith("SASL"):
-            return refused(SaslAuthenticationFailedError(), kafka)
-        return BrokerRefusedError(
-            f"kafka.security: the broker at {kafka.bootstrap} wants a user and a password; set it to SASL_SSL or "
-            "SASL_PLAINTEXT, with kafka.user and GOODPART_KAFKA__PASSWORD"
+            return LoginFailedError(_wrong_login(kafka))
+        return LoginFailedError(
+            f"kafka.security: the broker at {kafka.bootstrap} wants a user and a password, or is starting still; "
+            "set it to SASL_SSL or SASL_PLAINTEXT, with kafka.user and GOODPART_KAFKA__PASSWORD"
         )
     hint = "" if kafka.security.endswith("SSL") else "; if it wants TLS, set kafka.security"
     return SourceUnreachableError(
@@ -100,8 +112,8 @@ def _explained(error: KafkaError, kafka: Kafka) -> SourceError:
     )
 
 
-def _security(kafka: Kafka) -> dict[str, Any]:
-    found: dict[str, Any] = {"security_protocol": kafka.security, "ssl_context": _context(kafka)}
+def _security(kafka: Kafka, context: ssl.SSLContext | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"security_protocol": kafka.security, "ssl_context": context}
     if kafka.security.startswith("SASL"):
         found |= {
             "sasl_mechanism": kafka.mechanism,

@@ -26,14 +26,10 @@ from uuid import uuid4
 import structlog
 
 from agent.files import sync
-from agent.frame import Record, StreamKey
+from agent.frame import CONTENT_TYPES, Record, StreamKey
 from agent.sources.base import Assigned, Bounds, Event, Outside, SourceError, SourceUnreachableError
 
 log = structlog.get_logger()
-CONTENT_TYPES = {
-    ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".bmp": "image/bmp",
-    ".tif": "image/tiff", ".tiff": "image/tiff", ".webp": "image/webp",
-}  # fmt: skip
 SIDECAR = ".json"
 LOOK_S = 0.05
 LONGEST_STEM = 60
@@ -163,20 +159,21 @@ class DirectorySource:
     def _return_orphans(self) -> None:
         """Sidecars whose frames did not follow before a crash go back to them."""
         known = {entry.sidecar.name for entry in self._entries}
-        for path in self._log.glob("*@*@*" + SIDECAR):
-            if path.name not in known:
-                _, station, name = path.name.split("@", 2)
-                path.rename(self._incoming / unquote(station) / unquote(name))
+        orphans = [path for path in self._log.glob("*@*@*" + SIDECAR) if path.name not in known]
+        frames = {_log_name(frame): frame for _, frame in _arrived(self._incoming)} if orphans else {}
+        for path in orphans:
+            if frame := frames.get(path.name.partition("@")[2].removesuffix(SIDECAR)):
+                path.rename(frame.with_name(frame.name + SIDECAR))
 
     def _accept(self) -> None:
         fresh = sorted(_arrived(self._incoming), key=lambda one: (one[0], one[1]))
         for _, path in fresh:
-            station = path.parent.name
-            name = quote(path.stem, safe="")[:LONGEST_STEM] + path.suffix.lower()
-            entry = _Entry(self._next, station, self._log / f"{self._next:020d}@{quote(station, safe='')}@{name}")
+            entry = _Entry(self._next, path.parent.name, self._log / f"{self._next:020d}@{_log_name(path)}")
+            sidecar = path.with_name(path.name + SIDECAR)
             sync(path)
             with suppress(FileNotFoundError):
-                path.with_name(path.name + SIDECAR).rename(entry.sidecar)
+                sync(sidecar)
+                sidecar.rename(entry.sidecar)
             path.rename(entry.path)
             self._entries.append(entry)
             self._next += 1
@@ -216,6 +213,12 @@ def _arrived(incoming: Path) -> Iterator[tuple[int, Path]]:
                 path = Path(one.path)
                 if path.suffix.lower() in CONTENT_TYPES and not one.name.startswith(".") and one.is_file():
                     yield one.stat().st_mtime_ns, path
+
+
+def _log_name(frame: Path) -> str:
+    """What a frame's name in the log says beside its offset."""
+    stem = quote(frame.stem, safe="")[:LONGEST_STEM]
+    return f"{quote(frame.parent.name, safe='')}@{stem}{frame.suffix.lower()}"
 
 
 def _entries(folder: Path) -> list[_Entry]:

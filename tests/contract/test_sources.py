@@ -11,15 +11,28 @@ from uuid import uuid4
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.structs import MemberState
 
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.frame import Record
 from agent.settings import Kafka
-from agent.sources.base import Assigned, Bounds, Decision, Event, Source, SourceError, SourceUnreachableError
+from agent.sources import kafka as kafka_source
+from agent.sources.base import (
+    Assigned,
+    Bounds,
+    Decision,
+    Event,
+    Lost,
+    Revoked,
+    Source,
+    SourceError,
+    SourceUnreachableError,
+)
 from agent.sources.directory import DirectorySource
 from agent.sources.kafka import KafkaSource
 from agent.sources.kafka_decisions import KafkaDecisions
 from agent.sources.memory import MemoryLog, MemorySource
+from tests.apache_kafka import ApacheKafka
 from tests.streams import until
 
 PARTITIONS = 2
@@ -204,6 +217,25 @@ def test_the_commit_of_the_group_decides_nothing(twin: Twin, reader: Reader) -> 
         assert again.offsets(0) == [1, 2]
     finally:
         again.source.close()
+
+
+def test_a_join_that_never_ends_is_begun_anew(apache: ApacheKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As kafka-python 3.0.12 may leave one behind, here for the first client only."""
+    settings = _settings(apache.bootstrap)
+    monkeypatch.setattr(kafka_source, "_STALL_S", -settings.session_timeout_s)  # one session in place of two and more
+    create_topics(settings, {settings.frames_topic: 1})
+    reader = Reader(KafkaSource(settings, group_id=settings.frames_topic))
+    try:
+        reader.until(lambda: reader.assigned() == {0})
+        stuck: Any = reader.source._consumer  # type: ignore[attr-defined]
+        joining = stuck.group_metadata()._replace(state=MemberState.REBALANCING)
+        monkeypatch.setattr(stuck, "group_metadata", lambda: joining)
+        reader.events.clear()
+        reader.until(lambda: reader.assigned() == {0})
+        assert any(isinstance(event, Revoked | Lost) for event in reader.events)
+        assert reader.source._consumer is not stuck  # type: ignore[attr-defined]
+    finally:
+        reader.source.close()
 
 
 def test_a_topic_that_is_not_there_says_what_to_do(broker: str) -> None:

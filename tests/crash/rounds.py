@@ -43,6 +43,7 @@ FRAMES = 150
 SESSION_S = 2.0
 ROUND_S = 150.0
 EVERYWHERE = ("kill", "freeze", "broker", "storm")
+ON_POSTGRESQL = (*EVERYWHERE, "database")
 VERDICTS = ("pass", "review", "reject", "not_inspected")
 
 
@@ -199,7 +200,7 @@ class Round:
 
 def run_round(seed: int, broker: ApacheKafka, server: PostgreSQL | None) -> int:
     """One round, on PostgreSQL where a server is given, else on SQLite; how many agents had to be started again."""
-    plan = Plan.drawn(seed, EVERYWHERE if server is None else (*EVERYWHERE, "database"))
+    plan = Plan.drawn(seed, EVERYWHERE if server is None else ON_POSTGRESQL)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="goodpart-round-")))
         if server is not None:
@@ -224,7 +225,7 @@ def main() -> int:
         broker = stack.enter_context(apache_kafka())
         server = stack.enter_context(postgresql()) if options.database == "postgresql" else None
         for number, seed in enumerate(range(options.seed, options.seed + options.rounds), 1):
-            plan = Plan.drawn(seed, EVERYWHERE if server is None else (*EVERYWHERE, "database"))
+            plan = Plan.drawn(seed, EVERYWHERE if server is None else ON_POSTGRESQL)
             faults.update([*(kind for _, kind in plan.faults), *(point.partition(":")[0] for point in plan.points)])
             try:
                 restarts += run_round(seed, broker, server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 from time import monotonic
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,10 +22,11 @@ import redis
 from kafka import KafkaConsumer, TopicPartition
 
 from agent.camera import LARGEST, BufferedCamera, Camera, CameraError, Counts, pace, pictures, stream
+from agent.camera.pictures import Newest
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.redis import RedisServer
 from agent.demo.server import Server, ServerError, free_port
-from agent.frame import BadHeader, Record, parse
+from agent.frame import BadHeader, Envelope, Record, parse
 from agent.settings import Kafka, utc_now
 from model.images import decode
 from tests.streams import until
@@ -134,6 +137,39 @@ def test_a_video_becomes_pictures(tmp_path: Path, encoding: str, exact: bool) ->
         next(pictures(file, encoding="gif"))
 
 
+def test_of_a_live_source_the_newest_picture_is_given_and_the_rest_dropped() -> None:
+    given: queue.Queue[tuple[bool, Any]] = queue.Queue()
+    feed = Newest(given.get)
+    for number in range(5):
+        given.put((True, number))
+    until(given.empty)
+    given.put((True, 5))
+    until(lambda: feed._pixels == 5)  # the reader came so far
+    assert feed.next() == 5
+    given.put((True, 6))
+    assert feed.next() == 6
+    given.put((False, None))
+    assert feed.next() is None
+    feed.close()
+
+
+def test_the_last_picture_of_a_count_is_not_waited_for_again(images: Path) -> None:
+    waits = Waits({})
+    heard: list[bytes] = []
+
+    class Hears:
+        def publish(self, value: bytes, envelope: Envelope) -> None:
+            heard.append(value)
+
+    feed = pictures(str(images), loop=True)
+    assert stream(Hears(), feed, rate=0.001, stations=["a"], count=2, stop=waits) == len(heard) == 2
+    assert len(waits.times) == 2
+
+
+def envelope(serial: str) -> Envelope:
+    return Envelope(serial, "a", None, serial, None, utc_now(), "image/png", None, None)
+
+
 def test_a_buffered_camera_loses_nothing_while_its_broker_is_away(tmp_path: Path) -> None:
     def names(found: list[Record]) -> list[str]:
         return [dict(record.headers)["ce_subject"].decode() for record in found]
@@ -144,15 +180,15 @@ def test_a_buffered_camera_loses_nothing_while_its_broker_is_away(tmp_path: Path
         server.stop()
         first = BufferedCamera(kafka, tmp_path, retry_s=0.05)
         for number in range(40):
-            first.publish(b"%d" % number, station="a", content_type="image/png", serial=str(number))
+            first.publish(b"%d" % number, envelope(str(number)))
         until(lambda: "no Kafka broker answers" in first.counts.problem)
         first.close()  # the process ends; its frames stay
         assert first.counts == Counts(40, 0, 0, first.counts.problem)
         server.start()
         create_topics(kafka, {TOPIC: 1})
         second = BufferedCamera(kafka, tmp_path, retry_s=0.05)
-        second.publish(b"x" * (LARGEST + 1), station="a", content_type="image/png", serial="huge")
-        second.publish(b"40", station="a", content_type="image/png", serial="40")
+        second.publish(b"x" * (LARGEST + 1), envelope("huge"))
+        second.publish(b"40", envelope("40"))
         until(lambda: second.counts.acked == 41)
         second.close()
         assert second.counts.failed == 1

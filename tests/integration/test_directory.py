@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from agent.frame import Record
 from agent.settings import Settings
-from agent.sources.base import Assigned, SourceError
+from agent.sources.base import Assigned, SourceError, SourceUnreachableError
 from agent.sources.directory import DirectorySource
 from agent.sources.directory_decisions import DirectoryDecisions
 from agent.store.offsets import Counts
@@ -74,12 +74,25 @@ def test_what_is_half_written_or_no_image_stays_where_it_is(tmp_path: Path) -> N
     assert {path.name for path in folder.iterdir()} == {".half.jpg", "notes.txt", "late.jpg.json"}
 
 
-def test_a_crash_between_a_sidecar_and_its_frame_parts_them_not(tmp_path: Path) -> None:
-    write(tmp_path, "a.jpg", b"a", sidecar=json.dumps({"ce_id": "mine"}))
-    source = DirectorySource(tmp_path)
-    source.open()
-    source.close()
-    (tmp_path / "incoming" / "s1" / "a.jpg.json").rename(tmp_path / "log" / f"{0:020d}@s1@a.jpg.json")
+@pytest.mark.parametrize("name", ["a.jpg", "ü" * 60 + ".JPG"])
+def test_a_crash_between_a_sidecar_and_its_frame_parts_them_not(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, name, b"a", sidecar=json.dumps({"ce_id": "mine"}))
+    rename = Path.rename
+
+    def dying(path: Path, target: Path) -> Path:
+        if path.suffix != ".json":
+            raise OSError("killed")
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", dying)
+        first = DirectorySource(tmp_path)
+        first.open()
+        with pytest.raises(SourceUnreachableError):
+            first.poll(0, 1)
+        first.close()
     (read,) = everything(opened(tmp_path))
     assert dict(read.headers)["ce_id"] == b"mine"
 

@@ -26,7 +26,7 @@ from agent.demo.broker import create_topics
 from agent.settings import Kafka, Settings
 from agent.sources import broker
 from agent.sources.base import Assigned, Decision, SourceError, SourceUnreachableError
-from agent.sources.broker import BrokerRefusedError
+from agent.sources.broker import BrokerRefusedError, LoginFailedError
 from agent.sources.kafka import KafkaSource
 from agent.sources.kafka_decisions import KafkaDecisions
 from tests.apache_kafka import UNPROVEN, ApacheKafka, Secure, apache_kafka, is_here
@@ -117,9 +117,9 @@ def test_an_agent_with_its_rights_reads_and_decides(plant: Plant) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[Plant], Kafka], type[SourceError], str]] = {
-    "password": (lambda plant: plant.kafka(password="guess"), BrokerRefusedError, r"user 'agent' in with this pass"),
-    "mechanism": (lambda plant: plant.kafka(mechanism="SCRAM-SHA-256"), BrokerRefusedError, r"by SCRAM-SHA-256"),
-    "no user": (lambda plant: plant.kafka(security="SSL"), BrokerRefusedError, r"wants a user and a password"),
+    "password": (lambda plant: plant.kafka(password="guess"), LoginFailedError, r"user 'agent' in with this pass"),
+    "mechanism": (lambda plant: plant.kafka(mechanism="SCRAM-SHA-256"), LoginFailedError, r"by SCRAM-SHA-256"),
+    "no user": (lambda plant: plant.kafka(security="SSL"), LoginFailedError, r"wants a user and a password"),
     "authority": (
         lambda plant: plant.kafka(ca_file=str(plant.folder / "other-ca.pem")), SourceError, r"no TLS with .*ca_file",
     ),
