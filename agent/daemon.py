@@ -20,6 +20,7 @@ import structlog
 from sqlalchemy import Engine
 
 from agent import logs
+from agent.chores import Chore, Chores
 from agent.health import Health, HealthServer
 from agent.live import Live, open_live
 from agent.metrics import Metrics
@@ -175,6 +176,9 @@ class _Daemon:
             except AbandonedError:
                 return 0
             self._started = True
+            chores = Chores(self._engine, self._chores(), holder=self._agent, clock=self._clock)
+            cleanup.callback(chores.stop)
+            chores.start()
             if self._wiring.retrain:
                 retraining = self._wiring.retrain(settings, self._engine, live, self._clock)
                 # It may have to wait for its child, which it can do while frames drain.
@@ -213,6 +217,10 @@ class _Daemon:
                 rng=random.Random(),
             )
         )
+
+    def _chores(self) -> list[Chore]:
+        """What this installation does beside its frames."""
+        return []
 
     def _ends(self) -> tuple[Source, Decisions]:
         """Where frames come from and decisions go; neither connects before it is used."""

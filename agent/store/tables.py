@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Column, Index, Table, UniqueConstraint
 
-from agent.store.columns import Big, Id, Name, Sha, Utc, Word, one_of, position, refers, row_id
+from agent.store.columns import Big, Name, Sha, Utc, Word, one_of, position, refers, row_id
 from agent.store.columns import metadata as metadata
 from agent.store.learning import certificate as certificate
 from agent.store.learning import deployment as deployment
@@ -19,6 +19,15 @@ from agent.store.learning import sample as sample
 from agent.store.learning import snapshot as snapshot
 from agent.store.learning import snapshot_sample as snapshot_sample
 from agent.store.learning import training_run as training_run
+from agent.store.plant import alert as alert
+from agent.store.plant import camera_history as camera_history
+from agent.store.plant import changeover as changeover
+from agent.store.plant import product as product
+from agent.store.plant import station as station
+from agent.store.rollups import review_rollup as review_rollup
+from agent.store.rollups import rollup_minute as rollup_minute
+from agent.store.rollups import rollup_quarter as rollup_quarter
+from agent.store.rollups import score_bin as score_bin
 
 install = Table(
     "install",
@@ -37,33 +46,6 @@ user = Table(
     Column("role", Word, one_of("role", "viewer", "operator", "engineer", "admin"), nullable=False),
     Column("created_at", Utc, nullable=False),
     Column("disabled_at", Utc),
-)
-
-product = Table(
-    "product",
-    metadata,
-    row_id(),
-    Column("name", Name, nullable=False, unique=True),
-    Column("teacher", Word),  # None: the configured teacher
-    Column("review_rate", sa.Float),  # None: the configured rate; used by the next certificate
-    Column("input", sa.JSON(none_as_null=True)),  # keys of settings.Input, and ignore; what is missing: as configured
-    Column("created_at", Utc, nullable=False),
-    Column("retired_at", Utc),
-)
-
-station = Table(
-    "station",
-    metadata,
-    row_id(),
-    Column("name", Name, nullable=False, unique=True),
-    refers("product_id", "product.id", nullable=True),  # what it runs when a frame does not say
-    Column("audit_rate", sa.Float),  # None: the configured rate
-    Column("status", Word, one_of("status", "ok", "blind"), nullable=False, server_default="ok"),
-    Column("status_since", Utc),
-    Column("failures_in_row", sa.Integer, nullable=False, server_default="0"),
-    Column("last_frame_at", Utc),
-    Column("created_at", Utc, nullable=False),
-    Column("retired_at", Utc),
 )
 
 stream = Table(
@@ -163,13 +145,15 @@ item = Table(
     Column("p_value", sa.Float),
     Column("severity", sa.Float),
     refers("deployment_id", "deployment.id", nullable=True),
-    refers("frame_sha256", "blob.sha256"),
+    refers("frame_sha256", "blob.sha256", nullable=True),  # None once retention has let the evidence go
     refers("heatmap_sha256", "blob.sha256", nullable=True),  # float16 map over the frame, at most 512 px, .npy
     refers("preview_sha256", "blob.sha256", nullable=True),  # WebP, at most 1600 px
     refers("overlay_sha256", "blob.sha256", nullable=True),  # WebP, the preview under its coloured heatmap
     refers("thumbnail_sha256", "blob.sha256", nullable=True),
     Column("created_at", Utc, nullable=False),
     Column("closed_at", Utc),
+    Column("pinned", sa.Boolean, nullable=False, server_default=sa.false()),  # its evidence is never let go
+    Column("released_at", Utc),  # when retention let its evidence go
     UniqueConstraint("stream_id", "partition", "offset"),
 )
 Index("ix_item_state_id", item.c.state, item.c.id)
@@ -192,39 +176,6 @@ claim = Table(
     refers("item_id", "item.id", primary_key=True),
     refers("user_id", "user.id"),
     Column("expires_at", Utc, nullable=False),
-)
-
-_VERDICTS = ("pass", "review", "reject", "not_inspected")
-
-
-def _rollup(name: str) -> Table:
-    return Table(
-        name,
-        metadata,
-        Column("start", Utc, primary_key=True),
-        refers("station_id", "station.id", primary_key=True),
-        refers("product_id", "product.id", primary_key=True),
-        Column("lot", Name, primary_key=True),  # '' where the frame names none
-        Column("deployment_id", Id, primary_key=True, autoincrement=False),  # 0 where none decided
-        *(Column(f"n_{verdict}", Big, nullable=False) for verdict in _VERDICTS),
-        Column("n_late", Big, nullable=False),
-        Column("sum_latency_ms", sa.Float, nullable=False),
-    )
-
-
-rollup_minute = _rollup("rollup_minute")
-rollup_quarter = _rollup("rollup_quarter")
-
-review_rollup = Table(
-    "review_rollup",
-    metadata,
-    Column("start", Utc, primary_key=True),  # the quarter of the item's event_at
-    refers("station_id", "station.id", primary_key=True),
-    refers("product_id", "product.id", primary_key=True),
-    Column("deployment_id", Id, primary_key=True, autoincrement=False),
-    Column("decision", Word, primary_key=True),
-    Column("reason", Word, primary_key=True),  # '' where none
-    Column("n", Big, nullable=False),
 )
 
 dead_letter = Table(

@@ -26,7 +26,7 @@ from agent.store.tables import metadata
 from tests.databases import database, empty_url, line
 
 both = pytest.mark.usefixtures("each_database")
-REVISIONS = ["base", "0001", "0002", "0003"]
+REVISIONS = ["base", "0001", "0002", "0003", "0004"]
 
 
 def _tables(engine: Engine) -> set[str]:

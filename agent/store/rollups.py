@@ -1,0 +1,52 @@
+"""Tables of sums: what trends and histograms are drawn from, kept for good."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Table
+
+from agent.store.columns import Big, Id, Name, Utc, Word, metadata, refers
+
+_VERDICTS = ("pass", "review", "reject", "not_inspected")
+
+
+def _rollup(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("start", Utc, primary_key=True),
+        refers("station_id", "station.id", primary_key=True),
+        refers("product_id", "product.id", primary_key=True),
+        Column("lot", Name, primary_key=True),  # '' where the frame names none
+        Column("deployment_id", Id, primary_key=True, autoincrement=False),  # 0 where none decided
+        *(Column(f"n_{verdict}", Big, nullable=False) for verdict in _VERDICTS),
+        Column("n_late", Big, nullable=False),
+        Column("sum_latency_ms", sa.Float, nullable=False),
+    )
+
+
+rollup_minute = _rollup("rollup_minute")
+rollup_quarter = _rollup("rollup_quarter")
+
+review_rollup = Table(
+    "review_rollup",
+    metadata,
+    Column("start", Utc, primary_key=True),  # the quarter of the item's event_at
+    refers("station_id", "station.id", primary_key=True),
+    refers("product_id", "product.id", primary_key=True),
+    Column("deployment_id", Id, primary_key=True, autoincrement=False),
+    Column("decision", Word, primary_key=True),
+    Column("reason", Word, primary_key=True),  # '' where none
+    Column("n", Big, nullable=False),
+)
+
+score_bin = Table(
+    "score_bin",
+    metadata,
+    Column("day", sa.Date, primary_key=True),  # in the plant's timezone
+    refers("station_id", "station.id", primary_key=True),
+    refers("product_id", "product.id", primary_key=True),
+    refers("deployment_id", "deployment.id", primary_key=True),
+    Column("bin", sa.Integer, primary_key=True, autoincrement=False),  # floor(16 asinh(severity))
+    Column("n", Big, nullable=False),
+)
