@@ -20,6 +20,7 @@ import structlog
 from sqlalchemy import Engine
 
 from agent import logs
+from agent.alerts.base import NoAlarms
 from agent.chores import Chore, Chores
 from agent.health import Health, HealthServer
 from agent.live import Live, open_live
@@ -215,6 +216,7 @@ class _Daemon:
                 agent=self._agent,
                 clock=self._clock,
                 rng=random.Random(),
+                alarms=NoAlarms(),
             )
         )
 

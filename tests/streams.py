@@ -17,6 +17,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from agent.alerts.base import NoAlarms
 from agent.frame import Envelope, to_headers
 from agent.health import Health
 from agent.live import Live, NoLive
@@ -266,6 +267,7 @@ def running(
             agent=agent,
             clock=clock,
             rng=random.Random(0),
+            alarms=NoAlarms(),
         )
     )
     try:

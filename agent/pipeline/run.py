@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Engine
 
+from agent.alerts.base import Alarms
 from agent.health import Health
 from agent.live import Live
 from agent.metrics import Metrics
@@ -64,6 +65,7 @@ class Parts:
     agent: str
     clock: Callable[[], datetime]
     rng: random.Random
+    alarms: Alarms
 
 
 class Pipeline:
