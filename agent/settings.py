@@ -96,6 +96,7 @@ class Kafka(_Section):
     frames_topic: str = "goodpart.frames"
     decisions_topic: str = "goodpart.decisions"
     group_id: str = ""
+    group_instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,200}$")] = ""
     start_from: Literal["earliest", "latest"] = "earliest"
     on_gap: Literal["earliest", "latest", "stop"] = "earliest"
     station: str = ""
@@ -239,7 +240,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         SettingsError: the file cannot be read, or a key is unknown, has a wrong value, or is a secret in the file.
     """
     values = _read_file(path) if path else {}
-    _refuse_secrets(values, path)
+    _refuse_in_file(values, path)
     origins: dict[tuple[str, str], str] = {}
     for variable, text in environ.items():
         section, separator, key = variable.removeprefix(PREFIX).lower().partition("__")
@@ -277,12 +278,17 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: cannot be read as TOML: {error}") from error
 
 
-def _refuse_secrets(values: Mapping[str, Any], path: Path | None) -> None:
+def _refuse_in_file(values: Mapping[str, Any], path: Path | None) -> None:
     kafka = values.get("kafka")
     if isinstance(kafka, dict) and kafka.get("password"):
         raise SettingsError(
             f'kafka.password in {path}: passwords never stand in a file; only "" is allowed here. '
             f"Set {PREFIX}KAFKA__PASSWORD in the environment instead"
+        )
+    if isinstance(kafka, dict) and kafka.get("group_instance_id"):
+        raise SettingsError(
+            f'kafka.group_instance_id in {path}: one file would give it to several agents; only "" is allowed here. '
+            f"Set {PREFIX}KAFKA__GROUP_INSTANCE_ID in the environment of each agent instead, another for each"
         )
     for section in ("database", "redis"):
         table = values.get(section)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from agent.settings import Settings
 
@@ -63,9 +64,8 @@ def broker(settings: Settings) -> Finding:
     except KafkaError as error:
         return Finding("broker", False, f"{kafka.bootstrap} does not describe its topics ({error})", "try again")
     for topic, right in wanted.items():
-        code, rights = found[topic]["error_code"], found[topic].get("topic_authorized_operations", 0)
-        # Bits of ACLOperation; not positive where the broker does not tell.
-        lacks = code == 0 and rights > 0 and not rights & (1 << right | 1 << ACLOperation.ALL)
+        code, rights = found[topic]["error_code"], found[topic].get("authorized_operations")  # None: it does not tell
+        lacks = code == 0 and rights is not None and not {right.name, ACLOperation.ALL.name} & set(rights)
         if lacks or code == TopicAuthorizationFailedError.errno:
             return Finding(
                 "broker", False, f"{kafka.bootstrap} does not let user {kafka.user!r} {right.name} topic {topic}",
@@ -73,7 +73,13 @@ def broker(settings: Settings) -> Finding:
             )  # fmt: skip
         if code != 0:
             return Finding("broker", False, f"{kafka.bootstrap} answers, without {topic}", f"create the topic {topic}")
-    return Finding("broker", True, f"{kafka.bootstrap} has {' and '.join(wanted)} ({kafka.security})")
+    said = f"{kafka.bootstrap} has {' and '.join(wanted)} ({kafka.security})"
+    if not UUID(str(found[kafka.frames_topic].get("topic_id") or UUID(int=0))).int:
+        return Finding(
+            "broker", False, f"{said}, and gives topics no ids: a topic made anew is not told from the old one",
+            "use a broker of Kafka 2.8 or newer", needed=False,
+        )  # fmt: skip
+    return Finding("broker", True, said)
 
 
 def redis(settings: Settings) -> Finding:

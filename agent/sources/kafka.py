@@ -58,6 +58,7 @@ class KafkaSource:
         self._joining_since: float | None = None
         self._looked = 0.0  # monotonic seconds: when the broker was last known to listen, or not
         self._away: SourceUnreachableError | None = None
+        self._still = False  # the heartbeat stood still at the last poll
 
     def open(self) -> None:
         session_ms = int(self._settings.session_timeout_s * 1000)
@@ -67,6 +68,7 @@ class KafkaSource:
             bootstrap_s=self._bootstrap_s,
             client_id="goodpart",
             group_id=self._group_id,
+            group_instance_id=self._settings.group_instance_id or None,
             auto_offset_reset="none",
             enable_auto_commit=False,
             isolation_level="read_committed",
@@ -97,6 +99,7 @@ class KafkaSource:
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
         if self._consumer.group_metadata().state == MemberState.STABLE:
             self._joining_since = None
+            self._watch_instance()
         else:
             # kafka-python 3.0.12 begins a join anew when the old one ends between two polls: wait inside the poll.
             timeout_s = max(timeout_s, _JOIN_S)
@@ -127,6 +130,17 @@ class KafkaSource:
         self._joining_since = None
         if held:
             self._events.put(Lost(held))
+
+    def _watch_instance(self) -> None:
+        """kafka-python 3.0.12 tells nobody that the broker fenced a static member: its heartbeat stands still."""
+        fenced = bool(self._settings.group_instance_id) and not self._consumer._coordinator._heartbeat_enabled
+        if fenced and self._still:
+            raise SourceError(
+                f"another process has joined as kafka.group_instance_id {self._settings.group_instance_id!r}; "
+                "give each agent another one, or none"
+            )
+        # A member that has just joined starts its heartbeat a moment later.
+        self._still = fenced
 
     def events(self) -> list[Event]:
         found: list[Event] = []

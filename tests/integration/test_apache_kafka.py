@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from agent.demo.broker import create_topics
 from agent.settings import Kafka, Settings
+from agent.sources.base import SourceError
 from agent.sources.kafka import KafkaSource
 from agent.store import offsets
 from agent.store.engine import reading
@@ -22,7 +23,7 @@ from agent.store.offsets import Counts
 from agent.store.tables import data_gap
 from tests.apache_kafka import ApacheKafka
 from tests.databases import database
-from tests.streams import FakeScorer, Running, frame, headers, running, settings
+from tests.streams import FakeScorer, Running, frame, headers, running, settings, until
 
 SESSION_S = 2
 
@@ -161,3 +162,17 @@ def test_markers_of_transactions_leave_no_lag(apache: ApacheKafka, wanted: Setti
         run.until(lambda: stored(run) == 9)  # six frames, three markers
         run.until(lambda: run.pipeline.stats().lag == 0)
         assert run.rows(data_gap) == []
+
+
+def test_a_second_process_of_the_same_instance_id_ends_the_first_with_words(wanted: Settings) -> None:
+    kafka = wanted.kafka.model_copy(update={"group_instance_id": "cell-1"})
+    first, second = KafkaSource(kafka, group_id="static"), KafkaSource(kafka, group_id="static")
+    first.open()
+    try:
+        until(lambda: first.poll(0.05, 10) is not None and bool(first.events()))
+        second.open()
+        with pytest.raises(SourceError, match=r"another process has joined as kafka\.group_instance_id 'cell-1'"):
+            until(lambda: second.poll(0.05, 10) is None or first.poll(0.05, 10) is None)
+    finally:
+        first.close()
+        second.close()

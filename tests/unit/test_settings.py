@@ -58,6 +58,8 @@ def test_environment_of_settings_gives_the_same_settings_back() -> None:
             {},
             ["database.url", "password", "GOODPART_DATABASE__URL"],
         ),
+        ("[kafka]\ngroup_instance_id = 'a'", {}, ["kafka.group_instance_id", "GOODPART_KAFKA__GROUP_INSTANCE_ID"]),
+        ("", {"GOODPART_KAFKA__GROUP_INSTANCE_ID": "a b"}, ["kafka.group_instance_id", "a b"]),
         ("not toml", {}, ["FILE", "TOML"]),
         ("[training]\nheight = 100", {}, ["training.height", "multiple of 32", "100"]),
         ("[training]\nregion = [0.5, 0, 0.4, 1]", {}, ["training.region", "0.1,0,0.9,1"]),
