@@ -85,7 +85,7 @@ class EvidenceMaker:
         try:
             return pictures.render(work.pixels, work.map)
         except Exception as error:  # a picture that cannot be drawn must not stop the line; the frame itself is kept
-            log.warning("pictures_failed", error=repr(error)[:300], shape=work.pixels.shape)
+            log.warning("pictures_failed", **work.identity, error=repr(error)[:300], shape=work.pixels.shape)
             return None
 
     def _keep(self, work: Work, rendered: pictures.Pictures | None) -> Evidence:

@@ -122,6 +122,7 @@ class Recorder:
         self._requests: deque[ClaimRequest] = deque()
         self._stations: dict[int, commit.StationState] = {}
         self._ended = threading.Event()
+        self._log = log.bind()  # bound once: a line for each frame costs nothing where it is not shown
 
     def run(self) -> None:
         """The thread's loop.
@@ -296,6 +297,8 @@ class Recorder:
         self._meter.add(done.counts, flagged, latencies)
         for work in works:
             self._budget.give(len(work.record.value))
+            if outcome := work.outcome:
+                self._log.debug("frame_recorded", **work.identity, verdict=outcome.verdict, reason=outcome.reason)
         self._relay.wake()
         self._measure(done, latencies)
         names = {work.place.station_id: work.place for work in works if work.place}

@@ -118,7 +118,7 @@ class BatchScorer:
         for work, error in failed:
             reason = "wrong_size" if isinstance(error, InputError) else "model_error"
             work.fail(reason, f"{type(error).__name__}: {error}"[:500], self._clock())
-            log.warning("frame_failed_in_model", product=place.product, station=place.station, error=repr(error)[:300])
+            log.warning("frame_failed_in_model", **work.identity, product=place.product, error=repr(error)[:300])
         for work in batch:
             if work.outcome is not None and work.outcome.verdict != NOT_INSPECTED:
                 work.outcome = _timed(work.outcome, 1000 * elapsed / len(batch))

@@ -112,6 +112,17 @@ class Work:
         """Bytes held beside the record's own: pixels, and what was claimed."""
         return (0 if self.pixels is None else int(self.pixels.nbytes)) + len(self.claimed or b"")
 
+    @property
+    def identity(self) -> dict[str, object]:
+        """Which frame it is, for the log."""
+        return {
+            "topic": self.lane.key.topic,
+            "partition": self.record.partition,
+            "offset": self.record.offset,
+            "frame_id": self.envelope.frame_id if self.envelope else None,
+            "station": self.place.station if self.place else None,
+        }
+
     def fail(self, reason: str, detail: str, now: datetime) -> None:
         """It cannot be inspected."""
         self.outcome = Outcome(NOT_INSPECTED, now, reason, detail)

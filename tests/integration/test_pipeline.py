@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
 
 from agent.frame import DataRef, RawFormat
 from agent.pipeline.provider import Deployed
@@ -90,6 +91,8 @@ def test_every_outcome_is_recorded_once_and_told_once(engine: Engine, tmp_path: 
             ("wrong_size", False): 1,
         }
         assert sum(row.blob_sha256 is not None for row in letters) == 6  # all but the empty one
+        # Also a station that nobody registered is named, to people and to the line.
+        assert Counter(row.station for row in letters) == {"s1": 4, "nowhere": 1, None: 2}
         assert {(row.frame_id, row.kind) for row in run.rows(item)} == {
             ("bad", "flagged"),
             ("torn", "failed"),
@@ -101,6 +104,7 @@ def test_every_outcome_is_recorded_once_and_told_once(engine: Engine, tmp_path: 
         assert Counter(one["verdict"] for one in said) == {"not_inspected": 8, "pass": 2, "review": 1}
         flagged = next(one for one in said if one["frame_id"] == "bad")
         assert (flagged["station"], flagged["serial"], flagged["lot"]) == ("s1", "S-1", "L")
+        assert Counter(one["station"] for one in said) == {"s1": 8, "nowhere": 1, None: 2}
         assert flagged["score"] == pytest.approx(2.5)
         assert flagged["p_value"] == pytest.approx(1 / 101)
         head = dict(run.sink.published[0].headers)
@@ -237,6 +241,21 @@ def test_a_batch_that_fails_is_halved_until_only_the_bad_frame_is_left(engine: E
         counts = run.until_received(9)
         assert (counts.inspected, counts.not_inspected) == (8, 1)
         assert {row.frame_id: row.reason for row in run.rows() if row.reason} == {"f4": "model_error"}
+
+
+def test_the_log_says_which_frame_it_speaks_of(engine: Engine, tmp_path: Path) -> None:
+    frames = MemoryLog()
+    frames.append(frame(POISON), headers("bad", station="nowhere"))
+    frames.append(frame(POISON), headers("poison"))
+    with capture_logs() as said, running(engine, settings(tmp_path), MemorySource(frames)) as run:
+        run.until_received(2)
+        run.until(lambda: sum(one["event"] == "frame_recorded" for one in said) == 2)
+    lines = {(one["event"], one["offset"]): one for one in said if one["event"].startswith("frame_")}
+    assert set(lines) == {("frame_recorded", 0), ("frame_failed_in_model", 1), ("frame_recorded", 1)}
+    assert all((one["topic"], one["partition"]) == (frames.key.topic, 0) for one in lines.values())
+    assert (lines["frame_recorded", 0]["verdict"], lines["frame_recorded", 0]["frame_id"]) == ("dead_letter", "bad")
+    for one in ("frame_failed_in_model", "frame_recorded"):
+        assert (lines[one, 1]["frame_id"], lines[one, 1]["station"]) == ("poison", "s1")
 
 
 def test_a_frame_that_cannot_be_the_models_input_has_the_wrong_size(engine: Engine, tmp_path: Path) -> None:
