@@ -6,15 +6,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
+from uuid import uuid4
 
 import streamlit as st
 from sqlalchemy import Connection, Engine
 
 from agent.live import Live, open_live
-from agent.settings import Settings, load
+from agent.service.ranks import Refused
+from agent.settings import Settings, load, utc_now
 from agent.store import engine as store_engine
 from agent.store import users
 from agent.store.blobs import BlobStore, open_blobs
+from agent.store.errors import Conflict, NotFound
 from agent.store.users import User
 
 RANKS = ("viewer", "operator", "engineer", "admin")
@@ -63,6 +67,16 @@ def may(least: str) -> bool:
     """Whether the acting user has at least this role."""
     user = actor()
     return user is not None and RANKS.index(user.role) >= RANKS.index(least)
+
+
+def act(work: Any, done: str) -> None:
+    """Does what a button says, once: calls `work` with a key and the time, and shows `done` or why it is refused."""
+    try:
+        work(key=f"page-{uuid4()}", now=utc_now())
+    except (Refused, Conflict, NotFound) as error:
+        st.error(str(error))
+    else:
+        st.toast(done)
 
 
 def pick_actor() -> None:

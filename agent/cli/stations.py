@@ -52,14 +52,24 @@ def add(name: str, *, product: str | None = None, audit_rate: float | None = Non
 
 @app.command(name="set")
 def set_(name: str, *, product: str | None = None, audit_rate: float | None = None, acting: Acting = Acting()) -> None:
-    """Change a station while the agent runs. Example: goodpart stations set press-1 --product bracket"""
+    """Change a station while agents run. Example: goodpart stations set press-1 --product bracket
+
+    Args:
+        name: the camera position.
+        product: what it runs from its next unread frame on, where frames do not say.
+        audit_rate: share of its parts reviewed whatever the verdict; running agents follow within a second.
+    """
     if product is None and audit_rate is None:
         raise CommandError("nothing to change: give --product or --audit-rate")
     engine = acting.database()
-    service.change(
+    done = service.change(
         engine, acting.actor(engine), name, product=product, audit_rate=audit_rate, key=new_key(), now=utc_now()
     )
-    print(f"changed station {name}; running agents follow within a second")
+    print(f"changed station {name}")
+    # Of streams of the same topic, the last one is read now.
+    offsets = {f"{one.topic}/{one.partition}": one.next_offset for one in done.starts}
+    for partition, offset in offsets.items():
+        print(f"{product} from offset {offset} of {partition}")
 
 
 @app.command

@@ -55,6 +55,7 @@ def claim_all(
     Raises:
         DataGapError: there is a gap and kafka.on_gap is "stop"; nothing may be committed.
     """
+    offsets.take_turn(conn)
     stream_id = offsets.stream_id(conn, key, now)
     known = conn.execute(sa.select(consumer_offset.c.partition).where(consumer_offset.c.stream_id == stream_id)).first()
     from_end = known is None and settings.start_from == "latest"

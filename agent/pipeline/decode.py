@@ -66,7 +66,7 @@ class Decoder:
         envelope = parse(work.record, stream=work.lane.key.topic_id, default_station=self._settings.kafka.station)
         work.event_at, work.clock_suspect = event_time(envelope.captured_at, work.record.timestamp)
         work.envelope = envelope
-        work.place = self._directory.place(envelope, work.arrived)
+        work.place = self._directory.place(work, envelope)
         # Drawn before anything is known of the picture, so that nothing about it can influence the draw.
         drawn = keyed_fraction(self._secret, "audit", envelope.serial or envelope.frame_id)
         work.audit = drawn < work.place.audit_rate

@@ -10,16 +10,19 @@ from sqlalchemy import Engine
 
 from agent.frame import BadHeader, Envelope
 from agent.pipeline.patience import Patience
-from agent.pipeline.work import Place
+from agent.pipeline.work import Place, Work
 from agent.settings import Settings
-from agent.store import products, stations
+from agent.store import changeovers, products, stations
 from agent.store.engine import reading
 
 REFRESH_S = 1.0
 
 
 class Directory:
-    """A cache of at most a second. A name it misses is looked up again before it counts as unknown. Thread-safe."""
+    """A cache of at most a second. A name it misses is looked up again before it counts as unknown. Thread-safe.
+
+    What a station runs is looked up for each lane: it holds as long as the lane's claim, and not for another one's.
+    """
 
     def __init__(
         self,
@@ -36,30 +39,26 @@ class Directory:
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._stations: dict[str, stations.Station] = {}
-        self._products: dict[str, products.Product] = {}
-        self._names: dict[int, str] = {}
+        self._products: dict[str | int, products.Product] = {}
 
-    def place(self, envelope: Envelope, arrived: float) -> Place:
-        """The frame's station and product.
-
-        Args:
-            envelope: what its headers say.
-            arrived: when the frame came in, monotonic seconds.
+    def place(self, work: Work, envelope: Envelope) -> Place:
+        """The frame's station and product, as they are registered.
 
         Raises:
             BadHeader: the station or the product is not registered, or no product can be told.
+            AbandonedError: the agent stops at once.
         """
         with self._lock:
             if self._monotonic() - self._read_at > REFRESH_S:
                 self._refresh()
             try:
-                return self._place(envelope)
+                return self._place(work, envelope)
             except BadHeader:
                 # What was registered before the frame came in must be known by now.
-                if self._read_at >= arrived:
+                if self._read_at >= work.arrived:
                     raise
             self._refresh()
-            return self._place(envelope)
+            return self._place(work, envelope)
 
     def _refresh(self) -> None:
         started = self._monotonic()
@@ -69,22 +68,15 @@ class Directory:
                 return list(stations.all(conn)), list(products.all(conn))
 
         found_stations, found_products = self._patience.call(read, "database")
-        self._stations = {one.name: one for one in found_stations if one.retired_at is None}
-        self._products = {one.name: one for one in found_products if one.retired_at is None}
-        self._names = {one.id: one.name for one in found_products}
+        self._stations = {one.name: one for one in found_stations}
+        self._products = {name: one for one in found_products for name in (one.name, one.id)}
         self._read_at = started
 
-    def _place(self, envelope: Envelope) -> Place:
+    def _place(self, work: Work, envelope: Envelope) -> Place:
         station = self._stations.get(envelope.station)
         if station is None:
             raise BadHeader(f"station {envelope.station!r} is not registered; goodpart stations add it")
-        runs = self._names.get(station.product_id) if station.product_id is not None else None
-        name = envelope.product or runs or self._settings.kafka.product
-        if not name:
-            raise BadHeader(f"the frame names no product, and station {station.name!r} runs none")
-        product = self._products.get(name)
-        if product is None:
-            raise BadHeader(f"product {name!r} is not registered; goodpart products add it")
+        product = self._product(work, envelope, station)
         rate = self._settings.audit.rate if station.audit_rate is None else station.audit_rate
         return Place(
             station_id=station.id,
@@ -95,3 +87,29 @@ class Directory:
             failures=station.failures_in_row,
             blind=station.status == "blind",
         )
+
+    def _product(self, work: Work, envelope: Envelope, station: stations.Station) -> products.Product:
+        runs = None if envelope.product else self._runs(work, station.id)
+        if runs is not None:
+            if runs not in self._products:
+                raise BadHeader(f"station {station.name!r} runs a retired product; goodpart stations set another")
+            return self._products[runs]
+        name = envelope.product or self._settings.kafka.product
+        if not name:
+            raise BadHeader(f"the frame names no product, and station {station.name!r} runs none")
+        if name not in self._products:
+            raise BadHeader(f"product {name!r} is not registered; goodpart products add it")
+        return self._products[name]
+
+    def _runs(self, work: Work, station_id: int) -> int | None:
+        offset, claim = work.record.offset, work.lane.claim
+        span = work.lane.runs.get(station_id)
+        if span is None or offset not in span:
+
+            def read() -> changeovers.Span:
+                with reading(self._engine) as conn:
+                    return changeovers.span(conn, station_id, claim.stream_id, claim.partition, offset)
+
+            # Read after the claim was committed, and any later changeover voids the claim.
+            span = work.lane.runs[station_id] = self._patience.call(read, "database")
+        return span.product_id

@@ -16,7 +16,7 @@ from agent.frame import Record, StreamKey
 from agent.health import Health
 from agent.metrics import Metrics
 from agent.pipeline.budget import Budget
-from agent.pipeline.record import Answer, Arrived, ClaimRequest, Gone, Idle, Recorder
+from agent.pipeline.record import Answer, Arrived, ClaimRequest, Gone, Idle, Recorder, Void
 from agent.pipeline.work import Lane, Work
 from agent.settings import Kafka
 from agent.sources.base import Assigned, Lost, Outside, Revoked, Source, SourceUnreachableError
@@ -148,11 +148,12 @@ class Intake:
                     held = self._held.get(granted.lane.partition)
                     if held and held.asked == number and not held.lane:
                         self._begin(held, granted.lane)
-                case Lane():
-                    held = self._held.get(answer.partition)
-                    if held and held.lane is answer:
-                        self._source.pause([answer.partition])
-                        self._held[answer.partition] = _Held(ask_at=self._later())
+                case Void(lane, ours):
+                    held = self._held.get(lane.partition)
+                    if held and held.lane is lane:
+                        self._source.pause([lane.partition])
+                        # Where another agent has it, two that claim at once would fence each other on and on.
+                        self._held[lane.partition] = _Held() if ours else _Held(ask_at=self._later())
 
     def _begin(self, held: _Held, lane: Lane) -> None:
         if self._source.seek(lane.partition, lane.claim.next_offset):

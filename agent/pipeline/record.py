@@ -28,7 +28,7 @@ from agent.pipeline.work import Lane, Work
 from agent.settings import Settings
 from agent.sources.base import Bounds
 from agent.store.engine import writing
-from agent.store.errors import Fenced
+from agent.store.errors import Fenced, Outdated
 from agent.store.inspections import Inspection
 from agent.store.offsets import Claim, Counts, advance
 
@@ -78,6 +78,14 @@ class Answer:
     granted: Granted
 
 
+@dataclass(frozen=True, slots=True)
+class Void:
+    """This lane's claim is void. `ours`: no other agent has the partition, so it may be claimed again at once."""
+
+    lane: Lane
+    ours: bool
+
+
 Message = ClaimRequest | Arrived | Idle | Gone | Work | None
 
 
@@ -86,7 +94,7 @@ class Recorder:
 
     Attributes:
         inbox: messages; None ends the thread's loop.
-        answers: Answer and fenced Lane, for the intake.
+        answers: for the intake.
         committed: next offsets by partition, for the intake to tell the broker.
     """
 
@@ -117,7 +125,7 @@ class Recorder:
         self._live = live
         self._clock = clock
         self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self.answers: queue.SimpleQueue[Answer | Lane] = queue.SimpleQueue()
+        self.answers: queue.SimpleQueue[Answer | Void] = queue.SimpleQueue()
         self.lanes: dict[int, Lane] = {}
         self._requests: deque[ClaimRequest] = deque()
         self._stations: dict[int, commit.StationState] = {}
@@ -252,16 +260,16 @@ class Recorder:
 
         try:
             lane.claim = self._patience.call(transaction, "database")
-        except Fenced:
-            self._fenced(lane)
+        except Fenced as error:
+            self._fenced(lane, error)
 
     def _commit(self, lane: Lane) -> None:
         while works := lane.window.prefix(MOST):
             passing("commit.begin")
             try:
                 done = self._patience.call(lambda works=works: self._transaction(lane, works), "database")  # type: ignore[misc]
-            except Fenced:
-                self._fenced(lane)
+            except Fenced as error:
+                self._fenced(lane, error)
                 return
             passing("commit.done")
             lane.claim = done.claim
@@ -284,11 +292,15 @@ class Recorder:
                     raise
         raise AssertionError("unreachable")
 
-    def _fenced(self, lane: Lane) -> None:
-        log.warning("fenced", partition=lane.partition, epoch=lane.claim.epoch)
-        self._metrics.fenced.inc()
+    def _fenced(self, lane: Lane, error: Fenced) -> None:
+        ours = isinstance(error, Outdated)
+        if ours:
+            log.info("claim_outdated", partition=lane.partition, epoch=lane.claim.epoch)
+        else:
+            log.warning("fenced", partition=lane.partition, epoch=lane.claim.epoch)
+            self._metrics.fenced.inc()
         self._drop(lane)
-        self.answers.put(lane)
+        self.answers.put(Void(lane, ours))
 
     def _recorded(self, works: Sequence[Work], done: commit.Done) -> None:
         now = self._clock()

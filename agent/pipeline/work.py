@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.frame import Envelope, Record, StreamKey
 from agent.pipeline.window import Window
+from agent.store.changeovers import Span
 from agent.store.offsets import Claim
 
 if TYPE_CHECKING:
@@ -24,13 +25,14 @@ KEPT = frozenset(
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """One partition while this agent holds it. The recorder owns it; others only read `dropped`."""
+    """One partition while this agent holds it. The recorder owns it; others only read `dropped`, but for `runs`."""
 
     key: StreamKey
     claim: Claim
     window: Window[Work] = field(default_factory=Window)
     dropped: bool = False  # its frames are another's now: record none of them
     closing: bool = False  # revoked: what is in flight may still be committed
+    runs: dict[int, Span] = field(default_factory=dict)  # the directory's: what stations run, by id
 
     @property
     def partition(self) -> int:

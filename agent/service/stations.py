@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
 from agent.service.acts import Done, check_name, perform
 from agent.service.ranks import Invalid
-from agent.store import products, stations
+from agent.store import changeovers, products, stations
 from agent.store.engine import reading
 from agent.store.errors import Conflict
+from agent.store.offsets import Position
 from agent.store.rows import KEEP
 from agent.store.stations import Station
 from agent.store.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A station after a change; `starts` is where another product begins, for each partition read before."""
+
+    station: Station
+    starts: Sequence[Position]
 
 
 def add(
@@ -41,14 +52,14 @@ def add(
         PermissionDenied: the actor's role is too low.
         Invalid: the name or the rate cannot be used.
         NotFound: there is no such product.
-        Conflict: the name is taken.
+        Conflict: the name is taken, or the product is retired.
     """
     name = check_name(name, "station")
     _check_rate(audit_rate)
     request = {"name": name, "product": product, "audit_rate": audit_rate}
 
     def work(conn: Connection, _: User) -> Done:
-        product_id = products.named(conn, product).id if product else None
+        product_id = _made(conn, product) if product else None
         made = stations.add(conn, name, product_id=product_id, audit_rate=audit_rate, now=now)
         return Done({"id": made.id}, f"station:{made.id}", request)
 
@@ -65,30 +76,33 @@ def change(
     audit_rate: float | None = None,
     key: str,
     now: datetime,
-) -> Station:
+) -> Changed:
     """Changes what is given (not None).
+
+    Another product is a changeover: frames that name none have it from the next unread offset on, also those that an
+    agent has read but not recorded.
 
     Raises:
         PermissionDenied: the actor's role is too low.
         Invalid: the rate cannot be used.
         NotFound: there is no such station or product.
+        Conflict: one of them is retired.
     """
     _check_rate(audit_rate)
     request = {"name": name, "product": product, "audit_rate": audit_rate}
 
     def work(conn: Connection, _: User) -> Done:
         before = stations.named(conn, name)
-        stations.change(
-            conn,
-            before.id,
-            product_id=products.named(conn, product).id if product else KEEP,
-            audit_rate=KEEP if audit_rate is None else audit_rate,
-        )
+        if before.retired_at is not None:
+            raise Conflict(f"{name} is retired: its frames are not inspected")
+        stations.change(conn, before.id, audit_rate=KEEP if audit_rate is None else audit_rate)
+        starts = changeovers.change(conn, before, _made(conn, product), now) if product else []
+        told = [asdict(one) for one in starts]
         detail = {"from": {"product_id": before.product_id, "audit_rate": before.audit_rate}, "to": request}
-        return Done({"id": before.id}, f"station:{before.id}", detail)
+        return Done({"id": before.id, "starts": told}, f"station:{before.id}", {**detail, "starts": told})
 
     done = perform(engine, actor, "station.change", request, work, least="engineer", key=key, now=now)
-    return _get(engine, done["id"])
+    return Changed(_get(engine, done["id"]), [Position(**one) for one in done["starts"]])
 
 
 def retire(engine: Engine, actor: User, name: str, *, key: str, now: datetime) -> Station:
@@ -114,6 +128,13 @@ def retire(engine: Engine, actor: User, name: str, *, key: str, now: datetime) -
 def _get(engine: Engine, station_id: int) -> Station:
     with reading(engine) as conn:
         return stations.get(conn, station_id)
+
+
+def _made(conn: Connection, name: str) -> int:
+    found = products.named(conn, name)
+    if found.retired_at is not None:
+        raise Conflict(f"{name} is retired: its frames are not inspected; see: goodpart products list")
+    return found.id
 
 
 def _check_rate(rate: float | None) -> None:

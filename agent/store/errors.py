@@ -25,3 +25,10 @@ class Conflict(StoreError):
 
 class Fenced(StoreError):
     """Someone else has claimed the partition or the lease: drop the work."""
+
+
+class Outdated(Fenced):
+    """The partition is still the holder's, the claim is not valid any more: drop the work and claim again at once.
+
+    A changeover makes it so, and a commit whose answer was lost.
+    """

@@ -9,9 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.frame import StreamKey
-from agent.store.errors import Fenced
-from agent.store.rows import insert, names, values
+from agent.store.errors import Fenced, Outdated
+from agent.store.rows import insert, names, serialise, values
 from agent.store.tables import consumer_offset, stream
+
+LOCK = 0x636C6169  # "clai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,21 @@ class PartitionState:
     committed_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a partition goes on."""
+
+    stream_id: int
+    topic: str
+    partition: int
+    next_offset: int
+
+
+def take_turn(conn: Connection) -> None:
+    """Waits until no other transaction claims or voids claims; call it before either locks a row of a stream."""
+    serialise(conn, LOCK)
+
+
 def stream_id(conn: Connection, key: StreamKey, now: datetime) -> int:
     """The id of the stream, made where it is new."""
     found = conn.execute(
@@ -88,7 +105,7 @@ def claim(conn: Connection, stream_id: int, partition: int, *, holder: str, star
     """Takes the partition from whoever held it.
 
     Args:
-        conn: a writing transaction.
+        conn: a writing transaction that took its turn.
         stream_id: of the stream.
         partition: of the stream.
         holder: who claims, unique to a process.
@@ -121,7 +138,7 @@ def advance(conn: Connection, claim: Claim, next_offset: int, counts: Counts, no
         now: the time.
 
     Raises:
-        Fenced: someone else claimed or committed; drop the partition's work.
+        Fenced: the claim is void; drop the partition's work. Outdated where no other holder has the partition.
         ValueError: the offset goes back, or the counts are not balanced.
     """
     if next_offset < claim.next_offset:
@@ -136,7 +153,7 @@ def reposition(conn: Connection, claim: Claim, next_offset: int) -> Claim:
     """Moves the partition to an offset that the log still has, after a data gap; backwards too.
 
     Raises:
-        Fenced: someone else claimed or committed.
+        Fenced: as `advance`.
     """
     return _move(conn, claim, next_offset=next_offset)
 
@@ -155,11 +172,37 @@ def _move(conn: Connection, claim: Claim, *, next_offset: int, **changes: object
         .values(next_offset=next_offset, **changes)
     )
     if moved.rowcount != 1:
-        raise Fenced(
-            f"partition {claim.partition} of stream {claim.stream_id} was claimed or committed by someone else: "
-            "drop its work and claim it again"
-        )
+        raise _void(conn, claim)
     return replace(claim, next_offset=next_offset)
+
+
+def _void(conn: Connection, claim: Claim) -> Fenced:
+    row = consumer_offset.c
+    holder = conn.execute(
+        sa.select(row.holder).where(row.stream_id == claim.stream_id, row.partition == claim.partition)
+    ).scalar_one_or_none()
+    where = f"partition {claim.partition} of stream {claim.stream_id}"
+    if holder == claim.holder:
+        return Outdated(f"the claim of {where} is outdated: drop its work and claim it again")
+    return Fenced(f"{where} was claimed or committed by someone else: drop its work and claim it again")
+
+
+def void_all(conn: Connection) -> list[Position]:
+    """Makes every claim void, though its holder stays: what is read but not committed must be read again.
+
+    Claims take turns with this, and a frames' transaction locks one of these rows, its first: no order of them can lead
+    to a deadlock.
+
+    Returns:
+        Where each partition goes on, by stream and partition.
+    """
+    take_turn(conn)
+    row = consumer_offset.c
+    moved = conn.execute(
+        sa.update(consumer_offset).values(epoch=row.epoch + 1).returning(row.stream_id, row.partition, row.next_offset)
+    ).all()
+    topics = {one.id: one.topic for one in conn.execute(sa.select(stream.c.id, stream.c.topic))}
+    return [Position(one.stream_id, topics[one.stream_id], one.partition, one.next_offset) for one in sorted(moved)]
 
 
 def totals(conn: Connection) -> Counts:

@@ -80,18 +80,15 @@ def change(
     conn: Connection,
     station_id: int,
     *,
-    product_id: int | Keep | None = KEEP,
     audit_rate: float | Keep | None = KEEP,
     retired_at: datetime | Keep | None = KEEP,
 ) -> None:
-    """Changes what is given.
+    """Changes what is given; what it runs is changed by `changeovers`.
 
     Raises:
         NotFound: there is no station of that id.
     """
-    update_one(
-        conn, station, station_id, **changed(product_id=product_id, audit_rate=audit_rate, retired_at=retired_at)
-    )
+    update_one(conn, station, station_id, **changed(audit_rate=audit_rate, retired_at=retired_at))
 
 
 def set_status(

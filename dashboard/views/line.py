@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from html import escape
 
 import streamlit as st
 
+from agent.service import stations as service
 from agent.settings import utc_now
 from agent.store import items, offsets, products, registry, stations, trends
 from agent.store.offsets import Counts
 from agent.store.stations import Station
 from agent.store.trends import StationRate
+from agent.store.users import User
 from dashboard import context
 from dashboard.style import CSS
 
@@ -84,6 +87,9 @@ def show() -> None:
     st.title("Line")
     st.html(f"<style>{CSS}</style>")
     _now()
+    user = context.actor()
+    if user is not None and context.may("engineer"):
+        _changeover(user)
 
 
 @st.fragment(run_every="2s")
@@ -103,6 +109,20 @@ def _now() -> None:
         st.html(table(rows_of(found, rates, names, models, now)))
         st.caption(f"Rates over the last {int(WINDOW.total_seconds() // 60)} minutes.")
     _agents()
+
+
+def _changeover(user: User) -> None:
+    with context.reading() as conn:
+        found = {station.name: station for station in stations.all(conn)}
+        names = {product.name: product.id for product in products.all(conn)}
+    with st.popover("Change over", icon=":material/swap_horiz:", disabled=not found or not names):
+        station = st.selectbox("Station", list(found), index=None, key="changeover-station")
+        product = st.selectbox("Runs from now on", list(names), index=None, key="changeover-product")
+        st.caption("It begins with the next frame that is not recorded yet. Frames that name their product keep it.")
+        new = station is not None and product is not None and found[station].product_id != names[product]
+        if st.button("Confirm", key="changeover", disabled=not new):
+            change = partial(service.change, context.engine(), user, station, product=product)
+            context.act(change, f"{station} runs {product}")
 
 
 def _books(counts: Counts, waiting: int) -> None:

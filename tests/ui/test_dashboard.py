@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 
 from agent.demo.server import free_port
 from agent.settings import environment, load, utc_now
-from agent.store import inspections, items, reviews, samples, trends
+from agent.store import inspections, items, products, reviews, samples, stations, trends
 from agent.store.blobs import keep
 from agent.store.engine import reading, writing
 from agent.store.items import Item
@@ -232,6 +232,25 @@ def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: S
         expect(page.locator("[data-testid=stException]")).to_have_count(0)
     page.goto(f"{served.url}/models?user=operator")
     expect(page.get_by_text("Engineers retrain, promote and roll back here.")).to_be_visible()
+
+
+def test_an_engineer_lets_a_station_run_another_product(page: Page, served: Served) -> None:
+    with writing(served.line.engine) as conn:
+        made = products.add(conn, "bracket", now=utc_now())
+    page.goto(f"{served.url}/?user=engineer")
+    page.get_by_role("button", name="Change over").click()
+    confirm = page.get_by_role("button", name="Confirm")
+    for label, choice in (("Station", "press-1"), ("Runs from now on", "bracket")):
+        expect(confirm).to_be_disabled()
+        page.get_by_role("combobox", name=label).click()
+        page.get_by_role("option", name=choice).click()
+    confirm.click()
+    expect(page.get_by_text("press-1 runs bracket")).to_be_visible()
+    with reading(served.line.engine) as conn:
+        assert stations.get(conn, served.line.station_id).product_id == made.id
+    page.goto(f"{served.url}/?user=operator")
+    expect(page.get_by_text("press-1").first).to_be_visible()
+    expect(page.get_by_role("button", name="Change over")).to_have_count(0)
 
 
 def test_blobs_that_are_no_pictures_are_not_served(served: Served) -> None:

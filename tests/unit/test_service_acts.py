@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from agent.service import Invalid, PermissionDenied, models, products, retrain, samples, stations, users
 from agent.service.ranks import may, require
 from agent.service.samples import Added
-from agent.store import audit, commands, registry, runs
+from agent.store import audit, commands, offsets, registry, runs
+from agent.store import products as known_products
 from agent.store import samples as stored
 from agent.store import users as known
 from agent.store.engine import Conflict, NotFound, reading, writing
 from agent.store.samples import NewSample
+from agent.store.tables import changeover
 from tests.databases import NOW, Line, add_blob, database, line
 
 pytestmark = pytest.mark.usefixtures("each_database")
@@ -79,7 +82,8 @@ def test_products_and_stations_are_changed_by_name(here: Line) -> None:
     )
     station = stations.add(here.engine, here.engineer, "press-2", product="bracket", key="3", now=NOW)
     assert station.product_id == made.id
-    station = stations.change(here.engine, here.engineer, "press-2", product="flange", audit_rate=0.0, key="4", now=NOW)
+    changed = stations.change(here.engine, here.engineer, "press-2", product="flange", audit_rate=0.0, key="4", now=NOW)
+    station = changed.station
     assert (station.product_id, station.audit_rate) == (here.product_id, 0.0)
     assert stations.retire(here.engine, here.engineer, "press-2", key="5", now=NOW).retired_at == NOW
     assert products.retire(here.engine, here.engineer, "bracket", key="6", now=NOW).retired_at == NOW
@@ -177,6 +181,37 @@ def test_rates_out_of_range(here: Line, rate: float) -> None:
 def test_what_a_station_runs_must_be_there(here: Line) -> None:
     with pytest.raises(NotFound, match="no product 'x'"):
         stations.change(here.engine, here.engineer, "press-1", product="x", key="1", now=NOW)
+    with pytest.raises(NotFound, match="no station 'x'"):
+        stations.change(here.engine, here.engineer, "x", product="flange", key="2", now=NOW)
+    with writing(here.engine) as conn:
+        gone = known_products.add(conn, "gone", now=NOW)
+        known_products.retire(conn, gone.id, NOW)
+    for act in (stations.change, stations.add):
+        with pytest.raises(Conflict, match="gone is retired"):
+            act(here.engine, here.engineer, "press-1", product="gone", key="3", now=NOW)
+    stations.retire(here.engine, here.engineer, "press-1", key="4", now=NOW)
+    with pytest.raises(Conflict, match="press-1 is retired"):
+        stations.change(here.engine, here.engineer, "press-1", product="flange", key="5", now=NOW)
+
+
+def test_a_changeover_says_where_it_begins_once_and_is_on_record(here: Line) -> None:
+    products.add(here.engine, here.engineer, "bracket", key="1", now=NOW)
+    with writing(here.engine) as conn:
+        for partition in (1, 0):
+            offsets.claim(conn, here.stream_id, partition, holder="agent", start=7 + partition, now=NOW)
+    changed = [
+        stations.change(here.engine, here.engineer, "press-1", product="bracket", key="2", now=NOW) for _ in range(2)
+    ]
+    starts = [(one.topic, one.partition, one.next_offset) for one in changed[0].starts]
+    assert starts == [("goodpart.frames", 0, 7), ("goodpart.frames", 1, 8)]
+    assert changed[0] == changed[1]
+    assert stations.change(here.engine, here.engineer, "press-1", product="bracket", key="3", now=NOW).starts == []
+    with reading(here.engine) as conn:
+        assert len(conn.execute(sa.select(changeover)).all()) == 2
+        assert {one.epoch for one in offsets.partitions(conn)} == {2}
+        told = [event.detail["starts"] for event in audit.recent(conn) if event.action == "station.change"]
+    assert [len(one) for one in told] == [0, 2]
+    assert told[1][1]["next_offset"] == 8
 
 
 def test_samples_are_added_all_or_none(here: Line) -> None:
