@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
@@ -63,18 +64,21 @@ def change(
     *,
     product: str | None = None,
     audit_rate: float | None = None,
+    silent_after_s: float | None = None,
     key: str,
     now: datetime,
 ) -> Station:
-    """Changes what is given (not None).
+    """Changes what is given (not None); `silent_after_s` 0 means never.
 
     Raises:
         PermissionDenied: the actor's role is too low.
-        Invalid: the rate cannot be used.
+        Invalid: the rate or the time cannot be used.
         NotFound: there is no such station or product.
     """
     _check_rate(audit_rate)
-    request = {"name": name, "product": product, "audit_rate": audit_rate}
+    if silent_after_s is not None and not 0 <= silent_after_s < math.inf:
+        raise Invalid(f"{silent_after_s} s is no time after which a station is silent; 0 (never) or more is allowed")
+    request = {"name": name, "product": product, "audit_rate": audit_rate, "silent_after_s": silent_after_s}
 
     def work(conn: Connection, _: User) -> Done:
         before = stations.named(conn, name)
@@ -83,8 +87,10 @@ def change(
             before.id,
             product_id=products.named(conn, product).id if product else KEEP,
             audit_rate=KEEP if audit_rate is None else audit_rate,
+            silent_after_s=KEEP if silent_after_s is None else silent_after_s,
         )
-        detail = {"from": {"product_id": before.product_id, "audit_rate": before.audit_rate}, "to": request}
+        was = {name: getattr(before, name) for name in ("product_id", "audit_rate", "silent_after_s")}
+        detail = {"from": was, "to": request}
         return Done({"id": before.id}, f"station:{before.id}", detail)
 
     done = perform(engine, actor, "station.change", request, work, least="engineer", key=key, now=now)
