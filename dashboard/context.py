@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from uuid import uuid4
 
 import streamlit as st
 from sqlalchemy import Connection, Engine
 
 from agent.live import Live, open_live
-from agent.settings import Settings, load
+from agent.service.ranks import Refused
+from agent.settings import Settings, load, utc_now
 from agent.store import engine as store_engine
 from agent.store import users
 from agent.store.blobs import BlobStore, open_blobs
+from agent.store.errors import Conflict, NotFound
 from agent.store.users import User
 
 RANKS = ("viewer", "operator", "engineer", "admin")
@@ -63,6 +66,22 @@ def may(least: str) -> bool:
     """Whether the acting user has at least this role."""
     user = actor()
     return user is not None and RANKS.index(user.role) >= RANKS.index(least)
+
+
+def act(work: Callable[..., object], done: str) -> bool:
+    """Does what a button asks for and says what came of it; whether it was done.
+
+    Args:
+        work: called once with a new idempotency `key` and `now`.
+        done: what to say after it.
+    """
+    try:
+        work(key=f"page-{uuid4()}", now=utc_now())
+    except (Refused, Conflict, NotFound) as error:
+        st.error(str(error))
+        return False
+    st.toast(done)
+    return True
 
 
 def pick_actor() -> None:

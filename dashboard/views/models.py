@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import uuid4
 
 import streamlit as st
 
 from agent.service import models, retrain
-from agent.service.ranks import Refused
-from agent.settings import utc_now
 from agent.store import products, registry, runs, samples
-from agent.store.errors import Conflict, NotFound
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
@@ -85,33 +81,28 @@ def _actions(product: Product, versions: Sequence[ModelVersion], live: Deploymen
     candidates = [one for one in versions if one.state == "candidate"]
     first, second, third = st.columns(3)
     if first.button("Retrain now", icon=":material/model_training:", key="retrain"):
-        _do(lambda **given: retrain.request(context.engine(), _user(), product.id, **given), "a run is queued")
+        context.act(lambda **given: retrain.request(context.engine(), _user(), product.id, **given), "a run is queued")
     with second.popover("Promote a candidate", disabled=not candidates):
         number = st.selectbox("Version", [one.number for one in candidates], key="candidate")
         why = st.text_input("Why", key="promote-why")
         if st.button("Promote", key="promote", disabled=not why.strip()):
             version = next(one for one in candidates if one.number == number)
             digest = context.settings().decision_hash
-            _do(lambda **given: models.promote(context.engine(), _user(), version.id, why, digest, **given), "promoted")
+            context.act(
+                lambda **given: models.promote(context.engine(), _user(), version.id, why, digest, **given), "promoted"
+            )
             context.live().notify_promotion(product.id)
     with third.popover("Roll back", disabled=live is None):
         why = st.text_input("Why", key="rollback-why")
         if st.button("Roll back", key="rollback", disabled=not why.strip()):
-            _do(lambda **given: models.rollback(context.engine(), _user(), product.id, why, **given), "rolled back")
+            context.act(
+                lambda **given: models.rollback(context.engine(), _user(), product.id, why, **given), "rolled back"
+            )
             context.live().notify_promotion(product.id)
 
 
 def _user() -> Any:
     return context.actor()
-
-
-def _do(act: Any, done: str) -> None:
-    try:
-        act(key=f"page-{uuid4()}", now=utc_now())
-    except (Refused, Conflict, NotFound) as error:
-        st.error(str(error))
-    else:
-        st.toast(done)
 
 
 def _runs(recent: Sequence[TrainingRun], reports: Mapping[int, str]) -> None:
