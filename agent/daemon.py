@@ -20,7 +20,12 @@ import structlog
 from sqlalchemy import Engine
 
 from agent import logs
-from agent.alerts.base import NoAlarms
+from agent.alerts.disk import DiskWatch, folders
+from agent.alerts.flags import EVERY_S, FlagRates
+from agent.alerts.post import Post
+from agent.alerts.watch import Watch
+from agent.alerts.webhook import Webhook
+from agent.alerts.writer import AlertWriter
 from agent.chores import Chore, Chores
 from agent.health import Health, HealthServer
 from agent.live import Live, open_live
@@ -132,7 +137,9 @@ class _Daemon:
         self._patience = Patience(self._health, self._metrics, threading.Event(), random.Random())
         self._systemd = Systemd(os.environ)
         self._store = open_blobs(settings.blobs)
-        self._agent = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
+        self._host = socket.gethostname()
+        self._agent = f"{self._host}-{os.getpid()}-{os.urandom(3).hex()}"
+        self._alarms = AlertWriter(engine, self._metrics, clock=clock)
 
     def ask(self) -> bool:
         """Asks for the end, from a signal handler; False where that was asked before."""
@@ -166,6 +173,8 @@ class _Daemon:
         with ExitStack() as cleanup:
             live = open_live(settings.redis.url)
             cleanup.callback(live.close)
+            cleanup.callback(self._alarms.close)  # late, so that what went wrong at the end is told too
+            self._alarms.start()
             server = HealthServer(settings.agent.host, settings.agent.port, self._health, self._metrics.text)
             cleanup.callback(server.close)
             provider = self._wiring.provider or self._manager(live)
@@ -177,9 +186,16 @@ class _Daemon:
             except AbandonedError:
                 return 0
             self._started = True
-            chores = Chores(self._engine, self._chores(), holder=self._agent, clock=self._clock)
+            chores = Chores(
+                self._engine, [*self._chores(), *self._watch_chores(pipeline, provider)],
+                holder=self._agent, clock=self._clock,
+            )  # fmt: skip
             cleanup.callback(chores.stop)
             chores.start()
+            if settings.alerts.webhook:
+                webhook = self._webhook()
+                cleanup.callback(webhook.stop)
+                webhook.start()
             if self._wiring.retrain:
                 retraining = self._wiring.retrain(settings, self._engine, live, self._clock)
                 # It may have to wait for its child, which it can do while frames drain.
@@ -216,13 +232,43 @@ class _Daemon:
                 agent=self._agent,
                 clock=self._clock,
                 rng=random.Random(),
-                alarms=NoAlarms(),
+                alarms=self._alarms,
+                host=self._host,
             )
         )
 
     def _chores(self) -> list[Chore]:
         """What this installation does beside its frames."""
         return []
+
+    def _watch_chores(self, pipeline: Pipeline, provider: Provider) -> list[Chore]:
+        """What looks for conditions that no frame shows."""
+        wanted = self._settings.alerts
+        watch = Watch(
+            self._engine, self._alarms, silent_after_s=wanted.silent_after_s, reading_frames=lambda: pipeline.caught_up
+        )
+        certified = lambda: [one.deployment_id for one in provider.all() if one.certified and one.deployment_id]  # noqa: E731
+        flags = FlagRates(self._engine, self._alarms, certified=certified)
+        disk = DiskWatch(
+            self._engine, self._alarms,
+            host=self._host, folders=folders(self._settings), limit_gb=wanted.disk_free_gb,
+        )  # fmt: skip
+        return [
+            Chore("watch", 15.0, watch.check),
+            Chore("flag_rate", EVERY_S, flags.check),
+            Chore(f"disk.{self._host}", 60.0, disk.check),
+        ]
+
+    def _webhook(self) -> Webhook:
+        return Webhook(
+            self._engine,
+            Post(self._settings.alerts.webhook),
+            install_id=self._install.install_id,
+            holder=self._agent,
+            clock=self._clock,
+            rng=random.Random(),
+            metrics=self._metrics,
+        )
 
     def _ends(self) -> tuple[Source, Decisions]:
         """Where frames come from and decisions go; neither connects before it is used."""

@@ -27,6 +27,11 @@ Seconds = Annotated[float, Field(gt=0)]
 Side = Annotated[int, Field(ge=64, le=2048, multiple_of=32)]
 Tiles = Annotated[int, Field(ge=1, le=16)]
 Share = Annotated[float, Field(ge=0, le=1)]
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+SECRETS = {  # settings that never stand in a file, and what such things are called
+    ("kafka", "password"): "passwords",
+    ("alerts", "webhook"): "webhooks, whose path is a password,",
+}
 
 
 class SettingsError(Exception):
@@ -172,6 +177,30 @@ class Audit(_Section):
     rate: Annotated[float, Field(ge=0, le=1)] = 0.01
 
 
+def _webhook(url: str) -> str:
+    """Messages never repeat it: its path is a password in most services."""
+    if not url:
+        return url
+    allowed = "https://HOST/..., or http:// to this host, without user and password, is allowed"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(allowed) from None
+    plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc and not parts.fragment
+    if not host or not plain or parts.scheme not in ("https", "http"):
+        raise ValueError(allowed)
+    if parts.scheme == "http" and host not in LOOPBACK:
+        raise ValueError(allowed)
+    return url
+
+
+class Alerts(_Section):
+    webhook: Annotated[str, Field(repr=False), AfterValidator(_webhook)] = ""
+    silent_after_s: Annotated[float, Field(ge=0)] = 0.0
+    disk_free_gb: Annotated[float, Field(ge=0)] = 5.0
+
+
 class Retrain(_Section):
     new_samples: Positive = 20
     check_every_s: Seconds = 15.0
@@ -215,6 +244,7 @@ class Settings(BaseModel):
     training: Training = Training()
     certificate: Certificates = Certificates()
     audit: Audit = Audit()
+    alerts: Alerts = Alerts()
     retrain: Retrain = Retrain()
     gate: Gate = Gate()
     agent: Agent = Agent()
@@ -279,12 +309,14 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _refuse_in_file(values: Mapping[str, Any], path: Path | None) -> None:
+    for (section, key), what in SECRETS.items():
+        table = values.get(section)
+        if isinstance(table, dict) and table.get(key):
+            raise SettingsError(
+                f'{section}.{key} in {path}: {what} never stand in a file; only "" is allowed here. '
+                f"Set {PREFIX}{section.upper()}__{key.upper()} in the environment instead"
+            )
     kafka = values.get("kafka")
-    if isinstance(kafka, dict) and kafka.get("password"):
-        raise SettingsError(
-            f'kafka.password in {path}: passwords never stand in a file; only "" is allowed here. '
-            f"Set {PREFIX}KAFKA__PASSWORD in the environment instead"
-        )
     if isinstance(kafka, dict) and kafka.get("group_instance_id"):
         raise SettingsError(
             f'kafka.group_instance_id in {path}: one file would give it to several agents; only "" is allowed here. '
@@ -308,7 +340,8 @@ def _explain(error: Any, origins: Mapping[tuple[str, str], str], path: Path | No
     if error["type"] == "extra_forbidden":
         known: Any = Settings.model_fields if not key else Settings.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
         return f"{name} in {origin}: is not a setting; allowed here: {', '.join(known)}"
-    return f"{name} in {origin}: {error['msg']} (found {error['input']!r})"
+    found = "" if (section, key) in SECRETS else f" (found {error['input']!r})"
+    return f"{name} in {origin}: {error['msg']}{found}"
 
 
 def utc_now() -> datetime:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
 from uuid import uuid4
 
 import streamlit as st
@@ -69,14 +68,20 @@ def may(least: str) -> bool:
     return user is not None and RANKS.index(user.role) >= RANKS.index(least)
 
 
-def act(work: Any, done: str) -> None:
-    """Does what a button says, once: calls `work` with a key and the time, and shows `done` or why it is refused."""
+def act(work: Callable[..., object], done: str) -> bool:
+    """Does what a button asks for and says what came of it; whether it was done.
+
+    Args:
+        work: called once with a new idempotency `key` and `now`.
+        done: what to say after it.
+    """
     try:
         work(key=f"page-{uuid4()}", now=utc_now())
     except (Refused, Conflict, NotFound) as error:
         st.error(str(error))
-    else:
-        st.toast(done)
+        return False
+    st.toast(done)
+    return True
 
 
 def pick_actor() -> None:

@@ -6,7 +6,10 @@ table.line th { text-align: left; font-weight: 600; opacity: 0.65; padding: 0.4r
 table.line thead { border-bottom: 1px solid #8884; }
 table.line td { padding: 0.55rem 0.6rem; border-bottom: 1px solid #8882; }
 table.line td.n { font-variant-numeric: tabular-nums; }
-.pill { padding: 0.12rem 0.6rem; border-radius: 999px; font-size: 0.82rem; font-weight: 600; color: #fff; }
-.pill.ok { background: #15803d; } .pill.blind { background: #b91c1c; }
-.pill.silent { background: #b45309; } .pill.new { background: #64748b; }
+.pill { padding: 0.12rem 0.6rem; border-radius: 999px; font-size: 0.82rem; font-weight: 600; color: #fff;
+  background: #b45309; }
+.pill.ok { background: #15803d; } .pill.blind, .pill.error { background: #b91c1c; }
+.pill.new, .pill.quiet { background: #64748b; }
+.alert { padding: 0.35rem 0.8rem; border-left: 4px solid #b45309; } .alert.error { border-color: #b91c1c; }
+.faint { opacity: 0.65; }
 """

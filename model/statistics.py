@@ -34,6 +34,35 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     return low, high
 
 
+def binomial_tail(successes: int, n: int, rate: float) -> float:
+    """P(X >= successes) for X ~ Binomial(n, rate): the exact one-sided p-value of "the rate is at most `rate`".
+
+    Assumes `n` independent draws with one common rate.
+
+    Raises:
+        ValueError: successes or n outside their range.
+
+    Source: DLMF 8.17.5, the tail as a regularised incomplete beta function.
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n} draws: 0 .. n are allowed")
+    return 1.0 if successes == 0 else float(special.betainc(successes, n - successes + 1, rate))
+
+
+def exceeds_rate(successes: int, n: int, rate: float, *, level: float, looks: int) -> bool:
+    """Whether so many successes contradict a rate of at most `rate`, where one looks `looks` times.
+
+    Each look may spend level / looks, so that all looks together are wrong with probability `level` at most, whatever
+    the draws that they share (Bonferroni's union bound).
+
+    Raises:
+        ValueError: successes, n or looks outside their range.
+    """
+    if looks < 1:
+        raise ValueError(f"{looks} looks: at least 1 is allowed")
+    return binomial_tail(successes, n, rate) < level / looks
+
+
 def look_delta(delta: float, look: int) -> float:
     """The error that the `look`-th use of one calibration set may spend: delta * 6 / (pi^2 look^2).
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from agent.settings import Settings
@@ -122,6 +123,15 @@ def _writable(name: str, directory: Path) -> Finding:
     return Finding(name, True, f"{directory} can be written")
 
 
+def webhook(settings: Settings) -> Finding:
+    """Whom alerts are sent to; nothing is sent."""
+    # Its form was checked when the settings were read; its path is a password.
+    where = urlsplit(settings.alerts.webhook).netloc
+    return Finding(
+        "webhook", True, f"{where} is told of alerts" if where else "none: alerts are in the log and on the dashboard"
+    )
+
+
 def teacher(settings: Settings) -> Finding:
     """The configured teacher's weights are there and are what they should be."""
     from model.teacher import TeacherError, load_teacher
@@ -160,7 +170,9 @@ def device(settings: Settings) -> Finding:
     )
 
 
-CHECKS: tuple[Callable[[Settings], Finding], ...] = (database, source, redis, blobs, teacher, crc32c, device)
+CHECKS: tuple[Callable[[Settings], Finding], ...] = (
+    database, source, redis, blobs, webhook, teacher, crc32c, device,
+)  # fmt: skip
 
 
 def configuration(path: Path | None) -> Finding:

@@ -26,12 +26,14 @@ def list_(*, json: bool = False, common: Common = Common()) -> None:
                 station.name,
                 names.get(station.product_id) if station.product_id else None,
                 settings.audit.rate if station.audit_rate is None else station.audit_rate,
+                settings.alerts.silent_after_s if station.silent_after_s is None else station.silent_after_s,
                 station.status,
                 station.last_frame_at,
             )
             for station in stations.all(conn)
         ]
-    show(["name", "product", "audit_rate", "status", "last_frame_at"], rows, as_json=json, empty="no stations yet")
+    columns = ["name", "product", "audit_rate", "silent_after_s", "status", "last_frame_at"]
+    show(columns, rows, as_json=json, empty="no stations yet")
 
 
 @app.command
@@ -51,20 +53,29 @@ def add(name: str, *, product: str | None = None, audit_rate: float | None = Non
 
 
 @app.command(name="set")
-def set_(name: str, *, product: str | None = None, audit_rate: float | None = None, acting: Acting = Acting()) -> None:
+def set_(
+    name: str,
+    *,
+    product: str | None = None,
+    audit_rate: float | None = None,
+    silent_after: float | None = None,
+    acting: Acting = Acting(),
+) -> None:
     """Change a station while agents run. Example: goodpart stations set press-1 --product bracket
 
     Args:
         name: the camera position.
         product: what it runs from its next unread frame on, where frames do not say.
         audit_rate: share of its parts reviewed whatever the verdict; running agents follow within a second.
+        silent_after: seconds without a frame that raise an alert; 0: never (default: alerts.silent_after_s).
     """
-    if product is None and audit_rate is None:
-        raise CommandError("nothing to change: give --product or --audit-rate")
+    if product is None and audit_rate is None and silent_after is None:
+        raise CommandError("nothing to change: give --product, --audit-rate or --silent-after")
     engine = acting.database()
     done = service.change(
-        engine, acting.actor(engine), name, product=product, audit_rate=audit_rate, key=new_key(), now=utc_now()
-    )
+        engine, acting.actor(engine), name,
+        product=product, audit_rate=audit_rate, silent_after_s=silent_after, key=new_key(), now=utc_now(),
+    )  # fmt: skip
     print(f"changed station {name}")
     # Of streams of the same topic, the last one is read now.
     offsets = {f"{one.topic}/{one.partition}": one.next_offset for one in done.starts}

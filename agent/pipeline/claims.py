@@ -18,7 +18,16 @@ from agent.store.tables import consumer_offset, data_gap
 
 
 class DataGapError(Exception):
-    """A stored offset is outside the log, and kafka.on_gap says to stop there."""
+    """A stored offset is outside the log, and kafka.on_gap says to stop there; `subject` is the partition's."""
+
+    def __init__(self, words: str, subject: str) -> None:
+        super().__init__(words)
+        self.subject = subject
+
+
+def partition_subject(key: StreamKey, partition: int) -> str:
+    """The subject of what concerns a partition."""
+    return f"partition:{key.topic}/{partition}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,8 @@ def _claim(
         raise DataGapError(
             f"partition {partition} of {key.topic}: the next offset is {gap.from_offset}, but the broker has "
             f"{limits.start} to {limits.end} ({gap.kind}). Frames in between are gone. Set kafka.on_gap to earliest or "
-            "latest to record the gap and go on"
+            "latest to record the gap and go on",
+            partition_subject(key, partition),
         )
     if gap:
         gaps.add(conn, stream_id, partition, gap.from_offset, gap.to_offset, gap.kind, now)

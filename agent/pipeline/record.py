@@ -13,6 +13,8 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
+from agent.alerts.base import Alarms
+from agent.alerts.watch import tell_blind
 from agent.failpoints import passing
 from agent.frame import StreamKey
 from agent.health import Health
@@ -20,7 +22,7 @@ from agent.live import Live
 from agent.metrics import Metrics
 from agent.pipeline import commit
 from agent.pipeline.budget import Budget
-from agent.pipeline.claims import Granted, claim_all
+from agent.pipeline.claims import Gap, Granted, claim_all, partition_subject
 from agent.pipeline.patience import Patience
 from agent.pipeline.relay import Relay
 from agent.pipeline.stats import Meter
@@ -112,8 +114,10 @@ class Recorder:
         health: Health,
         live: Live,
         clock: Callable[[], datetime],
+        alarms: Alarms,
     ) -> None:
         self._engine = engine
+        self._alarms = alarms
         self._settings = settings
         self._holder = holder
         self._patience = patience
@@ -129,6 +133,7 @@ class Recorder:
         self.lanes: dict[int, Lane] = {}
         self._requests: deque[ClaimRequest] = deque()
         self._stations: dict[int, commit.StationState] = {}
+        self._blind: dict[int, bool] = {}  # as told
         self._ended = threading.Event()
         self._log = log.bind()  # bound once: a line for each frame costs nothing where it is not shown
 
@@ -240,15 +245,25 @@ class Recorder:
             self.lanes[lane.partition] = lane
             self._metrics.partitions.set(len(self.lanes))
             if granted.gap:
-                self._metrics.gaps.labels(granted.gap.kind).inc()
-                log.warning("data_gap", partition=lane.partition, kind=granted.gap.kind,
-                            from_offset=granted.gap.from_offset, to_offset=granted.gap.to_offset)  # fmt: skip
+                self._tell_gap(lane, granted.gap)
             log.info(
                 "partition_claimed", partition=lane.partition, offset=lane.claim.next_offset, epoch=lane.claim.epoch
             )
             passing("claim.done")
             self._relay.own(lane)
             self.answers.put(Answer(request.number, granted))
+
+    def _tell_gap(self, lane: Lane, gap: Gap) -> None:
+        self._metrics.gaps.labels(gap.kind).inc()
+        numbers = {"from_offset": gap.from_offset, "to_offset": gap.to_offset}
+        log.warning("data_gap", partition=lane.partition, kind=gap.kind, **numbers)
+        words = (
+            f"partition {lane.partition} of {lane.key.topic} was to go on at offset {gap.from_offset} and went on at "
+            f"{gap.to_offset} ({gap.kind}): frames in between were never inspected. Sort out their parts, and see why "
+            "the log lost them (retention, or another topic of that name)"
+        )
+        subject = partition_subject(lane.key, lane.partition)
+        self._alarms.raised("data_gap", subject, words, level="error", gap=gap.kind, **numbers)
 
     def _idle(self, lane: Lane, position: int) -> None:
         if lane.dropped or len(lane.window) or position <= lane.claim.next_offset:
@@ -320,6 +335,10 @@ class Recorder:
             self._live.publish(_event(row, place.station, place.product))
         for station_id, state in done.stations.items():
             self._metrics.blind.labels(names[station_id].station).set(state.blind)
+            # Told once even where it is well: an earlier process may have told otherwise.
+            if self._blind.get(station_id) != state.blind:
+                self._blind[station_id] = state.blind
+                tell_blind(self._alarms, names[station_id].station, state.blind, state.failures)
 
     def _measure(self, done: commit.Done, latencies: Sequence[float]) -> None:
         for outcome in ("inspected", "not_inspected", "dead_lettered", "duplicate"):

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import queue
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Engine
 
 from agent.alerts.base import Alarms
+from agent.alerts.condition import Condition
 from agent.health import Health
 from agent.live import Live
 from agent.metrics import Metrics
 from agent.pipeline.budget import Budget
 from agent.pipeline.claim_checks import ClaimChecks
+from agent.pipeline.claims import DataGapError
 from agent.pipeline.commit import REMEMBERED
 from agent.pipeline.decode import Decoder
 from agent.pipeline.directory import Directory
@@ -44,6 +47,7 @@ REPORT_S = 1.0
 FORGET_EVERY_S = 60.0
 FORGET = 500  # frame ids in one transaction
 STALL_S = 60.0
+STALL_LOOK_S = 5.0
 _JOIN_S = 4.0  # for leaving the group, then for all other threads together
 
 
@@ -66,6 +70,7 @@ class Parts:
     clock: Callable[[], datetime]
     rng: random.Random
     alarms: Alarms
+    host: str = field(default_factory=socket.gethostname)
 
 
 class Pipeline:
@@ -108,6 +113,7 @@ class Pipeline:
             patience=parts.patience,
             metrics=parts.metrics,
             health=parts.health,
+            alarms=parts.alarms,
         )
         self._intake = Intake(
             parts.source,
@@ -192,6 +198,15 @@ class Pipeline:
         """Bytes of frames in flight, received and decoded."""
         return self._budget.held
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether frames are recorded as they come: nothing is away, and no more wait than can be in flight."""
+        if self.halted.is_set() or self._parts.health.outages:
+            return False
+        lag = self._intake.lag
+        # Without partitions, another agent of the group has them.
+        return not self._intake.assigned or (lag is not None and lag <= self._parts.settings.pipeline.queue_frames)
+
     def stats(self) -> Stats:
         """This agent's numbers now."""
         counts, flagged, rate, p99_ms = self._meter.snapshot()
@@ -251,8 +266,16 @@ class Pipeline:
         self._recorder.inbox.put(work)
 
     def _report(self) -> None:
-        forget_in = 0.0
+        forget_in = look_in = 0.0
+        stalled = Condition(self._parts.alarms, "partition_stalled", self._subject)
         while not self._stopped.wait(REPORT_S):
+            look_in -= REPORT_S
+            if look_in <= 0:
+                look_in = STALL_LOOK_S
+                problem = self._stalled()
+                stalled.look(
+                    problem and f"{self._parts.agent}: {problem}. Restart it if it does not go on", level="error"
+                )
             stats = self.stats()
             self._parts.live.presence(self._parts.agent, stats.to_dict())
             self._parts.metrics.in_flight_frames.set(self._budget.frames)
@@ -269,6 +292,11 @@ class Pipeline:
             # In short transactions: the recorder writes, too.
             with writing(self._parts.engine) as conn:
                 forgotten = seen.forget(conn, before, FORGET)
+
+    @property
+    def _subject(self) -> str:
+        """Of alarms about this agent: its host, since a restarted agent has another name."""
+        return f"agent:{self._parts.host}"
 
     def _unassigned(self) -> str | None:
         return None if self._intake.claimed else "no partition is claimed yet"
@@ -298,6 +326,10 @@ class Pipeline:
             # Faults with words of their own need no traceback.
             told = isinstance(error, EngineFaultError) or type(error).__name__ in ("DataGapError", "SourceError")
             log.error("pipeline_failed", thread=thread, error=str(error) or repr(error), exc_info=not told and error)
+            if isinstance(error, EngineFaultError):
+                self._parts.alarms.raised("breaker", self._subject, f"{self._parts.host}: {error}", level="error")
+            elif isinstance(error, DataGapError):
+                self._parts.alarms.raised("data_gap", error.subject, str(error), level="error")
         self.halted.set()
         self._parts.patience.abandon.set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -74,32 +75,42 @@ def change(
     *,
     product: str | None = None,
     audit_rate: float | None = None,
+    silent_after_s: float | None = None,
     key: str,
     now: datetime,
 ) -> Changed:
-    """Changes what is given (not None).
+    """Changes what is given (not None); `silent_after_s` 0 means never.
 
     Another product is a changeover: frames that name none have it from the next unread offset on, also those that an
     agent has read but not recorded.
 
     Raises:
         PermissionDenied: the actor's role is too low.
-        Invalid: the rate cannot be used.
+        Invalid: the rate or the time cannot be used.
         NotFound: there is no such station or product.
         Conflict: one of them is retired.
     """
     _check_rate(audit_rate)
-    request = {"name": name, "product": product, "audit_rate": audit_rate}
+    if silent_after_s is not None and not 0 <= silent_after_s < math.inf:
+        raise Invalid(f"{silent_after_s} s is no time after which a station is silent; 0 (never) or more is allowed")
+    request = {"name": name, "product": product, "audit_rate": audit_rate, "silent_after_s": silent_after_s}
 
     def work(conn: Connection, _: User) -> Done:
         before = stations.named(conn, name)
         if before.retired_at is not None:
             raise Conflict(f"{name} is retired: its frames are not inspected")
-        stations.change(conn, before.id, audit_rate=KEEP if audit_rate is None else audit_rate)
+        stations.change(
+            conn,
+            before.id,
+            audit_rate=KEEP if audit_rate is None else audit_rate,
+            silent_after_s=KEEP if silent_after_s is None else silent_after_s,
+        )
         starts = changeovers.change(conn, before, _made(conn, product), now) if product else []
         told = [asdict(one) for one in starts]
-        detail = {"from": {"product_id": before.product_id, "audit_rate": before.audit_rate}, "to": request}
-        return Done({"id": before.id, "starts": told}, f"station:{before.id}", {**detail, "starts": told})
+        was = {name: getattr(before, name) for name in ("product_id", "audit_rate", "silent_after_s")}
+        return Done(
+            {"id": before.id, "starts": told}, f"station:{before.id}", {"from": was, "to": request, "starts": told}
+        )
 
     done = perform(engine, actor, "station.change", request, work, least="engineer", key=key, now=now)
     return Changed(_get(engine, done["id"]), [Position(**one) for one in done["starts"]])

@@ -15,7 +15,7 @@ from agent.store.tables import station
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """`product_id` is what it runs when a frame does not say; `audit_rate` None means the configured one."""
+    """`product_id` is what it runs when a frame does not say; None of a rate or time means the configured one."""
 
     id: int
     name: str
@@ -25,6 +25,7 @@ class Station:
     status_since: datetime | None
     failures_in_row: int
     last_frame_at: datetime | None
+    silent_after_s: float | None  # 0: never
     created_at: datetime
     retired_at: datetime | None
 
@@ -81,6 +82,7 @@ def change(
     station_id: int,
     *,
     audit_rate: float | Keep | None = KEEP,
+    silent_after_s: float | Keep | None = KEEP,
     retired_at: datetime | Keep | None = KEEP,
 ) -> None:
     """Changes what is given; what it runs is changed by `changeovers`.
@@ -88,7 +90,8 @@ def change(
     Raises:
         NotFound: there is no station of that id.
     """
-    update_one(conn, station, station_id, **changed(audit_rate=audit_rate, retired_at=retired_at))
+    given = changed(audit_rate=audit_rate, silent_after_s=silent_after_s, retired_at=retired_at)
+    update_one(conn, station, station_id, **given)
 
 
 def set_status(

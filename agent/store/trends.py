@@ -79,6 +79,17 @@ class StationRate:
         return self.inspected + self.not_inspected
 
 
+@dataclass(frozen=True, slots=True)
+class DecidedRate:
+    """How many of the frames that one deployment decided at a station were flagged."""
+
+    station_id: int
+    product_id: int
+    deployment_id: int
+    inspected: int
+    flagged: int
+
+
 def minute(moment: datetime) -> datetime:
     """The start of its minute, UTC."""
     return moment.astimezone(UTC).replace(second=0, microsecond=0)
@@ -193,6 +204,17 @@ def station_rates(conn: Connection, since: datetime) -> list[StationRate]:
         mean = float(latency) / frames if frames else None
         rates.append(StationRate(station_id, inspected, int(review + reject), int(not_inspected), int(late), mean))
     return rates
+
+
+def decided_rates(conn: Connection, since: datetime) -> list[DecidedRate]:
+    """What each deployment decided at each station since then, cut to whole quarter hours."""
+    row = rollup_quarter.c
+    key = (row.station_id, row.product_id, row.deployment_id)
+    flagged = row.n_review + row.n_reject
+    sums = (sa.func.sum(row.n_pass + flagged), sa.func.sum(flagged))
+    query = sa.select(*key, *sums).where(row.start >= quarter(since), row.deployment_id != 0)
+    found = conn.execute(query.group_by(*key).order_by(*key))
+    return [DecidedRate(s, p, d, int(inspected), int(n)) for s, p, d, inspected, n in found]
 
 
 def _window(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,16 +12,20 @@ import streamlit as st
 
 from agent.service import stations as service
 from agent.settings import utc_now
+from agent.store import alerts as stored_alerts
 from agent.store import items, offsets, products, registry, stations, trends
+from agent.store.alerts import fitted
 from agent.store.offsets import Counts
 from agent.store.stations import Station
 from agent.store.trends import StationRate
 from agent.store.users import User
-from dashboard import context
+from dashboard import alerts, context
+from dashboard.alerts import ago
 from dashboard.style import CSS
 
+CAMERA = "camera_"
 WINDOW = timedelta(minutes=15)
-SILENT = timedelta(minutes=2)  # a station without a frame for so long is shown as silent
+QUIET = timedelta(minutes=2)  # a station without a frame for so long is shown as quiet, which is no alert
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,31 +42,28 @@ class Row:
     last: str
 
 
-def status_of(station: Station, now: datetime) -> str:
-    """`blind`, `silent`, `new` (never a frame) or `ok`."""
-    if station.status == "blind":
+def status_of(station: Station, kinds: Collection[str], now: datetime) -> str:
+    """The worst that stands open of a station, in one word.
+
+    `blind`, then `silent`, then what its camera suffers from (`frozen`, `black`, ...); without any of them `new` (never
+    a frame), `quiet` or `ok`.
+    """
+    if station.status == "blind" or "station_blind" in kinds:
         return "blind"
+    if "station_silent" in kinds:
+        return "silent"
+    if camera := sorted(kind for kind in kinds if kind.startswith(CAMERA)):
+        return camera[0].removeprefix(CAMERA)
     if station.last_frame_at is None:
         return "new"
-    return "silent" if now - station.last_frame_at > SILENT else "ok"
-
-
-def ago(then: datetime | None, now: datetime) -> str:
-    """A moment as an age: `4 s`, `3 min`, `2 h`, `5 d`."""
-    if then is None:
-        return "never"
-    seconds = max(0, int((now - then).total_seconds()))
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+    return "quiet" if now - station.last_frame_at > QUIET else "ok"
 
 
 def rows_of(
     found: Sequence[Station], rates: Mapping[int, StationRate], names: Mapping[int, str], models: Mapping[int, int],
-    now: datetime,
+    kinds: Mapping[str, Collection[str]], now: datetime,
 ) -> list[Row]:  # fmt: skip
-    """The table, one row a station."""
+    """The table, one row a station; `kinds` are the open alerts by subject."""
     rows = []
     for station in found:
         rate = rates.get(station.id)
@@ -70,7 +71,7 @@ def rows_of(
         rows.append(
             Row(
                 station=station.name,
-                status=status_of(station, now),
+                status=status_of(station, kinds.get(fitted(f"station:{station.name}"), ()), now),
                 product=names.get(product, "—") if product is not None else "—",
                 model=f"v{models[product]}" if product is not None and product in models else "none",
                 per_minute=(rate.frames if rate else 0) / (WINDOW.total_seconds() / 60),
@@ -102,11 +103,13 @@ def _now() -> None:
         rates = {rate.station_id: rate for rate in trends.station_rates(conn, now - WINDOW)}
         names = {product.id: product.name for product in products.all(conn)}
         models = {product: live.number for product, live in registry.live_all(conn).items()}
+        standing = stored_alerts.standing(conn)
+    alerts.show(standing, now)
     _books(counts, waiting.open)
     if not found:
         st.info("There are no stations yet. Add one: `goodpart stations add NAME --product PRODUCT`")
     else:
-        st.html(table(rows_of(found, rates, names, models, now)))
+        st.html(table(rows_of(found, rates, names, models, alerts.by_subject(standing), now)))
         st.caption(f"Rates over the last {int(WINDOW.total_seconds() // 60)} minutes.")
     _agents()
 
@@ -120,7 +123,7 @@ def _changeover(user: User) -> None:
         product = st.selectbox("Runs from now on", list(names), index=None, key="changeover-product")
         st.caption("It begins with the next frame that is not recorded yet. Frames that name their product keep it.")
         new = station is not None and product is not None and found[station].product_id != names[product]
-        if st.button("Confirm", key="changeover", disabled=not new):
+        if st.button("Confirm", key="changeover", disabled=not new) and station and product:
             change = partial(service.change, context.engine(), user, station, product=product)
             context.act(change, f"{station} runs {product}")
 

@@ -17,7 +17,9 @@ import pytest
 from agent.cli import COMMANDS
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.server import free_port
-from agent.settings import Kafka
+from agent.settings import Kafka, utc_now
+from agent.store import alerts
+from agent.store.engine import open_engine, writing
 from model.artifact import load
 from model.images import InputSpec, decode
 
@@ -76,8 +78,9 @@ def test_a_line_is_set_up_from_the_command_line(plant: Path) -> None:
     run("products", "set", "flange", *shape, "--ignore", "mask.png")
     run("stations", "add", "press-1", "--product", "flange")
     run("products", "add", "bracket")
-    run("stations", "set", "press-1", "--product", "bracket")
-    assert json.loads(goodpart("stations", "list", "--json", folder=plant))[0]["product"] == "bracket"
+    run("stations", "set", "press-1", "--product", "bracket", "--silent-after", "90")
+    (station,) = json.loads(goodpart("stations", "list", "--json", folder=plant))
+    assert (station["product"], float(station["silent_after_s"])) == ("bracket", 90)
     products = {one["name"]: one for one in json.loads(goodpart("products", "list", "--json", folder=plant))}
     assert products["flange"]["review_rate"] == 0.02
     said = "256x512 letterbox region 0.1,0,0.9,1 tiles 1x2 overlap 0.25 ignore mask"
@@ -88,6 +91,24 @@ def test_a_line_is_set_up_from_the_command_line(plant: Path) -> None:
         "admin",
         "operator",
     }
+
+
+def test_alerts_are_listed_and_acknowledged(plant: Path) -> None:
+    engine = open_engine(f"sqlite:///{plant / 'goodpart.db'}")
+    with writing(engine) as conn:
+        for kind, subject in (("data_gap", "partition:t/0"), ("station_silent", "station:s")):
+            alerts.raise_(
+                conn, kind, subject, "look", level="error", detail={}, event=kind == "data_gap", now=utc_now()
+            )
+    engine.dispose()
+    assert "is closed" in goodpart("alerts", "acknowledge", "1", "--as", "ada", folder=plant)
+    assert "stays open" in goodpart("alerts", "acknowledge", "2", "--as", "ada", folder=plant)
+    assert "needs nobody" in goodpart("alerts", "acknowledge", "1", "--as", "ada", folder=plant, ok=False)
+    (found,) = json.loads(goodpart("alerts", "list", "--json", folder=plant))
+    assert (found["id"], found["kind"], found["acknowledged_by"]) == (2, "station_silent", "ada")
+    assert [one["state"] for one in json.loads(goodpart("alerts", "list", "--all", "--json", folder=plant))] == [
+        "open", "over",
+    ]  # fmt: skip
 
 
 def test_who_may_not_is_told_so(plant: Path) -> None:

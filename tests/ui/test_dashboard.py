@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 
 from agent.demo.server import free_port
 from agent.settings import environment, load, utc_now
-from agent.store import inspections, items, products, reviews, samples, stations, trends
+from agent.store import alerts, inspections, items, products, reviews, samples, stations, trends
 from agent.store.blobs import keep
 from agent.store.engine import reading, writing
 from agent.store.items import Item
@@ -251,6 +251,26 @@ def test_an_engineer_lets_a_station_run_another_product(page: Page, served: Serv
     page.goto(f"{served.url}/?user=operator")
     expect(page.get_by_text("press-1").first).to_be_visible()
     expect(page.get_by_role("button", name="Change over")).to_have_count(0)
+
+
+def test_an_alert_stands_on_top_until_an_operator_has_seen_it(page: Page, served: Served) -> None:
+    with writing(served.line.engine) as conn:
+        for kind, subject in (("data_gap", "partition:t/0"), ("station_silent", "station:press-1")):
+            alerts.raise_(
+                conn, kind, subject, "<b>look</b>", level="error", detail={}, event=kind == "data_gap", now=utc_now()
+            )
+    page.goto(f"{served.url}/?user=viewer")
+    expect(page.locator(".alert.error")).to_have_count(2)
+    expect(page.locator(".alert").first).to_contain_text("<b>look</b>")
+    expect(page.locator("table.line .pill.silent")).to_have_text("silent")
+    expect(page.get_by_role("button", name="Acknowledge")).to_have_count(0)
+    page.goto(f"{served.url}/?user=operator")
+    expect(page.get_by_role("button", name="Acknowledge")).to_have_count(2)
+    for left in (1, 0):
+        page.get_by_role("button", name="Acknowledge").first.click()
+        expect(page.get_by_role("button", name="Acknowledge")).to_have_count(left)
+    expect(page.locator(".alert")).to_have_count(1)
+    expect(page.locator(".alert")).to_contain_text("operator has seen it")
 
 
 def test_blobs_that_are_no_pictures_are_not_served(served: Served) -> None:

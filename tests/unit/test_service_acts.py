@@ -85,10 +85,15 @@ def test_products_and_stations_are_changed_by_name(here: Line) -> None:
     changed = stations.change(here.engine, here.engineer, "press-2", product="flange", audit_rate=0.0, key="4", now=NOW)
     station = changed.station
     assert (station.product_id, station.audit_rate) == (here.product_id, 0.0)
+    station = stations.change(here.engine, here.engineer, "press-2", silent_after_s=90, key="4b", now=NOW).station
+    assert (station.audit_rate, station.silent_after_s) == (0.0, 90.0)
+    with pytest.raises(Invalid, match="0 \\(never\\) or more"):
+        stations.change(here.engine, here.engineer, "press-2", silent_after_s=-1, key="4c", now=NOW)
     assert stations.retire(here.engine, here.engineer, "press-2", key="5", now=NOW).retired_at == NOW
     assert products.retire(here.engine, here.engineer, "bracket", key="6", now=NOW).retired_at == NOW
     assert [action for action, _ in _actions(here)] == [
-        "product.retire", "station.retire", "station.change", "station.add", "product.change", "product.add",
+        "product.retire", "station.retire", "station.change", "station.change", "station.add", "product.change",
+        "product.add",
     ]  # fmt: skip
     with pytest.raises(Conflict, match="retired already"):
         products.retire(here.engine, here.engineer, "bracket", key="7", now=NOW)

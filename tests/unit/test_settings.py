@@ -60,6 +60,17 @@ def test_environment_of_settings_gives_the_same_settings_back() -> None:
         ),
         ("[kafka]\ngroup_instance_id = 'a'", {}, ["kafka.group_instance_id", "GOODPART_KAFKA__GROUP_INSTANCE_ID"]),
         ("", {"GOODPART_KAFKA__GROUP_INSTANCE_ID": "a b"}, ["kafka.group_instance_id", "a b"]),
+        (
+            "[alerts]\nwebhook = 'https://hooks.example/pass-word'",
+            {},
+            ["alerts.webhook", "never stand in a file", "GOODPART_ALERTS__WEBHOOK"],
+        ),
+        (
+            "[kafka]\npassword = 'pass-word'",
+            {},
+            ["kafka.password", "never stand in a file", "GOODPART_KAFKA__PASSWORD"],
+        ),
+        ("[alerts]\ndisk_free_gb = -1", {}, ["alerts.disk_free_gb", "FILE", "greater than or equal to 0"]),
         ("not toml", {}, ["FILE", "TOML"]),
         ("[training]\nheight = 100", {}, ["training.height", "multiple of 32", "100"]),
         ("[training]\nregion = [0.5, 0, 0.4, 1]", {}, ["training.region", "0.1,0,0.9,1"]),
@@ -101,3 +112,36 @@ def test_the_decision_hash_changes_with_what_decides_and_with_nothing_else() -> 
     assert digest() == digest(GOODPART_KAFKA__BOOTSTRAP="other:9092")
     assert digest() != digest(GOODPART_CERTIFICATE__REVIEW_RATE="0.02")
     assert digest() != digest(GOODPART_SCORING__PRECISION="fp32")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.example/pass-word",
+        "ftp://hooks.example/pass-word",
+        "https://me:pass-word@hooks.example/x",
+        "https://pass-word@hooks.example/x",
+        "https:///pass-word",
+        "https://hooks.example:port/pass-word",
+        "https://hooks.example/pass-word#x",
+        "https://hooks.example/pass-word\n",
+        "https://hooks.example/pass-w\u00f6rd/pass-word",
+        "http://127.0.0.1.example/pass-word",
+        "https://[pass-word/",
+        "pass-word",
+    ],
+)
+def test_a_webhook_that_cannot_be_is_named_and_never_shown(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"alerts.webhook.*GOODPART_ALERTS__WEBHOOK.*https://HOST") as caught:
+        load(None, {"GOODPART_ALERTS__WEBHOOK": url})
+    assert "pass-" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "https://hooks.example:8443/a/b?token=c", "http://127.0.0.1:9/a", "http://localhost/", "http://[::1]:9/a"],
+)
+def test_a_webhook_is_elsewhere_by_tls_or_on_this_host(url: str) -> None:
+    loaded = load(None, {"GOODPART_ALERTS__WEBHOOK": url})
+    assert loaded.alerts.webhook == url
+    assert not url or url not in repr(loaded)
