@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests import apache_kafka, databases, postgresql
 from tests import s3 as s3_api
+
+# A line for each frame of each test would be most of what pytest has to keep.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
@@ -243,6 +244,16 @@ def test_a_batch_that_fails_is_halved_until_only_the_bad_frame_is_left(engine: E
         assert {row.frame_id: row.reason for row in run.rows() if row.reason} == {"f4": "model_error"}
 
 
+@pytest.fixture
+def debugging() -> Iterator[None]:
+    """Every line is logged."""
+    before = structlog.get_config()["wrapper_class"]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("debug"))
+    yield
+    structlog.configure(wrapper_class=before)
+
+
+@pytest.mark.usefixtures("debugging")
 def test_the_log_says_which_frame_it_speaks_of(engine: Engine, tmp_path: Path) -> None:
     frames = MemoryLog()
     frames.append(frame(POISON), headers("bad", station="nowhere"))
