@@ -34,6 +34,7 @@ from agent.pipeline.models import ModelManager
 from agent.pipeline.patience import AbandonedError, Patience, PatientBlobs
 from agent.pipeline.provider import Provider
 from agent.pipeline.run import Parts, Pipeline
+from agent.retention import Retention
 from agent.settings import Settings, utc_now
 from agent.sources.base import Decisions, Source
 from agent.sources.directory import DirectorySource
@@ -43,11 +44,14 @@ from agent.sources.kafka_decisions import KafkaDecisions
 from agent.store.blobs import open_blobs
 from agent.store.engine import check_revision, open_engine, reading
 from agent.store.install import Install, install_of
+from agent.store.sweep import Sweeper
 from agent.systemd import Systemd
 
 log = structlog.get_logger()
 CLOSING_S = 9.0  # of drain_s, for leaving the group and the threads
 WATCH_S = 0.1
+SWEEP_EVERY_S, SWEEP_FOR_S = 60.0, 5.0
+RETENTION_EVERY_S = 600.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -239,7 +243,19 @@ class _Daemon:
 
     def _chores(self) -> list[Chore]:
         """What this installation does beside its frames."""
-        return []
+        stopping = self._stop.is_set
+        sweeper = Sweeper(self._engine, self._store, clock=self._clock, stopping=stopping)
+        retention = Retention(self._engine, self._settings.retention, self._alarms, stopping=stopping)
+
+        def sweep(_: datetime) -> None:
+            done = sweeper.sweep(SWEEP_FOR_S)
+            if done.deleted:
+                log.info("blobs_swept", looked=done.looked, deleted=done.deleted, bytes=done.bytes)
+
+        def release(now: datetime) -> None:
+            retention.apply(now)
+
+        return [Chore("retention", RETENTION_EVERY_S, release), Chore("sweep", SWEEP_EVERY_S, sweep)]
 
     def _watch_chores(self, pipeline: Pipeline, provider: Provider) -> list[Chore]:
         """What looks for conditions that no frame shows."""

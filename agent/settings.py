@@ -201,6 +201,11 @@ class Alerts(_Section):
     disk_free_gb: Annotated[float, Field(ge=0)] = 5.0
 
 
+class Retention(_Section):
+    evidence_days: Annotated[int, Field(ge=0)] = 0
+    evidence_gb: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Retrain(_Section):
     new_samples: Positive = 20
     check_every_s: Seconds = 15.0
@@ -245,6 +250,7 @@ class Settings(BaseModel):
     certificate: Certificates = Certificates()
     audit: Audit = Audit()
     alerts: Alerts = Alerts()
+    retention: Retention = Retention()
     retrain: Retrain = Retrain()
     gate: Gate = Gate()
     agent: Agent = Agent()

@@ -13,8 +13,9 @@ from agent.failpoints import passing
 from agent.pipeline import decisions
 from agent.pipeline.work import DEAD_LETTER, KEPT, NOT_INSPECTED, Lane, Outcome, Place, Work
 from agent.settings import Pipeline
-from agent.store import dead_letters, inspections, items, offsets, outbox, seen, stations, trends
+from agent.store import blobs, dead_letters, inspections, items, offsets, outbox, seen, stations, trends
 from agent.store.dead_letters import NewDeadLetter
+from agent.store.errors import Fenced
 from agent.store.inspections import Inspection
 from agent.store.items import NewItem
 from agent.store.offsets import Claim, Counts
@@ -79,12 +80,14 @@ def commit(
         now: the time.
 
     Raises:
-        Fenced: another agent has the partition; nothing may be committed.
+        Fenced: another agent has the partition, or evidence waited so long that it was swept; nothing may be
+            committed, and the frames are to be read again.
     """
     kept = _without_duplicates(conn, works, now)
     counts = balance(kept, len(works) - len(kept))
     claim = offsets.advance(conn, lane.claim, works[-1].record.offset + 1, counts, now)
     passing("commit.offset")
+    _hold(conn, kept, now)
     recorded = [_inspection(claim, work, settings) for work in kept if work.place]
     inspections.add_all(conn, recorded)
     passing("commit.inspections")
@@ -98,6 +101,12 @@ def commit(
         stations.set_status(conn, station_id, "blind" if state.blind else "ok", state.failures, last, now)
     outbox.add_all(conn, [_decision(claim, work, settings, now) for work in kept])
     return Done(claim, counts, tuple(recorded), states, counts.duplicate)
+
+
+def _hold(conn: Connection, works: Sequence[Work], now: datetime) -> None:
+    waited = [one.evidence for one in works if one.evidence and now - one.evidence.kept_at > blobs.NAMED_WITHIN]
+    if waited and not blobs.hold(conn, set().union(*(evidence.hashes for evidence in waited)), now):
+        raise Fenced("the evidence of a frame was swept before it could be recorded: read it again")
 
 
 def late(work: Work, settings: Pipeline) -> bool:

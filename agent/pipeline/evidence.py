@@ -100,11 +100,13 @@ class EvidenceMaker:
                 parts["overlay"] = (rendered.overlay, "image/webp")
             if rendered.heatmap:
                 parts["heatmap"] = (rendered.heatmap, "application/x-npy")
-        hashes = self._patience.call(
-            lambda: blobs.keep_all(self._engine, self._store, list(parts.values()), self._clock()), "database", "blobs"
-        )
-        named = dict(zip(parts, hashes, strict=True))
-        return Evidence(**{"frame": named["received"], **named})
+
+        def keep() -> Evidence:
+            now = self._clock()
+            named = dict(zip(parts, blobs.keep_all(self._engine, self._store, list(parts.values()), now), strict=True))
+            return Evidence(kept_at=now, **{"frame": named["received"], **named})
+
+        return self._patience.call(keep, "database", "blobs")
 
 
 def _media_type(work: Work) -> str:

@@ -42,9 +42,13 @@ class PatientBlobs:
         with _blamed_on_blobs():
             return self._store.get(sha256)
 
-    def exists(self, sha256: str) -> bool:
+    def size(self, sha256: str) -> int | None:
         with _blamed_on_blobs():
-            return self._store.exists(sha256)
+            return self._store.size(sha256)
+
+    def delete(self, sha256: str) -> None:
+        with _blamed_on_blobs():
+            self._store.delete(sha256)
 
     @property
     def location(self) -> str:

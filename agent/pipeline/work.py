@@ -77,12 +77,19 @@ class Outcome:
 class Evidence:
     """Hashes of the blobs that show a frame to people; all are stored."""
 
+    kept_at: datetime
     frame: str  # a picture that can be read again: raw pixels as a PNG
     received: str  # the record's value
     heatmap: str | None = None
     preview: str | None = None
     overlay: str | None = None
     thumbnail: str | None = None
+
+    @property
+    def hashes(self) -> set[str]:
+        """All of them."""
+        found = (self.frame, self.received, self.heatmap, self.preview, self.overlay, self.thumbnail)
+        return {sha256 for sha256 in found if sha256}
 
 
 @dataclass(slots=True, eq=False)

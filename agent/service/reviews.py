@@ -93,7 +93,7 @@ def undo(engine: Engine, actor: User, item_id: int, *, key: str, now: datetime) 
     Raises:
         PermissionDenied: the actor is no operator, or no engineer and the review is another's.
         NotFound: there is no such item.
-        Conflict: it has no review to take back.
+        Conflict: it has no review to take back, or its evidence is no longer kept.
     """
 
     def work(conn: Connection, actor: User) -> Done:
@@ -101,6 +101,8 @@ def undo(engine: Engine, actor: User, item_id: int, *, key: str, now: datetime) 
         standing = reviews.standing(item.reviews)
         if not standing:
             raise Conflict(f"item {item_id} has no review to take back")
+        if item.released_at is not None:
+            raise Conflict(f"the evidence of item {item_id} is no longer kept: nobody could review it again")
         last, before = standing[-1], standing[:-1]
         if last.user_id != actor.id and not may(actor, "engineer"):
             raise PermissionDenied(f"the last review is {last.user}'s: only they or an engineer may take it back")
@@ -168,6 +170,8 @@ def _sample(
         return None, None
     if item.kind == "failed":
         return None, "the frame could not be inspected"
+    if item.frame_sha256 is None:
+        return None, "its evidence is no longer kept"
     role = "defect" if decision == "defect" else "train" if item.kind == "flagged" else "calibration"
     # There is no decoder here; identical bytes are identical pixels.
     known = samples.find(conn, item.product_id, item.frame_sha256)

@@ -1,7 +1,7 @@
 """Blobs: frames, heatmaps, previews and model artifacts, named by the SHA-256 of their bytes.
 
 A blob is written before the transaction that names it: its row first (`pending`), then its bytes, then the row is
-`stored`. What a crash leaves over is a row that says so.
+`stored`. What a crash leaves over is a row that says so; agent.store.sweep deletes it, and what nobody names any more.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import sqlalchemy as sa
@@ -25,6 +25,7 @@ from agent.store.tables import blob
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 WAITS = 20  # for the sweeper to finish deleting, half a second each
+NAMED_WITHIN = timedelta(hours=1)  # whoever names a blob later than this after it was kept must hold it
 
 
 class BlobMissing(StoreError):
@@ -58,8 +59,20 @@ class BlobStore(Protocol):
         """
         ...
 
-    def exists(self, sha256: str) -> bool:
-        """Whether bytes of that hash are there, unchecked."""
+    def size(self, sha256: str) -> int | None:
+        """How many bytes of that hash are there, unchecked; None where there are none.
+
+        Raises:
+            Unreachable: it cannot be said now.
+        """
+        ...
+
+    def delete(self, sha256: str) -> None:
+        """Deletes the bytes of that hash for good; nothing happens where there are none.
+
+        Raises:
+            Unreachable: it cannot be done now.
+        """
         ...
 
     @property
@@ -164,6 +177,16 @@ def keep_all(
         conn.execute(sa.update(blob).where(blob.c.sha256.in_(rows), blob.c.state == "pending").values(state="stored"))
     passing("blob.stored")
     return [hashlib.sha256(data).hexdigest() for data, _ in blobs]
+
+
+def hold(conn: Connection, hashes: Collection[str], now: datetime) -> bool:
+    """Keeps stored blobs from the sweeper, in the transaction that names them; False where one of them is gone.
+
+    The sweeper takes what nobody named for a day. Whoever names a blob within NAMED_WITHIN of keeping it is far from
+    that; whoever had to wait longer, such as for a database that was away, calls this first.
+    """
+    statement = sa.update(blob).where(blob.c.sha256.in_(hashes), blob.c.state == "stored").values(touched_at=now)
+    return conn.execute(statement).rowcount == len(set(hashes))
 
 
 def media_type(conn: Connection, sha256: str) -> str | None:

@@ -69,13 +69,15 @@ class Item:
     p_value: float | None
     severity: float | None
     deployment_id: int | None
-    frame_sha256: str
+    frame_sha256: str | None  # None once its evidence was let go
     heatmap_sha256: str | None
     preview_sha256: str | None
     overlay_sha256: str | None
     thumbnail_sha256: str | None
     created_at: datetime
     closed_at: datetime | None
+    pinned: bool  # its evidence is never let go
+    released_at: datetime | None  # when its evidence was let go
     claimed_by: str | None  # who took it last; only binding until claimed_until
     claimed_until: datetime | None
     reviews: tuple[reviews.Review, ...] = field(default=())
@@ -210,6 +212,11 @@ def count_failed(conn: Connection, station_id: int, reason: str, since: datetime
         row.kind == "failed", row.station_id == station_id, row.reason == reason, row.created_at >= since
     )
     return conn.execute(query).scalar_one()
+
+
+def set_pinned(conn: Connection, item_id: int, pinned: bool) -> None:
+    """Keeps retention from an item's evidence, or lets it. Lock the item first."""
+    conn.execute(sa.update(item).where(item.c.id == item_id).values(pinned=pinned))
 
 
 def set_state(

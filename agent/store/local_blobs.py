@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from pathlib import Path
 from threading import Lock
 
 from agent.files import sync, write_whole
 from agent.store.blobs import BlobMissing, checked, checked_name, fitting
 from agent.store.errors import Unreachable
+
+DRAFT_S = 86400.0  # a draft this old is of a process that was killed
 
 
 class LocalBlobs:
@@ -40,8 +43,27 @@ class LocalBlobs:
             raise Unreachable(f"{path} cannot be read: {error.strerror}; check blobs.directory") from error
         return checked(data, sha256, str(path))
 
-    def exists(self, sha256: str) -> bool:
-        return self._path(sha256).is_file()
+    def size(self, sha256: str) -> int | None:
+        path = self._path(sha256)
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unreachable(f"{path} cannot be read: {error.strerror}; check blobs.directory") from error
+
+    def delete(self, sha256: str) -> None:
+        path = self._path(sha256)
+        try:
+            path.unlink(missing_ok=True)
+            for draft in path.parent.glob(".*.tmp"):
+                if time.time() - draft.stat().st_mtime > DRAFT_S:
+                    draft.unlink(missing_ok=True)
+            # Also where the file was gone: whoever removed it may not have come to this yet.
+            if path.parent.is_dir():
+                sync(path.parent)
+        except OSError as error:
+            raise Unreachable(f"{path} cannot be deleted: {error.strerror}; check blobs.directory") from error
 
     @property
     def location(self) -> str:
@@ -110,6 +132,10 @@ class MemoryBlobs:
                 raise BlobMissing(f"there is no {key} in memory")
             return fitting(self._blobs[key], most, key)
 
-    def exists(self, sha256: str) -> bool:
+    def size(self, sha256: str) -> int | None:
         with self._lock:
-            return sha256 in self._blobs
+            return len(self._blobs[sha256]) if sha256 in self._blobs else None
+
+    def delete(self, sha256: str) -> None:
+        with self._lock:
+            self._blobs.pop(sha256, None)

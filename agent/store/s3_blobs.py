@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -56,13 +57,17 @@ class S3Blobs:
         path = self._path(checked_name(sha256))
         return checked(bytes(self._get(path).bytes()), sha256, f"{self._url}/{path}")
 
-    def exists(self, sha256: str) -> bool:
+    def size(self, sha256: str) -> int | None:
         path = self._path(checked_name(sha256))
         try:
-            self._try(lambda: self._obstore.head(self._store, path))
+            return int(self._try(lambda: self._obstore.head(self._store, path))["size"])
         except BlobMissing:
-            return False
-        return True
+            return None
+
+    def delete(self, sha256: str) -> None:
+        path = self._path(checked_name(sha256))
+        with suppress(BlobMissing):  # S3 says nothing of it, others that speak S3 do
+            self._try(lambda: self._obstore.delete(self._store, path))
 
     @property
     def location(self) -> str:

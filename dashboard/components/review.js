@@ -111,6 +111,7 @@ class Desk {
   }
 
   pictures(item) {
+    if (!item.frame) return element("p", "empty", "The evidence of this part is no longer kept.");
     const box = element("div", "pictures");
     const chosen = item[this.view] ? this.view : "frame";
     const large = element("figure", "large");

@@ -32,6 +32,7 @@ class Said:
 
 def card(item: Item) -> dict[str, Any]:
     """What the browser may know of an item before its verdict: no score, no p-value, no severity."""
+    picture = item.preview_sha256 or item.frame_sha256
     return {
         "id": item.id,
         "station": item.station,
@@ -41,7 +42,7 @@ def card(item: Item) -> dict[str, Any]:
         "time": item.event_at.isoformat(),
         "kind": item.kind,
         "escalated": item.state == "escalated",
-        "frame": f"/blob/{item.preview_sha256 or item.frame_sha256}",
+        "frame": f"/blob/{picture}" if picture else None,
         "overlay": f"/blob/{item.overlay_sha256}" if item.overlay_sha256 else None,
         "heatmap": f"/heatmap/{item.heatmap_sha256}" if item.heatmap_sha256 else None,
     }

@@ -8,6 +8,7 @@ import stat
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from agent.store.engine import reading, writing
 from agent.store.errors import Conflict, StoreError, Unreachable
 from agent.store.local_blobs import LocalBlobs, MemoryBlobs
 from agent.store.s3_blobs import S3Blobs
+from agent.store.sweep import UNTOUCHED, Sweeper, Swept
 from agent.store.tables import blob
 from tests.databases import NOW, database
 from tests.s3 import S3Server
@@ -71,7 +73,11 @@ def test_what_somebody_else_put_is_read_by_its_key(shop: Shop) -> None:
 
 def test_s3_that_does_not_answer_or_refuses_says_what_to_check(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = S3Blobs("s3://bucket", endpoint=f"http://127.0.0.1:{free_port()}")
-    for ask in (lambda: nobody.put(b"x", "image/png"), lambda: nobody.get("0" * 64), lambda: nobody.read("a", 1)):
+    sha256 = "0" * 64
+    for ask in (
+        lambda: nobody.put(b"x", "image/png"), lambda: nobody.get(sha256), lambda: nobody.read("a", 1),
+        lambda: nobody.size(sha256), lambda: nobody.delete(sha256),
+    ):  # fmt: skip
         with pytest.raises(Unreachable, match=r"blobs\.endpoint.*AWS_ACCESS_KEY_ID") as caught:
             ask()
         assert "\n" not in str(caught.value)
@@ -91,14 +97,39 @@ def test_what_was_put_is_got_by_its_hash(store: BlobStore, data: bytes) -> None:
     sha256 = store.put(data, "application/octet-stream")
     assert sha256 == hashlib.sha256(data).hexdigest()
     assert store.put(data, "application/octet-stream") == sha256
-    assert store.exists(sha256)
+    assert store.size(sha256) == len(data)
     assert store.get(sha256) == data
 
 
 def test_a_blob_never_put_is_missing(store: BlobStore) -> None:
     with pytest.raises(BlobMissing):
         store.get("0" * 64)
-    assert not store.exists("0" * 64)
+    assert store.size("0" * 64) is None
+
+
+def test_a_deleted_blob_is_gone_and_may_be_deleted_and_put_again(store: BlobStore) -> None:
+    gone, kept = store.put(b"1", "image/png"), store.put(b"2", "image/png")
+    for _ in range(2):
+        store.delete(gone)
+        assert store.size(gone) is None
+        with pytest.raises(BlobMissing):
+            store.get(gone)
+    store.delete("0" * 64)
+    assert store.get(kept) == b"2"
+    assert store.get(store.put(b"1", "image/png")) == b"1"
+
+
+def test_a_sweep_deletes_bytes_and_row(tmp_path: Path, store: BlobStore) -> None:
+    with database(tmp_path) as engine:
+        sha256 = keep(engine, store, b"1", "image/png", NOW)
+        later = [NOW]
+        sweeper = Sweeper(engine, store, clock=lambda: later[0])
+        assert sweeper.sweep() == Swept(looked=1)
+        later[0] += UNTOUCHED + timedelta(seconds=1)
+        assert sweeper.sweep() == Swept(looked=1, deleted=1, bytes=1)
+        assert store.size(sha256) is None
+        with reading(engine) as conn:
+            assert conn.execute(sa.select(blob)).all() == []
 
 
 def test_many_threads_put_the_same_blob(store: BlobStore) -> None:
@@ -127,6 +158,23 @@ def test_damage_is_found_and_put_mends_a_torn_file(tmp_path: Path) -> None:
 def test_only_a_hash_is_a_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(BlobMissing):
         LocalBlobs(tmp_path).get(name)
+
+
+def test_a_file_is_gone_before_its_folder_is_synced_and_drafts_of_the_killed_go_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalBlobs(tmp_path)
+    sha256 = store.put(b"frame", "image/png")
+    folder = tmp_path / sha256[:2] / sha256[2:4]
+    fresh, old = folder / ".fresh.tmp", folder / ".old.tmp"
+    for draft in (fresh, old):
+        draft.write_bytes(b"fra")
+    os.utime(old, (1.0, 1.0))
+    seen: list[list[Path]] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: seen.append(list(folder.iterdir())))
+    for _ in range(2):
+        store.delete(sha256)
+    assert seen == [[fresh], [fresh]]
 
 
 def test_a_folder_that_cannot_be_written_is_unreachable(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+import sqlalchemy as sa
 from kafka import KafkaProducer
 from sqlalchemy import Engine
 
@@ -26,11 +27,14 @@ from agent.pipeline.stats import read_line
 from agent.settings import Kafka, Settings, utc_now
 from agent.sources.base import SourceError, SourceUnreachableError
 from agent.sources.memory import MemoryDecisions, MemoryLog, MemorySource
-from agent.store import offsets
-from agent.store.engine import reading
+from agent.store import dead_letters, offsets
+from agent.store.blobs import keep
+from agent.store.dead_letters import NewDeadLetter
+from agent.store.engine import reading, writing
 from agent.store.errors import DatabaseBehind
 from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
+from agent.store.tables import stream
 from tests.databases import database
 from tests.streams import (
     DEFECT,
@@ -175,6 +179,24 @@ def test_health_is_served_and_the_retraining_is_started_and_stopped(engine: Engi
     until(measured)
     assert agent.end() == 0
     assert started.stopped
+
+
+def test_old_evidence_is_let_go_and_swept_beside_the_frames(engine: Engine, tmp_path: Path) -> None:
+    provider, store = _provider(engine, tmp_path), LocalBlobs(tmp_path / "blobs")
+    before = utc_now() - timedelta(days=3)
+    old = keep(engine, store, b"old", "image/png", before)
+    with writing(engine) as conn:
+        letter = NewDeadLetter(1, 0, 0, None, "bad_header", "", [], old, old, True, before)
+        conn.execute(sa.insert(stream).values(id=1, cluster_id="c", topic_id="t", topic="t", created_at=before))
+        dead_letters.add_all(conn, [letter])
+    wiring = daemon.Wiring(provider=provider, source=MemorySource(MemoryLog()), sink=MemoryDecisions(), retrain=None)
+    agent = Run(settings(tmp_path, retention={"evidence_days": 1}), wiring)
+    agent.start()
+    until(lambda: store.size(old) is None, check=agent.check)
+    assert agent.end() == 0
+    with reading(engine) as conn:
+        (kept,) = dead_letters.recent(conn)
+        assert (kept.blob_sha256, kept.value_sha256) == (None, old)
 
 
 def test_a_broken_engine_ends_the_daemon_with_a_line_and_the_next_start_goes_on(engine: Engine, tmp_path: Path) -> None:
