@@ -19,7 +19,7 @@ from typing import Protocol
 import structlog
 from sqlalchemy import Engine
 
-from agent import logs
+from agent import hot_window, logs
 from agent.alerts.base import NoAlarms
 from agent.chores import Chore, Chores
 from agent.health import Health, HealthServer
@@ -222,7 +222,7 @@ class _Daemon:
 
     def _chores(self) -> list[Chore]:
         """What this installation does beside its frames."""
-        return []
+        return [*hot_window.chores(self._engine, self._settings.retention)]
 
     def _ends(self) -> tuple[Source, Decisions]:
         """Where frames come from and decisions go; neither connects before it is used."""

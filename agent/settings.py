@@ -171,6 +171,11 @@ class Audit(_Section):
     rate: Annotated[float, Field(ge=0, le=1)] = 0.01
 
 
+class Retention(_Section):
+    inspections_days: Annotated[int, Field(ge=0)] = 90
+    minutes_days: Annotated[int, Field(ge=0)] = 7
+
+
 class Retrain(_Section):
     new_samples: Positive = 20
     check_every_s: Seconds = 15.0
@@ -214,6 +219,7 @@ class Settings(BaseModel):
     training: Training = Training()
     certificate: Certificates = Certificates()
     audit: Audit = Audit()
+    retention: Retention = Retention()
     retrain: Retrain = Retrain()
     gate: Gate = Gate()
     agent: Agent = Agent()
