@@ -19,7 +19,7 @@ from typing import Protocol
 import structlog
 from sqlalchemy import Engine
 
-from agent import logs
+from agent import hot_window, logs
 from agent.alerts.disk import DiskWatch, folders
 from agent.alerts.flags import EVERY_S, FlagRates
 from agent.alerts.post import Post
@@ -255,7 +255,11 @@ class _Daemon:
         def release(now: datetime) -> None:
             retention.apply(now)
 
-        return [Chore("retention", RETENTION_EVERY_S, release), Chore("sweep", SWEEP_EVERY_S, sweep)]
+        return [
+            Chore("retention", RETENTION_EVERY_S, release),
+            Chore("sweep", SWEEP_EVERY_S, sweep),
+            *hot_window.chores(self._engine, self._settings.retention),
+        ]
 
     def _watch_chores(self, pipeline: Pipeline, provider: Provider) -> list[Chore]:
         """What looks for conditions that no frame shows."""

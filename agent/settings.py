@@ -204,6 +204,8 @@ class Alerts(_Section):
 class Retention(_Section):
     evidence_days: Annotated[int, Field(ge=0)] = 0
     evidence_gb: Annotated[float, Field(ge=0)] = 0.0
+    inspections_days: Annotated[int, Field(ge=0)] = 90
+    minutes_days: Annotated[int, Field(ge=0)] = 7
 
 
 class Retrain(_Section):

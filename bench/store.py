@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Engine
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
 
 from agent.frame import StreamKey
-from agent.store import inspections, offsets, outbox, products, seen, stations, trends
+from agent.store import inspections, offsets, outbox, products, registry, score_bins, seen, stations, trends
 from agent.store.engine import open_engine, upgrade, writing
 from agent.store.inspections import Inspection
 from agent.store.offsets import Claim, Counts
 from agent.store.outbox import NewDecision
+from agent.store.tables import blob
 from bench.row import Row, per_second
 
 FRAMES = 64
@@ -43,13 +46,26 @@ def _database(folder: Path) -> Iterator[Engine]:
         engine.dispose()
 
 
+def _deployed(conn: Connection, product_id: int) -> int:
+    artifact = "0" * 64
+    conn.execute(sa.insert(blob).values(sha256=artifact, bytes=1, media_type="x/x", state="stored", touched_at=START))
+    version = registry.add_version(
+        conn, product_id=product_id, artifact_sha256=artifact, teacher="none", manifest={}, now=START
+    )
+    return registry.promote(
+        conn, version_id=version.id, certificate_id=None, config_hash="0" * 64, reason="bench", by=None, now=START
+    ).id
+
+
 class _Line:
     def __init__(self, engine: Engine):
         self._engine = engine
+        self._rng = random.Random(0)
         with writing(engine) as conn:
             self._product = products.add(conn, "part", now=START)
             self._station = stations.add(conn, "station", product_id=self._product.id, now=START)
             stream = offsets.stream_id(conn, StreamKey("c", "t", "frames"), START)
+            self._deployment = _deployed(conn, self._product.id)
             self._claim: Claim = offsets.claim(conn, stream, 0, holder="bench", start=0, now=START)
         self._loose = 1_000_000_000
 
@@ -58,9 +74,9 @@ class _Line:
             Inspection(
                 event_at=START + timedelta(milliseconds=offset), stream_id=self._claim.stream_id, partition=0,
                 offset=offset, frame_id=f"frame-{offset}", station_id=self._station.id, product_id=self._product.id,
-                serial=None, lot=None, verdict="pass", reason=None, score=1.0, p_value=0.5, severity=0.0,
-                deployment_id=None, captured_at=START, decided_at=START, latency_ms=20.0, score_ms=10.0, late=False,
-                clock_suspect=False,
+                serial=None, lot=None, verdict="pass", reason=None, score=1.0, p_value=0.5,
+                severity=self._rng.gauss(-1.5, 0.7), deployment_id=self._deployment, captured_at=START,
+                decided_at=START, latency_ms=20.0, score_ms=10.0, late=False, clock_suspect=False,
             )
             for offset in range(first, first + FRAMES)
         ]  # fmt: skip
@@ -75,6 +91,7 @@ class _Line:
             seen.add_all(conn, [(row.station_id, row.frame_id, START) for row in found])
             inspections.add_all(conn, found)
             trends.add_inspections(conn, found)
+            score_bins.add_inspections(conn, found, UTC)
             outbox.add_all(
                 conn, [NewDecision(row.stream_id, 0, row.offset, "station", b"{}" * 200, START) for row in found]
             )

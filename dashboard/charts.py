@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 
+from agent.store.score_bins import Histogram, edges
 from agent.store.trends import Bucket, FlagPoint, ReasonPoint
 
 HEIGHT = 260
@@ -59,6 +60,26 @@ def reasons(points: Sequence[ReasonPoint], bucket: Bucket) -> alt.Chart:
         if point.decision == "defect"
     ]
     return _stacked(rows, "reason", "parts", None, bucket)
+
+
+def severities(found: Histogram) -> alt.Chart:
+    """How many frames lie in each bin of severity, on an axis on which bins are about equally wide."""
+    rows = [(*edges(number), "above" if number >= 0 else "below", n) for number, n in sorted(found.counts.items())]
+    frame = pd.DataFrame(rows, columns=["from", "to", "side", "frames"])
+    scale = alt.Scale(domain=["below", "above"], range=[VERDICTS["pass"], VERDICTS["review"]])
+    chart: alt.Chart = (
+        alt.Chart(frame, height=HEIGHT)
+        .mark_rect()
+        .encode(
+            x=alt.X("from:Q", title="severity", scale=alt.Scale(type="symlog"), axis=alt.Axis(grid=False)),
+            x2="to:Q",
+            y=alt.Y("frames:Q", title="frames"),
+            y2=alt.datum(0),
+            color=alt.Color("side:N", title=None, scale=scale, legend=alt.Legend(orient="top")),
+            tooltip=[alt.Tooltip("from:Q", format=".3g"), alt.Tooltip("to:Q", format=".3g"), "frames:Q"],
+        )
+    )
+    return chart
 
 
 def _stacked(

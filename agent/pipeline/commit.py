@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 from sqlalchemy import Connection
 
@@ -13,7 +13,7 @@ from agent.failpoints import passing
 from agent.pipeline import decisions
 from agent.pipeline.work import DEAD_LETTER, KEPT, NOT_INSPECTED, Lane, Outcome, Place, Work
 from agent.settings import Pipeline
-from agent.store import blobs, dead_letters, inspections, items, offsets, outbox, seen, stations, trends
+from agent.store import blobs, dead_letters, inspections, items, offsets, outbox, score_bins, seen, stations, trends
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.errors import Fenced
 from agent.store.inspections import Inspection
@@ -67,6 +67,7 @@ def commit(
     works: Sequence[Work],
     known: Mapping[int, StationState],
     settings: Pipeline,
+    timezone: tzinfo,
     now: datetime,
 ) -> Done:
     """Records the finished prefix of one partition.
@@ -77,6 +78,7 @@ def commit(
         works: in consumption order, each with its outcome.
         known: stations as last written by this agent.
         settings: the section [pipeline].
+        timezone: the plant's, in which days are cut.
         now: the time.
 
     Raises:
@@ -93,6 +95,7 @@ def commit(
     passing("commit.inspections")
     items.add_all(conn, [_item(claim, work, now) for work in kept if _shown(work)])
     trends.add_inspections(conn, recorded)
+    score_bins.add_inspections(conn, recorded, timezone)
     dead_letters.add_all(conn, [_dead_letter(claim, work, now) for work in kept if _outcome(work).reason in KEPT])
     seen.add_all(conn, [(*_pair(work), now) for work in kept if work.place])
     states = _stations(kept, known, settings.blind_after)

@@ -298,7 +298,8 @@ class Recorder:
         for attempt in range(_RACES):
             try:
                 with writing(self._engine) as conn:
-                    done = commit.commit(conn, lane, works, self._stations, self._settings.pipeline, self._clock())
+                    limits, timezone = self._settings.pipeline, self._settings.timezone
+                    done = commit.commit(conn, lane, works, self._stations, limits, timezone, self._clock())
                     passing("commit.written")
                     return done
             except IntegrityError:

@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.rows import chunks, insert
+from agent.store.rows import chunks, delete_oldest, insert
 from agent.store.tables import frame_seen
 
 MOST = 500  # ids of one query
@@ -45,7 +45,4 @@ def add_all(conn: Connection, rows: Iterable[tuple[int, str, datetime]]) -> None
 
 def forget(conn: Connection, before: datetime, limit: int = 1000) -> int:
     """Forgets at most `limit` pairs seen before `before`; returns how many."""
-    old = sa.select(frame_seen.c.station_id, frame_seen.c.frame_id).where(frame_seen.c.seen_at < before).limit(limit)
-    return conn.execute(
-        sa.delete(frame_seen).where(sa.tuple_(frame_seen.c.station_id, frame_seen.c.frame_id).in_(old))
-    ).rowcount
+    return delete_oldest(conn, frame_seen.c.seen_at, before, limit)

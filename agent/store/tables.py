@@ -122,6 +122,14 @@ inspection = Table(
     Column("score_ms", sa.Float),
     Column("late", sa.Boolean, nullable=False),
     Column("clock_suspect", sa.Boolean, nullable=False),
+    postgresql_partition_by="RANGE (event_at)",  # by UTC day: store.partitions
+)
+sa.event.listen(
+    inspection,
+    "after_create",
+    sa.DDL("CREATE TABLE inspection_default PARTITION OF inspection DEFAULT").execute_if(  # type: ignore[no-untyped-call]
+        dialect="postgresql"
+    ),
 )
 Index("ix_inspection_station_id_event_at", inspection.c.station_id, inspection.c.event_at)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import streamlit as st
 
 from agent.settings import utc_now
-from agent.store import products, stations, trends
+from agent.store import products, score_bins, stations, trends
 from agent.store.trends import Bucket
 from dashboard import charts, context
 
@@ -66,4 +66,23 @@ def show() -> None:
         right.altair_chart(charts.reasons(reasons, bucket))
     else:
         right.info("No part of this window has been judged a defect yet.")
+    if product in product_ids:
+        _severities(product_ids[product], station_ids.get(station), since.astimezone(zone), now.astimezone(zone))
     st.caption(f"Times in {zone.key}. Defects stand at the time of the part, not of its review.")
+
+
+def _severities(product_id: int, station_id: int | None, since: datetime, until: datetime) -> None:
+    """How severe the product's scores were, over whole days, and what another threshold would have flagged."""
+    with context.reading() as conn:
+        found = score_bins.histogram(conn, product_id, since.date(), until.date(), station_id)
+    st.subheader("Scores by severity")
+    if not found.n:
+        st.info("No frame of these days was scored under a certificate.")
+        return
+    st.altair_chart(charts.severities(found))
+    threshold = st.number_input("Were the threshold at severity", value=0.0, step=0.1, key="threshold")
+    least, most = found.flagged_at(threshold)
+    st.caption(
+        f"{least:,} to {most:,} of {found.n:,} frames would have been flagged, {since.date()} to {until.date()}. "
+        "0 is the threshold that decided, 1 one interquartile range of the good parts above it."
+    )

@@ -21,7 +21,8 @@ from agent.store import offsets
 from agent.store.engine import reading
 from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
-from agent.store.tables import dead_letter, inspection, item
+from agent.store.score_bins import bin_of
+from agent.store.tables import dead_letter, inspection, item, score_bin
 from tests import databases
 from tests.crash.plant import DECISIONS, FRAMES, PARTITIONS, Agent, decisions, publish, rows, totals
 from tests.databases import database
@@ -73,6 +74,10 @@ def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(tmp_path: Path, 
     assert inspected == {f"f{number}": 1 for number in range(n) if number % 10 != 7}
     assert len(set(ids)) == n
     assert sum(row.counted for row in rows(engine, dead_letter)) == n // 10
+    scored = [row for row in rows(engine, inspection) if row.severity is not None]
+    assert len(scored) == n * 8 // 10
+    bins = Counter((row.event_at.date(), bin_of(row.severity)) for row in scored)
+    assert {(row.day, row.bin): row.n for row in rows(engine, score_bin)} == bins
     store = LocalBlobs(tmp_path / "blobs")
     shown = rows(engine, item)
     assert {row.kind for row in shown} == {"flagged", "failed"}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -23,7 +24,7 @@ from sqlalchemy import Engine
 
 from agent.demo.server import free_port
 from agent.settings import environment, load, utc_now
-from agent.store import alerts, inspections, items, products, reviews, samples, stations, trends
+from agent.store import alerts, inspections, items, products, reviews, samples, score_bins, stations, trends
 from agent.store.blobs import keep
 from agent.store.engine import reading, writing
 from agent.store.items import Item
@@ -271,6 +272,25 @@ def test_an_alert_stands_on_top_until_an_operator_has_seen_it(page: Page, served
         expect(page.get_by_role("button", name="Acknowledge")).to_have_count(left)
     expect(page.locator(".alert")).to_have_count(1)
     expect(page.locator(".alert")).to_contain_text("operator has seen it")
+
+
+def test_the_scores_of_a_product_say_what_another_threshold_would_have_flagged(page: Page, served: Served) -> None:
+    made, now = served.line, utc_now()
+    page.goto(f"{served.url}/trends?product=flange&user=engineer")
+    expect(page.get_by_text("No frame of these days was scored under a certificate.")).to_be_visible()
+    with writing(made.engine) as conn:
+        deployed = made.deploy(conn, 1)
+        scored = [
+            made.inspection(n, event_at=now, deployment_id=deployed, severity=0.7 if n < PARTS else -1.5)
+            for n in range(60)
+        ]
+        score_bins.add_inspections(conn, scored, UTC)
+    page.reload()
+    expect(page.get_by_text("12 to 12 of 60 frames would have been flagged")).to_be_visible()
+    page.get_by_label("Were the threshold at severity").fill("-1.5")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("12 to 60 of 60 frames would have been flagged")).to_be_visible()
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
 
 
 def test_blobs_that_are_no_pictures_are_not_served(served: Served) -> None:
