@@ -19,14 +19,11 @@ from typing import Protocol
 import structlog
 from sqlalchemy import Engine
 
-from agent import hot_window, logs
-from agent.alerts.disk import DiskWatch, folders
-from agent.alerts.flags import EVERY_S, FlagRates
+from agent import logs, upkeep
 from agent.alerts.post import Post
-from agent.alerts.watch import Watch
 from agent.alerts.webhook import Webhook
 from agent.alerts.writer import AlertWriter
-from agent.chores import Chore, Chores
+from agent.chores import Chores
 from agent.health import Health, HealthServer
 from agent.live import Live, open_live
 from agent.metrics import Metrics
@@ -34,7 +31,6 @@ from agent.pipeline.models import ModelManager
 from agent.pipeline.patience import AbandonedError, Patience, PatientBlobs
 from agent.pipeline.provider import Provider
 from agent.pipeline.run import Parts, Pipeline
-from agent.retention import Retention
 from agent.settings import Settings, utc_now
 from agent.sources.base import Decisions, Source
 from agent.sources.directory import DirectorySource
@@ -44,14 +40,11 @@ from agent.sources.kafka_decisions import KafkaDecisions
 from agent.store.blobs import open_blobs
 from agent.store.engine import check_revision, open_engine, reading
 from agent.store.install import Install, install_of
-from agent.store.sweep import Sweeper
 from agent.systemd import Systemd
 
 log = structlog.get_logger()
 CLOSING_S = 9.0  # of drain_s, for leaving the group and the threads
 WATCH_S = 0.1
-SWEEP_EVERY_S, SWEEP_FOR_S = 60.0, 5.0
-RETENTION_EVERY_S = 600.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -190,10 +183,7 @@ class _Daemon:
             except AbandonedError:
                 return 0
             self._started = True
-            chores = Chores(
-                self._engine, [*self._chores(), *self._watch_chores(pipeline, provider)],
-                holder=self._agent, clock=self._clock,
-            )  # fmt: skip
+            chores = self._chores(pipeline, provider)
             cleanup.callback(chores.stop)
             chores.start()
             if settings.alerts.webhook:
@@ -241,43 +231,15 @@ class _Daemon:
             )
         )
 
-    def _chores(self) -> list[Chore]:
-        """What this installation does beside its frames."""
-        stopping = self._stop.is_set
-        sweeper = Sweeper(self._engine, self._store, clock=self._clock, stopping=stopping)
-        retention = Retention(self._engine, self._settings.retention, self._alarms, stopping=stopping)
-
-        def sweep(_: datetime) -> None:
-            done = sweeper.sweep(SWEEP_FOR_S)
-            if done.deleted:
-                log.info("blobs_swept", looked=done.looked, deleted=done.deleted, bytes=done.bytes)
-
-        def release(now: datetime) -> None:
-            retention.apply(now)
-
-        return [
-            Chore("retention", RETENTION_EVERY_S, release),
-            Chore("sweep", SWEEP_EVERY_S, sweep),
-            *hot_window.chores(self._engine, self._settings.retention),
-        ]
-
-    def _watch_chores(self, pipeline: Pipeline, provider: Provider) -> list[Chore]:
-        """What looks for conditions that no frame shows."""
-        wanted = self._settings.alerts
-        watch = Watch(
-            self._engine, self._alarms, silent_after_s=wanted.silent_after_s, reading_frames=lambda: pipeline.caught_up
+    def _chores(self, pipeline: Pipeline, provider: Provider) -> Chores:
+        keeping = upkeep.keeping(
+            self._engine, self._store, self._settings, self._alarms, clock=self._clock, stopping=self._stop.is_set
         )
-        certified = lambda: [one.deployment_id for one in provider.all() if one.certified and one.deployment_id]  # noqa: E731
-        flags = FlagRates(self._engine, self._alarms, certified=certified)
-        disk = DiskWatch(
-            self._engine, self._alarms,
-            host=self._host, folders=folders(self._settings), limit_gb=wanted.disk_free_gb,
+        watching = upkeep.watching(
+            self._engine, self._settings, self._alarms, host=self._host, reading_frames=lambda: pipeline.caught_up,
+            certified=lambda: [one.deployment_id for one in provider.all() if one.certified and one.deployment_id],
         )  # fmt: skip
-        return [
-            Chore("watch", 15.0, watch.check),
-            Chore("flag_rate", EVERY_S, flags.check),
-            Chore(f"disk.{self._host}", 60.0, disk.check),
-        ]
+        return Chores(self._engine, [*keeping, *watching], holder=self._agent, clock=self._clock)
 
     def _webhook(self) -> Webhook:
         return Webhook(

@@ -1,0 +1,83 @@
+"""What an installation does beside its frames, as chores: evidence let go, blobs swept, rows pruned, conditions watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Engine
+
+from agent import hot_window
+from agent.alerts import flags
+from agent.alerts.base import Alarms
+from agent.alerts.disk import DiskWatch, folders
+from agent.alerts.watch import Watch
+from agent.chores import Chore
+from agent.retention import Retention
+from agent.settings import Settings
+from agent.store.blobs import BlobStore
+from agent.store.sweep import Sweeper
+
+log = structlog.get_logger()
+SWEEP_EVERY_S, SWEEP_FOR_S = 60.0, 5.0
+RETENTION_EVERY_S = 600.0
+WATCH_EVERY_S = 15.0
+DISK_EVERY_S = 60.0
+
+
+def keeping(
+    engine: Engine,
+    store: BlobStore,
+    settings: Settings,
+    alarms: Alarms,
+    *,
+    clock: Callable[[], datetime],
+    stopping: Callable[[], bool],
+) -> list[Chore]:
+    """What keeps the database and the blob store within their limits."""
+    sweeper = Sweeper(engine, store, clock=clock, stopping=stopping)
+    retention = Retention(engine, settings.retention, alarms, stopping=stopping)
+
+    def sweep(_: datetime) -> None:
+        done = sweeper.sweep(SWEEP_FOR_S)
+        if done.deleted:
+            log.info("blobs_swept", looked=done.looked, deleted=done.deleted, bytes=done.bytes)
+
+    def release(now: datetime) -> None:
+        retention.apply(now)
+
+    return [
+        Chore("retention", RETENTION_EVERY_S, release),
+        Chore("sweep", SWEEP_EVERY_S, sweep),
+        *hot_window.chores(engine, settings.retention),
+    ]
+
+
+def watching(
+    engine: Engine,
+    settings: Settings,
+    alarms: Alarms,
+    *,
+    host: str,
+    reading_frames: Callable[[], bool],
+    certified: Callable[[], Sequence[int]],
+) -> list[Chore]:
+    """What looks for conditions that no frame shows.
+
+    Args:
+        engine: the database.
+        settings: all of them.
+        alarms: takes what is found.
+        host: this one's name; its disks are watched by its own agents.
+        reading_frames: whether this agent keeps up with what the source has.
+        certified: ids of the deployments in use that have a certificate.
+    """
+    wanted = settings.alerts
+    watch = Watch(engine, alarms, silent_after_s=wanted.silent_after_s, reading_frames=reading_frames)
+    disk = DiskWatch(engine, alarms, host=host, folders=folders(settings), limit_gb=wanted.disk_free_gb)
+    return [
+        Chore("watch", WATCH_EVERY_S, watch.check),
+        Chore("flag_rate", flags.EVERY_S, flags.FlagRates(engine, alarms, certified=certified).check),
+        Chore(f"disk.{host}", DISK_EVERY_S, disk.check),
+    ]
