@@ -117,6 +117,7 @@ class Redis(_Section):
 
 class Plant(_Section):
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    lots_per_day: Positive = 500
 
 
 class Pipeline(_Section):

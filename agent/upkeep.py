@@ -1,4 +1,4 @@
-"""What an installation does beside its frames, as chores: evidence let go, blobs swept, rows pruned, conditions watched."""
+"""What an installation does beside its frames: evidence let go, blobs swept, rows pruned, conditions watched."""
 
 from __future__ import annotations
 

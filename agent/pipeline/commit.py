@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from agent.failpoints import passing
 from agent.pipeline import decisions
 from agent.pipeline.work import DEAD_LETTER, KEPT, NOT_INSPECTED, Lane, Outcome, Place, Work
-from agent.settings import Pipeline
+from agent.settings import Pipeline, Settings
 from agent.store import blobs, dead_letters, inspections, items, offsets, outbox, score_bins, seen, stations, trends
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.errors import Fenced
 from agent.store.inspections import Inspection
 from agent.store.items import NewItem
+from agent.store.lots import Lots
 from agent.store.offsets import Claim, Counts
 from agent.store.outbox import NewDecision
 
@@ -66,8 +67,8 @@ def commit(
     lane: Lane,
     works: Sequence[Work],
     known: Mapping[int, StationState],
-    settings: Pipeline,
-    timezone: tzinfo,
+    lots: Lots,
+    settings: Settings,
     now: datetime,
 ) -> Done:
     """Records the finished prefix of one partition.
@@ -77,8 +78,8 @@ def commit(
         lane: whose prefix it is.
         works: in consumption order, each with its outcome.
         known: stations as last written by this agent.
-        settings: the section [pipeline].
-        timezone: the plant's, in which days are cut.
+        lots: which of them have sums of their own.
+        settings: all of them.
         now: the time.
 
     Raises:
@@ -90,19 +91,20 @@ def commit(
     claim = offsets.advance(conn, lane.claim, works[-1].record.offset + 1, counts, now)
     passing("commit.offset")
     _hold(conn, kept, now)
-    recorded = [_inspection(claim, work, settings) for work in kept if work.place]
+    limits = settings.pipeline
+    recorded = [_inspection(claim, work, limits) for work in kept if work.place]
     inspections.add_all(conn, recorded)
     passing("commit.inspections")
     items.add_all(conn, [_item(claim, work, now) for work in kept if _shown(work)])
-    trends.add_inspections(conn, recorded)
-    score_bins.add_inspections(conn, recorded, timezone)
+    trends.add_inspections(conn, recorded, lots)
+    score_bins.add_inspections(conn, recorded, settings.timezone)
     dead_letters.add_all(conn, [_dead_letter(claim, work, now) for work in kept if _outcome(work).reason in KEPT])
     seen.add_all(conn, [(*_pair(work), now) for work in kept if work.place])
-    states = _stations(kept, known, settings.blind_after)
+    states = _stations(kept, known, limits.blind_after)
     for station_id, state in sorted(states.items()):
         last = max(work.event_at for work in kept if work.place and work.place.station_id == station_id)
         stations.set_status(conn, station_id, "blind" if state.blind else "ok", state.failures, last, now)
-    outbox.add_all(conn, [_decision(claim, work, settings, now) for work in kept])
+    outbox.add_all(conn, [_decision(claim, work, limits, now) for work in kept])
     return Done(claim, counts, tuple(recorded), states, counts.duplicate)
 
 

@@ -32,6 +32,7 @@ from agent.sources.base import Bounds
 from agent.store.engine import writing
 from agent.store.errors import Fenced, Outdated
 from agent.store.inspections import Inspection
+from agent.store.lots import Lots
 from agent.store.offsets import Claim, Counts, advance
 
 log = structlog.get_logger()
@@ -133,6 +134,7 @@ class Recorder:
         self.lanes: dict[int, Lane] = {}
         self._requests: deque[ClaimRequest] = deque()
         self._stations: dict[int, commit.StationState] = {}
+        self._lots = Lots(settings.plant.lots_per_day, settings.timezone)
         self._blind: dict[int, bool] = {}  # as told
         self._ended = threading.Event()
         self._log = log.bind()  # bound once: a line for each frame costs nothing where it is not shown
@@ -298,8 +300,7 @@ class Recorder:
         for attempt in range(_RACES):
             try:
                 with writing(self._engine) as conn:
-                    limits, timezone = self._settings.pipeline, self._settings.timezone
-                    done = commit.commit(conn, lane, works, self._stations, limits, timezone, self._clock())
+                    done = commit.commit(conn, lane, works, self._stations, self._lots, self._settings, self._clock())
                     passing("commit.written")
                     return done
             except IntegrityError:

@@ -53,9 +53,9 @@ def row_id() -> Column[int]:
 
 
 def refers(name: str, target: str, **options: Any) -> Column[Any]:
-    """A column that refers to `target` (table.column)."""
-    kind = Sha if target == "blob.sha256" else Id
-    return Column(name, kind, ForeignKey(target), **{"nullable": False, **options})
+    """A column that refers to `target` (table.column); one of blobs has an index, for the sweeper."""
+    kind, index = (Sha, True) if target == "blob.sha256" else (Id, None)
+    return Column(name, kind, ForeignKey(target), **{"nullable": False, "index": index, **options})
 
 
 def one_of(column: str, *words: str) -> sa.CheckConstraint:

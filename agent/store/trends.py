@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Table
 
 from agent.store.inspections import Inspection
 from agent.store.items import Item
+from agent.store.lots import Lots
 from agent.store.rows import insert_sums
 from agent.store.tables import review_rollup, rollup_minute, rollup_quarter
 
@@ -101,12 +102,19 @@ def quarter(moment: datetime) -> datetime:
     return start - timedelta(minutes=start.minute % 15)
 
 
-def add_inspections(conn: Connection, rows: Sequence[Inspection]) -> None:
-    """Counts the inspections of one partition's transaction."""
+def add_inspections(conn: Connection, rows: Sequence[Inspection], lots: Lots | None = None) -> None:
+    """Counts the inspections of one partition's transaction.
+
+    Args:
+        conn: a writing transaction.
+        rows: the inspections.
+        lots: which of them have sums of their own; None: all.
+    """
+    summed = [lots.summed(conn, row.lot, row.event_at) if lots else row.lot or "" for row in rows]
     for table, start_of in ((rollup_minute, minute), (rollup_quarter, quarter)):
         sums: dict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
-        for row in rows:
-            key = (start_of(row.event_at), row.station_id, row.product_id, row.lot or "", row.deployment_id or 0)
+        for row, lot in zip(rows, summed, strict=True):
+            key = (start_of(row.event_at), row.station_id, row.product_id, lot, row.deployment_id or 0)
             found = sums[key]
             found[VERDICTS.index(row.verdict)] += 1
             found[-2] += row.late

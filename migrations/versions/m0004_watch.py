@@ -1,4 +1,4 @@
-"""Changeovers, alerts, what a station's pictures are like, score histograms, and evidence that may be let go.
+"""Changeovers, alerts, what a station's pictures are like, score histograms, and evidence that may be let go and swept.
 
 Revision ID: 0004
 """
@@ -17,6 +17,13 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+NAMING_BLOBS = {
+    "item": ("frame_sha256", "heatmap_sha256", "preview_sha256", "overlay_sha256", "thumbnail_sha256"),
+    "dead_letter": ("blob_sha256",),
+    "sample": ("blob_sha256", "mask_sha256"),
+    "model_version": ("artifact_sha256",),
+}
+
 
 def upgrade() -> None:
     """Makes the tables and columns."""
@@ -25,6 +32,10 @@ def upgrade() -> None:
         item.alter_column("frame_sha256", existing_type=WORD, nullable=True)
         item.add_column(Column("pinned", sa.Boolean, nullable=False, server_default=sa.false()))
         item.add_column(Column("released_at", UTC_TIME))
+    # Without them each blob deleted is looked for in every row of these tables.
+    for table, columns in NAMING_BLOBS.items():
+        for column in columns:
+            op.create_index(f"ix_{table}_{column}", table, [column])
     _changeover()
     _watch()
 
@@ -33,6 +44,9 @@ def downgrade() -> None:
     """Drops them; refused where an item's evidence was let go, which the older schema does not know."""
     if op.get_bind().execute(sa.text("SELECT 1 FROM item WHERE frame_sha256 IS NULL")).first():
         raise CommandError("retention has let evidence of items go; revision 0003 cannot hold such items")
+    for table, columns in NAMING_BLOBS.items():
+        for column in columns:
+            op.drop_index(f"ix_{table}_{column}", table)
     for table in ("score_bin", "alert", "camera_history", "changeover"):
         op.drop_table(table)
     with op.batch_alter_table("item", table_args=_item_checks()) as item:

@@ -58,6 +58,11 @@ def receiving() -> Iterator[Receiver]:
                 self.send_header("Location", receiver.url + "/elsewhere")
             self.end_headers()
 
+        def do_GET(self) -> None:
+            receiver.keys.append("followed a redirect")
+            self.send_response(200)
+            self.end_headers()
+
         def log_message(self, format: str, *args: object) -> None:
             pass
 

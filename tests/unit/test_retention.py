@@ -16,12 +16,13 @@ from agent.pipeline.work import Evidence, Lane, Work
 from agent.retention import SUBJECT, Released, Retention
 from agent.service import PermissionDenied, reviews
 from agent.service import items as service
-from agent.settings import Pipeline
 from agent.settings import Retention as Limits
+from agent.settings import Settings
 from agent.store import audit, dead_letters, items, offsets, samples
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.engine import reading, writing
 from agent.store.errors import Conflict, Fenced
+from agent.store.lots import Lots
 from agent.store.samples import NewSample
 from agent.store.tables import blob, dead_letter, item
 from dashboard.components.review import card
@@ -203,7 +204,7 @@ def test_evidence_that_waited_long_is_held_or_the_frame_is_read_again(here: Line
         work.dead_letter("no station", NOW)
         work.evidence = Evidence(NOW, frame=sha(1), received=sha(1))
         with writing(here.engine) as conn:
-            lane.claim = commit(conn, lane, [work], {}, Pipeline(), UTC, later).claim
+            lane.claim = commit(conn, lane, [work], {}, Lots(9, UTC), Settings(), later).claim
 
     record(0)
     with reading(here.engine) as conn:

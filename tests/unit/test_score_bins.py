@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from agent.frame import Envelope, Record, StreamKey
 from agent.pipeline.commit import StationState, commit
 from agent.pipeline.work import Lane, Outcome, Place, Work
-from agent.settings import Pipeline
+from agent.settings import Settings
 from agent.store import offsets, score_bins, stations
 from agent.store.engine import reading, writing
+from agent.store.lots import Lots
 from agent.store.score_bins import Histogram, bin_of, day_of, edges
 from agent.store.tables import inspection, score_bin
 from tests.databases import NOW, Line, line
@@ -79,6 +80,7 @@ def test_the_bins_count_what_the_inspections_say(
             other = stations.add(conn, "press-2", now=NOW).id
             deployments = [here.deploy(conn, number) for number in (1, 2)]
             claim = offsets.claim(conn, here.stream_id, 0, holder="me", start=0, now=NOW)
+        wanted = Settings.model_validate({"plant": {"timezone": str(zone)}})
         lane, known = Lane(StreamKey("cluster", "topic-id", "goodpart.frames"), claim), dict[int, StationState]()
         for frames in commits:
             works = [
@@ -88,7 +90,7 @@ def test_the_bins_count_what_the_inspections_say(
                 for n, (s, d, severity, hours) in enumerate(frames)
             ]
             with writing(here.engine) as conn:
-                lane.claim = commit(conn, lane, works, known, Pipeline(), zone, NOW).claim
+                lane.claim = commit(conn, lane, works, known, Lots(9, zone), wanted, NOW).claim
         with reading(here.engine) as conn:
             rows, bins = list(conn.execute(sa.select(inspection))), list(conn.execute(sa.select(score_bin)))
             whole = score_bins.histogram(conn, here.product_id, date(2026, 2, 27), date(2026, 3, 6))

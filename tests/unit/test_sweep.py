@@ -104,6 +104,7 @@ def test_every_foreign_key_to_a_blob_counts(tmp_path: Path) -> None:
         }
     assert keys == {(column.table.name, column.name) for column in NAMING}
     assert len(keys) == len(NAMING) == 9
+    assert all(column.index for column in NAMING), "deleting a row of blob looks into every one of them"
 
 
 @pytest.mark.parametrize("seed", range(4))
