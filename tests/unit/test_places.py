@@ -65,7 +65,12 @@ def test_a_lane_asks_once_a_span_and_never_for_frames_that_name_their_product(
 ) -> None:
     asked: list[int] = []
     span = changeovers.span
-    monkeypatch.setattr(changeovers, "span", lambda *given: asked.append(given[-1]) or span(*given))
+
+    def counted(*given: Any) -> changeovers.Span:
+        asked.append(given[-1])
+        return span(*given)
+
+    monkeypatch.setattr(changeovers, "span", counted)
     lane = desk.claim()
     assert {desk.product(lane, offset) for offset in range(20)} == {"flange"}
     assert asked == [0]
