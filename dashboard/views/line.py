@@ -122,8 +122,8 @@ def _changeover(user: User) -> None:
         station = st.selectbox("Station", list(found), index=None, key="changeover-station")
         product = st.selectbox("Runs from now on", list(names), index=None, key="changeover-product")
         st.caption("It begins with the next frame that is not recorded yet. Frames that name their product keep it.")
-        new = station is not None and product is not None and found[station].product_id != names[product]
-        if st.button("Confirm", key="changeover", disabled=not new) and station and product:
+        same = not station or not product or found[station].product_id == names[product]
+        if st.button("Confirm", key="changeover", disabled=same) and station and product:
             change = partial(service.change, context.engine(), user, station, product=product)
             context.act(change, f"{station} runs {product}")
 
