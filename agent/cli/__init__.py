@@ -47,6 +47,16 @@ COMMANDS = {  # name: where it is, what it does, an example
     "users": ("users:app", "List, add and change the people who act.", "users add kim --role operator"),
     "samples": ("samples:app", "The images that train and calibrate.", "samples import photos/ --product flange"),
     "models": ("models:app", "Versions, certificates and runs.", "models list --product flange"),
+    "replay": (
+        "replay:replay",
+        "Score recorded frames again and compare with what was decided.",
+        "replay --from 2026-01-31 --to 2026-01-31 --station press-1",
+    ),
+    "dead-letters": (
+        "dead_letters:app",
+        "Frames nobody could inspect: list them, publish them again.",
+        "dead-letters list --reason bad_header",
+    ),
     "db": ("db:app", "Create, migrate and check the database.", "db upgrade"),
     "doctor": ("doctor:doctor", "Check all that the agent needs, with a fix for what fails.", "doctor"),
 }
