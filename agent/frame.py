@@ -68,6 +68,7 @@ class Envelope:
     sequence: int | None
     raw: RawFormat | None
     dataref: DataRef | None = None
+    replay_of: str | None = None  # where the dead letter was that this frame was made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,7 @@ def parse(record: Record, *, stream: str, default_station: str = "") -> Envelope
         sequence=_whole(texts, "ce_sequence"),
         raw=_raw(texts),
         dataref=_dataref(texts, record),
+        replay_of=_name(texts, "ce_replayof"),
     )
 
 
@@ -166,6 +168,7 @@ def to_headers(envelope: Envelope) -> list[tuple[str, bytes]]:
         "ce_lot": envelope.lot,
         "ce_sequence": None if envelope.sequence is None else str(envelope.sequence),
         "content-type": envelope.content_type or None,
+        "ce_replayof": envelope.replay_of,
     }
     if envelope.raw:
         texts |= {

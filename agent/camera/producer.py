@@ -125,6 +125,18 @@ class Camera:
         then = (lambda: heard(envelope.frame_id)) if heard else None
         self.send(value, to_headers(envelope), key=envelope.station, on_acked=then)
 
+    def deliver(self, value: bytes, headers: Sequence[tuple[str, bytes]], *, key: str) -> None:
+        """Publishes one record and waits for it.
+
+        Raises:
+            CameraError: the broker does not acknowledge it; it may be there or not.
+        """
+        problems: list[Exception] = []
+        self.send(value, headers, key=key, on_failed=problems.append)
+        self.flush()
+        if problems:
+            raise CameraError(f"the broker does not take the frame ({problems[0]})") from problems[0]
+
     def flush(self) -> None:
         """Waits until every accepted frame was acknowledged or given up.
 

@@ -50,6 +50,16 @@ COMMANDS = {  # name: where it is, what it does, an example
     "items": ("items:app", "Keep the evidence of an item for good.", "items pin 17"),
     "blobs": ("blobs:app", "Check the evidence and artifacts, and sweep what nobody names.", "blobs check"),
     "models": ("models:app", "Versions, certificates and runs.", "models list --product flange"),
+    "replay": (
+        "replay:replay",
+        "Score recorded frames again and compare with what was decided.",
+        "replay --from 2026-01-31 --to 2026-01-31 --station press-1",
+    ),
+    "dead-letters": (
+        "dead_letters:app",
+        "Frames nobody could inspect: list them, publish them again.",
+        "dead-letters list --reason bad_header",
+    ),
     "db": ("db:app", "Create, migrate and check the database.", "db upgrade"),
     "doctor": ("doctor:doctor", "Check all that the agent needs, with a fix for what fails.", "doctor"),
 }

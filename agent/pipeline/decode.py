@@ -14,7 +14,7 @@ from agent.pipeline.claim_checks import ClaimChecks, ClaimCorrupt
 from agent.pipeline.directory import Directory
 from agent.pipeline.patience import AbandonedError
 from agent.pipeline.work import Work
-from agent.settings import Settings
+from agent.settings import Pipeline, Settings
 from model.statistics import keyed_fraction
 
 
@@ -50,7 +50,7 @@ class Decoder:
         """
         try:
             envelope = work.envelope or self._read_headers(work)
-            if self._refused(work, envelope):
+            if refuse(work, envelope, self._settings.pipeline, self._clock()):
                 return True
             if envelope.dataref and not self._claim(work, envelope.dataref):
                 return work.outcome is not None
@@ -58,30 +58,19 @@ class Decoder:
             work.place = None
             work.dead_letter(str(error), self._clock())
             return True
-        self._decode(work, envelope)
+        decode(work, envelope, self._settings.pipeline, self._clock)
         self._hold(work.held_bytes)
         return True
 
     def _read_headers(self, work: Work) -> Envelope:
         envelope = parse(work.record, stream=work.lane.key.topic_id, default_station=self._settings.kafka.station)
         work.event_at, work.clock_suspect = event_time(envelope.captured_at, work.record.timestamp)
-        work.envelope = envelope
+        work.envelope = envelope  # first: a dead letter says which station its frame named, registered or not
         work.place = self._directory.place(work, envelope)
         # Drawn before anything is known of the picture, so that nothing about it can influence the draw.
         drawn = keyed_fraction(self._secret, "audit", envelope.serial or envelope.frame_id)
         work.audit = drawn < work.place.audit_rate
         return envelope
-
-    def _refused(self, work: Work, envelope: Envelope) -> bool:
-        limits = self._settings.pipeline
-        now = self._clock()
-        age_s = (now - work.event_at).total_seconds()
-        size = envelope.dataref.size if envelope.dataref else len(work.record.value)
-        if age_s > limits.max_age_s:
-            work.fail("too_old", f"{age_s:.0f} s old; pipeline.max_age_s is {limits.max_age_s:.0f}", now)
-        elif size > limits.max_frame_mb << 20:
-            work.fail("too_large", f"{size} bytes; pipeline.max_frame_mb is {limits.max_frame_mb}", now)
-        return work.outcome is not None
 
     def _claim(self, work: Work, ref: DataRef) -> bool:
         """Fetches what the reference names; False where that is not there (yet), or where it is wrong."""
@@ -102,20 +91,36 @@ class Decoder:
         if size and not self._budget.take_pixels(size, self._abandon):
             raise AbandonedError("decoding")
 
-    def _decode(self, work: Work, envelope: Envelope) -> None:
-        megapixels = self._settings.pipeline.max_megapixels
-        try:
-            if raw := envelope.raw:
-                if raw.width * raw.height > megapixels * 1_000_000:
-                    raise images.TooLarge(f"{raw.width} x {raw.height} pixels; pipeline.max_megapixels is {megapixels}")
-                work.pixels = images.decode_raw(work.payload, raw.width, raw.height, raw.pixel_format)
-            else:
-                work.pixels = images.decode(work.payload, max_megapixels=megapixels)
-        except images.TooLarge as error:
-            work.fail("too_large", str(error), self._clock())
-        except images.WrongSize as error:
-            work.fail("wrong_size", str(error), self._clock())
-        except images.ImageError as error:
-            work.fail("undecodable", str(error), self._clock())
+
+def refuse(work: Work, envelope: Envelope, limits: Pipeline, now: datetime) -> bool:
+    """Whether the frame is too old or too large for its picture to be looked at; it has its outcome then.
+
+    A replayed frame is as old as its record: somebody sent it again because its capture is long ago.
+    """
+    age_s = (now - (work.record.timestamp if envelope.replay_of else work.event_at)).total_seconds()
+    size = envelope.dataref.size if envelope.dataref else len(work.record.value)
+    if age_s > limits.max_age_s:
+        work.fail("too_old", f"{age_s:.0f} s old; pipeline.max_age_s is {limits.max_age_s:.0f}", now)
+    elif size > limits.max_frame_mb << 20:
+        work.fail("too_large", f"{size} bytes; pipeline.max_frame_mb is {limits.max_frame_mb}", now)
+    return work.outcome is not None
+
+
+def decode(work: Work, envelope: Envelope, limits: Pipeline, clock: Callable[[], datetime]) -> None:
+    """Fills the frame's pixels, or its outcome where it has none."""
+    megapixels = limits.max_megapixels
+    try:
+        if raw := envelope.raw:
+            if raw.width * raw.height > megapixels * 1_000_000:
+                raise images.TooLarge(f"{raw.width} x {raw.height} pixels; pipeline.max_megapixels is {megapixels}")
+            work.pixels = images.decode_raw(work.payload, raw.width, raw.height, raw.pixel_format)
         else:
-            work.decoded = True
+            work.pixels = images.decode(work.payload, max_megapixels=megapixels)
+    except images.TooLarge as error:
+        work.fail("too_large", str(error), clock())
+    except images.WrongSize as error:
+        work.fail("wrong_size", str(error), clock())
+    except images.ImageError as error:
+        work.fail("undecodable", str(error), clock())
+    else:
+        work.decoded = True

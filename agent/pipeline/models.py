@@ -32,6 +32,20 @@ def load_scorer(data: bytes, settings: Settings) -> Scorer:
     return open_scorer(settings, from_bytes(data))
 
 
+def open_deployment(deployment: Deployment, data: bytes, settings: Settings, load: Load = load_scorer) -> Deployed:
+    """What decides under a deployment: its artifact's scorer, warmed up, and its certificate.
+
+    Raises:
+        Exception: of any kind, where the artifact, its teacher, the engine or the certificate cannot be used.
+    """
+    from model.certificate import Certificate
+
+    scorer = load(data, settings)
+    scorer.warm_up()
+    certificate = Certificate.from_dict(dict(deployment.certificate)) if deployment.certificate else None
+    return Deployed(deployment.id, scorer, certificate)
+
+
 class ModelManager:
     """Provider over the registry: polls it, and looks at once when `notice` is called.
 
@@ -138,16 +152,12 @@ class ModelManager:
             )
 
     def _make(self, deployment: Deployment) -> Deployed:
-        from model.certificate import Certificate
-
         started = self._monotonic()
         data = self._patience.call(lambda: self._store.get(deployment.artifact_sha256), "blobs")
-        scorer = self._load(data, self._settings)
-        scorer.warm_up()
-        certificate = Certificate.from_dict(dict(deployment.certificate)) if deployment.certificate else None
+        made = open_deployment(deployment, data, self._settings, self._load)
         log.info("model_ready", product=deployment.product_id, deployment=deployment.id, version=deployment.number,
-                 scorer=scorer.fingerprint, seconds=round(self._monotonic() - started, 2))  # fmt: skip
-        return Deployed(deployment.id, scorer, certificate)
+                 scorer=made.scorer.fingerprint, seconds=round(self._monotonic() - started, 2))  # fmt: skip
+        return made
 
     def _use(self, product_id: int, deployed: Deployed | None) -> None:
         # A new dict, because other threads read the old one without a lock.

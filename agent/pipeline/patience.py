@@ -125,6 +125,17 @@ class Patience:
             log.info("dependency_back", dependency=name)
 
 
+class NoPatience(Patience):
+    """Calls once: where a person waits for the answer, an outage is an answer, too."""
+
+    def __init__(self) -> None:
+        self.abandon = threading.Event()
+
+    def call(self, operation: Callable[[], T], *names: str) -> T:
+        """Returns what `operation` returns, or raises what it raises."""
+        return operation()
+
+
 def blamed(error: Exception) -> str | None:
     """Which dependency is out, judging by an exception; None where it is no outage."""
     if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | Unreachable):

@@ -63,17 +63,21 @@ class Deployed:
         )
 
 
-class Provider(Protocol):
-    """Gives the scorer of a product. `current` never waits."""
-
-    def start(self) -> None:
-        """Makes ready what is live now, then follows changes."""
+class Deciding(Protocol):
+    """Knows what decides for a product. Never waits."""
 
     def current(self, product_id: int) -> Deployed | None:
         """What decides for the product; None where it has no model."""
 
     def all(self) -> Collection[Deployed]:
         """Everything in use."""
+
+
+class Provider(Deciding, Protocol):
+    """Gives the scorer of a product, as it changes."""
+
+    def start(self) -> None:
+        """Makes ready what is live now, then follows changes."""
 
     def problems(self) -> str | None:
         """Why some product's model is not in use; None where all are."""

@@ -14,7 +14,7 @@ import structlog
 
 from agent.metrics import Metrics
 from agent.pipeline.pictures import Heatmap
-from agent.pipeline.provider import Deployed, Provider, Scored
+from agent.pipeline.provider import Deciding, Deployed, Scored
 from agent.pipeline.work import NOT_INSPECTED, Outcome, Work
 from agent.settings import Pipeline
 from model.images import InputError
@@ -90,7 +90,7 @@ class BatchFormer:
 class BatchScorer:
     """Gives every frame of a batch its outcome."""
 
-    def __init__(self, provider: Provider, metrics: Metrics, settings: Pipeline, clock: Callable[[], datetime]) -> None:
+    def __init__(self, provider: Deciding, metrics: Metrics, settings: Pipeline, clock: Callable[[], datetime]) -> None:
         self._provider = provider
         self._metrics = metrics
         self._settings = settings

@@ -79,6 +79,13 @@ def refused(error: Exception, kafka: Kafka) -> BrokerRefusedError:
     )
 
 
+def told(error: KafkaError | SourceError, kafka: Kafka) -> SourceError:
+    """An error of a client in use, as ours: whether retrying may help, and what to do."""
+    if isinstance(error, SourceError):
+        return error
+    return refused(error, kafka) if is_refusal(error) else SourceUnreachableError(f"{type(error).__name__}: {error}")
+
+
 def is_refusal(error: Exception) -> bool:
     """Whether kafka-python says that the broker will not have us."""
     return isinstance(error, SaslAuthenticationFailedError | AuthorizationError)

@@ -93,7 +93,7 @@ class KafkaSource:
                 )
         except (KafkaError, SourceError) as error:
             self.close()
-            raise self._told(error) from error
+            raise broker.told(error, self._settings) from error
         self._consumer.subscribe([self._topic], listener=_Listener(self._consumer, self._events))
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
@@ -110,12 +110,12 @@ class KafkaSource:
             self._outside(error)
             return []
         except KafkaError as error:
-            raise self._told(error) from error
+            raise broker.told(error, self._settings) from error
         if found:
             self._away, self._looked = None, time.monotonic()
         else:
             self._look()
-        return [_record(one) for records in found.values() for one in records]
+        return [to_record(one) for records in found.values() for one in records]
 
     def _watch_join(self) -> None:
         """kafka-python 3.0.12 can stay in a join for ever, for one after its topic was deleted and made anew."""
@@ -205,13 +205,6 @@ class KafkaSource:
             except KafkaError as error:
                 log.debug("kafka_close_failed", error=str(error))
 
-    def _told(self, error: KafkaError | SourceError) -> SourceError:
-        if isinstance(error, SourceError):
-            return error
-        if broker.is_refusal(error):
-            return broker.refused(error, self._settings)
-        return SourceUnreachableError(f"{type(error).__name__}: {error}")
-
     def _look(self) -> None:
         """kafka-python 3.0.12 says nothing of a broker that is away: it retries, and polls give nothing."""
         if time.monotonic() - self._looked >= (_LOOK_AWAY_S if self._away else _LOOK_S):
@@ -270,7 +263,8 @@ def _named(error: Exception) -> set[TopicPartition]:
     return found
 
 
-def _record(one: Any) -> Record:
+def to_record(one: Any) -> Record:
+    """A record of kafka-python's as ours."""
     return Record(
         partition=one.partition,
         offset=one.offset,

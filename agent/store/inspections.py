@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.store.rows import columns, read_all, values
 from agent.store.tables import inspection
+
+_KEY = (inspection.c.event_at, inspection.c.stream_id, inspection.c.partition, inspection.c.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,38 @@ def recent(conn: Connection, station_id: int | None = None, limit: int = 50) -> 
     if station_id is not None:
         query = query.where(inspection.c.station_id == station_id)
     return read_all(Inspection, conn.execute(query))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Inspections with start <= event_at < end, of one station or product or of all."""
+
+    start: datetime
+    end: datetime
+    station_id: int | None = None
+    product_id: int | None = None
+
+    def of(self, query: sa.Select[Any]) -> sa.Select[Any]:
+        """The query, kept to this window."""
+        query = query.where(inspection.c.event_at >= self.start, inspection.c.event_at < self.end)
+        for column, wanted in ((inspection.c.station_id, self.station_id), (inspection.c.product_id, self.product_id)):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        return query
+
+
+def page(conn: Connection, window: Window, limit: int, after: Inspection | None = None) -> list[Inspection]:
+    """At most `limit` of a window by event time and position, those after `after`."""
+    query = window.of(sa.select(*columns(inspection, Inspection))).order_by(*_KEY).limit(limit)
+    if after is not None:
+        seen = [sa.literal(getattr(after, column.name), column.type) for column in _KEY]
+        query = query.where(inspection.c.event_at >= after.event_at, sa.tuple_(*_KEY) > sa.tuple_(*seen))
+    return read_all(Inspection, conn.execute(query))
+
+
+def count_in(conn: Connection, window: Window) -> int:
+    """How many inspections a window has. Reads their index entries."""
+    return int(conn.execute(window.of(sa.select(sa.func.count()).select_from(inspection))).scalar_one())
 
 
 def count(conn: Connection) -> int:

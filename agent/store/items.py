@@ -197,6 +197,14 @@ def at(conn: Connection, stream_id: int, partition: int, offset: int) -> Item | 
     return found[0] if found else None
 
 
+def frames_at(conn: Connection, stream_id: int, partition: int, offsets: Sequence[int]) -> dict[int, str]:
+    """Hashes of the frames that are kept of these offsets, by offset."""
+    row = item.c
+    query = sa.select(row.offset, row.frame_sha256).where(row.stream_id == stream_id, row.partition == partition)
+    query = query.where(row.offset.in_(offsets), row.frame_sha256.is_not(None))
+    return {one.offset: one.frame_sha256 for one in conn.execute(query)}
+
+
 def counts(conn: Connection, *, product_id: int | None = None) -> ItemCounts:
     """How many items are in each state."""
     query = _of(sa.select(item.c.state, item.c.kind, sa.func.count()), product_id, None, None)

@@ -93,6 +93,12 @@ def stream_id(conn: Connection, key: StreamKey, now: datetime) -> int:
     return int(conn.execute(made.returning(stream.c.id)).scalar_one())
 
 
+def stream_keys(conn: Connection) -> dict[int, StreamKey]:
+    """Every stream that was ever read, by its id."""
+    query = sa.select(stream.c.id, stream.c.cluster_id, stream.c.topic_id, stream.c.topic)
+    return {row.id: StreamKey(row.cluster_id, row.topic_id, row.topic) for row in conn.execute(query)}
+
+
 def stored(conn: Connection, stream_id: int, partition: int) -> int | None:
     """The offset that the partition goes on with; None where it was never claimed."""
     row = consumer_offset.c

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
 from kafka.structs import MemberState
 
 from agent.demo.broker import KafkaBroker, create_topics
@@ -31,6 +32,7 @@ from agent.sources.base import (
 from agent.sources.directory import DirectorySource
 from agent.sources.kafka import KafkaSource
 from agent.sources.kafka_decisions import KafkaDecisions
+from agent.sources.kafka_log import KafkaLog
 from agent.sources.memory import MemoryLog, MemorySource
 from tests.apache_kafka import ApacheKafka
 from tests.streams import until
@@ -236,6 +238,63 @@ def test_a_join_that_never_ends_is_begun_anew(apache: ApacheKafka, monkeypatch: 
         assert reader.source._consumer is not stuck  # type: ignore[attr-defined]
     finally:
         reader.source.close()
+
+
+def test_a_log_gives_again_what_it_has_of_what_is_asked(broker: str) -> None:
+    settings = _settings(broker)
+    create_topics(settings, {settings.frames_topic: PARTITIONS})
+    producer = KafkaProducer(bootstrap_servers=broker, acks="all", enable_idempotence=False)
+    try:
+        for number in range(400):
+            last = producer.send(
+                settings.frames_topic, b"%d" % number, headers=[("ce_id", b"%d" % number)], partition=1
+            )
+        last.get(10)
+    finally:
+        producer.close()
+    source = KafkaSource(settings, group_id=f"g-{uuid4().hex[:8]}")
+    source.open()
+    key = source.stream()
+    source.close()
+    with KafkaLog(settings) as log:
+        assert log.has(key)
+        assert not log.has(replace(key, topic_id="another"))
+        assert not log.has(replace(key, topic="nowhere"))
+        # Beyond the end, neighbours, far apart, and backwards from one reading to the next.
+        for asked in ([399, 400, 7000], [0, 1, 2, 380, 399], [5], [100, 350], list(range(400))):
+            found = list(log.read(key, 1, asked))
+            assert [(one.offset, one.value) for one in found] == [(one, b"%d" % one) for one in asked if one < 400]
+            assert all(one.headers == (("ce_id", one.value),) for one in found)
+        assert list(log.read(key, 0, [0, 1])) == []
+        assert list(log.read(key, 7, [0])) == []
+
+
+def test_a_log_knows_what_retention_took_and_a_topic_made_anew(apache: ApacheKafka) -> None:
+    settings = _settings(apache.bootstrap)
+    create_topics(settings, {settings.frames_topic: 1})
+    producer = KafkaProducer(bootstrap_servers=apache.bootstrap, acks="all", transactional_id=uuid4().hex)
+    producer.init_transactions()
+    for number in range(6):  # each leaves a marker, so frames are at even offsets
+        producer.begin_transaction()
+        producer.send(settings.frames_topic, b"%d" % number, partition=0).get(10)
+        producer.abort_transaction() if number == 4 else producer.commit_transaction()
+    producer.close()
+    source = KafkaSource(settings, group_id=f"g-{uuid4().hex[:8]}")
+    source.open()
+    key = source.stream()
+    source.close()
+    admin = KafkaAdminClient(bootstrap_servers=apache.bootstrap)
+    try:
+        admin.delete_records({TopicPartition(settings.frames_topic, 0): 3})
+        with KafkaLog(settings) as log:
+            assert [one.offset for one in log.read(key, 0, range(12))] == [4, 6, 10]
+        admin.delete_topics([settings.frames_topic])
+        until(lambda: settings.frames_topic not in admin.list_topics())
+        create_topics(settings, {settings.frames_topic: 1})
+        with KafkaLog(settings) as log:
+            assert not log.has(key)
+    finally:
+        admin.close()
 
 
 def test_a_topic_that_is_not_there_says_what_to_do(broker: str) -> None:

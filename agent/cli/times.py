@@ -1,0 +1,34 @@
+"""Points in time as people write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from agent.cli.common import CommandError
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def moment(option: str, text: str, zone: ZoneInfo, *, end: bool = False) -> datetime:
+    """A time with its timezone, or the plant's time or date.
+
+    Args:
+        option: its name, for the message.
+        text: RFC 3339 such as 2026-01-31T08:00:00Z; without a timezone it is the plant's.
+        zone: the plant's.
+        end: a date means its end, else its beginning.
+
+    Raises:
+        CommandError: it cannot be read.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(
+            f"{option} {text}: write it as 2026-01-31T08:00:00Z, or in plant time as 2026-01-31T08:00 or 2026-01-31"
+        ) from None
+    if end and _DATE.fullmatch(text):
+        found += timedelta(days=1)
+    return found.replace(tzinfo=zone) if found.tzinfo is None else found
