@@ -65,7 +65,8 @@ class Decoder:
     def _read_headers(self, work: Work) -> Envelope:
         envelope = parse(work.record, stream=work.lane.key.topic_id, default_station=self._settings.kafka.station)
         work.event_at, work.clock_suspect = event_time(envelope.captured_at, work.record.timestamp)
-        work.envelope, work.place = envelope, self._directory.place(envelope, work.arrived)
+        work.envelope = envelope  # before the look-up: a dead letter says what it was
+        work.place = self._directory.place(envelope, work.arrived)
         # Drawn before anything is known of the picture, so that nothing about it can influence the draw.
         drawn = keyed_fraction(self._secret, "audit", envelope.serial or envelope.frame_id)
         work.audit = drawn < work.place.audit_rate

@@ -90,6 +90,7 @@ def test_every_outcome_is_recorded_once_and_told_once(engine: Engine, tmp_path: 
             ("wrong_size", False): 1,
         }
         assert sum(row.blob_sha256 is not None for row in letters) == 6  # all but the empty one
+        assert Counter(row.station for row in letters if row.counted) == {None: 2, "nowhere": 1, "s1": 1}
         assert {(row.frame_id, row.kind) for row in run.rows(item)} == {
             ("bad", "flagged"),
             ("torn", "failed"),
