@@ -17,7 +17,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from agent.alerts.base import NoAlarms
+from agent.alerts.base import Alarms, NoAlarms
 from agent.frame import Envelope, to_headers
 from agent.health import Health
 from agent.live import Live, NoLive
@@ -237,6 +237,7 @@ def running(
     store: BlobStore | None = None,
     scorer: FakeScorer | None = None,
     agent: str = "agent",
+    alarms: Alarms | None = None,
 ) -> Iterator[Running]:
     """Runs a pipeline over a seeded line; stops it at the end."""
     blobs = LocalBlobs(wanted.blobs.directory)
@@ -267,7 +268,7 @@ def running(
             agent=agent,
             clock=clock,
             rng=random.Random(0),
-            alarms=NoAlarms(),
+            alarms=alarms or NoAlarms(),
         )
     )
     try:

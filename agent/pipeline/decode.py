@@ -12,6 +12,7 @@ from agent.frame import BadHeader, DataRef, Envelope, event_time, parse
 from agent.pipeline.budget import Budget
 from agent.pipeline.claim_checks import ClaimChecks, ClaimCorrupt
 from agent.pipeline.directory import Directory
+from agent.pipeline.measures import measure
 from agent.pipeline.patience import AbandonedError
 from agent.pipeline.work import Work
 from agent.settings import Settings
@@ -19,7 +20,7 @@ from model.statistics import keyed_fraction
 
 
 class Decoder:
-    """Fills one frame's envelope, place, audit draw and pixels, or its outcome. Thread-safe."""
+    """Fills one frame's envelope, place, audit draw, pixels and their measures, or its outcome. Thread-safe."""
 
     def __init__(
         self,
@@ -119,3 +120,4 @@ class Decoder:
             work.fail("undecodable", str(error), self._clock())
         else:
             work.decoded = True
+            work.measures = measure(work.pixels)

@@ -20,6 +20,7 @@ from agent.live import Live
 from agent.metrics import Metrics
 from agent.pipeline import commit
 from agent.pipeline.budget import Budget
+from agent.pipeline.camera_watch import CameraWatch
 from agent.pipeline.claims import Granted, claim_all
 from agent.pipeline.patience import Patience
 from agent.pipeline.relay import Relay
@@ -103,6 +104,7 @@ class Recorder:
         metrics: Metrics,
         health: Health,
         live: Live,
+        watch: CameraWatch,
         clock: Callable[[], datetime],
     ) -> None:
         self._engine = engine
@@ -115,6 +117,7 @@ class Recorder:
         self._metrics = metrics
         self._health = health
         self._live = live
+        self._watch = watch
         self._clock = clock
         self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.answers: queue.SimpleQueue[Answer | Lane] = queue.SimpleQueue()
@@ -195,6 +198,7 @@ class Recorder:
             del self.lanes[lane.partition]
             self._metrics.partitions.set(len(self.lanes))
         self._relay.disown(lane)
+        self._watch.forget(lane)
 
     def _claim(self) -> None:
         waiting: deque[ClaimRequest] = deque()
@@ -305,6 +309,8 @@ class Recorder:
             self._live.publish(_event(row, place.station, place.product))
         for station_id, state in done.stations.items():
             self._metrics.blind.labels(names[station_id].station).set(state.blind)
+        offsets = {row.offset for row in done.inspections}
+        self._watch.feed([work for work in works if work.place is None or work.record.offset in offsets])
 
     def _measure(self, done: commit.Done, latencies: Sequence[float]) -> None:
         for outcome in ("inspected", "not_inspected", "dead_lettered", "duplicate"):

@@ -18,6 +18,7 @@ from agent.health import Health
 from agent.live import Live
 from agent.metrics import Metrics
 from agent.pipeline.budget import Budget
+from agent.pipeline.camera_watch import CameraWatch
 from agent.pipeline.claim_checks import ClaimChecks
 from agent.pipeline.commit import REMEMBERED
 from agent.pipeline.decode import Decoder
@@ -41,7 +42,7 @@ from agent.store.install import Install
 
 log = structlog.get_logger()
 REPORT_S = 1.0
-FORGET_EVERY_S = 60.0
+TIDY_EVERY_S = 60.0
 FORGET = 500  # frame ids in one transaction
 STALL_S = 60.0
 _JOIN_S = 4.0  # for leaving the group, then for all other threads together
@@ -96,6 +97,7 @@ class Pipeline:
             metrics=parts.metrics,
             health=parts.health,
         )
+        self._watch = CameraWatch(parts.engine, parts.alarms, parts.metrics, parts.patience, parts.clock)
         self._recorder = Recorder(
             parts.engine,
             settings,
@@ -104,6 +106,7 @@ class Pipeline:
             relay=self._relay,
             meter=self._meter,
             live=parts.live,
+            watch=self._watch,
             clock=parts.clock,
             patience=parts.patience,
             metrics=parts.metrics,
@@ -251,17 +254,19 @@ class Pipeline:
         self._recorder.inbox.put(work)
 
     def _report(self) -> None:
-        forget_in = 0.0
+        tidy_in = 0.0
         while not self._stopped.wait(REPORT_S):
             stats = self.stats()
             self._parts.live.presence(self._parts.agent, stats.to_dict())
             self._parts.metrics.in_flight_frames.set(self._budget.frames)
             self._parts.metrics.in_flight_bytes.set(self.held_bytes)
-            forget_in -= REPORT_S
-            if forget_in <= 0:
-                forget_in = FORGET_EVERY_S
+            tidy_in -= REPORT_S
+            if tidy_in <= 0:
+                tidy_in = TIDY_EVERY_S
                 self._parts.patience.call(self._forget, "database")
+                self._watch.save()
         self._parts.live.leave(self._parts.agent)
+        self._watch.save()
 
     def _forget(self) -> None:
         before, forgotten = self._parts.clock() - REMEMBERED - timedelta(minutes=1), FORGET
