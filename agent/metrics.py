@@ -41,6 +41,8 @@ class Metrics:
         self.fenced = counter("goodpart_fenced", "Claims lost to another agent", [])
         self.gaps = counter("goodpart_data_gaps", "Stored offsets found outside the log", ["kind"])
         self.blind = gauge("goodpart_blind_station", "1 while the station cannot be inspected", ["station"])
+        self.camera_problem = gauge("goodpart_camera_problem", "1 while it lasts", ["station", "problem"])
+        self.missed_frames = counter("goodpart_camera_missed_frames", "Lost before the broker", ["station"])
         self.deployment = gauge("goodpart_deployment", "Id of the deployment in use", ["product"])
         self.swaps = counter("goodpart_model_swaps", "Deployments taken into use", [])
         self.published = counter("goodpart_decisions_published", "Decisions acknowledged by the broker", [])

@@ -89,3 +89,17 @@ def retire(name: str, *, acting: Acting = Acting()) -> None:
     engine = acting.database()
     service.retire(engine, acting.actor(engine), name, key=new_key(), now=utc_now())
     print(f"retired station {name}")
+
+
+@app.command
+def relearn(name: str, *, acting: Acting = Acting()) -> None:
+    """Learn anew what a station's pictures are like. Example: goodpart stations relearn press-1
+
+    For after its camera, lens or lamp was changed on purpose: the alarms of saturated and of blurred pictures compare
+    with what was usual before.
+    """
+    engine = acting.database()
+    forgotten = service.relearn(engine, acting.actor(engine), name, key=new_key(), now=utc_now())
+    if not forgotten:
+        raise CommandError(f"nothing is kept of the pictures of {name} yet")
+    print(f"forgot what was usual at station {name}; running agents follow within a minute")

@@ -12,6 +12,7 @@ from agent.frame import BadHeader, DataRef, Envelope, event_time, parse
 from agent.pipeline.budget import Budget
 from agent.pipeline.claim_checks import ClaimChecks, ClaimCorrupt
 from agent.pipeline.directory import Directory
+from agent.pipeline.measures import measure
 from agent.pipeline.patience import AbandonedError
 from agent.pipeline.work import Work
 from agent.settings import Pipeline, Settings
@@ -19,7 +20,7 @@ from model.statistics import keyed_fraction
 
 
 class Decoder:
-    """Fills one frame's envelope, place, audit draw and pixels, or its outcome. Thread-safe."""
+    """Fills one frame's envelope, place, audit draw, pixels and their measures, or its outcome. Thread-safe."""
 
     def __init__(
         self,
@@ -59,6 +60,8 @@ class Decoder:
             work.dead_letter(str(error), self._clock())
             return True
         decode(work, envelope, self._settings.pipeline, self._clock)
+        if work.pixels is not None:
+            work.measures = measure(work.pixels)
         self._hold(work.held_bytes)
         return True
 

@@ -22,6 +22,7 @@ from agent.live import Live
 from agent.metrics import Metrics
 from agent.pipeline import commit
 from agent.pipeline.budget import Budget
+from agent.pipeline.camera_watch import CameraWatch
 from agent.pipeline.claims import Gap, Granted, claim_all, partition_subject
 from agent.pipeline.patience import Patience
 from agent.pipeline.relay import Relay
@@ -114,6 +115,7 @@ class Recorder:
         metrics: Metrics,
         health: Health,
         live: Live,
+        watch: CameraWatch,
         clock: Callable[[], datetime],
         alarms: Alarms,
     ) -> None:
@@ -128,6 +130,7 @@ class Recorder:
         self._metrics = metrics
         self._health = health
         self._live = live
+        self._watch = watch
         self._clock = clock
         self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.answers: queue.SimpleQueue[Answer | Void] = queue.SimpleQueue()
@@ -211,6 +214,7 @@ class Recorder:
             del self.lanes[lane.partition]
             self._metrics.partitions.set(len(self.lanes))
         self._relay.disown(lane)
+        self._watch.forget(lane)
 
     def _claim(self) -> None:
         waiting: deque[ClaimRequest] = deque()
@@ -341,6 +345,8 @@ class Recorder:
             if self._blind.get(station_id) != state.blind:
                 self._blind[station_id] = state.blind
                 tell_blind(self._alarms, names[station_id].station, state.blind, state.failures)
+        offsets = {row.offset for row in done.inspections}
+        self._watch.feed([work for work in works if work.place is None or work.record.offset in offsets])
 
     def _measure(self, done: commit.Done, latencies: Sequence[float]) -> None:
         for outcome in ("inspected", "not_inspected", "dead_lettered", "duplicate"):

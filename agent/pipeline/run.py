@@ -20,6 +20,7 @@ from agent.health import Health
 from agent.live import Live
 from agent.metrics import Metrics
 from agent.pipeline.budget import Budget
+from agent.pipeline.camera_watch import CameraWatch
 from agent.pipeline.claim_checks import ClaimChecks
 from agent.pipeline.claims import DataGapError
 from agent.pipeline.commit import REMEMBERED
@@ -44,7 +45,7 @@ from agent.store.install import Install
 
 log = structlog.get_logger()
 REPORT_S = 1.0
-FORGET_EVERY_S = 60.0
+TIDY_EVERY_S = 60.0
 FORGET = 500  # frame ids in one transaction
 STALL_S = 60.0
 STALL_LOOK_S = 5.0
@@ -101,6 +102,7 @@ class Pipeline:
             metrics=parts.metrics,
             health=parts.health,
         )
+        self._watch = CameraWatch(parts.engine, parts.alarms, parts.metrics, parts.patience, parts.clock)
         self._recorder = Recorder(
             parts.engine,
             settings,
@@ -109,6 +111,7 @@ class Pipeline:
             relay=self._relay,
             meter=self._meter,
             live=parts.live,
+            watch=self._watch,
             clock=parts.clock,
             patience=parts.patience,
             metrics=parts.metrics,
@@ -266,7 +269,7 @@ class Pipeline:
         self._recorder.inbox.put(work)
 
     def _report(self) -> None:
-        forget_in = look_in = 0.0
+        tidy_in = look_in = 0.0
         stalled = Condition(self._parts.alarms, "partition_stalled", self._subject)
         while not self._stopped.wait(REPORT_S):
             look_in -= REPORT_S
@@ -280,11 +283,13 @@ class Pipeline:
             self._parts.live.presence(self._parts.agent, stats.to_dict())
             self._parts.metrics.in_flight_frames.set(self._budget.frames)
             self._parts.metrics.in_flight_bytes.set(self.held_bytes)
-            forget_in -= REPORT_S
-            if forget_in <= 0:
-                forget_in = FORGET_EVERY_S
+            tidy_in -= REPORT_S
+            if tidy_in <= 0:
+                tidy_in = TIDY_EVERY_S
                 self._parts.patience.call(self._forget, "database")
+                self._watch.save()
         self._parts.live.leave(self._parts.agent)
+        self._watch.save()
 
     def _forget(self) -> None:
         before, forgotten = self._parts.clock() - REMEMBERED - timedelta(minutes=1), FORGET

@@ -12,6 +12,7 @@ from agent.store.changeovers import Span
 from agent.store.offsets import Claim
 
 if TYPE_CHECKING:
+    from agent.pipeline.measures import Measures
     from agent.pipeline.pictures import Heatmap
     from model.images import Frame
 
@@ -107,6 +108,7 @@ class Work:
     decoded: bool = False
     claimed: bytes | None = None  # what a claim check named; let go with the pixels
     pixels: Frame | None = None  # let go once nobody needs them any more
+    measures: Measures | None = None  # of its pixels; None where it has none
     map: Heatmap | None = None
     outcome: Outcome | None = None
     evidence: Evidence | None = None

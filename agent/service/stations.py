@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from agent.service.acts import Done, check_name, perform
 from agent.service.ranks import Invalid
-from agent.store import changeovers, products, stations
+from agent.store import camera_history, changeovers, products, stations
 from agent.store.engine import reading
 from agent.store.errors import Conflict
 from agent.store.offsets import Position
@@ -134,6 +134,25 @@ def retire(engine: Engine, actor: User, name: str, *, key: str, now: datetime) -
 
     done = perform(engine, actor, "station.retire", {"name": name}, work, least="engineer", key=key, now=now)
     return _get(engine, done["id"])
+
+
+def relearn(engine: Engine, actor: User, name: str, *, key: str, now: datetime) -> int:
+    """Forgets what is usual of a station's pictures, after its camera, lens or lamp was changed on purpose.
+
+    Running agents follow within a minute and learn anew. Returns how many measures were forgotten.
+
+    Raises:
+        PermissionDenied: the actor's role is too low.
+        NotFound: there is no such station.
+    """
+
+    def work(conn: Connection, _: User) -> Done:
+        station = stations.named(conn, name)
+        forgotten = camera_history.forget(conn, station.id)
+        return Done({"forgotten": forgotten}, f"station:{station.id}", {"name": name, "forgotten": forgotten})
+
+    done = perform(engine, actor, "station.relearn", {"name": name}, work, least="engineer", key=key, now=now)
+    return int(done["forgotten"])
 
 
 def _get(engine: Engine, station_id: int) -> Station:

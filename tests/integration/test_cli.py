@@ -81,6 +81,7 @@ def test_a_line_is_set_up_from_the_command_line(plant: Path) -> None:
     run("stations", "set", "press-1", "--product", "bracket", "--silent-after", "90")
     (station,) = json.loads(goodpart("stations", "list", "--json", folder=plant))
     assert (station["product"], float(station["silent_after_s"])) == ("bracket", 90)
+    assert "nothing is kept" in goodpart("stations", "relearn", "press-1", "--as", "ada", folder=plant, ok=False)
     products = {one["name"]: one for one in json.loads(goodpart("products", "list", "--json", folder=plant))}
     assert products["flange"]["review_rate"] == 0.02
     said = "256x512 letterbox region 0.1,0,0.9,1 tiles 1x2 overlap 0.25 ignore mask"

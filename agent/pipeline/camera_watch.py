@@ -1,0 +1,143 @@
+"""Watches the cameras of the stations whose frames are recorded here: frozen, black, blinded, blurred, or with gaps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Engine
+
+from agent.alerts.base import Alarms
+from agent.metrics import Metrics
+from agent.pipeline.patience import Patience
+from agent.pipeline.station_watch import PROBLEMS, Change, Jump, StationWatch
+from agent.pipeline.work import Lane, Place, Work
+from agent.store import camera_history
+from agent.store.camera_history import Key, Usual
+from agent.store.engine import reading, writing
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    station_id: int
+    watch: StationWatch
+
+
+class CameraWatch:
+    """Raises and clears alarms; frames are decided as ever.
+
+    A station's watch begins with its first frame after its partition was claimed: with what the database says is usual
+    there, and without a sequence number, since the frames before may have been another agent's. A station whose frames
+    come in several partitions has no order: its numbers say nothing, and each partition is watched by itself.
+    """
+
+    def __init__(
+        self, engine: Engine, alarms: Alarms, metrics: Metrics, patience: Patience, clock: Callable[[], datetime]
+    ) -> None:
+        self._engine, self._alarms, self._metrics = engine, alarms, metrics
+        self._patience, self._clock = patience, clock
+        self._lock = threading.Lock()
+        self._lanes: dict[Lane, dict[str, _Watched]] = {}  # by station; only the recorder's thread adds and removes
+
+    def feed(self, works: Sequence[Work]) -> None:
+        """Takes recorded frames of one lane, in their order and without duplicates. On the recorder's thread.
+
+        Raises:
+            AbandonedError: the agent stops at once.
+        """
+        for work in works:
+            if work.place and work.place.station not in self._lanes.get(work.lane, {}):
+                self._begin(work.lane, work.place)
+        with self._lock:
+            for work in works:
+                self._take(work)
+
+    def forget(self, lane: Lane) -> None:
+        """The lane is another's from here on. On the recorder's thread."""
+        with self._lock:
+            stations = self._lanes.pop(lane, {})
+        for station in stations:
+            for problem in PROBLEMS:
+                self._metrics.camera_problem.remove(station, problem)
+
+    def save(self) -> None:
+        """Writes what was learned; what a person made the database forget is forgotten here, too. On any thread.
+
+        What is learned after the last call is lost with the process or the partition: it is learned again.
+
+        Raises:
+            AbandonedError: the agent stops at once.
+        """
+        with self._lock:
+            watched = [one for stations in self._lanes.values() for one in stations.values()]
+            known = {(one.station_id, measure) for one in watched for measure in one.watch.saved}
+            new = {(one.station_id, m): one.watch.usual[m] for one in watched for m in one.watch.unsaved}
+            for one in watched:
+                one.watch.saved |= one.watch.unsaved
+                one.watch.unsaved.clear()
+        if not known and not new:
+            return
+        gone = self._patience.call(lambda: self._write(known, new), "database")
+        with self._lock:
+            for one in watched:
+                if one.station_id in gone:
+                    one.watch.forget()
+
+    def _write(self, known: Collection[Key], new: Mapping[Key, Usual]) -> set[int]:
+        """Writes, and returns the stations whose history somebody took away: nothing is written of those."""
+        with writing(self._engine) as conn:
+            kept = camera_history.keys(conn, {station_id for station_id, _ in known})
+            gone = {station_id for station_id, measure in known if (station_id, measure) not in kept}
+            mine = {key: usual for key, usual in new.items() if key[0] not in gone}
+            camera_history.save(conn, mine, self._clock())
+            return gone
+
+    def _begin(self, lane: Lane, place: Place) -> None:
+        def read() -> dict[str, Usual]:
+            with reading(self._engine) as conn:
+                return camera_history.of(conn, place.station_id)
+
+        watch = StationWatch(self._patience.call(read, "database"))
+        with self._lock:
+            self._lanes.setdefault(lane, {})[place.station] = _Watched(place.station_id, watch)
+
+    def _take(self, work: Work) -> None:
+        # A dead letter, too, has used up its number.
+        if work.envelope is None or (watched := self._lanes.get(work.lane, {}).get(work.envelope.station)) is None:
+            return
+        station, number = work.envelope.station, work.envelope.sequence
+        if number is not None and (jump := watched.watch.count(number)):
+            self._jumped(station, number, jump)
+        if work.place and work.measures:
+            for change in watched.watch.look(work.measures, work.place.product_id):
+                self._tell(station, change)
+
+    def _jumped(self, station: str, number: int, jump: Jump) -> None:
+        if sum(station in stations for stations in self._lanes.values()) > 1:
+            return
+        if not jump.missed:
+            log.info("camera_began_anew", station=station, last=jump.last, number=number)
+            return
+        self._metrics.missed_frames.labels(station).inc(jump.missed)
+        self._alarms.raised(
+            "sequence_gap",
+            f"station:{station}",
+            f"station {station}: {jump.missed} frames were lost between the camera and the broker, after number "
+            f"{jump.last}: look at the camera's log, its network and its buffer",
+            missed=jump.missed,
+            last=jump.last,
+            number=number,
+        )
+
+    def _tell(self, station: str, change: Change) -> None:
+        self._metrics.camera_problem.labels(station, change.problem).set(change.raised)
+        subject = f"station:{station}"
+        if change.raised:
+            self._alarms.raised(change.problem, subject, f"station {station}: {change.words}", **change.detail)
+        else:
+            self._alarms.cleared(change.problem, subject)
