@@ -82,8 +82,10 @@ def test_the_bins_count_what_the_inspections_say(
         lane, known = Lane(StreamKey("cluster", "topic-id", "goodpart.frames"), claim), dict[int, StationState]()
         for frames in commits:
             works = [
-                _work(here, lane, lane.claim.next_offset + n, (here.station_id, other)[s], deployments[d], *rest)
-                for n, (s, d, *rest) in enumerate(frames)
+                _work(
+                    here, lane, lane.claim.next_offset + n, (here.station_id, other)[s], deployments[d], severity, hours
+                )
+                for n, (s, d, severity, hours) in enumerate(frames)
             ]
             with writing(here.engine) as conn:
                 lane.claim = commit(conn, lane, works, known, Pipeline(), zone, NOW).claim
