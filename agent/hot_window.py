@@ -31,7 +31,7 @@ KEYS_KEPT = timedelta(days=7)  # a person's act repeated later than this is a ne
 TURN_S = 10.0  # of deleting, then the rest waits for the next turn
 CHUNK_S = 0.02  # of one transaction, in which SQLite's other writers wait
 PAUSE_S = 0.05  # between two, in which they come in: they look again every few milliseconds
-FEWEST, MOST = 50, 10_000  # rows of a chunk
+FEWEST, MOST = 100, 10_000  # rows of a chunk
 
 
 def chores(engine: Engine, wanted: Retention) -> list[Chore]:

@@ -7,7 +7,7 @@ docs/database.md; the migrations under `migrations/versions` build exactly these
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Index, Table, UniqueConstraint
+from sqlalchemy import Column, Connection, Index, Table, UniqueConstraint, event
 
 from agent.store.columns import Big, Name, Sha, Utc, Word, one_of, position, refers, row_id
 from agent.store.columns import metadata as metadata
@@ -124,13 +124,14 @@ inspection = Table(
     Column("clock_suspect", sa.Boolean, nullable=False),
     postgresql_partition_by="RANGE (event_at)",  # by UTC day: store.partitions
 )
-sa.event.listen(
-    inspection,
-    "after_create",
-    sa.DDL("CREATE TABLE inspection_default PARTITION OF inspection DEFAULT").execute_if(  # type: ignore[no-untyped-call]
-        dialect="postgresql"
-    ),
-)
+
+
+def _add_default_partition(_: Table, conn: Connection, **__: object) -> None:
+    if conn.dialect.name == "postgresql":
+        conn.execute(sa.text("CREATE TABLE inspection_default PARTITION OF inspection DEFAULT"))
+
+
+event.listen(inspection, "after_create", _add_default_partition)
 Index("ix_inspection_station_id_event_at", inspection.c.station_id, inspection.c.event_at)
 
 item = Table(

@@ -27,14 +27,14 @@ from agent.pipeline.stats import read_line
 from agent.settings import Kafka, Settings, utc_now
 from agent.sources.base import SourceError, SourceUnreachableError
 from agent.sources.memory import MemoryDecisions, MemoryLog, MemorySource
-from agent.store import dead_letters, offsets
+from agent.store import dead_letters, offsets, products, stations, trends
 from agent.store.blobs import keep
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.engine import reading, writing
 from agent.store.errors import DatabaseBehind
 from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
-from agent.store.tables import stream
+from agent.store.tables import rollup_minute, stream
 from tests.databases import database
 from tests.streams import (
     DEFECT,
@@ -197,6 +197,29 @@ def test_old_evidence_is_let_go_and_swept_beside_the_frames(engine: Engine, tmp_
     with reading(engine) as conn:
         (kept,) = dead_letters.recent(conn)
         assert (kept.blob_sha256, kept.value_sha256) == (None, old)
+
+
+def test_rows_older_than_the_hot_window_go_while_it_runs(engine: Engine, tmp_path: Path) -> None:
+    provider = _provider(engine, tmp_path)
+    with reading(engine) as conn:
+        place = {"station_id": stations.named(conn, "s1").id, "product_id": products.named(conn, "flange").id}
+    ages = [timedelta(days=6), timedelta(days=8)]
+    with writing(engine) as conn:
+        counted = {f"n_{verdict}": 1 for verdict in trends.VERDICTS} | {"n_late": 0, "sum_latency_ms": 0.0}
+        for age in ages:
+            start = trends.minute(utc_now() - age)
+            conn.execute(sa.insert(rollup_minute).values(**place, **counted, start=start, lot="", deployment_id=0))
+    source = MemorySource(MemoryLog())
+    wiring = daemon.Wiring(provider=provider, source=source, sink=MemoryDecisions(), retrain=None)
+    agent = Run(settings(tmp_path, retention={"minutes_days": 7}), wiring)
+    agent.start()
+
+    def left() -> int:
+        with reading(engine) as conn:
+            return int(conn.execute(sa.select(sa.func.count()).select_from(rollup_minute)).scalar_one())
+
+    until(lambda: left() == 1, check=agent.check)
+    assert agent.end() == 0
 
 
 def test_a_broken_engine_ends_the_daemon_with_a_line_and_the_next_start_goes_on(engine: Engine, tmp_path: Path) -> None:
