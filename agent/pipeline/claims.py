@@ -47,6 +47,18 @@ class Granted:
     gap: Gap | None
 
 
+@dataclass(frozen=True, slots=True)
+class Early:
+    """A partition that is not claimed, because its stored offset lies beyond the log's end as that was read before it.
+
+    Either its holder moved on in between, with frames that came later, or the log was replaced. Bounds that are read
+    from now on tell: ask again with them, and with what was stored.
+    """
+
+    partition: int
+    stored: int
+
+
 def claim_all(
     conn: Connection,
     key: StreamKey,
@@ -55,11 +67,21 @@ def claim_all(
     settings: Kafka,
     holder: str,
     now: datetime,
-) -> list[Granted]:
+    stored_before: Mapping[int, int],
+) -> list[Granted | Early]:
     """Claims partitions of one stream, in one writing transaction.
 
     Where a stored offset lies beyond the log's end, the log was replaced by another one of the same name: from there on
     the partition belongs to a stream of its own, so that reused offsets never meet the old rows.
+
+    Args:
+        conn: a writing transaction.
+        key: the stream.
+        bounds: of its log, by partition.
+        settings: the section [kafka].
+        holder: who claims, unique to a process.
+        now: the time.
+        stored_before: offsets known to have been stored before the bounds were read.
 
     Raises:
         DataGapError: there is a gap and kafka.on_gap is "stop"; nothing may be committed.
@@ -69,7 +91,17 @@ def claim_all(
     known = conn.execute(sa.select(consumer_offset.c.partition).where(consumer_offset.c.stream_id == stream_id)).first()
     from_end = known is None and settings.start_from == "latest"
     return [
-        _claim(conn, key, partition, limits, from_end=from_end, settings=settings, holder=holder, now=now)
+        _claim(
+            conn,
+            key,
+            partition,
+            limits,
+            before=stored_before.get(partition),
+            from_end=from_end,
+            settings=settings,
+            holder=holder,
+            now=now,
+        )
         for partition, limits in sorted(bounds.items())
     ]
 
@@ -80,13 +112,16 @@ def _claim(
     partition: int,
     limits: Bounds,
     *,
+    before: int | None,
     from_end: bool,
     settings: Kafka,
     holder: str,
     now: datetime,
-) -> Granted:
+) -> Granted | Early:
     current, stream_id = _current(conn, key, partition, now)
     stored = offsets.stored(conn, stream_id, partition)
+    if stored is not None and stored > limits.end and stored != before:
+        return Early(partition, stored)
     gap = _gap(stored, limits, settings)
     if gap and settings.on_gap == "stop":
         raise DataGapError(

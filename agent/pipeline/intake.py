@@ -16,6 +16,7 @@ from agent.frame import Record, StreamKey
 from agent.health import Health
 from agent.metrics import Metrics
 from agent.pipeline.budget import Budget
+from agent.pipeline.claims import Early, Granted
 from agent.pipeline.record import Answer, Arrived, ClaimRequest, Gone, Idle, Recorder, Void
 from agent.pipeline.work import Lane, Work
 from agent.settings import Kafka
@@ -35,6 +36,7 @@ class _Held:
     asked: int = 0  # number of the last claim request
     ask_at: float = 0.0  # monotonic seconds; infinite while an answer is due or a lane is held
     lane: Lane | None = None
+    stored: int | None = None  # its offset in the database, as the last claim found it beyond the log's end
 
 
 class Intake:
@@ -107,21 +109,29 @@ class Intake:
         try:
             while not self._ended.is_set():
                 self._health.tick("intake")
-                self._follow()
-                self._take_answers()
-                self._ask()
-                self._throttle()
-                # Everything is paused by now: what this poll hands out, if anything, is the last.
-                draining = self._draining.is_set()
-                self._poll()
-                if draining:
-                    self._drained.set()
-                if self._monotonic() - self._tidied >= HOUSEKEEPING_S:
-                    self._tidy()
+                self.turn()
             self._tidy()
         finally:
             self._health.forget("intake")
             self._source.close()
+
+    def turn(self) -> None:
+        """Goes round once: follows the assignment, asks for claims, polls.
+
+        Raises:
+            SourceError: the source cannot be used any more.
+        """
+        self._follow()
+        self._take_answers()
+        self._ask()
+        self._throttle()
+        # Everything is paused by now: what this poll hands out, if anything, is the last.
+        draining = self._draining.is_set()
+        self._poll()
+        if draining:
+            self._drained.set()
+        if self._monotonic() - self._tidied >= HOUSEKEEPING_S:
+            self._tidy()
 
     def _follow(self) -> None:
         for event in self._source.events():
@@ -144,10 +154,14 @@ class Intake:
             except queue.Empty:
                 return
             match answer:
-                case Answer(number, granted):
-                    held = self._held.get(granted.lane.partition)
+                case Answer(number, Granted(lane)):
+                    held = self._held.get(lane.partition)
                     if held and held.asked == number and not held.lane:
-                        self._begin(held, granted.lane)
+                        self._begin(held, lane)
+                case Answer(number, Early(partition, stored)):
+                    held = self._held.get(partition)
+                    if held and held.asked == number and not held.lane:
+                        held.stored, held.ask_at = stored, self._monotonic()
                 case Void(lane, ours):
                     held = self._held.get(lane.partition)
                     if held and held.lane is lane:
@@ -177,7 +191,8 @@ class Intake:
         self._number += 1
         for partition in due:
             self._held[partition].asked, self._held[partition].ask_at = self._number, float("inf")
-        self._recorder.inbox.put(ClaimRequest(self._number, key, bounds))
+        before = {partition: offset for partition in due if (offset := self._held[partition].stored) is not None}
+        self._recorder.inbox.put(ClaimRequest(self._number, key, bounds, before))
 
     def _later(self) -> float:
         # At least a heartbeat: a rebalance that takes the partition away shows by then.

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -23,7 +23,7 @@ from agent.metrics import Metrics
 from agent.pipeline import commit
 from agent.pipeline.budget import Budget
 from agent.pipeline.camera_watch import CameraWatch
-from agent.pipeline.claims import Gap, Granted, claim_all, partition_subject
+from agent.pipeline.claims import Early, Gap, Granted, claim_all, partition_subject
 from agent.pipeline.patience import Patience
 from agent.pipeline.relay import Relay
 from agent.pipeline.stats import Meter
@@ -38,16 +38,21 @@ from agent.store.offsets import Claim, Counts, advance
 
 log = structlog.get_logger()
 MOST = 256  # frames of one transaction
+WAIT_S = 0.2
 _RACES = 3  # transactions lost to another agent's insert before it counts as a fault
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """The intake wants these partitions; `number` tells its answers apart."""
+    """The intake wants these partitions; `number` tells its answers apart.
+
+    `stored_before` are offsets that the recorder told it before it read the bounds.
+    """
 
     number: int
     key: StreamKey
     bounds: Mapping[int, Bounds]
+    stored_before: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +81,10 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A granted claim, for the request of that number."""
+    """A claim granted, or to be asked for again, for the request of that number."""
 
     number: int
-    granted: Granted
+    claimed: Granted | Early
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +156,25 @@ class Recorder:
         """
         while not self._ended.is_set():
             self._health.tick("recorder")
-            for message in self._receive():
-                self._handle(message)
-            self._claim()
-            for lane in list(self.lanes.values()):
-                self._commit(lane)
+            self.turn()
         self._health.forget("recorder")
 
-    def _receive(self) -> list[Message]:
+    def turn(self, wait_s: float = WAIT_S) -> None:
+        """Goes round once: takes what came, claims, commits. Raises what `run` does.
+
+        Args:
+            wait_s: how long to wait for a first message.
+        """
+        for message in self._receive(wait_s):
+            self._handle(message)
+        self._claim()
+        for lane in list(self.lanes.values()):
+            self._commit(lane)
+
+    def _receive(self, wait_s: float) -> list[Message]:
         found: list[Message] = []
         try:
-            found.append(self.inbox.get(timeout=0.2))
+            found.append(self.inbox.get(timeout=wait_s))
             while len(found) < 4 * MOST:
                 found.append(self.inbox.get_nowait())
         except queue.Empty:
@@ -192,8 +205,7 @@ class Recorder:
 
     def _gone(self, partitions: frozenset[int], lost: bool) -> None:
         self._requests = deque(
-            ClaimRequest(one.number, one.key, {p: b for p, b in one.bounds.items() if p not in partitions})
-            for one in self._requests
+            replace(one, bounds={p: b for p, b in one.bounds.items() if p not in partitions}) for one in self._requests
         )
         for partition in partitions & self.lanes.keys():
             lane = self.lanes[partition]
@@ -224,13 +236,13 @@ class Recorder:
             free = {p: b for p, b in request.bounds.items() if p not in busy}
             if busy:
                 later = {p: b for p, b in request.bounds.items() if p in busy}
-                waiting.append(ClaimRequest(request.number, request.key, later))
+                waiting.append(replace(request, bounds=later))
             if free:
-                self._grant(ClaimRequest(request.number, request.key, free))
+                self._grant(replace(request, bounds=free))
         self._requests = waiting
 
     def _grant(self, request: ClaimRequest) -> None:
-        def transaction() -> list[Granted]:
+        def transaction() -> list[Granted | Early]:
             with writing(self._engine) as conn:
                 granted = claim_all(
                     conn,
@@ -239,12 +251,16 @@ class Recorder:
                     settings=self._settings.kafka,
                     holder=self._holder,
                     now=self._clock(),
+                    stored_before=request.stored_before,
                 )
                 passing("claim.written")
                 return granted
 
         passing("claim.begin")
         for granted in self._patience.call(transaction, "database"):
+            if isinstance(granted, Early):
+                self.answers.put(Answer(request.number, granted))
+                continue
             lane = granted.lane
             if old := self.lanes.get(lane.partition):
                 self._drop(old)

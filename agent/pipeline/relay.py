@@ -86,22 +86,24 @@ class Relay:
         Raises:
             AbandonedError: the agent stops at once.
         """
-        while True:
+        while not self._ended:
             self._health.tick("relay", within_s=60)
-            with self._changed:
-                self._changed.wait_for(lambda: self._ended or self._clean != self._wakes, WAKE_S)
-                if self._ended:
-                    break
-                if self._clean == self._wakes:
-                    continue
-                started, lanes = self._wakes, list(self._owned.values())
-            for lane in lanes:
-                self._send_all(lane)
-            with self._changed:
-                self._clean = started
-                self._changed.notify_all()
+            self.turn()
         self._health.forget("relay")
         self._sink.close()
+
+    def turn(self, wait_s: float = WAKE_S) -> None:
+        """Sends what was committed since the last turn; waits for that at most `wait_s`. Raises what `run` does."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._clean != self._wakes, wait_s)
+            if self._ended or self._clean == self._wakes:
+                return
+            started, lanes = self._wakes, list(self._owned.values())
+        for lane in lanes:
+            self._send_all(lane)
+        with self._changed:
+            self._clean = started
+            self._changed.notify_all()
 
     def _send_all(self, lane: Lane) -> None:
         while (

@@ -7,7 +7,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -72,6 +72,7 @@ class Parts:
     rng: random.Random
     alarms: Alarms
     host: str = field(default_factory=socket.gethostname)
+    monotonic: Callable[[], float] = time.monotonic
 
 
 class Pipeline:
@@ -127,16 +128,18 @@ class Pipeline:
             health=parts.health,
             metrics=parts.metrics,
             rng=parts.rng,
+            monotonic=parts.monotonic,
         )
-        self._later = Later(self._undecoded.put)
+        self._later = Later(self._undecoded.put, monotonic=parts.monotonic)
         self._decoder = Decoder(
             settings,
-            Directory(parts.engine, parts.patience, settings),
+            Directory(parts.engine, parts.patience, settings, monotonic=parts.monotonic),
             self._budget,
             ClaimChecks(store, parts.patience),
             secret=parts.install.secret,
             clock=parts.clock,
             abandon=parts.patience.abandon,
+            monotonic=parts.monotonic,
         )
         self._former = BatchFormer(self._decoded, size=limits.batch_size, max_wait_s=limits.max_wait_ms / 1000)
         self._scorer = BatchScorer(parts.provider, parts.metrics, limits, parts.clock)
@@ -233,35 +236,44 @@ class Pipeline:
 
     def _decode(self) -> None:
         while work := self._undecoded.get():
-            waits = not work.lane.dropped and not self._decoder(work)
-            if waits:
-                self._later.put(work)
-            elif work.lane.dropped:
-                self._finish(work)
-            elif work.outcome:
-                self._decided.put(work)
-            else:
-                self._decoded.put(work)
+            self._decode_one(work)
+
+    def _decode_one(self, work: Work) -> None:
+        waits = not work.lane.dropped and not self._decoder(work)
+        if waits:
+            self._later.put(work)
+        elif work.lane.dropped:
+            self._finish(work)
+        elif work.outcome:
+            self._decided.put(work)
+        else:
+            self._decoded.put(work)
 
     def _score(self) -> None:
         while not self._former.ended:
             batch = self._former.next(0.5)
             self._parts.health.tick("score", within_s=120)
-            live = [work for work in batch if not work.lane.dropped]
-            if live:
-                self._scorer(live)
-            for work in batch:
-                if work.lane.dropped or not self._evidence.wanted(work):
-                    self._finish(work)
-                else:
-                    self._decided.put(work)
+            self._score_batch(batch)
         self._parts.health.forget("score")
+
+    def _score_batch(self, batch: Sequence[Work]) -> None:
+        live = [work for work in batch if not work.lane.dropped]
+        if live:
+            self._scorer(live)
+        for work in batch:
+            if work.lane.dropped or not self._evidence.wanted(work):
+                self._finish(work)
+            else:
+                self._decided.put(work)
 
     def _keep(self) -> None:
         while work := self._decided.get():
-            if not work.lane.dropped:
-                self._evidence(work)
-            self._finish(work)
+            self._keep_one(work)
+
+    def _keep_one(self, work: Work) -> None:
+        if not work.lane.dropped:
+            self._evidence(work)
+        self._finish(work)
 
     def _finish(self, work: Work) -> None:
         self._budget.give_pixels(work.held_bytes)
