@@ -238,7 +238,7 @@ class Recorder:
                 "partition_claimed", partition=lane.partition, offset=lane.claim.next_offset, epoch=lane.claim.epoch
             )
             passing("claim.done")
-            self._relay.own(lane)
+            self._relay.wake(lane)
             self.answers.put(Answer(request.number, granted))
 
     def _idle(self, lane: Lane, position: int) -> None:
@@ -296,7 +296,7 @@ class Recorder:
         self._meter.add(done.counts, flagged, latencies)
         for work in works:
             self._budget.give(len(work.record.value))
-        self._relay.wake()
+        self._relay.wake(works[0].lane)
         self._measure(done, latencies)
         names = {work.place.station_id: work.place for work in works if work.place}
         for row in done.inspections:

@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.rows import columns, read_all, values
+from agent.store.rows import columns, insert_rows, listed, names, read_all
 from agent.store.tables import inspection
 
 
@@ -44,10 +44,12 @@ class Inspection:
     clock_suspect: bool
 
 
+_VALUES = listed(Inspection)
+
+
 def add_all(conn: Connection, rows: Sequence[Inspection]) -> None:
     """Adds the inspections of one partition's transaction."""
-    if rows:
-        conn.execute(sa.insert(inspection), [values(row) for row in rows])
+    insert_rows(conn, inspection, names(Inspection), map(_VALUES, rows))
 
 
 def recent(conn: Connection, station_id: int | None = None, limit: int = 50) -> list[Inspection]:

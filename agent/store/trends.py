@@ -92,14 +92,19 @@ def quarter(moment: datetime) -> datetime:
 
 def add_inspections(conn: Connection, rows: Sequence[Inspection]) -> None:
     """Counts the inspections of one partition's transaction."""
-    for table, start_of in ((rollup_minute, minute), (rollup_quarter, quarter)):
-        sums: dict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
-        for row in rows:
-            key = (start_of(row.event_at), row.station_id, row.product_id, row.lot or "", row.deployment_id or 0)
-            found = sums[key]
-            found[VERDICTS.index(row.verdict)] += 1
-            found[-2] += row.late
-            found[-1] += row.latency_ms
+    minutes: dict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
+    for row in rows:
+        key = (minute(row.event_at), row.station_id, row.product_id, row.lot or "", row.deployment_id or 0)
+        found = minutes[key]
+        found[VERDICTS.index(row.verdict)] += 1
+        found[-2] += row.late
+        found[-1] += row.latency_ms
+    quarters: dict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
+    for (start, *rest), numbers in minutes.items():
+        found = quarters[quarter(start), *rest]
+        for place, number in enumerate(numbers):
+            found[place] += number
+    for table, sums in ((rollup_minute, minutes), (rollup_quarter, quarters)):
         _add(conn, table, KEY, SUMS, ((key, sums[key]) for key in sorted(sums)))
 
 
