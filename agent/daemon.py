@@ -45,6 +45,7 @@ from agent.systemd import Systemd
 log = structlog.get_logger()
 CLOSING_S = 9.0  # of drain_s, for leaving the group and the threads
 WATCH_S = 0.1
+FETCH_SHARE = 8  # of pipeline.queue_mb: what one broker may send at once
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -259,7 +260,8 @@ class _Daemon:
             return DirectorySource(spool), DirectoryDecisions(spool)
         kafka = self._settings.kafka
         group_id = kafka.group_id or f"goodpart.{self._install.install_id}"
-        return KafkaSource(kafka, group_id=group_id), KafkaDecisions(kafka)
+        fetch_bytes = (self._settings.pipeline.queue_mb << 20) // FETCH_SHARE
+        return KafkaSource(kafka, group_id=group_id, fetch_bytes=fetch_bytes), KafkaDecisions(kafka)
 
     def _end(self, retraining: Stoppable) -> None:
         self._stop.wait()

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 from uuid import uuid4
 
@@ -58,6 +58,25 @@ CASES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Frames per second, and this process's CPU seconds per 1,000 frames: the broker's are not among them."""
+
+    rate: float
+    cpu_s: float
+
+
+class Stopwatch:
+    """Begins when it is made."""
+
+    def __init__(self) -> None:
+        self._began, self._cpu_s = monotonic(), process_time()
+
+    def speed(self, frames: int) -> Speed:
+        """Of so many frames until now."""
+        return Speed(frames / (monotonic() - self._began), (process_time() - self._cpu_s) * 1000 / frames)
+
+
 class NullScorer(FakeScorer):
     """Every part is good, at once."""
 
@@ -84,7 +103,8 @@ def _row(case: Case, frames: int, kafka: Kafka, server: PostgreSQL) -> Row:
     bare = _bare(case, count, kafka, topic)
     ours = _ours(case, count, kafka, topic, server)
     what = f"stream, {case.kind}, {case.partitions} partition{'s' * (case.partitions > 1)}, {case.database}"
-    return Row(what, ours, "frames/s", f"bare consumer {bare:,.0f}", ours / bare)
+    cpu = f"CPU {ours.cpu_s:.2f} s against {bare.cpu_s:.2f} a 1,000 frames"
+    return Row(what, ours.rate, "frames/s", f"bare consumer {bare.rate:,.0f}; {cpu}", ours.rate / bare.rate)
 
 
 def _publish(case: Case, count: int, kafka: Kafka, topic: str) -> None:
@@ -100,34 +120,33 @@ def _publish(case: Case, count: int, kafka: Kafka, topic: str) -> None:
     producer.close()
 
 
-def _bare(case: Case, count: int, kafka: Kafka, topic: str) -> float:
+def _bare(case: Case, count: int, kafka: Kafka, topic: str) -> Speed:
     consumer = KafkaConsumer(
         bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False,
         max_partition_fetch_bytes=FETCH, fetch_max_bytes=4 * FETCH,
     )  # fmt: skip
     try:
         consumer.assign([TopicPartition(topic, number) for number in range(case.partitions)])
-        got, began = 0, 0.0
+        first = got = sum(map(len, consumer.poll(60_000).values()))  # as for ours, connecting does not count
+        watch = Stopwatch()
         while got < count:
-            found = sum(map(len, consumer.poll(1000).values()))
-            began = began or monotonic()  # as for ours, connecting does not count
-            got += found
-        return count / (monotonic() - began)
+            got += sum(map(len, consumer.poll(1000).values()))
+        return watch.speed(count - first)
     finally:
         consumer.close()
 
 
-def _ours(case: Case, count: int, kafka: Kafka, topic: str, server: PostgreSQL) -> float:
+def _ours(case: Case, count: int, kafka: Kafka, topic: str, server: PostgreSQL) -> Speed:
     given = {"bootstrap": kafka.bootstrap, "frames_topic": topic, "group_id": topic}
     with tempfile.TemporaryDirectory() as folder, _on(case, server), database(Path(folder)) as engine:
         wanted = settings(Path(folder), kafka=given, pipeline={"max_age_s": 86400})
         source = KafkaSource(wanted.kafka, group_id=topic)
         with running(engine, wanted, source, scorer=NullScorer(spec=InputSpec(64, 64))) as run:
             run.until(lambda: run.totals().received > 0, 60)
-            first, began = run.totals().received, monotonic()
+            first, watch = run.totals().received, Stopwatch()
             while (done := run.totals().received) < count:
                 Event().wait(0.1)
-            return (done - first) / (monotonic() - began)
+            return watch.speed(done - first)
 
 
 @contextmanager

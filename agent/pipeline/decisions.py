@@ -11,6 +11,7 @@ from agent.sources.base import Decision
 from agent.store.outbox import Decision as Stored
 
 EVENT_TYPE = "goodpart.decision.v1"
+_JSON = json.JSONEncoder(allow_nan=False)  # json.dumps makes one each time
 
 
 def body(work: Work, *, late: bool) -> bytes:
@@ -41,7 +42,7 @@ def body(work: Work, *, late: bool) -> bytes:
         "severity": outcome.severity,
         "deployment": outcome.deployment_id,
     }
-    return json.dumps(said, allow_nan=False).encode()
+    return _JSON.encode(said).encode()
 
 
 def event_id(stream: str, partition: int, offset: int) -> str:

@@ -272,7 +272,7 @@ class Recorder:
                 "partition_claimed", partition=lane.partition, offset=lane.claim.next_offset, epoch=lane.claim.epoch
             )
             passing("claim.done")
-            self._relay.own(lane)
+            self._relay.wake(lane)
             self.answers.put(Answer(request.number, granted))
 
     def _tell_gap(self, lane: Lane, gap: Gap) -> None:
@@ -348,7 +348,7 @@ class Recorder:
             self._budget.give(len(work.record.value))
             if outcome := work.outcome:
                 self._log.debug("frame_recorded", **work.identity, verdict=outcome.verdict, reason=outcome.reason)
-        self._relay.wake()
+        self._relay.wake(works[0].lane)
         self._measure(done, latencies)
         names = {work.place.station_id: work.place for work in works if work.place}
         for row in done.inspections:

@@ -25,8 +25,7 @@ WAKE_S = 1.0
 class Relay:
     """Publishes committed decisions and deletes them once they are acknowledged.
 
-    A partition's leftovers come first: claiming it wakes the relay too. `own`, `disown` and `wake` may be called by any
-    thread.
+    A partition's leftovers come first: claiming it wakes the relay too. Any thread may call `wake` and `disown`.
     """
 
     def __init__(
@@ -46,28 +45,22 @@ class Relay:
         self._metrics = metrics
         self._health = health
         self._changed = threading.Condition()
-        self._owned: dict[tuple[int, int], Lane] = {}
+        self._due: dict[Lane, None] = {}  # lanes with something to send, in the order in which it was committed
         self._wakes = 1
         self._clean = 0  # the number of wakes at the start of the last pass that left nothing
         self._ended = False
 
-    def own(self, lane: Lane) -> None:
-        """From now on this lane's decisions are ours to send."""
+    def wake(self, lane: Lane) -> None:
+        """The lane was claimed, or something was committed on it."""
         with self._changed:
-            self._owned[lane.claim.stream_id, lane.partition] = lane
-        self.wake()
+            self._due[lane] = None
+            self._wakes += 1
+            self._changed.notify_all()
 
     def disown(self, lane: Lane) -> None:
         """Its next owner sends what is left."""
         with self._changed:
-            if self._owned.get((lane.claim.stream_id, lane.partition)) is lane:
-                del self._owned[lane.claim.stream_id, lane.partition]
-
-    def wake(self) -> None:
-        """Something was committed."""
-        with self._changed:
-            self._wakes += 1
-            self._changed.notify_all()
+            self._due.pop(lane, None)
 
     def wait_clean(self, timeout_s: float) -> bool:
         """Waits until everything committed so far is sent."""
@@ -98,7 +91,7 @@ class Relay:
             self._changed.wait_for(lambda: self._ended or self._clean != self._wakes, wait_s)
             if self._ended or self._clean == self._wakes:
                 return
-            started, lanes = self._wakes, list(self._owned.values())
+            started, lanes, self._due = self._wakes, self._due, {}
         for lane in lanes:
             self._send_all(lane)
         with self._changed:
@@ -106,11 +99,12 @@ class Relay:
             self._changed.notify_all()
 
     def _send_all(self, lane: Lane) -> None:
-        while (
-            not lane.dropped
-            and not self._ended
-            and (found := self._patience.call(lambda: self._read(lane), "database"))
-        ):
+        more = True
+        while more and not lane.dropped and not self._ended:
+            found = self._patience.call(lambda: self._read(lane), "database")
+            more = len(found) == BATCH  # what is committed from now on wakes us again
+            if not found:
+                break
             passing("outbox.read")
             messages = [decisions.message(one, stream=lane.key.topic_id, install_id=self._install_id) for one in found]
             self._patience.call(lambda messages=messages: self._sink.publish(messages), "broker")  # type: ignore[misc]

@@ -30,7 +30,6 @@ from agent.sources.base import Assigned, Bounds, Event, Lost, Outside, Revoked, 
 
 log = structlog.get_logger()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FETCH = 8 << 20  # bytes of one partition in one fetch: some tens of frames
 _BOUNDS_MS = 5000
 _METADATA_MS = 10_000  # a topic that was away, or has new partitions, is seen again this soon
 _JOIN_S = 1.0
@@ -46,12 +45,18 @@ class KafkaSource:
         settings: the section [kafka].
         group_id: the group's name.
         bootstrap_s: how long `open` waits for a broker.
+        fetch_bytes: most bytes that a broker may send at once, a quarter of it of one partition; a record that is
+            larger comes alone. kafka-python 3.0.12 keeps one such answer of each broker, in up to five copies while it
+            is taken apart.
     """
 
-    def __init__(self, settings: Kafka, *, group_id: str, bootstrap_s: float = 10.0) -> None:
+    def __init__(
+        self, settings: Kafka, *, group_id: str, bootstrap_s: float = 10.0, fetch_bytes: int = 32 << 20
+    ) -> None:
         self._settings = settings
         self._group_id = group_id
         self._bootstrap_s = bootstrap_s
+        self._fetch_bytes = fetch_bytes
         self._topic = settings.frames_topic
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._consumer: Any = None
@@ -78,8 +83,8 @@ class KafkaSource:
             # The broker refuses a heartbeat slower than a third of the session.
             heartbeat_interval_ms=min(int(self._settings.heartbeat_s * 1000), session_ms // 3),
             max_poll_records=self._settings.max_poll_records,
-            max_partition_fetch_bytes=_FETCH,
-            fetch_max_bytes=4 * _FETCH,
+            max_partition_fetch_bytes=self._fetch_bytes // 4,
+            fetch_max_bytes=self._fetch_bytes,
             fetch_max_wait_ms=100,
             reconnect_backoff_max_ms=2000,
             metadata_max_age_ms=_METADATA_MS,

@@ -144,7 +144,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> N
 
 def _begin_sqlite(conn: Connection) -> None:
     is_read = bool(conn.get_execution_options().get(READ))
-    conn.exec_driver_sql(f"PRAGMA query_only = {'ON' if is_read else 'OFF'}")
+    if conn.info.get(READ) != is_read:  # as its last transaction left it
+        conn.exec_driver_sql(f"PRAGMA query_only = {'ON' if is_read else 'OFF'}")
+        conn.info[READ] = is_read
     conn.exec_driver_sql("BEGIN" if is_read else "BEGIN IMMEDIATE")
 
 

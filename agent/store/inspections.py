@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.rows import columns, read_all, values
+from agent.store.rows import columns, insert_rows, listed, names, read_all
 from agent.store.tables import inspection
 
 _KEY = (inspection.c.event_at, inspection.c.stream_id, inspection.c.partition, inspection.c.offset)
@@ -47,10 +47,12 @@ class Inspection:
     clock_suspect: bool
 
 
+_VALUES = listed(Inspection)
+
+
 def add_all(conn: Connection, rows: Sequence[Inspection]) -> None:
     """Adds the inspections of one partition's transaction."""
-    if rows:
-        conn.execute(sa.insert(inspection), [values(row) for row in rows])
+    insert_rows(conn, inspection, names(Inspection), map(_VALUES, rows))
 
 
 def recent(conn: Connection, station_id: int | None = None, limit: int = 50) -> list[Inspection]:

@@ -151,8 +151,8 @@ def advance(conn: Connection, claim: Claim, next_offset: int, counts: Counts, no
         raise ValueError(f"offset {next_offset} is behind {claim.next_offset}")
     if not counts.balanced:
         raise ValueError(f"the counts are not balanced: {counts}")
-    added = {name: consumer_offset.c[name] + n for name, n in values(counts).items() if n}
-    return _move(conn, claim, next_offset=next_offset, committed_at=now, **added)
+    added = {f"more_{name}": n for name, n in values(counts).items()}
+    return _move(conn, _ADVANCE, claim, next_offset, at=now, **added)
 
 
 def reposition(conn: Connection, claim: Claim, next_offset: int) -> Claim:
@@ -161,22 +161,37 @@ def reposition(conn: Connection, claim: Claim, next_offset: int) -> Claim:
     Raises:
         Fenced: as `advance`.
     """
-    return _move(conn, claim, next_offset=next_offset)
+    return _move(conn, _REPOSITION, claim, next_offset)
 
 
-def _move(conn: Connection, claim: Claim, *, next_offset: int, **changes: object) -> Claim:
-    row = consumer_offset.c
-    moved = conn.execute(
-        sa.update(consumer_offset)
-        .where(
-            row.stream_id == claim.stream_id,
-            row.partition == claim.partition,
-            row.next_offset == claim.next_offset,
-            row.epoch == claim.epoch,
-            row.holder == claim.holder,
-        )
-        .values(next_offset=next_offset, **changes)
+# Built once: building one takes longer than running it.
+_ROW = consumer_offset.c
+_REPOSITION = (
+    sa.update(consumer_offset)
+    .where(
+        _ROW.stream_id == sa.bindparam("of_stream"),
+        _ROW.partition == sa.bindparam("of_partition"),
+        _ROW.next_offset == sa.bindparam("from_offset"),
+        _ROW.epoch == sa.bindparam("under_epoch"),
+        _ROW.holder == sa.bindparam("by_holder"),
     )
+    .values(next_offset=sa.bindparam("to_offset"))
+)
+_ADVANCE = _REPOSITION.values(
+    committed_at=sa.bindparam("at"), **{name: _ROW[name] + sa.bindparam(f"more_{name}") for name in names(Counts)}
+)
+
+
+def _move(conn: Connection, statement: sa.Update, claim: Claim, next_offset: int, **more: object) -> Claim:
+    given = {
+        "of_stream": claim.stream_id,
+        "of_partition": claim.partition,
+        "from_offset": claim.next_offset,
+        "under_epoch": claim.epoch,
+        "by_holder": claim.holder,
+        "to_offset": next_offset,
+    }
+    moved = conn.execute(statement, given | more)
     if moved.rowcount != 1:
         raise _void(conn, claim)
     return replace(claim, next_offset=next_offset)

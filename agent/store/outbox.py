@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.rows import chunks, columns, read_all, values
+from agent.store.rows import chunks, columns, insert_rows, listed, names, read_all
 from agent.store.tables import outbox
 
 
@@ -38,10 +38,12 @@ class Decision:
     created_at: datetime
 
 
+_VALUES = listed(NewDecision)
+
+
 def add_all(conn: Connection, rows: Sequence[NewDecision]) -> None:
     """Adds the decisions of one partition's transaction."""
-    if rows:
-        conn.execute(sa.insert(outbox), [values(row) for row in rows])
+    insert_rows(conn, outbox, names(NewDecision), map(_VALUES, rows))
 
 
 def batch(conn: Connection, stream_id: int, partition: int, limit: int) -> list[Decision]:

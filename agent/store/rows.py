@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from functools import cache
-from itertools import islice
+from functools import cache, lru_cache
+from itertools import chain, islice
+from operator import attrgetter
 from typing import Any, Final, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row, Table
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
 
 from agent.store.errors import Conflict, NotFound
 
@@ -57,6 +59,11 @@ def values(one: Any) -> dict[str, Any]:
     return {name: getattr(one, name) for name in names(type(one))}
 
 
+def listed(kind: type[T]) -> Callable[[T], tuple[Any, ...]]:
+    """What gives the fields of a dataclass, two or more, as a tuple."""
+    return attrgetter(*names(kind))
+
+
 def changed(**given: Any) -> dict[str, Any]:
     """The given columns without those to keep."""
     return {name: value for name, value in given.items() if value is not KEEP}
@@ -97,8 +104,13 @@ def one(conn: Connection, kind: type[T], table: Table, row_id: int) -> T:
     """
     found = conn.execute(sa.select(*columns(table, kind)).where(table.c.id == row_id)).one_or_none()
     if found is None:
-        raise NotFound(f"there is no {table.name.replace('_', ' ')} {row_id}")
+        raise missing(table, row_id)
     return read(kind, found)
+
+
+def missing(table: Table, row_id: int) -> NotFound:
+    """Says that there is no such row."""
+    return NotFound(f"there is no {table.name.replace('_', ' ')} {row_id}")
 
 
 def update_one(conn: Connection, table: Table, row_id: int, **changes: Any) -> None:
@@ -108,7 +120,7 @@ def update_one(conn: Connection, table: Table, row_id: int, **changes: Any) -> N
         NotFound: there is none.
     """
     if changes and conn.execute(sa.update(table).where(table.c.id == row_id).values(**changes)).rowcount != 1:
-        raise NotFound(f"there is no {table.name.replace('_', ' ')} {row_id}")
+        raise missing(table, row_id)
 
 
 def insert_sums(conn: Connection, table: Table, key: tuple[str, ...], sums: tuple[str, ...]) -> sqlite.Insert:
@@ -137,6 +149,47 @@ def delete_oldest(conn: Connection, column: sa.Column[Any], before: Any, limit: 
     bound = sa.tuple_(*(sa.literal(value, one.type) for value, one in zip(last, order, strict=True)))
     # In this order: SQLite ends its range at the first condition. PostgreSQL picks partitions by the second one.
     return conn.execute(sa.delete(table).where(sa.tuple_(*order) <= bound, column <= last[0])).rowcount
+
+
+def insert_rows(
+    conn: Connection, table: Table, columns: tuple[str, ...], rows: Iterable[Sequence[Any]], conflict: str = ""
+) -> None:
+    """Inserts rows of plain values, many with one statement.
+
+    `executemany` gives up Python's lock at every row, and waits each time for the thread that took it.
+
+    Args:
+        conn: a writing transaction.
+        table: where to. Defaults made in Python are not.
+        columns: what a row's values are, in this order.
+        rows: their values, as the columns' types take them.
+        conflict: an ON CONFLICT clause, in SQL that both databases know.
+    """
+    makers = _makers(conn.dialect, table, columns)
+    for part in chunks(rows, _MOST_VALUES // len(columns)):
+        by_column = (
+            column if make is None else map(make, column)
+            for make, column in zip(makers, zip(*part, strict=True), strict=True)
+        )
+        values = tuple(chain.from_iterable(zip(*by_column, strict=True)))
+        conn.exec_driver_sql(_insert_text(conn.dialect, table, columns, len(part), conflict), values)
+
+
+_MOST_VALUES = 32_000  # SQLite takes 32,766 in one statement, PostgreSQL 65,535
+
+
+@lru_cache(1024)  # three tables, and up to 256 rows
+def _insert_text(dialect: Dialect, table: Table, columns: tuple[str, ...], rows: int, conflict: str) -> str:
+    quote = dialect.identifier_preparer.quote
+    one = f"({', '.join(['?' if dialect.name == 'sqlite' else '%s'] * len(columns))})"
+    names = ", ".join(map(quote, columns))
+    return f"INSERT INTO {quote(table.name)} ({names}) VALUES {', '.join([one] * rows)} {conflict}"
+
+
+@lru_cache(16)
+def _makers(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> list[Callable[[Any], Any] | None]:
+    """What turns each column's Python values into the driver's; None: nothing has to."""
+    return [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns]
 
 
 def chunks(things: Iterable[T], size: int) -> Iterator[Sequence[T]]:

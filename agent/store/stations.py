@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.store.errors import NotFound
-from agent.store.rows import KEEP, Keep, changed, columns, insert_new, one, read, read_all, update_one
+from agent.store.rows import KEEP, Keep, changed, columns, insert_new, missing, one, read, read_all, update_one
 from agent.store.tables import station
 
 
@@ -102,13 +102,23 @@ def set_status(
     Raises:
         NotFound: there is no station of that id.
     """
-    since = sa.case((station.c.status != status, sa.literal(now, station.c.status_since.type)))
-    update_one(
-        conn,
-        station,
-        station_id,
-        status=status,
-        status_since=sa.func.coalesce(since, station.c.status_since),
-        failures_in_row=failures_in_row,
-        last_frame_at=last_frame_at,
+    given = {"of": station_id, "to": status, "failures": failures_in_row, "seen": last_frame_at, "at": now}
+    if conn.execute(_SET_STATUS, given).rowcount != 1:
+        raise missing(station, station_id)
+
+
+_TO = sa.bindparam("to", type_=station.c.status.type)
+# Built once: it runs in every transaction of frames, and building it takes longer.
+_SET_STATUS = (
+    sa.update(station)
+    .where(station.c.id == sa.bindparam("of"))
+    .values(
+        status=_TO,
+        status_since=sa.func.coalesce(
+            sa.case((station.c.status != _TO, sa.bindparam("at", type_=station.c.status_since.type))),
+            station.c.status_since,
+        ),
+        failures_in_row=sa.bindparam("failures"),
+        last_frame_at=sa.bindparam("seen"),
     )
+)

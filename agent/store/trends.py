@@ -110,15 +110,20 @@ def add_inspections(conn: Connection, rows: Sequence[Inspection], lots: Lots | N
         rows: the inspections.
         lots: which of them have sums of their own; None: all.
     """
-    summed = [lots.summed(conn, row.lot, row.event_at) if lots else row.lot or "" for row in rows]
-    for table, start_of in ((rollup_minute, minute), (rollup_quarter, quarter)):
-        sums: dict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
-        for row, lot in zip(rows, summed, strict=True):
-            key = (start_of(row.event_at), row.station_id, row.product_id, lot, row.deployment_id or 0)
-            found = sums[key]
-            found[VERDICTS.index(row.verdict)] += 1
-            found[-2] += row.late
-            found[-1] += row.latency_ms
+    minutes: dict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
+    for row in rows:
+        lot = lots.summed(conn, row.lot, row.event_at) if lots else row.lot or ""
+        key = (minute(row.event_at), row.station_id, row.product_id, lot, row.deployment_id or 0)
+        found = minutes[key]
+        found[VERDICTS.index(row.verdict)] += 1
+        found[-2] += row.late
+        found[-1] += row.latency_ms
+    quarters: dict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
+    for (start, *rest), numbers in minutes.items():
+        found = quarters[quarter(start), *rest]
+        for place, number in enumerate(numbers):
+            found[place] += number
+    for table, sums in ((rollup_minute, minutes), (rollup_quarter, quarters)):
         _add(conn, table, KEY, SUMS, ((key, sums[key]) for key in sorted(sums)))
 
 

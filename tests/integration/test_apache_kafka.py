@@ -14,6 +14,7 @@ from kafka.admin import KafkaAdminClient
 from sqlalchemy import Engine
 
 from agent.demo.broker import create_topics
+from agent.frame import RAW, RawFormat
 from agent.settings import Kafka, Settings
 from agent.sources.base import SourceError
 from agent.sources.kafka import KafkaSource
@@ -176,3 +177,22 @@ def test_a_second_process_of_the_same_instance_id_ends_the_first_with_words(want
     finally:
         first.close()
         second.close()
+
+
+def test_records_larger_than_what_is_fetched_at_once_come_through(
+    apache: ApacheKafka, wanted: Settings, engine: Engine
+) -> None:
+    topic = f"large-{uuid4().hex[:8]}"
+    create_topics(Kafka(bootstrap=apache.bootstrap), {topic: 2})
+    kafka = wanted.kafka.model_copy(update={"frames_topic": topic})
+    side = 700
+    raw, pixels = RawFormat(side, side, "Mono8"), bytes([150]) * side**2
+    producer = KafkaProducer(bootstrap_servers=apache.bootstrap, acks="all")
+    for number in range(8):
+        head = headers(f"f{number}", content_type=RAW, raw=raw)
+        producer.send(topic, value=pixels, headers=head, partition=number % 2)
+    producer.flush(20)
+    producer.close()
+    small = KafkaSource(kafka, group_id=topic, fetch_bytes=64 << 10)
+    with running(engine, wanted.model_copy(update={"kafka": kafka}), small) as run:
+        assert run.until_received(8) == Counts(8, inspected=8)

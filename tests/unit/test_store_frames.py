@@ -206,6 +206,21 @@ def test_a_second_inspection_of_a_frame_is_impossible(here: Line) -> None:
         inspections.add_all(conn, [here.inspection(0)])
 
 
+def test_more_inspections_than_one_statement_takes_are_all_there_as_they_were_given(here: Line) -> None:
+    rows = [here.inspection(n, reason="x" * (n % 3) or None, latency_ms=n / 7) for n in range(1700)]
+    with writing(here.engine) as conn:
+        inspections.add_all(conn, rows)
+        assert inspections.recent(conn, limit=2000) == rows[::-1]
+    with pytest.raises(ValueError, match="naive"), writing(here.engine) as conn:
+        inspections.add_all(conn, [here.inspection(2000, decided_at=datetime(2026, 1, 1))])
+
+
+def test_a_frame_that_comes_twice_in_one_transaction_is_seen_at_its_last_time(here: Line) -> None:
+    with writing(here.engine) as conn:
+        seen.add_all(conn, [(here.station_id, "a", NOW), (here.station_id, "a", NOW - timedelta(hours=2))])
+        assert seen.already(conn, [(here.station_id, "a")], NOW) == {(here.station_id, "a")}
+
+
 def test_frames_are_seen_per_station_for_a_while(here: Line) -> None:
     with writing(here.engine) as conn:
         other = stations.add(conn, "press-2", now=NOW).id
