@@ -16,6 +16,7 @@ NAMES = (
     "blob.pending", "blob.put", "blob.stored",
     "commit.begin", "commit.offset", "commit.inspections", "commit.written", "commit.done",
     "broker.commit", "outbox.read", "outbox.published", "outbox.deleted",
+    "swap.begin", "swap.done",
 )  # fmt: skip
 
 _name, _, _count = os.environ.get(VARIABLE, "").partition(":")
