@@ -135,6 +135,7 @@ def test_every_outcome_over_a_real_broker(engine: Engine, tmp_path: Path) -> Non
         }  # fmt: skip
 
 
+@pytest.mark.promise(7)
 def test_health_is_served_and_the_retraining_is_started_and_stopped(engine: Engine, tmp_path: Path) -> None:
     class Retraining:
         stopped = False
@@ -177,6 +178,7 @@ def test_health_is_served_and_the_retraining_is_started_and_stopped(engine: Engi
     assert started.stopped
 
 
+@pytest.mark.promise(5)
 def test_a_broken_engine_ends_the_daemon_with_a_line_and_the_next_start_goes_on(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     log.append(frame(), headers("a"))
