@@ -27,7 +27,7 @@ from agent.chores import Chores
 from agent.health import Health, HealthServer
 from agent.live import Live, open_live
 from agent.metrics import Metrics
-from agent.pipeline.models import ModelManager
+from agent.pipeline.models import Load, ModelManager, load_scorer
 from agent.pipeline.patience import AbandonedError, Patience, PatientBlobs
 from agent.pipeline.provider import Provider
 from agent.pipeline.run import Parts, Pipeline
@@ -72,9 +72,13 @@ def start_retraining(settings: Settings, engine: Engine, live: Live, clock: Call
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What may stand in for the daemon's own parts; None means its own, for `retrain` none at all."""
+    """What may stand in for the daemon's own parts; None means its own, for `retrain` none at all.
+
+    `load` makes the scorers of the daemon's own provider.
+    """
 
     provider: Provider | None = None
+    load: Load = load_scorer
     source: Source | None = None
     sink: Decisions | None = None
     retrain: StartRetraining | None = start_retraining
@@ -204,7 +208,12 @@ class _Daemon:
 
     def _manager(self, live: Live) -> ModelManager:
         manager = ModelManager(
-            self._engine, PatientBlobs(self._store), self._settings, patience=self._patience, metrics=self._metrics
+            self._engine,
+            PatientBlobs(self._store),
+            self._settings,
+            patience=self._patience,
+            metrics=self._metrics,
+            load=self._wiring.load,
         )
         live.on_promotion(manager.notice)
         return manager

@@ -17,6 +17,7 @@ NAMES = (
     "commit.begin", "commit.offset", "commit.inspections", "commit.written", "commit.done",
     "broker.commit", "outbox.read", "outbox.published", "outbox.deleted",
     "sweep.marked", "sweep.deleted", "sweep.forgotten",
+    "swap.begin", "swap.done",
 )  # fmt: skip
 
 _name, _, _count = os.environ.get(VARIABLE, "").partition(":")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 import structlog
 from sqlalchemy import Engine
 
+from agent.failpoints import passing
 from agent.metrics import Metrics
 from agent.pipeline.patience import AbandonedError, Patience
 from agent.pipeline.provider import Deployed, Scorer
@@ -120,8 +121,12 @@ class ModelManager:
             self._use(product_id, None)
         for product_id, deployment in live.items():
             used = self._deployed.get(product_id)
-            if used is None or used.deployment_id != deployment.id:
+            if used is None:
                 self._take(product_id, deployment)
+            elif used.deployment_id != deployment.id:
+                passing("swap.begin")
+                self._take(product_id, deployment)
+                passing("swap.done")
         for product_id in self._problems.keys() - live.keys():
             del self._problems[product_id]
 

@@ -144,6 +144,7 @@ def reader(twin: Twin) -> Iterator[Reader]:
         made.source.close()
 
 
+@pytest.mark.promise(2)
 def test_partitions_come_paused_and_are_read_from_where_they_are_sought(twin: Twin, reader: Reader) -> None:
     for number in range(5):
         twin.write(b"v%d" % number, [("ce_id", b"%d" % number)], key=b"s1")
@@ -199,6 +200,7 @@ def test_partitions_come_paused_and_are_read_from_where_they_are_sought(twin: Tw
     assert reader.source.stream() == key
 
 
+@pytest.mark.promise(1)
 def test_the_commit_of_the_group_decides_nothing(twin: Twin, reader: Reader) -> None:
     for number in range(3):
         twin.write(b"%d" % number)

@@ -1,38 +1,56 @@
 """An agent as a process of its own, with the tests' scorer in place of torch: `python -m tests.crash.agent_process`.
 
-Everything else is the product's own daemon; settings come from the environment.
+Everything else is the product's own daemon; settings come from the environment, as do three things of the tests:
+`SCORING_DELAY_S`, seconds a frame; `BREAKS_AFTER`, batches; `FULL_DISK`, a file that fills the blobs' disk while it is
+there.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
-from agent import daemon, settings
-from agent.pipeline.provider import Deployed
-from agent.store import registry
-from agent.store.engine import open_engine, reading
-from model.certificate import Certificate
-from tests.streams import FakeProvider, FakeScorer
+from agent import daemon, files, settings
+from agent.store import local_blobs
+from tests.streams import FakeScored, FakeScorer
+
+
+class Scorer(FakeScorer):
+    """Breaks for good after so many batches."""
+
+    def score(self, frames: Sequence[Any]) -> list[FakeScored]:
+        self.broken = len(self.batches) >= float(os.environ.get("BREAKS_AFTER", "inf"))
+        return super().score(frames)
+
+
+def load(data: bytes, wanted: settings.Settings) -> Scorer:
+    """A scorer of any artifact."""
+    delay_s = float(os.environ.get("SCORING_DELAY_S", "0"))
+    return Scorer(artifact_sha256=hashlib.sha256(data).hexdigest(), delay_s=delay_s)
+
+
+def fill(flag: Path) -> None:
+    """From now on blobs cannot be written while the file `flag` is there: the disk is full."""
+    write = files.write_whole
+
+    def write_whole(path: Path, parts: Iterable[bytes]) -> None:
+        if flag.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, parts)
+
+    local_blobs.write_whole = write_whole  # type: ignore[attr-defined]
 
 
 def main() -> int:
-    """Runs the daemon with the live deployments over a fake scorer."""
-    wanted = settings.load(None, os.environ)
-    engine = open_engine(wanted.database.url)
-    with reading(engine) as conn:
-        live = registry.live_all(conn)
-    engine.dispose()
-    delay_s = float(os.environ.get("SCORING_DELAY_S", "0"))
-    deployed = {
-        product_id: Deployed(
-            one.id,
-            FakeScorer(artifact_sha256=one.artifact_sha256, delay_s=delay_s),
-            Certificate.from_dict(one.certificate) if one.certificate else None,
-        )
-        for product_id, one in live.items()
-    }
-    code = daemon.run(wanted, wiring=daemon.Wiring(provider=FakeProvider(deployed), retrain=None))
+    """Runs the daemon over a fake scorer."""
+    if flag := os.environ.get("FULL_DISK"):
+        fill(Path(flag))
+    code = daemon.run(settings.load(None, os.environ), wiring=daemon.Wiring(load=load, retrain=None))
     assert "torch" not in sys.modules
     return code
 

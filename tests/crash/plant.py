@@ -58,25 +58,32 @@ class Agent:
         return Path(self.log.name).read_text()[-4000:]
 
     def events(self) -> list[dict[str, Any]]:
-        lines = Path(self.log.name).read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        return events(Path(self.log.name))
 
-    def end(self, number: signal.Signals) -> int:
+    def end(self, number: signal.Signals, within_s: float = 30) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(30)
+        code = self.process.wait(within_s)
         self.log.close()
         return code
 
 
+def events(log: Path) -> list[dict[str, Any]]:
+    """What an agent logged; its last line may be cut off."""
+    lines = log.read_text().splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+
 def publish(bootstrap: str, numbers: range, topic: str = FRAMES) -> None:
-    """Frames f0, f1, ...: every 10th flagged, every 10th corrupt, every 10th with a bad header."""
+    """Frames f0, f1, ...: of every ten one flagged, one corrupt, one with a bad header; no two of these alike."""
     producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=False)
-    kinds = {3: frame(DEFECT), 5: corrupt()}
     good = frame(GOOD)
     for number in numbers:
         head = headers(f"f{number}", station="nowhere" if number % 10 == 7 else "s1")
-        producer.send(topic, value=kinds.get(number % 10, good), headers=head, partition=number % PARTITIONS)
+        own = b"%d" % number
+        # A decoder stops at the picture's end: what follows makes other bytes, and so another blob.
+        value = {3: frame(DEFECT) + own, 5: corrupt() + own, 7: good + own}.get(number % 10, good)
+        producer.send(topic, value=value, headers=head, partition=number % PARTITIONS)
     producer.flush(20)
     producer.close()
 
@@ -97,6 +104,16 @@ def decisions(bootstrap: str, at_least: int, topic: str = DECISIONS) -> list[str
     finally:
         reader.close()
     return found
+
+
+def ends(bootstrap: str, topic: str) -> dict[int, int]:
+    """Where the log ends, by partition."""
+    reader = KafkaConsumer(bootstrap_servers=bootstrap)
+    try:
+        found = reader.end_offsets([TopicPartition(topic, partition) for partition in range(PARTITIONS)])
+        return {one.partition: end for one, end in found.items()}
+    finally:
+        reader.close()
 
 
 def totals(engine: Engine) -> Counts:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import random
 import signal
 import sys
 import tempfile
@@ -14,60 +13,38 @@ import threading
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-import sqlalchemy as sa
 from kafka import KafkaConsumer
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from sqlalchemy import Engine
 
 from agent import failpoints
 from agent.demo.broker import create_topics
-from agent.pipeline.decisions import event_id
+from agent.demo.redis import RedisServer
 from agent.settings import Kafka
-from agent.store import audit
+from agent.store import outbox
 from agent.store.engine import reading
 from agent.store.local_blobs import LocalBlobs
-from agent.store.tables import blob, dead_letter, inspection, item, rollup_minute, rollup_quarter, stream
+from agent.store.tables import deployment, inspection
 from tests import databases
 from tests.apache_kafka import UNPROVEN, ApacheKafka, apache_kafka, is_here
-from tests.crash.plant import PARTITIONS, Agent, decisions, publish, rows, totals
+from tests.crash.oracle import Oracle
+from tests.crash.plan import BEFORE, EVERYWHERE, FRAMES, ON_POSTGRESQL, Plan
+from tests.crash.plant import PARTITIONS, Agent, decisions, ends, events, publish, rows, totals
 from tests.databases import database
 from tests.postgresql import PostgreSQL, postgresql
 from tests.streams import seed as seed_line
+from tests.streams import until
 
-FRAMES = 150
 SESSION_S = 2.0
-ROUND_S = 150.0
-EVERYWHERE = ("kill", "freeze", "broker", "storm")
-ON_POSTGRESQL = (*EVERYWHERE, "database")
-VERDICTS = ("pass", "review", "reject", "not_inspected")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What happens in a round.
-
-    Attributes:
-        agents: how many run; one that ends is started again.
-        faults: (frames recorded before it, kind), in order.
-        points: failpoints of the first agents to start, `NAME:N` each.
-    """
-
-    agents: int
-    faults: tuple[tuple[int, str], ...]
-    points: tuple[str, ...]
-
-    @classmethod
-    def drawn(cls, seed: int, kinds: tuple[str, ...]) -> Plan:
-        """The plan of a seed."""
-        rng = random.Random(seed)
-        at = sorted(rng.randrange(FRAMES * 8 // 10) for _ in range(rng.randint(1, 3)))
-        points = tuple(f"{rng.choice(failpoints.NAMES)}:{rng.randint(1, 4)}" for _ in range(rng.randint(1, 3)))
-        return cls(rng.randint(1, 3), tuple((n, rng.choice(kinds)) for n in at), points)
+ROUND_S = 240.0
+FULL_S, SWAP_S = 15.0, 60.0
+EARLY, MORE = FRAMES // 2, 10  # frames published at first, and during some faults
 
 
 @dataclass
@@ -77,26 +54,48 @@ class Round:
     plan: Plan
     folder: Path
     broker: ApacheKafka
+    redis: RedisServer
     engine: Engine
     server: PostgreSQL | None
     topic: str = field(default_factory=lambda: f"frames-{uuid4().hex[:8]}")
     crew: list[Agent] = field(default_factory=list)
     started: int = 0
+    published: int = 0
+    faulty: int = 0  # frames published before the last fault was over: the others outlive every fault
+    reached: set[str] = field(default_factory=set)  # points at which an agent died
 
     def run(self) -> None:
-        """Runs it and raises AssertionError where the oracle finds something."""
+        """Runs it and raises AssertionError, with the end of every agent's log, where the oracle finds something."""
+        try:
+            self._run()
+        except AssertionError as error:
+            for log in self._logs:
+                error.add_note(f"{log.name}: {log.read_text()[-2000:]}")
+            raise
+
+    def _run(self) -> None:
         create_topics(Kafka(bootstrap=self.broker.bootstrap), {self.topic: PARTITIONS, f"{self.topic}-out": 1})
-        seed_line(self.engine, LocalBlobs(self.folder / "blobs"))
-        publish(self.broker.bootstrap, range(FRAMES // 2), self.topic)
+        seed_line(self.engine, self._store)
+        self._publish(EARLY)
         try:
             self._supervise()
             said = decisions(self.broker.bootstrap, FRAMES, f"{self.topic}-out")
-            self._check(said)
             for one in self.crew:
                 self._check_end(one, one.end(signal.SIGTERM))
         finally:
             for one in self.crew:
                 one.end(signal.SIGKILL)
+        logs = [events(log) for log in self._logs]
+        Oracle(self.engine, self._store, ends(self.broker.bootstrap, self.topic), said, logs).check()
+        self._check_last()
+
+    @property
+    def _logs(self) -> list[Path]:
+        return sorted(self.folder.glob("agent-*.log"))
+
+    @property
+    def _store(self) -> LocalBlobs:
+        return LocalBlobs(self.folder / "blobs")
 
     def _check_end(self, agent: Agent, code: int) -> None:
         if code == -signal.SIGKILL and agent.environ[failpoints.VARIABLE]:
@@ -109,37 +108,54 @@ class Round:
 
     def _supervise(self) -> None:
         faults, end = list(self.plan.faults), time.monotonic() + ROUND_S
-        published = False
-        while (done := self._received()) < FRAMES:
-            assert time.monotonic() < end, f"{done} of {FRAMES} frames in {ROUND_S} s; " + self.crew[-1].said()
-            for one in [one for one in self.crew if one.process.poll() is not None]:
-                one.end(signal.SIGKILL)
-                self.crew.remove(one)
-            while len(self.crew) < self.plan.agents:
-                self._start()
-            if not published and done >= FRAMES // 4:
-                publish(self.broker.bootstrap, range(FRAMES // 2, FRAMES), self.topic)
-                published = True
+        while not self._settled():
+            done = totals(self.engine).received
+            assert time.monotonic() < end, f"{done} of {FRAMES} frames in {ROUND_S} s"
+            self._keep_crew()
+            if done >= EARLY // 2:
+                self._publish(BEFORE + 5 - self.published)
             if faults and done >= faults[0][0]:
                 getattr(self, f"_{faults.pop(0)[1]}")()
+                self.faulty = self.published
+            if not faults:
+                self._publish(FRAMES - self.published)
             threading.Event().wait(0.05)
+
+    def _publish(self, count: int) -> None:
+        if count > 0:
+            publish(self.broker.bootstrap, range(self.published, self.published + count), self.topic)
+            self.published += count
+
+    def _settled(self) -> bool:
+        """Whether all is recorded and sent. Until then an agent that dies is started again: nobody else would send."""
+        with reading(self.engine) as conn:
+            return totals(self.engine).received >= FRAMES and not outbox.depth(conn)
+
+    def _keep_crew(self) -> None:
+        for one in [one for one in self.crew if one.process.poll() is not None]:
+            if one.end(signal.SIGKILL) == -signal.SIGKILL and one.environ[failpoints.VARIABLE]:
+                self.reached.add(one.environ[failpoints.VARIABLE])
+            self.crew.remove(one)
+        while len(self.crew) < self.plan.agents:
+            self._start()
 
     def _start(self) -> None:
         armed = self.plan.points[self.started] if self.started < len(self.plan.points) else ""
         given = {
             "GOODPART_KAFKA__FRAMES_TOPIC": self.topic, "GOODPART_KAFKA__DECISIONS_TOPIC": f"{self.topic}-out",
             "GOODPART_KAFKA__GROUP_ID": self.topic, "GOODPART_KAFKA__SESSION_TIMEOUT_S": str(SESSION_S),
-            "GOODPART_KAFKA__HEARTBEAT_S": "0.3", "SCORING_DELAY_S": "0.003",
-            failpoints.VARIABLE: armed,
+            "GOODPART_KAFKA__HEARTBEAT_S": "0.3", "SCORING_DELAY_S": "0.01",
+            "GOODPART_REDIS__URL": self.redis.url, "FULL_DISK": str(self._full), failpoints.VARIABLE: armed,
         }  # fmt: skip
         self.crew.append(Agent(self.folder, self.broker.bootstrap, self.engine, **given))
         self.started += 1
 
-    def _received(self) -> int:
-        return totals(self.engine).received
+    @property
+    def _full(self) -> Path:
+        return self.folder / "full"
 
     def _kill(self) -> None:
-        self.crew[0].end(signal.SIGKILL)
+        self.crew.pop(0).end(signal.SIGKILL)
 
     def _freeze(self) -> None:
         """Longer than its session: another agent takes over, and this one wakes up fenced."""
@@ -158,6 +174,40 @@ class Round:
         threading.Event().wait(1)
         self.server.start()
 
+    def _redis(self) -> None:
+        self.redis.kill()
+        self._publish(MORE)
+        threading.Event().wait(1)
+        self.redis.start()
+
+    def _disk(self) -> None:
+        """Full until an agent complains; those that died are not there to."""
+
+        def complaints() -> int:
+            return sum(log.read_text().count("No space left") for log in self._logs)
+
+        before = complaints()
+        self._full.touch()
+        self._publish(MORE)
+        self._wait(lambda: complaints() > before or all(one.process.poll() is not None for one in self.crew), FULL_S)
+        self._full.unlink()
+
+    def _swap(self) -> None:
+        """Another deployment, and the time in which every agent that lives takes it up."""
+        made = seed_line(self.engine, self._store, artifact=uuid4().bytes).deployment_id
+
+        def uses(one: Agent) -> bool:
+            ready = (event["deployment"] for event in one.events() if event["event"] == "model_ready")
+            return one.process.poll() is not None or made in ready
+
+        until(lambda: all(map(uses, self.crew)), SWAP_S)
+
+    @staticmethod
+    def _wait(condition: Callable[[], bool], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not condition() and time.monotonic() < end:
+            threading.Event().wait(0.02)
+
     def _storm(self) -> None:
         """Members that come and go: each makes the group share its partitions out anew."""
         for _ in range(3):
@@ -169,47 +219,29 @@ class Round:
             member.poll(500)
             member.close(autocommit=False)
 
-    def _check(self, said: list[str]) -> None:
-        counts = totals(self.engine)
-        assert counts.received == FRAMES, counts
-        assert counts.balanced, counts
-        frames, letters = rows(self.engine, inspection), rows(self.engine, dead_letter)
-        once = {f"f{number}": 1 for number in range(FRAMES) if number % 10 != 7}
-        assert Counter(row.frame_id for row in frames) == once
-        dead = [row for row in letters if row.counted]
-        assert len(dead) == len({(row.partition, row.offset) for row in dead}) == FRAMES // 10
-        (log,) = rows(self.engine, stream)
-        assert set(said) == {event_id(log.topic_id, row.partition, row.offset) for row in (*frames, *dead)}
-        verdicts = Counter(row.verdict for row in frames)
-        for rollup in (rollup_minute, rollup_quarter):
-            columns = [sa.func.coalesce(sa.func.sum(rollup.c[f"n_{verdict}"]), 0) for verdict in VERDICTS]
-            with reading(self.engine) as conn:
-                sums = [int(number) for number in conn.execute(sa.select(*columns)).one()]
-            assert sums == [verdicts[verdict] for verdict in VERDICTS], rollup.name
-        self._check_blobs()
-        with reading(self.engine) as conn:
-            assert audit.verify(conn) is None
-
-    def _check_blobs(self) -> None:
-        store = LocalBlobs(self.folder / "blobs")
-        stored = {row.sha256 for row in rows(self.engine, blob) if row.state == "stored"}
-        for row in rows(self.engine, item):
-            for name in ("frame_sha256", "heatmap_sha256", "preview_sha256", "overlay_sha256", "thumbnail_sha256"):
-                sha256 = getattr(row, name)
-                assert sha256 is None or (sha256 in stored and store.get(sha256)), (row.frame_id, name)
+    def _check_last(self) -> None:
+        """The frames after the last fault are decided under what was promoted last."""
+        newest = max(row.id for row in rows(self.engine, deployment))
+        last = {f"f{number}" for number in range(self.faulty, FRAMES)}
+        used = {row.deployment_id for row in rows(self.engine, inspection) if row.frame_id in last and row.score}
+        assert used == {newest}, used
 
 
-def run_round(seed: int, broker: ApacheKafka, server: PostgreSQL | None) -> int:
-    """One round, on PostgreSQL where a server is given, else on SQLite; how many agents had to be started again."""
-    plan = Plan.drawn(seed, EVERYWHERE if server is None else ON_POSTGRESQL)
+def run_round(seed: int, broker: ApacheKafka, server: PostgreSQL | None) -> Round:
+    """One round, on PostgreSQL where a server is given, else on SQLite."""
+    return play(Plan.drawn(seed, EVERYWHERE if server is None else ON_POSTGRESQL), broker, server)
+
+
+def play(plan: Plan, broker: ApacheKafka, server: PostgreSQL | None) -> Round:
+    """One round of a plan."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="goodpart-round-")))
         if server is not None:
             stack.enter_context(databases.on(server))
-        engine = stack.enter_context(database(folder))
-        played = Round(plan, folder, broker, engine, server)
+        redis = stack.enter_context(RedisServer(folder))
+        played = Round(plan, folder, broker, redis, stack.enter_context(database(folder)), server)
         played.run()
-        return played.started - plan.agents
+        return played
 
 
 def main() -> int:
@@ -221,24 +253,28 @@ def main() -> int:
     options = parser.parse_args()
     if not is_here():
         sys.exit(UNPROVEN)
-    failed, faults, restarts, began = [], Counter[str](), 0, time.monotonic()
+    failed, faults, reached, restarts, began = [], Counter[str](), Counter[str](), 0, time.monotonic()
     with ExitStack() as stack:
         broker = stack.enter_context(apache_kafka())
         server = stack.enter_context(postgresql()) if options.database == "postgresql" else None
         for number, seed in enumerate(range(options.seed, options.seed + options.rounds), 1):
             plan = Plan.drawn(seed, EVERYWHERE if server is None else ON_POSTGRESQL)
-            faults.update([*(kind for _, kind in plan.faults), *(point.partition(":")[0] for point in plan.points)])
+            faults.update(kind for _, kind in plan.faults)
             try:
-                restarts += run_round(seed, broker, server)
+                played = run_round(seed, broker, server)
+                restarts += played.started - plan.agents
+                reached.update(point.partition(":")[0] for point in played.reached)
             except AssertionError as error:
                 failed.append(seed)
                 where = traceback.extract_tb(error.__traceback__)[-1]
-                print(f"seed {seed} failed, {plan}, line {where.lineno} ({where.line}): {error}", flush=True)
+                print(f"seed {seed} failed, {plan}, line {where.lineno} ({where.line}): {error}")
+                print("\n".join(error.__notes__), flush=True)
             left = (time.monotonic() - began) / number * (options.rounds - number)
             print(f"{number}/{options.rounds} rounds, {len(failed)} failed, {left / 60:.0f} min left", flush=True)
     print(f"{options.database}: {options.rounds} rounds of {FRAMES} frames, {restarts} agents started again, ", end="")
     print(f"{len(failed)} rounds failed {failed or ''}")
-    print(", ".join(f"{name} {count}" for name, count in sorted(faults.items())))
+    for what, counts in (("faults", faults), ("points reached", reached)):
+        print(f"{what}: " + (", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"))
     return bool(failed)
 
 

@@ -46,6 +46,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         yield opened
 
 
+@pytest.mark.promise(1, 9)
 @both
 def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(tmp_path: Path, bootstrap: str, engine: Engine) -> None:
     n = 600
@@ -87,6 +88,7 @@ def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(tmp_path: Path, 
                 assert store.get(sha256)
 
 
+@pytest.mark.promise(6)
 @both
 def test_sigterm_drains_and_the_next_agent_goes_on(tmp_path: Path, bootstrap: str, engine: Engine) -> None:
     publish(bootstrap, range(200))
@@ -134,6 +136,7 @@ def test_kill_9_of_a_line_without_kafka(tmp_path: Path, engine: Engine) -> None:
     assert list(station.iterdir()) == []
 
 
+@pytest.mark.promise(8)
 def test_a_database_that_stops_and_comes_back_loses_nothing(
     tmp_path: Path, bootstrap: str, postgresql_server: PostgreSQL
 ) -> None:
@@ -174,6 +177,7 @@ def test_systemd_hears_that_the_agent_is_ready_lives_and_stops(tmp_path: Path, b
         until(lambda: b"STOPPING=1" in manager.recv(200))
 
 
+@pytest.mark.promise(6)
 def test_a_second_signal_ends_at_once_and_nothing_is_lost(tmp_path: Path, bootstrap: str, engine: Engine) -> None:
     publish(bootstrap, range(4))
     first = Agent(tmp_path, bootstrap, engine, SCORING_DELAY_S="60")
@@ -187,6 +191,46 @@ def test_a_second_signal_ends_at_once_and_nothing_is_lost(tmp_path: Path, bootst
     assert totals(engine) == Counts()
 
 
+@pytest.mark.promise(6)
+def test_sigterm_ends_in_time_though_scoring_does_not(tmp_path: Path, bootstrap: str, engine: Engine) -> None:
+    publish(bootstrap, range(4))
+    agent = Agent(tmp_path, bootstrap, engine, SCORING_DELAY_S="60", GOODPART_PIPELINE__DRAIN_S="11")
+    try:
+        until(lambda: "partition_claimed" in agent.said(), check=agent.check)
+        assert agent.end(signal.SIGTERM, within_s=25) == 0, agent.said()
+        assert {"drain_incomplete", "agent_stopped"} <= {one["event"] for one in agent.events()}
+    finally:
+        agent.end(signal.SIGKILL)
+    assert totals(engine).inspected == 0
+
+
+@pytest.mark.promise(5)
+def test_an_engine_that_breaks_ends_the_agent_and_the_next_one_goes_on(
+    tmp_path: Path, bootstrap: str, engine: Engine
+) -> None:
+    n = 100
+    publish(bootstrap, range(n))
+    first = Agent(tmp_path, bootstrap, engine, BREAKS_AFTER="2")
+    try:
+        until(lambda: first.process.poll() is not None)
+        assert first.end(signal.SIGKILL) == 1, first.said()
+        assert "the scoring engine fails on every product" in first.said()
+        assert totals(engine).balanced
+        assert totals(engine).received < n
+        assert "model_error" not in {row.reason for row in rows(engine, inspection)}
+    finally:
+        first.end(signal.SIGKILL)
+    second = Agent(tmp_path, bootstrap, engine)
+    try:
+        until(lambda: totals(engine).received >= n, 40, check=second.check)
+        assert len(set(decisions(bootstrap, n))) == n
+        assert second.end(signal.SIGTERM) == 0, second.said()
+    finally:
+        second.end(signal.SIGKILL)
+    assert totals(engine) == Counts(n, inspected=n * 8 // 10, not_inspected=n // 10, dead_lettered=n // 10)
+
+
+@pytest.mark.promise(2)
 @both
 def test_two_agents_share_the_partitions_and_one_takes_over_from_the_other(
     tmp_path: Path, bootstrap: str, engine: Engine

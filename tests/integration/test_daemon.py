@@ -139,6 +139,7 @@ def test_every_outcome_over_a_real_broker(engine: Engine, tmp_path: Path) -> Non
         }  # fmt: skip
 
 
+@pytest.mark.promise(7)
 def test_health_is_served_and_the_retraining_is_started_and_stopped(engine: Engine, tmp_path: Path) -> None:
     class Retraining:
         stopped = False
@@ -222,6 +223,7 @@ def test_rows_older_than_the_hot_window_go_while_it_runs(engine: Engine, tmp_pat
     assert agent.end() == 0
 
 
+@pytest.mark.promise(5)
 def test_a_broken_engine_ends_the_daemon_with_a_line_and_the_next_start_goes_on(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     log.append(frame(), headers("a"))

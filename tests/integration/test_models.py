@@ -61,6 +61,7 @@ def test_what_is_live_at_the_start_is_ready_before_the_first_frame(engine: Engin
         manager.stop()
 
 
+@pytest.mark.promise(10)
 def test_a_promotion_is_taken_into_use_while_frames_flow(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     with running(engine, settings(tmp_path), MemorySource(log), scorer=FakeScorer(delay_s=0.002)) as run:
@@ -92,6 +93,7 @@ def test_a_promotion_is_taken_into_use_while_frames_flow(engine: Engine, tmp_pat
             manager.stop()
 
 
+@pytest.mark.promise(10)
 def test_a_broken_artifact_leaves_the_old_deployment_in_use_and_is_told(engine: Engine, tmp_path: Path) -> None:
     store = LocalBlobs(tmp_path / "blobs")
     first = seed(engine, store, artifact=b"one")

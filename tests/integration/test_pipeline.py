@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,6 +19,7 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 from agent.frame import DataRef, RawFormat
+from agent.pipeline import run as pipeline_run
 from agent.pipeline.provider import Deployed
 from agent.pipeline.score import EngineFaultError
 from agent.settings import utc_now
@@ -232,6 +234,7 @@ def test_a_certificate_of_another_scorer_sends_everything_to_review(engine: Engi
         assert len(run.rows(item)) == 1  # the quota
 
 
+@pytest.mark.promise(5)
 def test_a_batch_that_fails_is_halved_until_only_the_bad_frame_is_left(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     values = [GOOD] * 9
@@ -314,6 +317,7 @@ def test_a_score_that_is_no_number_is_a_model_error(engine: Engine, tmp_path: Pa
         assert [(row.verdict, row.reason, row.score) for row in run.rows()] == [("not_inspected", "model_error", None)]
 
 
+@pytest.mark.promise(5, 6)
 def test_a_broken_engine_opens_the_breaker_and_records_nothing(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     with running(engine, settings(tmp_path), MemorySource(log)) as run:
@@ -326,6 +330,7 @@ def test_a_broken_engine_opens_the_breaker_and_records_nothing(engine: Engine, t
         assert run.totals().received == 1
 
 
+@pytest.mark.promise(5)
 def test_failures_in_a_row_make_a_station_blind_until_one_is_inspected(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     with running(engine, settings(tmp_path, pipeline={"blind_after": 3}), MemorySource(log)) as run:
@@ -341,3 +346,31 @@ def test_failures_in_a_row_make_a_station_blind_until_one_is_inspected(engine: E
         run.until(lambda: status() == ("blind", 3))
         log.append(frame(), headers("fine"))
         run.until(lambda: status() == ("ok", 0))
+
+
+@pytest.mark.promise(7)
+def test_frames_that_stand_still_are_no_life_unless_a_dependency_is_out(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stuck(FakeScorer):
+        go_on = threading.Event()
+
+        def score(self, frames: Any) -> Any:
+            self.go_on.wait(30)
+            return super().score(frames)
+
+    monkeypatch.setattr(pipeline_run, "STALL_S", 0.3)
+    log, scorer = MemoryLog(), Stuck()
+    with running(engine, settings(tmp_path), MemorySource(log), scorer=scorer) as run:
+        try:
+            run.until(lambda: run.pipeline.stats().partitions == (0,))
+            assert run.health.dead() == {}  # nothing to do is no standstill
+            log.append(frame(), headers("a"))
+            run.until(lambda: "progress" in run.health.dead())
+            run.health.dependency("database", "gone")
+            assert run.health.dead() == {}
+            run.health.dependency("database", None)
+        finally:
+            scorer.go_on.set()
+        run.until_received(1)
+        run.until(lambda: run.health.dead() == {})

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from agent.demo.server import free_port
+from agent.live import RedisLive
 from agent.pipeline.claims import DataGapError
 from agent.settings import utc_now
 from agent.sources.memory import MemoryLog, MemorySource
@@ -19,7 +21,7 @@ from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
 from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
-from agent.store.tables import data_gap, frame_seen, item
+from agent.store.tables import data_gap, frame_seen, item, outbox
 from tests.databases import database
 from tests.streams import (
     DEFECT,
@@ -43,6 +45,7 @@ def _said(run: Any) -> list[dict[str, Any]]:
     return [json.loads(one.value) for one in run.sink.published]
 
 
+@pytest.mark.promise(2)
 def test_a_fenced_partition_is_claimed_again_and_nothing_is_lost_or_doubled(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     with running(engine, settings(tmp_path), MemorySource(log), scorer=FakeScorer(delay_s=0.01)) as run:
@@ -59,6 +62,7 @@ def test_a_fenced_partition_is_claimed_again_and_nothing_is_lost_or_doubled(engi
         assert len({row.offset for row in run.rows()}) == 30
 
 
+@pytest.mark.promise(2)
 def test_lost_and_revoked_partitions_come_back_without_a_gap(engine: Engine, tmp_path: Path) -> None:
     log, n = MemoryLog(2), 120
     source = MemorySource(log)
@@ -75,6 +79,7 @@ def test_lost_and_revoked_partitions_come_back_without_a_gap(engine: Engine, tmp
         assert len({one["id"] for one in _said(run)}) == n
 
 
+@pytest.mark.promise(4)
 def test_what_is_in_flight_is_bounded_and_all_of_it_arrives(engine: Engine, tmp_path: Path) -> None:
     log, n = MemoryLog(2), 200
     for number in range(n):
@@ -94,6 +99,7 @@ def test_what_is_in_flight_is_bounded_and_all_of_it_arrives(engine: Engine, tmp_
         assert max(run.scorer.batches) <= 4
 
 
+@pytest.mark.promise(1)
 def test_an_idle_partition_moves_past_offsets_without_records(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     log.append(frame(), headers("a"))
@@ -109,6 +115,7 @@ def test_an_idle_partition_moves_past_offsets_without_records(engine: Engine, tm
         run.until(lambda: run.pipeline.stats().lag == 0)
 
 
+@pytest.mark.promise(3)
 def test_start_from_latest_holds_for_the_first_run_only(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     log.append(frame(), headers("before"))
@@ -121,6 +128,7 @@ def test_start_from_latest_holds_for_the_first_run_only(engine: Engine, tmp_path
         assert [row.frame_id for row in run.rows()] == ["between"]
 
 
+@pytest.mark.promise(3)
 @pytest.mark.parametrize(("policy", "expected"), [("earliest", {"f0", "f4"}), ("latest", {"f0", "f5"})])
 def test_frames_that_the_log_lost_are_a_gap_on_record(
     engine: Engine, tmp_path: Path, policy: str, expected: set[str]
@@ -144,6 +152,7 @@ def test_frames_that_the_log_lost_are_a_gap_on_record(
         assert {one.frame_id for one in run.rows()} == expected
 
 
+@pytest.mark.promise(3)
 def test_a_gap_stops_the_agent_where_it_shall(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     log.append(frame(), headers("a"))
@@ -158,6 +167,7 @@ def test_a_gap_stops_the_agent_where_it_shall(engine: Engine, tmp_path: Path) ->
         assert run.rows(data_gap) == []
 
 
+@pytest.mark.promise(3)
 def test_a_log_that_ends_before_the_stored_offset_is_another_stream(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     for number in range(3):
@@ -173,6 +183,7 @@ def test_a_log_that_ends_before_the_stored_offset_is_another_stream(engine: Engi
             assert [row.kind for row in run.rows(data_gap)] == ["beyond_end"]
 
 
+@pytest.mark.promise(3)
 def test_a_topic_recreated_while_the_agent_runs_is_read_from_its_start(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     for number in range(3):
@@ -186,6 +197,7 @@ def test_a_topic_recreated_while_the_agent_runs_is_read_from_its_start(engine: E
             assert sorted(one.next_offset for one in offsets.partitions(conn)) == [1, 3]
 
 
+@pytest.mark.promise(8, 9)
 def test_an_outage_of_the_broker_for_decisions_delays_them_and_loses_none(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     with running(engine, settings(tmp_path), MemorySource(log)) as run:
@@ -200,16 +212,38 @@ def test_an_outage_of_the_broker_for_decisions_delays_them_and_loses_none(engine
         assert [one["frame_id"] for one in _said(run)] == [f"f{number}" for number in range(5)]
 
 
-def test_leftover_decisions_are_sent_after_the_next_claim(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog()
+@pytest.mark.promise(9)
+def test_leftover_decisions_are_sent_first_after_the_next_claim(engine: Engine, tmp_path: Path) -> None:
+    log, ids = MemoryLog(), [f"f{number}" for number in range(6)]
     with running(engine, settings(tmp_path), MemorySource(log)) as run:
         run.sink.reachable = False
-        log.append(frame(), headers("a"))
-        run.until_received(1)
+        for one in ids[:3]:
+            log.append(frame(), headers(one))
+        run.until_received(3)
+    for one in ids[3:]:
+        log.append(frame(), headers(one))
     with running(engine, settings(tmp_path), MemorySource(log)) as run:
-        run.until(lambda: [one["frame_id"] for one in _said(run)] == ["a"])
+        run.until(lambda: len(run.sink.published) == len(ids))
+        assert [one["frame_id"] for one in _said(run)] == ids
+        run.until(lambda: not run.rows(outbox))
 
 
+@pytest.mark.promise(8)
+def test_redis_that_is_away_is_missed_in_the_live_view_only(engine: Engine, tmp_path: Path) -> None:
+    log, live = MemoryLog(), RedisLive(f"redis://127.0.0.1:{free_port()}/0", timeout_s=0.2)
+    try:
+        for number in range(20):
+            log.append(frame(), headers(f"f{number}"))
+        with running(engine, settings(tmp_path), MemorySource(log), live=live) as run:
+            run.until(lambda: len(run.sink.published) == 20)
+            assert run.totals() == Counts(20, inspected=20)
+            run.until(lambda: live.problem)
+            assert run.health.unready() == run.health.dead() == {}
+    finally:
+        live.close()
+
+
+@pytest.mark.promise(8)
 def test_an_outage_of_the_blob_store_delays_flagged_frames_only(engine: Engine, tmp_path: Path) -> None:
     class Switched(LocalBlobs):
         off = True
@@ -232,6 +266,7 @@ def test_an_outage_of_the_blob_store_delays_flagged_frames_only(engine: Engine, 
         assert len(run.rows(item)) == 1
 
 
+@pytest.mark.promise(6)
 def test_draining_finishes_what_is_in_flight_and_sends_it(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     for number in range(40):
@@ -259,6 +294,7 @@ def test_a_frame_sent_again_within_a_day_has_one_decision(engine: Engine, tmp_pa
         assert run.until_received(5) == Counts(5, inspected=3, duplicate=2)
 
 
+@pytest.mark.promise(2, 8)
 def test_the_first_frames_wait_for_their_claim(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog(3)
     log.reachable = False

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from threading import Event, Thread
 
+import pytest
+
 from agent.pipeline.budget import Budget
 
 
+@pytest.mark.promise(4)
 def test_room_ends_with_frames_or_with_bytes() -> None:
     budget = Budget(frames=4, limit=100)
     budget.take(10)

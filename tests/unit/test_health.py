@@ -13,6 +13,7 @@ from agent.health import Health, HealthError, HealthServer
 from agent.metrics import Metrics
 
 
+@pytest.mark.promise(7)
 def test_a_loop_that_stands_still_is_dead_unless_a_dependency_is_out() -> None:
     now = 0.0
     health = Health(monotonic=lambda: now)
@@ -28,6 +29,7 @@ def test_a_loop_that_stands_still_is_dead_unless_a_dependency_is_out() -> None:
     assert health.unready() == {}
 
 
+@pytest.mark.promise(7)
 def test_the_server_answers_health_and_metrics() -> None:
     health, metrics = Health(), Metrics()
     metrics.frames.labels("inspected").inc(3)

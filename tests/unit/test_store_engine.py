@@ -11,6 +11,7 @@ from agent.store import engine as engine_module
 from agent.store.engine import DatabaseBehind, StoreError, Unreachable, open_engine, reading, writing
 from agent.store.tables import lease, product
 from tests.databases import NOW, database
+from tests.postgresql import PostgreSQL
 
 
 @pytest.mark.parametrize(
@@ -113,3 +114,15 @@ def test_concurrent_read_then_write_loses_no_update(tmp_path: Path) -> None:
             thread.join()
         with reading(engine) as conn:
             assert conn.execute(sa.select(lease.c.token)).scalar_one() == 80
+
+
+@pytest.mark.promise(2)
+def test_on_postgresql_no_claim_waits_long_and_none_is_kept_by_the_dead(postgresql_server: PostgreSQL) -> None:
+    engine = open_engine(postgresql_server.url())
+    with reading(engine) as conn:
+        found = [
+            conn.exec_driver_sql(f"SHOW {name}").scalar_one()
+            for name in ("lock_timeout", "idle_in_transaction_session_timeout")
+        ]
+    engine.dispose()
+    assert found == ["2s", "5s"]

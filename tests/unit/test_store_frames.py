@@ -45,6 +45,7 @@ STEP = st.one_of(
 )
 
 
+@pytest.mark.promise(1, 2)
 @settings(max_examples=25, deadline=None)
 @given(steps=st.lists(STEP, max_size=12))
 def test_only_the_last_claim_commits_and_the_identity_always_holds(steps: list[tuple[object, ...]]) -> None:
@@ -77,6 +78,7 @@ def test_only_the_last_claim_commits_and_the_identity_always_holds(steps: list[t
                 assert offsets.stored(conn, here.stream_id, 0) == (at if held else None)
 
 
+@pytest.mark.promise(1)
 def test_a_fenced_transaction_writes_nothing(here: Line) -> None:
     mine = _claim(here, "a")
     _claim(here, "b")

@@ -205,10 +205,13 @@ def quiet(line: Line) -> bool:
 class Line(RuleBasedStateMachine):
     """What may happen to a line."""
 
-    def __init__(self, plant: Plant) -> None:
+    plant: Plant
+
+    def __init__(self) -> None:
         super().__init__()
+        plant = self.plant
         plant.renew()
-        self.plant, self.engine = plant, plant.engine
+        self.engine = plant.engine
         self.look = sqlite3.connect(plant.file)
         self.seconds, self.quiet = 0.0, 0
         self.rng, self.names = random.Random(0), itertools.count()
@@ -398,27 +401,28 @@ class Line(RuleBasedStateMachine):
         return ends == wanted and not unsent and not any(one.in_flight for one in self.agents)
 
 
-@pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    made = Plant(tmp_path)
+@pytest.fixture(autouse=True)
+def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    plant = Plant(tmp_path)
+    monkeypatch.setattr(Line, "plant", plant, raising=False)
     try:
-        yield made
+        yield
     finally:
-        made.engine.dispose()
+        plant.engine.dispose()
 
 
 @pytest.mark.promise(1, 2, 9)
-def test_whatever_happens_each_frame_has_one_outcome_and_one_decision(plant: Plant) -> None:
+def test_whatever_happens_each_frame_has_one_outcome_and_one_decision() -> None:
     limits = example_settings(
         max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
     )
-    run_state_machine_as_test(lambda: Line(plant), settings=limits)  # type: ignore[arg-type]  # any factory will do
+    run_state_machine_as_test(Line, settings=limits)
 
 
 @pytest.mark.promise(3)
-def test_an_offset_that_moved_on_after_the_look_at_the_log_is_no_gap(plant: Plant) -> None:
+def test_an_offset_that_moved_on_after_the_look_at_the_log_is_no_gap() -> None:
     """Found by the machine: the partition was taken for another log, and read again from its start."""
-    line = Line(plant)
+    line = Line()
     frozen, new = line.agents
     frozen.source.assign({0})
     line.send(0, "good", "f0")

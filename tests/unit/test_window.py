@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from agent.pipeline.window import Window
 
 
+@pytest.mark.promise(1)
 @given(data=st.data())
 def test_any_completion_order_commits_a_gap_free_prefix(data: st.DataObject) -> None:
     gaps = data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=40))

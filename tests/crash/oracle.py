@@ -1,0 +1,126 @@
+"""What must hold once a round is over: nothing lost, nothing doubled, nothing left over, whatever was pulled."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from agent.pipeline.decisions import event_id
+from agent.store import audit, offsets, outbox
+from agent.store.engine import reading
+from agent.store.local_blobs import LocalBlobs
+from agent.store.tables import (
+    blob,
+    data_gap,
+    dead_letter,
+    deployment,
+    frame_seen,
+    inspection,
+    item,
+    rollup_minute,
+    rollup_quarter,
+    stream,
+)
+from tests.crash.plan import FRAMES
+from tests.crash.plant import rows, totals
+
+VERDICTS = ("pass", "review", "reject", "not_inspected")
+BLOBS = ("frame_sha256", "heatmap_sha256", "preview_sha256", "overlay_sha256", "thumbnail_sha256")
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Looks at what a round left behind; every check raises AssertionError.
+
+    Attributes:
+        engine: the round's database.
+        store: its blobs.
+        ends: the log's end by partition.
+        said: ids of all decisions on the topic, with repetitions.
+        logs: what each agent logged, JSON lines read.
+    """
+
+    engine: Engine
+    store: LocalBlobs
+    ends: Mapping[int, int]
+    said: Sequence[str]
+    logs: Sequence[Sequence[Mapping[str, Any]]]
+
+    def check(self) -> None:
+        """All of it."""
+        self.counts()
+        self.rollups()
+        self.blobs()
+        self.deployments()
+        with reading(self.engine) as conn:
+            assert outbox.depth(conn) == 0
+            assert audit.verify(conn) is None
+
+    def counts(self) -> None:
+        """Each frame has one outcome, one decision, and is behind the offset that reading goes on with."""
+        counts = totals(self.engine)
+        assert counts.received == FRAMES, counts
+        assert counts.balanced, counts
+        frames, letters = rows(self.engine, inspection), rows(self.engine, dead_letter)
+        once = {f"f{number}": 1 for number in range(FRAMES) if number % 10 != 7}
+        assert Counter(row.frame_id for row in frames) == once
+        assert Counter(row.frame_id for row in rows(self.engine, frame_seen)) == once
+        dead = [row for row in letters if row.counted]
+        assert len(dead) == len({(row.partition, row.offset) for row in dead}) == FRAMES // 10
+        (log,) = rows(self.engine, stream)
+        assert set(self.said) == {event_id(log.topic_id, row.partition, row.offset) for row in (*frames, *dead)}
+        with reading(self.engine) as conn:
+            assert {one.partition: one.next_offset for one in offsets.partitions(conn)} == self.ends
+        assert rows(self.engine, data_gap) == []
+
+    def rollups(self) -> None:
+        """They count what the inspections say."""
+        verdicts = Counter(row.verdict for row in rows(self.engine, inspection))
+        for rollup in (rollup_minute, rollup_quarter):
+            columns = [sa.func.coalesce(sa.func.sum(rollup.c[f"n_{verdict}"]), 0) for verdict in VERDICTS]
+            with reading(self.engine) as conn:
+                sums = [int(number) for number in conn.execute(sa.select(*columns)).one()]
+            assert sums == [verdicts[verdict] for verdict in VERDICTS], rollup.name
+
+    def blobs(self) -> None:
+        """What an item names is there, with the bytes that its hash says."""
+        stored = {row.sha256 for row in rows(self.engine, blob) if row.state == "stored"}
+        for row in rows(self.engine, item):
+            for name in BLOBS:
+                sha256 = getattr(row, name)
+                assert sha256 is None or (sha256 in stored and self.store.get(sha256)), (row.frame_id, name)
+
+    def deployments(self) -> None:
+        """What decided was live by then, and no agent goes back to what it had before.
+
+        Agents take a promotion up at their own time, so that a partition which changes hands may see the older one
+        again: only within one agent the order of decisions is that of the deployments. Which agent recorded a frame is
+        read from the claims in their logs. One that died before it could log a claim recorded nothing under it.
+        """
+        live_from = {row.id: row.live_from for row in rows(self.engine, deployment)}
+        scored = [row for row in rows(self.engine, inspection) if row.verdict != "not_inspected"]
+        for row in scored:
+            assert live_from[row.deployment_id] <= row.decided_at, row
+        by_agent: dict[int, list[tuple[datetime, int]]] = {}
+        for row in scored:
+            by_agent.setdefault(self._recorded_by(row), []).append((row.decided_at, row.deployment_id))
+        for number, decided in by_agent.items():
+            used = [deployment_id for _, deployment_id in sorted(decided)]
+            assert used == sorted(used), f"agent {number} went back to an older deployment: {used}"
+
+    def _recorded_by(self, row: Any) -> int:
+        claims = [
+            (event["epoch"], number)
+            for number, log in enumerate(self.logs)
+            for event in log
+            if event["event"] == "partition_claimed"
+            and event["partition"] == row.partition
+            and event["offset"] <= row.offset
+        ]
+        return max(claims)[1]

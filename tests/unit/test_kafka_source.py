@@ -1,0 +1,64 @@
+"""How the agent asks Kafka for frames: what it leaves to the broker, and what its rebalance listener may do."""
+
+from __future__ import annotations
+
+import queue
+from typing import Any
+
+import pytest
+from kafka import TopicPartition
+
+from agent.settings import Kafka
+from agent.sources import broker
+from agent.sources.base import Assigned, Event, Lost, Revoked
+from agent.sources.kafka import KafkaSource, _Listener
+
+
+class Recorded:
+    """A consumer that notes what it is asked for, and answers everything."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.options = options
+        self.calls: list[tuple[str, Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def called(*args: Any, **_: Any) -> Any:
+            self.calls.append((name, args))
+            return {0, 1}
+
+        return called
+
+
+@pytest.mark.promise(2, 3)
+def test_the_database_alone_decides_where_reading_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Recorded] = []
+
+    def connect(kind: Any, settings: Kafka, **options: Any) -> Recorded:
+        made.append(Recorded(**options))
+        return made[-1]
+
+    monkeypatch.setattr(broker, "connect", connect)
+    KafkaSource(Kafka(), group_id="g").open()
+    wanted = {
+        "auto_offset_reset": "none", "isolation_level": "read_committed", "enable_auto_commit": False,
+        "allow_auto_create_topics": False, "group_id": "g",
+    }  # fmt: skip
+    assert wanted.items() <= made[0].options.items()
+    # Two processes with the same one would fence each other for ever.
+    assert "group_instance_id" not in made[0].options
+
+
+@pytest.mark.promise(2)
+def test_the_rebalance_listener_only_pauses_and_queues() -> None:
+    consumer, events = Recorded(), queue.SimpleQueue[Event]()
+    listener = _Listener(consumer, events)
+    one, other = TopicPartition("t", 3), TopicPartition("t", 5)
+    listener.on_partitions_assigned([one, other])
+    # Paused before it has a position: no poll can hand out a record from Kafka's own commit in between.
+    assert consumer.calls == [("pause", (one,)), ("seek", (one, 0)), ("pause", (other,)), ("seek", (other, 0))]
+    listener.on_partitions_revoked([one])
+    listener.on_partitions_lost([other])
+    listener.on_partitions_lost([])
+    assert len(consumer.calls) == 4
+    told = [events.get_nowait() for _ in range(events.qsize())]
+    assert told == [Assigned(frozenset({3, 5})), Revoked(frozenset({3})), Lost(frozenset({5}))]
