@@ -15,6 +15,7 @@ from agent.pipeline.decisions import event_id
 from agent.store import audit, offsets, outbox
 from agent.store.engine import reading
 from agent.store.local_blobs import LocalBlobs
+from agent.store.score_bins import bin_of
 from agent.store.tables import (
     blob,
     data_gap,
@@ -25,6 +26,7 @@ from agent.store.tables import (
     item,
     rollup_minute,
     rollup_quarter,
+    score_bin,
     stream,
 )
 from tests.crash.plan import FRAMES
@@ -56,6 +58,7 @@ class Oracle:
         """All of it."""
         self.counts()
         self.rollups()
+        self.score_bins()
         self.blobs()
         self.deployments()
         with reading(self.engine) as conn:
@@ -95,6 +98,19 @@ class Oracle:
             for name in BLOBS:
                 sha256 = getattr(row, name)
                 assert sha256 is None or (sha256 in stored and self.store.get(sha256)), (row.frame_id, name)
+
+        for row in rows(self.engine, blob):
+            # A sweep may be cut off anywhere, but for this.
+            assert row.state != "stored" or self.store.size(row.sha256) == row.bytes, row.sha256
+
+    def score_bins(self) -> None:
+        """They count what the inspections say; days are cut in UTC, the default."""
+        scored = [row for row in rows(self.engine, inspection) if row.severity is not None]
+        wanted = Counter((row.event_at.date(), bin_of(row.severity)) for row in scored)
+        found = Counter[tuple[Any, int]]()
+        for row in rows(self.engine, score_bin):
+            found[row.day, row.bin] += row.n
+        assert found == wanted
 
     def deployments(self) -> None:
         """What decided was live by then, and no agent goes back to what it had before.

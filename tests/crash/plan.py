@@ -12,7 +12,7 @@ FRAMES = 150
 BEFORE = 100  # frames recorded when the last fault begins, at most
 EVERYWHERE = ("kill", "freeze", "broker", "storm", "redis", "disk", "swap")
 ON_POSTGRESQL = (*EVERYWHERE, "database")
-OFTEN = {"claim": 2, "swap": 1}  # how often a point of these is passed at least; others more
+OFTEN = {"claim": 2, "swap": 1, "sweep": 1}  # how often a point of these is passed at least; others more
 
 
 @dataclass(frozen=True, slots=True)

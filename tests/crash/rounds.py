@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,8 +27,9 @@ from sqlalchemy import Engine
 from agent import failpoints
 from agent.demo.broker import create_topics
 from agent.demo.redis import RedisServer
-from agent.settings import Kafka
+from agent.settings import Kafka, utc_now
 from agent.store import outbox
+from agent.store.blobs import keep_all
 from agent.store.engine import reading
 from agent.store.local_blobs import LocalBlobs
 from agent.store.tables import deployment, inspection
@@ -44,6 +46,7 @@ from tests.streams import until
 SESSION_S = 2.0
 ROUND_S = 240.0
 FULL_S, SWAP_S = 15.0, 60.0
+OLD = [(bytes([number]), "image/png") for number in range(3)]  # blobs that nothing names
 EARLY, MORE = FRAMES // 2, 10  # frames published at first, and during some faults
 
 
@@ -76,6 +79,8 @@ class Round:
     def _run(self) -> None:
         create_topics(Kafka(bootstrap=self.broker.bootstrap), {self.topic: PARTITIONS, f"{self.topic}-out": 1})
         seed_line(self.engine, self._store)
+        # What nothing names any more: an agent sweeps it away soon after it starts.
+        keep_all(self.engine, self._store, OLD, utc_now() - timedelta(days=2))
         self._publish(EARLY)
         try:
             self._supervise()

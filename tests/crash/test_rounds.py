@@ -14,7 +14,7 @@ from tests.crash.rounds import run_round
 from tests.postgresql import PostgreSQL
 
 # Found by `python -m tests.crash.plan`.
-SQLITE, POSTGRESQL = (1102, 544, 1120, 1167), (1077, 779, 1462, 754)
+SQLITE, POSTGRESQL = (727, 1355, 116, 1883), (1334, 1106, 1092, 1218)
 
 
 @pytest.fixture

@@ -9,16 +9,13 @@ from __future__ import annotations
 import itertools
 import random
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
@@ -31,22 +28,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agent.alerts.base import NoAlarms
-from agent.frame import Record
-from agent.health import Health
-from agent.live import NoLive
-from agent.metrics import Metrics
-from agent.pipeline.patience import AbandonedError, Patience
+from agent.pipeline.patience import AbandonedError
 from agent.pipeline.provider import Deployed
-from agent.pipeline.run import Parts, Pipeline
-from agent.pipeline.work import Work
-from agent.sources.base import Decision, SourceUnreachableError
-from agent.sources.memory import MemoryDecisions, MemoryLog, MemorySource
+from agent.sources.base import Decision
+from agent.sources.memory import MemoryLog
 from agent.store import offsets
-from agent.store.engine import open_engine, reading, writing
-from agent.store.install import install_of
+from agent.store.engine import writing
 from agent.store.local_blobs import MemoryBlobs
-from tests.databases import NOW, database
+from tests.databases import NOW
 from tests.streams import (
     DEFECT,
     GOOD,
@@ -56,12 +45,9 @@ from tests.streams import (
     corrupt,
     frame,
     headers,
-    seed,
-    settings,
 )
+from tests.unit.stepped import PARTITIONS, Agent, Plant
 
-PARTITIONS = 2
-IN_FLIGHT = 5
 EXAMPLES, STEPS = 30, 25
 SETTLED = 200  # turns in which everything must come to rest
 VALUES = {"good": frame(GOOD), "flagged": frame(DEFECT), "torn": corrupt(), "nowhere": frame(GOOD)}
@@ -73,128 +59,6 @@ agents = st.integers(0, 1)
 partitions = st.integers(0, PARTITIONS - 1)
 some = st.sets(partitions, min_size=1)
 news = st.lists(st.tuples(partitions, st.sampled_from(COMES), st.integers(0, 99)), min_size=2, max_size=6)
-
-
-class Plant:
-    """One database file for all examples, each of which begins with the same line: an engine learns its statements."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "goodpart.db"
-        with database(folder) as engine:
-            self.seeded = seed(engine, MemoryBlobs())
-            with reading(engine) as conn:
-                self.install = install_of(conn)
-        self._data = self.file.read_bytes()
-        self.settings = settings(folder, pipeline={"queue_frames": IN_FLIGHT, "batch_size": 2})
-        self.engine = open_engine(f"sqlite:///{self.file}")
-        # No power is cut here.
-        sa.event.listen(self.engine, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF").close())
-        self.metrics = Metrics()
-
-    def renew(self) -> None:
-        """The line as it was at first."""
-        self.engine.dispose()
-        for name in ("-wal", "-shm"):
-            self.file.with_name(self.file.name + name).unlink(missing_ok=True)
-        self.file.write_bytes(self._data)
-
-
-@dataclass
-class Stepped(MemorySource):
-    """Never waits; hands out `again` what it has handed out before, as a fetch that was under way at a seek does."""
-
-    again: list[Record] = field(default_factory=list)
-
-    def poll(self, timeout_s: float, max_records: int) -> list[Record]:
-        again, self.again = self.again, []
-        return [*again, *super().poll(0.0, max_records)]
-
-    @property
-    def partitions(self) -> set[int]:
-        return {*self._places}
-
-
-class Failing(MemoryDecisions):
-    """A topic that takes `left` more messages and then breaks off."""
-
-    left: int | None = None
-
-    def publish(self, decisions: Sequence[Decision]) -> None:
-        super().publish(decisions[: self.left])
-        if self.left is not None:
-            raise SourceUnreachableError("the connection broke")
-
-
-class Agent:
-    """A pipeline whose loops turn when they are told to. What stops at an outage ends at once: `patience` has none."""
-
-    def __init__(self, line: Line) -> None:
-        health, impatient = Health(), Event()
-        impatient.set()
-        plant = line.plant
-        self.source = Stepped(line.log, auto=False)
-        self.sink = Failing()
-        self.sink.published = line.published
-        given = Parts(
-            settings=plant.settings,
-            engine=plant.engine,
-            store=line.blobs,
-            source=self.source,
-            sink=self.sink,
-            provider=line.provider,
-            live=NoLive(),
-            health=health,
-            metrics=plant.metrics,
-            patience=Patience(health, plant.metrics, impatient, line.rng),
-            install=plant.install,
-            agent=f"agent-{next(line.names)}",
-            clock=line.clock,
-            rng=line.rng,
-            alarms=NoAlarms(),
-            monotonic=lambda: line.seconds,
-        )
-        self.pipeline = Pipeline(given)
-        self.waiting: list[tuple[Callable[[Work], None], Work]] = []
-
-    def read(self) -> None:
-        self.pipeline._intake.turn()
-
-    def record(self) -> None:
-        self.pipeline._recorder.turn(0)
-
-    def relay(self) -> None:
-        self.pipeline._relay.turn(0)
-
-    def work(self, which: int) -> bool:
-        """One frame goes one stage further; False where none is under way."""
-        line = self.pipeline
-        stages = (
-            (line._undecoded, line._decode_one),
-            (line._decoded, lambda work: line._score_batch([work])),
-            (line._decided, line._keep_one),
-        )
-        for queue, stage in stages:
-            while not queue.empty():
-                if work := queue.get():
-                    self.waiting.append((stage, work))
-        if not self.waiting:
-            return False
-        stage, work = self.waiting.pop(which % len(self.waiting))
-        stage(work)
-        return True
-
-    def round(self) -> None:
-        """Everything once, and all work that is there."""
-        self.read()
-        self.record()
-        while self.work(0):
-            pass
-        self.record()
-        self.relay()
-
-    @property
-    def in_flight(self) -> int:
-        return self.pipeline._budget.frames
 
 
 def quiet(line: Line) -> bool:
