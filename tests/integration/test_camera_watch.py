@@ -174,7 +174,7 @@ def test_a_claim_sets_the_number_anew_and_what_is_usual_comes_from_the_database(
 
 def test_a_station_in_two_partitions_has_no_gaps(engine: Engine, tmp_path: Path) -> None:
     log, alarms = MemoryLog(2), Alarms()
-    with running(engine, settings(tmp_path), MemorySource(log), alarms=alarms) as run:
+    with running(engine, settings(tmp_path, pipeline={"blind_after": 99}), MemorySource(log), alarms=alarms) as run:
         for partition in (0, 1):
             log.append(corrupt(), headers(f"first-{partition}", sequence=1), partition=partition)
         run.until_received(2)
