@@ -111,9 +111,10 @@ def run(
         check_revision(engine)
         with reading(engine) as conn:
             install = install_of(conn)
-        log.info("agent_starting", config=str(config_path or "defaults"))
         daemon = _Daemon(settings, engine, install, clock, wiring, stop or threading.Event())
         with _signals(daemon.ask):
+            # Said once a signal is heard: whoever reads it may ask for the end.
+            log.info("agent_starting", config=str(config_path or "defaults"))
             return daemon.run()
     finally:
         engine.dispose()
