@@ -192,6 +192,17 @@ def test_a_second_signal_ends_at_once_and_nothing_is_lost(tmp_path: Path, bootst
 
 
 @pytest.mark.promise(6)
+def test_sigterm_is_heard_from_the_first_word_on(tmp_path: Path, bootstrap: str, engine: Engine) -> None:
+    agent = Agent(tmp_path, bootstrap, engine)
+    try:
+        while "agent_starting" not in agent.said():  # without a pause: what it waits for may take a millisecond
+            agent.check()
+        assert agent.end(signal.SIGTERM) == 0, agent.said()
+    finally:
+        agent.end(signal.SIGKILL)
+
+
+@pytest.mark.promise(6)
 def test_sigterm_ends_in_time_though_scoring_does_not(tmp_path: Path, bootstrap: str, engine: Engine) -> None:
     publish(bootstrap, range(4))
     agent = Agent(tmp_path, bootstrap, engine, SCORING_DELAY_S="60", GOODPART_PIPELINE__DRAIN_S="11")
