@@ -13,7 +13,7 @@ from agent.store import users
 from agent.store.alerts import Alert
 from dashboard import context
 
-ICONS = {"error": "⛔", "warning": "⚠️"}
+ICONS = {"error": "✖", "warning": "⚠️"}
 
 
 def ago(then: datetime | None, now: datetime) -> str:

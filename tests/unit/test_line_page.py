@@ -58,7 +58,7 @@ def test_a_row_gets_the_alerts_of_its_own_station() -> None:
 def test_an_alert_is_one_line_of_words_colour_and_icon() -> None:
     now = NOW + timedelta(minutes=3, seconds=20)
     said = line(ALERT, {}, now)
-    assert "⛔ error" in said and "alert error" in said and "station silent" in said
+    assert "✖ error" in said and "alert error" in said and "station silent" in said
     assert "for 3 min</span>" in said
     seen = line(replace(ALERT, level="warning", n=4, acknowledged_by=2), {2: "<kim>"}, now)
     assert "⚠️ warning" in seen and "for 3 min, 4 times · &lt;kim&gt; has seen it" in seen
