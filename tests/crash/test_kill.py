@@ -89,7 +89,6 @@ def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(tmp_path: Path, 
 
 
 @pytest.mark.promise(6)
-@both
 def test_sigterm_drains_and_the_next_agent_goes_on(tmp_path: Path, bootstrap: str, engine: Engine) -> None:
     publish(bootstrap, range(200))
     first = Agent(tmp_path, bootstrap, engine, SCORING_DELAY_S="0.01")

@@ -48,7 +48,7 @@ from tests.streams import (
 )
 from tests.unit.stepped import PARTITIONS, Agent, Plant
 
-EXAMPLES, STEPS = 30, 25
+EXAMPLES, STEPS = 20, 25
 SETTLED = 200  # turns in which everything must come to rest
 VALUES = {"good": frame(GOOD), "flagged": frame(DEFECT), "torn": corrupt(), "nowhere": frame(GOOD)}
 
