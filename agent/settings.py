@@ -11,6 +11,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -27,7 +28,6 @@ Seconds = Annotated[float, Field(gt=0)]
 Side = Annotated[int, Field(ge=64, le=2048, multiple_of=32)]
 Tiles = Annotated[int, Field(ge=1, le=16)]
 Share = Annotated[float, Field(ge=0, le=1)]
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SECRETS = {  # settings that never stand in a file, and what such things are called
     ("kafka", "password"): "passwords",
     ("alerts", "webhook"): "webhooks, whose path is a password,",
@@ -178,6 +178,14 @@ class Audit(_Section):
     rate: Annotated[float, Field(ge=0, le=1)] = 0.01
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this one, as an address without brackets or as `localhost`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _webhook(url: str) -> str:
     """Messages never repeat it: its path is a password in most services."""
     if not url:
@@ -191,7 +199,7 @@ def _webhook(url: str) -> str:
     plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc and not parts.fragment
     if not host or not plain or parts.scheme not in ("https", "http"):
         raise ValueError(allowed)
-    if parts.scheme == "http" and host not in LOOPBACK:
+    if parts.scheme == "http" and not is_loopback(host):
         raise ValueError(allowed)
     return url
 

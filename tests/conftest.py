@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
+from sqlalchemy import Engine
 
 from tests import apache_kafka, databases, postgresql
 from tests import s3 as s3_api
@@ -28,6 +30,13 @@ def each_database(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with databases.on(request.getfixturevalue("postgresql_server")):
         yield
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """A migrated database without rows."""
+    with databases.database(tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

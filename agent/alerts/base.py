@@ -6,24 +6,15 @@ from typing import Literal, Protocol
 
 Level = Literal["warning", "error"]
 
-# kind: what it means to whoever reads it. Events stay open until a person acknowledges them; conditions end by
+# What each means stands in docs/stream.md. Events stay open until a person acknowledges them; conditions end by
 # themselves.
-EVENTS = {
-    "breaker": "the scoring engine failed on every product; the agent ended without losing a frame",
-    "data_gap": "the log lost frames before they were read",
-    "sequence_gap": "a camera's sequence numbers jumped: frames were lost before the broker",
-}
-CONDITIONS = {
-    "station_blind": "a station's frames cannot be inspected",
-    "station_silent": "a station sends no frames",
-    "camera_frozen": "a station's camera sends the same picture again and again",
-    "camera_black": "a station's pictures are black",
-    "camera_saturated": "a station's pictures are overexposed against its own history",
-    "camera_defocused": "a station's pictures are blurred against its own history",
-    "partition_stalled": "frames are in flight and none is recorded",
-    "flag_rate": "more parts are flagged than the certificate allows of good ones: drift, or more defects",
-    "disk": "the disk of the blobs or of the database is nearly full, or evidence that must be kept exceeds its limit",
-}
+EVENTS = frozenset({"breaker", "data_gap", "sequence_gap"})
+CONDITIONS = frozenset(
+    {
+        "station_blind", "station_silent", "camera_frozen", "camera_black", "camera_saturated", "camera_defocused",
+        "partition_stalled", "flag_rate", "disk",
+    }
+)  # fmt: skip
 KINDS = EVENTS | CONDITIONS
 
 

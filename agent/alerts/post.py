@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from agent.settings import LOOPBACK
+from agent.settings import is_loopback
 
 TIMEOUT_S = 10.0  # of connecting, and of each answer's wait
 AGAIN = (408, 429)  # answers of 4xx after which the same message may still be taken
@@ -36,7 +36,7 @@ class Post:
         parts = urlsplit(url)
         self.host = parts.netloc
         self._url, self._timeout_s = url, timeout_s
-        self._opener = _opener(direct=parts.hostname in LOOPBACK)
+        self._opener = _opener(direct=is_loopback(parts.hostname or ""))
 
     def __call__(self, message_id: str, body: Mapping[str, Any]) -> None:
         """Sends; returns where it was taken (2xx).

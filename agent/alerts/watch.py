@@ -9,17 +9,12 @@ from sqlalchemy import Engine
 
 from agent.alerts.base import Alarms
 from agent.store import alerts, stations
-from agent.store.alerts import Alert, fitted
+from agent.store.alerts import Alert, fitted, station_subject
 from agent.store.engine import reading
 from agent.store.stations import Station
 
 # What a host says again and again while it lasts; unsaid for so long, the process or the host is gone.
 FORGOTTEN = {"partition_stalled": timedelta(minutes=5), "disk": timedelta(days=1)}
-
-
-def station_subject(name: str) -> str:
-    """The subject of what concerns a whole station."""
-    return f"station:{name}"
 
 
 def tell_blind(alarms: Alarms, station: str, blind: bool, failures: int) -> None:

@@ -173,7 +173,7 @@ class AlertWriter:
     def _count(self) -> None:
         with reading(self._engine) as conn:
             found = alerts.counts(conn)
-        for kind in KINDS.keys() | found.keys():
+        for kind in KINDS | found.keys():
             self._metrics.alerts.labels(kind).set(found.get(kind, 0))
 
 

@@ -16,6 +16,7 @@ from agent.pipeline.patience import Patience
 from agent.pipeline.station_watch import PROBLEMS, Change, Jump, StationWatch
 from agent.pipeline.work import Lane, Place, Work
 from agent.store import camera_history
+from agent.store.alerts import station_subject
 from agent.store.camera_history import Key, Usual
 from agent.store.engine import reading, writing
 
@@ -126,7 +127,7 @@ class CameraWatch:
         self._metrics.missed_frames.labels(station).inc(jump.missed)
         self._alarms.raised(
             "sequence_gap",
-            f"station:{station}",
+            station_subject(station),
             f"station {station}: {jump.missed} frames were lost between the camera and the broker, after number "
             f"{jump.last}: look at the camera's log, its network and its buffer",
             missed=jump.missed,
@@ -136,7 +137,7 @@ class CameraWatch:
 
     def _tell(self, station: str, change: Change) -> None:
         self._metrics.camera_problem.labels(station, change.problem).set(change.raised)
-        subject = f"station:{station}"
+        subject = station_subject(station)
         if change.raised:
             self._alarms.raised(change.problem, subject, f"station {station}: {change.words}", **change.detail)
         else:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from agent.failpoints import passing
 from agent.pipeline import decisions
-from agent.pipeline.work import DEAD_LETTER, KEPT, NOT_INSPECTED, Lane, Outcome, Place, Work
+from agent.pipeline.work import DEAD_LETTER, KEPT, NOT_INSPECTED, Lane, Outcome, StationState, Work
 from agent.settings import Pipeline, Settings
 from agent.store import blobs, dead_letters, inspections, items, offsets, outbox, score_bins, seen, stations, trends
 from agent.store.dead_letters import NewDeadLetter
@@ -25,14 +25,6 @@ from agent.store.outbox import NewDecision
 REMEMBERED = timedelta(hours=24)
 _HEADERS = 50
 _HEADER = 1000  # characters
-
-
-@dataclass(frozen=True, slots=True)
-class StationState:
-    """How a station's frames fare."""
-
-    failures: int
-    blind: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +58,6 @@ def commit(
     conn: Connection,
     lane: Lane,
     works: Sequence[Work],
-    known: Mapping[int, StationState],
     lots: Lots,
     settings: Settings,
     now: datetime,
@@ -77,7 +68,6 @@ def commit(
         conn: a writing transaction.
         lane: whose prefix it is.
         works: in consumption order, each with its outcome.
-        known: stations as last written by this agent.
         lots: which of them have sums of their own.
         settings: all of them.
         now: the time.
@@ -100,7 +90,7 @@ def commit(
     score_bins.add_inspections(conn, recorded, settings.timezone)
     dead_letters.add_all(conn, [_dead_letter(claim, work, now) for work in kept if _outcome(work).reason in KEPT])
     seen.add_all(conn, [(*_pair(work), now) for work in kept if work.place])
-    states = _stations(kept, known, limits.blind_after)
+    states = _stations(conn, lane, kept, limits.blind_after)
     for station_id, state in sorted(states.items()):
         last = max(work.event_at for work in kept if work.place and work.place.station_id == station_id)
         stations.set_status(conn, station_id, "blind" if state.blind else "ok", state.failures, last, now)
@@ -138,13 +128,13 @@ def _without_duplicates(conn: Connection, works: Sequence[Work], now: datetime) 
     return kept
 
 
-def _stations(works: Sequence[Work], known: Mapping[int, StationState], blind_after: int) -> dict[int, StationState]:
+def _stations(conn: Connection, lane: Lane, works: Sequence[Work], blind_after: int) -> dict[int, StationState]:
     states: dict[int, StationState] = {}
     for work in works:
         place, outcome = work.place, _outcome(work)
         if place is None:
             continue
-        before = states.get(place.station_id) or known.get(place.station_id) or _stored(place)
+        before = states.get(place.station_id) or _known(conn, lane, place.station_id)
         if outcome.reason == "too_old":  # nobody tried to inspect it: it says nothing about the station
             states[place.station_id] = before
         elif outcome.verdict == NOT_INSPECTED:
@@ -155,8 +145,12 @@ def _stations(works: Sequence[Work], known: Mapping[int, StationState], blind_af
     return states
 
 
-def _stored(place: Place) -> StationState:
-    return StationState(place.failures, place.blind)
+def _known(conn: Connection, lane: Lane, station_id: int) -> StationState:
+    """As this lane last recorded it; at first as whoever had the partition before left it."""
+    if station_id in lane.stations:
+        return lane.stations[station_id]
+    stored = stations.get(conn, station_id)
+    return StationState(stored.failures_in_row, stored.status == "blind")
 
 
 def _shown(work: Work) -> bool:

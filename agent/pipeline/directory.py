@@ -84,8 +84,6 @@ class Directory:
             product_id=product.id,
             product=product.name,
             audit_rate=rate,
-            failures=station.failures_in_row,
-            blind=station.status == "blind",
         )
 
     def _product(self, work: Work, envelope: Envelope, station: stations.Station) -> products.Product:

@@ -106,14 +106,16 @@ class ModelManager:
             self._thread.join(5)
 
     def _run(self) -> None:
-        try:
-            while not self._ended:
-                self._wake.wait(POLL_S)
-                self._wake.clear()
+        while not self._ended:
+            self._wake.wait(POLL_S)
+            self._wake.clear()
+            try:
                 if not self._ended:
                     self._refresh()
-        except AbandonedError:
-            pass
+            except AbandonedError:
+                return
+            except Exception as error:  # what is in use goes on deciding, and the next look is another chance
+                log.error("models_not_looked_at", error=repr(error)[:500], exc_info=error)
 
     def _refresh(self) -> None:
         live = self._patience.call(self._read, "database")

@@ -141,9 +141,7 @@ class Recorder:
         self.answers: queue.SimpleQueue[Answer | Void] = queue.SimpleQueue()
         self.lanes: dict[int, Lane] = {}
         self._requests: deque[ClaimRequest] = deque()
-        self._stations: dict[int, commit.StationState] = {}
         self._lots = Lots(settings.plant.lots_per_day, settings.timezone)
-        self._blind: dict[int, bool] = {}  # as told
         self._ended = threading.Event()
         self._log = log.bind()  # bound once: a line for each frame costs nothing where it is not shown
 
@@ -311,8 +309,8 @@ class Recorder:
             passing("commit.done")
             lane.claim = done.claim
             lane.window.pop(len(works))
-            self._stations |= done.stations
             self._recorded(works, done)
+            lane.stations |= done.stations
         if lane.closing and not len(lane.window):
             self._remove(lane)
 
@@ -320,7 +318,7 @@ class Recorder:
         for attempt in range(_RACES):
             try:
                 with writing(self._engine) as conn:
-                    done = commit.commit(conn, lane, works, self._stations, self._lots, self._settings, self._clock())
+                    done = commit.commit(conn, lane, works, self._lots, self._settings, self._clock())
                     passing("commit.written")
                     return done
             except IntegrityError:
@@ -357,9 +355,9 @@ class Recorder:
             self._live.publish(_event(row, place.station, place.product))
         for station_id, state in done.stations.items():
             self._metrics.blind.labels(names[station_id].station).set(state.blind)
-            # Told once even where it is well: an earlier process may have told otherwise.
-            if self._blind.get(station_id) != state.blind:
-                self._blind[station_id] = state.blind
+            before = works[0].lane.stations.get(station_id)
+            # Told once even where it is well: whoever had the partition before may have told otherwise.
+            if before is None or before.blind != state.blind:
                 tell_blind(self._alarms, names[station_id].station, state.blind, state.failures)
         offsets = {row.offset for row in done.inspections}
         self._watch.feed([work for work in works if work.place is None or work.record.offset in offsets])

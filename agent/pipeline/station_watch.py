@@ -27,7 +27,7 @@ class Relative:
     """A problem that is told by a measure's distance from what is usual at this station, of this product.
 
     Attributes:
-        problem: key of agent.alerts.base.CONDITIONS.
+        problem: one of agent.alerts.base.CONDITIONS.
         measure: name of what is learned, before the product's id.
         worse: 1 where more is worse, -1 where less is.
         floor: smallest standard deviation believed in.

@@ -24,6 +24,14 @@ KEPT = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class StationState:
+    """How a station's frames fare."""
+
+    failures: int  # in a row
+    blind: bool
+
+
 @dataclass(slots=True, eq=False)
 class Lane:
     """One partition while this agent holds it. The recorder owns it; others only read `dropped`, but for `runs`."""
@@ -33,6 +41,7 @@ class Lane:
     window: Window[Work] = field(default_factory=Window)
     dropped: bool = False  # its frames are another's now: record none of them
     closing: bool = False  # revoked: what is in flight may still be committed
+    stations: dict[int, StationState] = field(default_factory=dict)  # as last recorded here, by id
     runs: dict[int, Span] = field(default_factory=dict)  # the directory's: what stations run, by id
 
     @property
@@ -50,8 +59,6 @@ class Place:
     product_id: int
     product: str
     audit_rate: float
-    failures: int  # in a row, as stored when the directory was read
-    blind: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ class Frames:
             # A topic made anew under a broker that has no topic ids, or while this runs.
             if (envelope.frame_id, event_at) != (row.frame_id, row.event_at):
                 return None
-            place = Place(row.station_id, station, row.product_id, self._products[row.product_id], 0.0, 0, False)
+            place = Place(row.station_id, station, row.product_id, self._products[row.product_id], 0.0)
             work = Work(lane, record, event_at, 0.0, suspect, envelope, place)
             # How old it was when it was decided is not asked again, unless that decided.
             now = row.decided_at if row.reason == "too_old" else event_at

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from kafka.errors import AuthorizationError, KafkaConfigurationError, KafkaError, SaslAuthenticationFailedError
 from kafka.net.compat import KafkaNetClient
 
-from agent.settings import Kafka
+from agent.settings import Kafka, is_loopback
 from agent.sources import reach
 from agent.sources.base import SourceError, SourceUnreachableError
 
@@ -149,15 +148,8 @@ def _demand_secrecy(kafka: Kafka) -> None:
         return
     for address in kafka.bootstrap.split(","):
         host, separator, _ = address.strip().rpartition(":")
-        if separator and not _is_loopback(host.strip("[]")):
+        if separator and not is_loopback(host.strip("[]")):
             raise SourceError(
                 f"kafka.security: {kafka.security} to {host} would show every frame and decision to the network; set "
                 "kafka.security to SSL or SASL_SSL, or kafka.allow_plaintext = true where the network is trusted"
             )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -52,6 +52,11 @@ class Alert:
         return "over" if self.closed_at else "open"
 
 
+def station_subject(name: str) -> str:
+    """The subject of what concerns a whole station."""
+    return f"station:{name}"
+
+
 def fitted(subject: str) -> str:
     """The subject as it is stored: a longer one ends in its hash."""
     if len(subject) <= LONGEST:

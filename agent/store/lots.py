@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.store.score_bins import day_of
 from agent.store.tables import rollup_quarter
 
 REST = "*"
@@ -30,7 +31,7 @@ class Lots:
         """Under which name a frame's lot is summed: its own, REST beyond the most, "" where it has none."""
         if not lot:
             return ""
-        day = event_at.astimezone(self._timezone).date()
+        day = day_of(event_at, self._timezone)
         if day not in self._known:
             self._known[day] = self._stored(conn, day)
             if len(self._known) > DAYS:
@@ -43,10 +44,8 @@ class Lots:
         return lot
 
     def _stored(self, conn: Connection, day: date) -> set[str]:
-        start, end = (self._midnight(one) for one in (day, day + timedelta(days=1)))
-        row = rollup_quarter.c
-        query = sa.select(row.lot).where(row.start >= start, row.start < end, row.lot.not_in(("", REST))).distinct()
+        row, midnight = rollup_quarter.c, datetime.combine(day, time(), self._timezone)
+        query = sa.select(row.lot).where(row.start >= midnight, row.lot.not_in(("", REST))).distinct()
+        if day < date.max:
+            query = query.where(row.start < datetime.combine(day + timedelta(days=1), time(), self._timezone))
         return set(conn.execute(query).scalars())
-
-    def _midnight(self, day: date) -> datetime:
-        return datetime.combine(day, time(), self._timezone).astimezone(UTC)

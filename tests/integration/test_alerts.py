@@ -26,7 +26,6 @@ from agent.store import alerts
 from agent.store.alerts import Alert
 from agent.store.engine import reading, writing
 from agent.store.local_blobs import LocalBlobs
-from tests.databases import database
 from tests.streams import (
     FakeProvider,
     FakeScorer,
@@ -41,12 +40,6 @@ from tests.streams import (
 )
 
 AGENT = f"agent:{socket.gethostname()}"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with database(tmp_path) as opened:
-        yield opened
 
 
 @contextmanager

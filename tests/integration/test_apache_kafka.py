@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,16 +22,9 @@ from agent.store.engine import reading
 from agent.store.offsets import Counts
 from agent.store.tables import data_gap
 from tests.apache_kafka import ApacheKafka
-from tests.databases import database
 from tests.streams import FakeScorer, Running, frame, headers, running, settings, until
 
 SESSION_S = 2
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with database(tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,10 @@ from agent.sources.memory import MemoryLog, MemorySource
 from agent.store import camera_history, stations
 from agent.store.camera_history import Usual
 from agent.store.engine import reading, writing
-from tests.databases import database
 from tests.streams import Running, corrupt, headers, running, settings
 
 SIDE = 64
 Pixels = npt.NDArray[np.float32]
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with database(tmp_path) as opened:
-        yield opened
 
 
 @dataclass

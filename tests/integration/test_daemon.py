@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,6 @@ from agent.store.errors import DatabaseBehind
 from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
 from agent.store.tables import rollup_minute, stream
-from tests.databases import database
 from tests.streams import (
     DEFECT,
     FakeProvider,
@@ -48,12 +46,6 @@ from tests.streams import (
     settings,
     until,
 )
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with database(tmp_path) as opened:
-        yield opened
 
 
 def _provider(engine: Engine, folder: Path, scorer: FakeScorer | None = None) -> FakeProvider:

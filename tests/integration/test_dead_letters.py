@@ -28,7 +28,6 @@ from agent.store import dead_letters, products, users
 from agent.store.engine import reading, writing
 from agent.store.offsets import Counts
 from agent.store.tables import audit_event
-from tests.databases import database
 from tests.integration.test_cli import goodpart
 from tests.streams import Running, corrupt, frame, headers, running, settings
 
@@ -68,12 +67,6 @@ class Line:
 
     def found(self) -> dict[str, tuple[str, str | None]]:
         return {row.frame_id: (row.verdict, row.reason) for row in self.run.rows()}
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with database(tmp_path) as opened:
-        yield opened
 
 
 @contextmanager

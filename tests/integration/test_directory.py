@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from agent.sources.directory import DirectorySource
 from agent.sources.directory_decisions import DirectoryDecisions
 from agent.store.offsets import Counts
 from agent.store.tables import dead_letter, stream
-from tests.databases import database
 from tests.streams import DEFECT, frame, running, settings, until
 
 
@@ -124,12 +122,6 @@ def test_a_folder_that_cannot_be_used_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SourceError, match=r"source\.directory"):
         DirectorySource(tmp_path / "file").open()
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with database(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

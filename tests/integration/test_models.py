@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from agent.health import Health
 from agent.metrics import Metrics
@@ -16,17 +16,11 @@ from agent.pipeline.models import ModelManager
 from agent.pipeline.patience import Patience, PatientBlobs
 from agent.settings import Settings
 from agent.sources.memory import MemoryLog, MemorySource
+from agent.store import registry
 from agent.store.blobs import BlobStore
 from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
-from tests.databases import database
 from tests.streams import FakeScorer, frame, headers, running, seed, settings, until
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with database(tmp_path) as opened:
-        yield opened
 
 
 def load(data: bytes, wanted: Settings) -> FakeScorer:
@@ -117,4 +111,29 @@ def test_a_broken_artifact_leaves_the_old_deployment_in_use_and_is_told(engine: 
         until(swapped)
         assert manager.problems() is None
     finally:
+        manager.stop()
+
+
+def test_a_look_that_fails_is_not_the_last_one(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalBlobs(tmp_path / "blobs")
+    seeded = seed(engine, store, artifact=b"one")
+    MADE[b"one"] = seeded.artifact_sha256
+    manager = _manager(engine, store, settings(tmp_path))
+    manager.start()
+    looks, live_all = Event(), registry.live_all
+
+    def broken(conn: Connection) -> Any:
+        looks.set()
+        raise ValueError("what nobody thought of")
+
+    try:
+        monkeypatch.setattr(registry, "live_all", broken)
+        manager.notice(seeded.product_id)
+        assert looks.wait(20)
+        assert manager.current(seeded.product_id) is not None
+        monkeypatch.setattr(registry, "live_all", lambda conn: {})
+        manager.notice(seeded.product_id)
+        until(lambda: manager.current(seeded.product_id) is None)
+    finally:
+        monkeypatch.setattr(registry, "live_all", live_all)
         manager.stop()

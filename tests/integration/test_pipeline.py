@@ -30,7 +30,6 @@ from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
 from agent.store.tables import blob, dead_letter, item, rollup_minute, station
 from model.images import InputSpec, decode
-from tests.databases import database
 from tests.streams import (
     DEFECT,
     GOOD,
@@ -43,12 +42,6 @@ from tests.streams import (
     running,
     settings,
 )
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with database(tmp_path) as opened:
-        yield opened
 
 
 def _said(run: Any) -> list[dict[str, Any]]:

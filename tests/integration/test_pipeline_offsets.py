@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,29 +15,23 @@ from agent.live import RedisLive
 from agent.pipeline.claims import DataGapError
 from agent.settings import utc_now
 from agent.sources.memory import MemoryLog, MemorySource
-from agent.store import offsets
+from agent.store import offsets, stations
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
 from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
 from agent.store.tables import data_gap, frame_seen, item, outbox
-from tests.databases import database
 from tests.streams import (
     DEFECT,
     GOOD,
     FakeScorer,
+    corrupt,
     frame,
     headers,
     running,
     settings,
     until,
 )
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with database(tmp_path) as opened:
-        yield opened
 
 
 def _said(run: Any) -> list[dict[str, Any]]:
@@ -305,3 +298,23 @@ def test_the_first_frames_wait_for_their_claim(engine: Engine, tmp_path: Path) -
         log.reachable = True
         run.until_received(3)
         until(lambda: not run.health.outages)
+
+
+def test_a_station_fares_as_whoever_had_its_partition_meanwhile_left_it(engine: Engine, tmp_path: Path) -> None:
+    log = MemoryLog()
+    source = MemorySource(log)
+    with running(engine, settings(tmp_path, pipeline={"blind_after": 4}), source) as run:
+        for number in range(3):
+            log.append(corrupt(), headers(f"a{number}"))
+        run.until_received(3)
+        source.lose({0})
+        run.until(lambda: run.pipeline.stats().partitions == ())
+        with writing(engine) as conn:  # another agent inspects one
+            stations.set_status(conn, stations.named(conn, "s1").id, "ok", 0, utc_now(), utc_now())
+        source.assign({0})
+        for number in range(3):
+            log.append(corrupt(), headers(f"b{number}"))
+        run.until_received(6)
+        with reading(engine) as conn:
+            found = stations.named(conn, "s1")
+        assert (found.status, found.failures_in_row) == ("ok", 3)

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from agent.alerts.webhook import A_MINUTE, ATTEMPTS, Send, Webhook
 from agent.metrics import Metrics
 from agent.store import alerts
 from agent.store.engine import reading, writing
-from tests.databases import NOW, database
+from tests.databases import NOW
 from tests.streams import until
 
 
@@ -106,12 +105,6 @@ def raised(engine: Engine, subject: str, time: Time, kind: str = "disk") -> None
 def cleared(engine: Engine, subject: str, time: Time) -> None:
     with writing(engine) as conn:
         alerts.clear(conn, "disk", subject, time.clock())
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with database(tmp_path) as opened:
-        yield opened
 
 
 def test_an_opening_and_its_end_are_posted_once_with_an_id(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,6 +14,7 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 from agent.alerts import writer as writing_module
+from agent.alerts.base import KINDS
 from agent.alerts.condition import AGAIN_S, Condition
 from agent.alerts.writer import LINES, AlertWriter
 from agent.metrics import Metrics
@@ -159,3 +161,9 @@ def test_a_lasting_condition_is_said_again_now_and_then() -> None:
     condition.look(None)
     raised, cleared = ((what, "partition_stalled", "agent:h") for what in ("raised", "cleared"))
     assert said.take() == [raised, raised, cleared]
+
+
+def test_the_docs_say_what_each_kind_means() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "stream.md").read_text(encoding="utf-8")
+    rows = page[page.index("| kind | subject |") :].split("\n\n")[0].splitlines()[2:]
+    assert {kind for row in rows for kind in re.findall(r"`(\w+)`", row.split("|")[1])} == KINDS

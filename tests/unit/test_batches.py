@@ -16,7 +16,7 @@ LANE = Lane(StreamKey("c", "t", "topic"), Claim(1, 0, 0, 1, "me"))
 
 def _work(product: int, arrived: float) -> Work:
     work = Work(LANE, Record(0, int(arrived), NOW, None, (), b""), NOW, arrived)
-    work.place = Place(1, "s", product, f"p{product}", 0.0, 0, False)
+    work.place = Place(1, "s", product, f"p{product}", 0.0)
     return work
 
 

@@ -32,7 +32,7 @@ ALERT = Alert(
     ],
 )
 def test_a_station_shows_the_worst_that_stands(kinds: tuple[str, ...], status: str) -> None:
-    assert set(kinds) <= KINDS.keys()
+    assert set(kinds) <= KINDS
     assert status_of(STATION, kinds, NOW) == status
 
 

@@ -48,3 +48,9 @@ def test_days_long_gone_are_forgotten(tmp_path: Path) -> None:
         assert len(lots._known) == DAYS
         # A frame older than all that is remembered is looked up anew.
         assert lots.summed(conn, "b", NOW) == "b"
+
+
+def test_a_camera_at_the_end_of_time_stops_nothing(tmp_path: Path) -> None:
+    with line(tmp_path) as here, reading(here.engine) as conn:
+        late = datetime.max.replace(tzinfo=UTC)
+        assert Lots(1, BERLIN).summed(conn, "a", late) == "a"

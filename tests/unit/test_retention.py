@@ -204,7 +204,7 @@ def test_evidence_that_waited_long_is_held_or_the_frame_is_read_again(here: Line
         work.dead_letter("no station", NOW)
         work.evidence = Evidence(NOW, frame=sha(1), received=sha(1))
         with writing(here.engine) as conn:
-            lane.claim = commit(conn, lane, [work], {}, Lots(9, UTC), Settings(), later).claim
+            lane.claim = commit(conn, lane, [work], Lots(9, UTC), Settings(), later).claim
 
     record(0)
     with reading(here.engine) as conn:

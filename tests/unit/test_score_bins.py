@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.frame import Envelope, Record, StreamKey
-from agent.pipeline.commit import StationState, commit
+from agent.pipeline.commit import commit
 from agent.pipeline.work import Lane, Outcome, Place, Work
 from agent.settings import Settings
 from agent.store import offsets, score_bins, stations
@@ -81,7 +81,7 @@ def test_the_bins_count_what_the_inspections_say(
             deployments = [here.deploy(conn, number) for number in (1, 2)]
             claim = offsets.claim(conn, here.stream_id, 0, holder="me", start=0, now=NOW)
         wanted = Settings.model_validate({"plant": {"timezone": str(zone)}})
-        lane, known = Lane(StreamKey("cluster", "topic-id", "goodpart.frames"), claim), dict[int, StationState]()
+        lane = Lane(StreamKey("cluster", "topic-id", "goodpart.frames"), claim)
         for frames in commits:
             works = [
                 _work(
@@ -90,7 +90,7 @@ def test_the_bins_count_what_the_inspections_say(
                 for n, (s, d, severity, hours) in enumerate(frames)
             ]
             with writing(here.engine) as conn:
-                lane.claim = commit(conn, lane, works, known, Lots(9, zone), wanted, NOW).claim
+                lane.claim = commit(conn, lane, works, Lots(9, zone), wanted, NOW).claim
         with reading(here.engine) as conn:
             rows, bins = list(conn.execute(sa.select(inspection))), list(conn.execute(sa.select(score_bin)))
             whole = score_bins.histogram(conn, here.product_id, date(2026, 2, 27), date(2026, 3, 6))
@@ -109,7 +109,7 @@ def test_the_bins_count_what_the_inspections_say(
 def _work(
     here: Line, lane: Lane, offset: int, station: int, deployment: int, severity: float | None, hours: int
 ) -> Work:
-    place = Place(station, "press", here.product_id, "flange", 0.0, 0, False)
+    place = Place(station, "press", here.product_id, "flange", 0.0)
     envelope = Envelope(f"f{offset}", "press", None, None, None, None, "image/png", None, None)
     record = Record(0, offset, NOW, None, (), b"")
     at = NOW + timedelta(hours=hours)
