@@ -14,7 +14,7 @@ from agent.service import stations as service
 from agent.settings import utc_now
 from agent.store import alerts as stored_alerts
 from agent.store import items, offsets, products, registry, stations, trends
-from agent.store.alerts import fitted
+from agent.store.alerts import fitted, station_subject
 from agent.store.offsets import Counts
 from agent.store.stations import Station
 from agent.store.trends import StationRate
@@ -71,7 +71,7 @@ def rows_of(
         rows.append(
             Row(
                 station=station.name,
-                status=status_of(station, kinds.get(fitted(f"station:{station.name}"), ()), now),
+                status=status_of(station, kinds.get(fitted(station_subject(station.name)), ()), now),
                 product=names.get(product, "—") if product is not None else "—",
                 model=f"v{models[product]}" if product is not None and product in models else "none",
                 per_minute=(rate.frames if rate else 0) / (WINDOW.total_seconds() / 60),
