@@ -10,10 +10,22 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from agent.failpoints import passing
-from agent.pipeline import decisions
+from agent.pipeline import decisions, taught
 from agent.pipeline.work import DEAD_LETTER, KEPT, NOT_INSPECTED, Lane, Outcome, StationState, Work
 from agent.settings import Pipeline, Settings
-from agent.store import blobs, dead_letters, inspections, items, offsets, outbox, score_bins, seen, stations, trends
+from agent.store import (
+    blobs,
+    dead_letters,
+    inspections,
+    items,
+    offsets,
+    outbox,
+    score_bins,
+    seen,
+    stations,
+    teachings,
+    trends,
+)
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.errors import Fenced
 from agent.store.inspections import Inspection
@@ -85,7 +97,8 @@ def commit(
     recorded = [_inspection(claim, work, limits) for work in kept if work.place]
     inspections.add_all(conn, recorded)
     passing("commit.inspections")
-    items.add_all(conn, [_item(claim, work, now) for work in kept if _shown(work)])
+    shown = taught.admit(conn, [work for work in kept if _shown(work)], now)
+    items.add_all(conn, [_item(claim, work, now) for work in shown])
     trends.add_inspections(conn, recorded, lots)
     score_bins.add_inspections(conn, recorded, settings.timezone)
     dead_letters.add_all(conn, [_dead_letter(claim, work, now) for work in kept if _outcome(work).reason in KEPT])
@@ -212,7 +225,7 @@ def _item(claim: Claim, work: Work, now: datetime) -> NewItem:
         product_id=place.product_id,
         serial=envelope.serial,
         lot=envelope.lot,
-        kind="audit" if work.audit and work.decoded else "failed" if outcome.verdict == NOT_INSPECTED else "flagged",
+        kind=_kind(work),
         verdict=outcome.verdict,
         reason=outcome.reason,
         score=outcome.score,
@@ -226,6 +239,14 @@ def _item(claim: Claim, work: Work, now: datetime) -> NewItem:
         thumbnail_sha256=evidence.thumbnail,
         created_at=now,
     )
+
+
+def _kind(work: Work) -> str:
+    if work.taught:
+        return teachings.KIND
+    if work.audit and work.decoded:
+        return "audit"
+    return "failed" if _outcome(work).verdict == NOT_INSPECTED else "flagged"
 
 
 def _dead_letter(claim: Claim, work: Work, now: datetime) -> NewDeadLetter:

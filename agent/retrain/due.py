@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from agent.retrain import roles
+from agent.retrain import roles, taught
 from agent.retrain.errors import TooFewImages
 from agent.settings import Settings
-from agent.store import commands, products, runs, samples
+from agent.store import commands, products, runs, samples, teachings
 from agent.store.products import Product
 from agent.store.runs import TrainingRun
 
@@ -44,7 +44,10 @@ def due(conn: Connection, settings: Settings, now: datetime, cron_at: datetime |
     """
     request = commands.next(conn, [COMMAND])
     if request:
-        return Due(int(request.args["product_id"]), "person", request.by, request.id)
+        trigger = request.args.get("trigger", "person")
+        if trigger == teachings.TRIGGER and not taught.ready(conn, settings, request, now):
+            return None
+        return Due(int(request.args["product_id"]), trigger, request.by, request.id)
     for product in products.all(conn):
         trigger = _trigger(conn, settings, product, now, cron_at)
         if trigger:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from agent.retrain.comparison import Scores
 from agent.retrain.gate import Report
 from agent.retrain.holding import Holding
-from agent.store import registry, runs
+from agent.store import registry, runs, teachings
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
@@ -19,6 +19,7 @@ from model.artifact import Artifact
 from model.certificate import Certificate
 
 FIRST = "first model"
+TAUGHT = "taught from the stream: look at the calibration images that scored highest, then promote it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def record(
     """
     holding.confirm(conn)
     version, certificate_id = _add_version(conn, run, outcome, now)
-    state, reason = _verdict(conn, outcome)
+    state, reason = _verdict(conn, run, outcome)
     report = outcome.judged.report
     if report:
         runs.add_report(
@@ -122,7 +123,7 @@ def _add_version(conn: Connection, run: TrainingRun, outcome: Outcome, now: date
     return version, certificate_id
 
 
-def _verdict(conn: Connection, outcome: Outcome) -> tuple[str, str]:
+def _verdict(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str, str]:
     live, compared = registry.live(conn, outcome.product.id), outcome.judged.champion
     if (live and live.id) != (compared and compared.id):
         return "needs_person", "another version became the champion while this one was compared with the one before"
@@ -130,6 +131,6 @@ def _verdict(conn: Connection, outcome: Outcome) -> tuple[str, str]:
     if report is None and compared:
         return "needs_person", f"the champion v{compared.number} was made by an older goodpart and can score no more"
     if report is None:
-        return "promoted", FIRST
+        return ("needs_person", TAUGHT) if run.trigger == teachings.TRIGGER else ("promoted", FIRST)
     states = {"pass": "promoted", "fail": "rejected", "needs_person": "needs_person"}
     return states[report.verdict], report.reason

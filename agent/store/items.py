@@ -29,7 +29,7 @@ class NewItem:
     product_id: int
     serial: str | None = None
     lot: str | None = None
-    kind: str  # flagged | audit | failed
+    kind: str  # flagged | audit | failed | teach
     verdict: str
     reason: str | None = None
     score: float | None = None
@@ -60,7 +60,7 @@ class Item:
     product: str
     serial: str | None
     lot: str | None
-    kind: str  # flagged | audit | failed
+    kind: str  # flagged | audit | failed | teach
     state: str  # open | escalated | closed
     decision: str | None  # of the closing review: normal | defect
     verdict: str
@@ -104,6 +104,9 @@ def add_all(conn: Connection, rows: Sequence[NewItem]) -> None:
         conn.execute(sa.insert(item), [{**values(row), "state": "open"} for row in rows])
 
 
+_REVIEWED = item.c.kind != "teach"  # parts that a product is taught from are looked through on a page of their own
+
+
 def _select() -> sa.Select[Any]:
     return (
         sa.select(
@@ -143,7 +146,7 @@ def queue(
     limit: int = 50,
     after: tuple[str, int] | None = None,
 ) -> list[Item]:
-    """What waits for a person, oldest first, audit items among the others.
+    """What waits for a person, oldest first, audit items among the others. Parts to be taught from do not.
 
     Args:
         conn: any transaction.
@@ -156,7 +159,8 @@ def queue(
     """
     found: list[Item] = []
     for state in ("open", "escalated") if escalated else ("open",):
-        query = _of(_select().where(item.c.state == state).order_by(item.c.id), product_id, station_id, kind)
+        waiting = _select().where(item.c.state == state, _REVIEWED).order_by(item.c.id)
+        query = _of(waiting, product_id, station_id, kind)
         if after is not None and after[0] == state:
             query = query.where(item.c.id > after[1])
         elif after is not None and after[0] == "escalated":
@@ -168,7 +172,7 @@ def queue(
 
 def closed(conn: Connection, *, product_id: int | None = None, limit: int = 50) -> list[Item]:
     """The items closed last, newest first: what a person may undo."""
-    query = _of(_select().where(item.c.state == "closed"), product_id, None, None)
+    query = _of(_select().where(item.c.state == "closed", _REVIEWED), product_id, None, None)
     return _read(conn, query.order_by(item.c.closed_at.desc(), item.c.id.desc()).limit(limit))
 
 
@@ -206,8 +210,8 @@ def frames_at(conn: Connection, stream_id: int, partition: int, offsets: Sequenc
 
 
 def counts(conn: Connection, *, product_id: int | None = None) -> ItemCounts:
-    """How many items are in each state."""
-    query = _of(sa.select(item.c.state, item.c.kind, sa.func.count()), product_id, None, None)
+    """How many items of the review queue are in each state."""
+    query = _of(sa.select(item.c.state, item.c.kind, sa.func.count()).where(_REVIEWED), product_id, None, None)
     rows = conn.execute(query.group_by(item.c.state, item.c.kind)).all()
     by_state = {state: sum(n for s, _, n in rows if s == state) for state in ("open", "escalated", "closed")}
     return ItemCounts(**by_state, open_audit=sum(n for s, kind, n in rows if (s, kind) == ("open", "audit")))
