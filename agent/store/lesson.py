@@ -24,7 +24,7 @@ class Lesson:
     """A teaching as it stands.
 
     `views` are the frames of the set, the oddest first; `left` those taken out as defects. `look` and `run` are the
-    last ones; `version` is the candidate that the run left. `problem` is what kept an agent from what it was asked to do.
+    last ones; `version` is the candidate that the run left. `problem` is what kept an agent from what it was asked for.
     """
 
     teaching: Teaching

@@ -13,7 +13,7 @@ import streamlit as st
 from agent.service import stations as service
 from agent.settings import utc_now
 from agent.store import alerts as stored_alerts
-from agent.store import items, offsets, products, registry, stations, trends
+from agent.store import items, offsets, products, registry, stations, teachings, trends
 from agent.store.alerts import fitted, station_subject
 from agent.store.offsets import Counts
 from agent.store.stations import Station
@@ -60,10 +60,10 @@ def status_of(station: Station, kinds: Collection[str], now: datetime) -> str:
 
 
 def rows_of(
-    found: Sequence[Station], rates: Mapping[int, StationRate], names: Mapping[int, str], models: Mapping[int, int],
+    found: Sequence[Station], rates: Mapping[int, StationRate], names: Mapping[int, str], models: Mapping[int, str],
     kinds: Mapping[str, Collection[str]], now: datetime,
 ) -> list[Row]:  # fmt: skip
-    """The table, one row a station; `kinds` are the open alerts by subject."""
+    """The table, one row a station; `models` say what decides, by product, `kinds` the open alerts by subject."""
     rows = []
     for station in found:
         rate = rates.get(station.id)
@@ -73,7 +73,7 @@ def rows_of(
                 station=station.name,
                 status=status_of(station, kinds.get(fitted(station_subject(station.name)), ()), now),
                 product=names.get(product, "—") if product is not None else "—",
-                model=f"v{models[product]}" if product is not None and product in models else "none",
+                model=models.get(product, "none") if product is not None else "none",
                 per_minute=(rate.frames if rate else 0) / (WINDOW.total_seconds() / 60),
                 flag_rate=rate.flagged / rate.inspected if rate and rate.inspected else None,
                 not_inspected=rate.not_inspected if rate else 0,
@@ -102,7 +102,8 @@ def _now() -> None:
         found = stations.all(conn)
         rates = {rate.station_id: rate for rate in trends.station_rates(conn, now - WINDOW)}
         names = {product.id: product.name for product in products.all(conn)}
-        models = {product: live.number for product, live in registry.live_all(conn).items()}
+        models = {one.product_id: "teaching" for one in teachings.all(conn) if one.unfinished}
+        models |= {product: f"v{live.number}" for product, live in registry.live_all(conn).items()}
         standing = stored_alerts.standing(conn)
     alerts.show(standing, now)
     _books(counts, waiting.open)

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from agent.service import models, retrain
-from agent.store import products, registry, runs, samples
+from agent.store import products, registry, runs, samples, teachings
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
@@ -50,11 +50,12 @@ def show() -> None:
 def _product(product: Product) -> None:
     with context.reading() as conn:
         live = registry.live(conn, product.id)
+        teaching = teachings.find(conn, product.id)
         versions = registry.versions(conn, product.id)
         recent = runs.all(conn, product.id, limit=20)
         reports = {run.id: report.words for run in recent if (report := runs.report_of(conn, run.id))}
         kept = samples.all(conn, product.id)
-    _live(live)
+    _live(live, taught=teaching is not None and teaching.unfinished)
     roles = ("train", "calibration", "holdout", "defect")
     for column, role in zip(st.columns(len(roles)), roles, strict=True):
         column.metric(f"{role} samples", sum(one.role == role for one in kept), border=True)
@@ -65,7 +66,10 @@ def _product(product: Product) -> None:
     _versions(versions)
 
 
-def _live(live: Deployment | None) -> None:
+def _live(live: Deployment | None, *, taught: bool) -> None:
+    if live is None and taught:
+        st.info("No model is live: it is being taught, and its frames go to review. See the page Teach.")
+        return
     if live is None:
         st.warning("No model is live: frames of this product are not inspected (`no_model`).")
         return
