@@ -78,6 +78,7 @@ class Item:
     closed_at: datetime | None
     pinned: bool  # its evidence is never let go
     released_at: datetime | None  # when its evidence was let go
+    watched: bool  # of a watch: reviewed first
     claimed_by: str | None  # who took it last; only binding until claimed_until
     claimed_until: datetime | None
     reviews: tuple[reviews.Review, ...] = field(default=())
@@ -104,9 +105,6 @@ def add_all(conn: Connection, rows: Sequence[NewItem]) -> None:
         conn.execute(sa.insert(item), [{**values(row), "state": "open"} for row in rows])
 
 
-_REVIEWED = item.c.kind != "teach"  # parts that a product is taught from are looked through on a page of their own
-
-
 def _select() -> sa.Select[Any]:
     return (
         sa.select(
@@ -130,6 +128,8 @@ def _read(conn: Connection, query: sa.Select[Any]) -> list[Item]:
 
 
 def _of(query: sa.Select[Any], product_id: int | None, station_id: int | None, kind: str | None) -> sa.Select[Any]:
+    # Parts that a product is taught from are looked through on a page of their own.
+    query = query.where(item.c.kind != "teach")
     for column, wanted in ((item.c.product_id, product_id), (item.c.station_id, station_id), (item.c.kind, kind)):
         if wanted is not None:
             query = query.where(column == wanted)
@@ -159,8 +159,7 @@ def queue(
     """
     found: list[Item] = []
     for state in ("open", "escalated") if escalated else ("open",):
-        waiting = _select().where(item.c.state == state, _REVIEWED).order_by(item.c.id)
-        query = _of(waiting, product_id, station_id, kind)
+        query = _of(_select().where(item.c.state == state).order_by(item.c.id), product_id, station_id, kind)
         if after is not None and after[0] == state:
             query = query.where(item.c.id > after[1])
         elif after is not None and after[0] == "escalated":
@@ -172,7 +171,7 @@ def queue(
 
 def closed(conn: Connection, *, product_id: int | None = None, limit: int = 50) -> list[Item]:
     """The items closed last, newest first: what a person may undo."""
-    query = _of(_select().where(item.c.state == "closed", _REVIEWED), product_id, None, None)
+    query = _of(_select().where(item.c.state == "closed"), product_id, None, None)
     return _read(conn, query.order_by(item.c.closed_at.desc(), item.c.id.desc()).limit(limit))
 
 
@@ -211,7 +210,7 @@ def frames_at(conn: Connection, stream_id: int, partition: int, offsets: Sequenc
 
 def counts(conn: Connection, *, product_id: int | None = None) -> ItemCounts:
     """How many items of the review queue are in each state."""
-    query = _of(sa.select(item.c.state, item.c.kind, sa.func.count()).where(_REVIEWED), product_id, None, None)
+    query = _of(sa.select(item.c.state, item.c.kind, sa.func.count()), product_id, None, None)
     rows = conn.execute(query.group_by(item.c.state, item.c.kind)).all()
     by_state = {state: sum(n for s, _, n in rows if s == state) for state in ("open", "escalated", "closed")}
     return ItemCounts(**by_state, open_audit=sum(n for s, kind, n in rows if (s, kind) == ("open", "audit")))

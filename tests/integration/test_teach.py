@@ -31,7 +31,8 @@ from tests.integration.retrain_parts import SIDE, picture
 from tests.streams import Running, corrupt, frame, headers, running, settings
 
 TRAINING = {
-    "training": {"height": SIDE, "width": SIDE, "steps": 12},
+    # A patch memory alone, in its plain form: the quickest real model.
+    "training": {"height": SIDE, "width": SIDE, "memory_share": 1.0, "positional": False},
     "scoring": {"device": "cpu", "precision": "fp32", "threads": 1},
     "certificate": {"review_rate": 0.3, "reject_rate": 0.2},
 }
@@ -54,12 +55,11 @@ class Shop:
         )
         return found.product_id
 
-    def send(self, count: int, **given: Any) -> None:
+    def send(self, count: int, *, value: bytes = b"", **given: Any) -> None:
         for _ in range(count):
             self.sent += 1
-            given = {"serial": f"S{self.sent}"} | given
-            value = given.pop("value", None) or picture(self.sent)
-            self.log.append(value, headers(f"f{self.sent}", **given), partition=self.sent % 2)
+            named = {"serial": f"S{self.sent}"} | given
+            self.log.append(value or picture(self.sent), headers(f"f{self.sent}", **named), partition=self.sent % 2)
 
     def lesson(self, product_id: int) -> Lesson:
         with reading(self.engine) as conn:

@@ -19,6 +19,7 @@ from agent.store import (
     commands,
     evidence,
     items,
+    leases,
     lesson,
     offsets,
     products,
@@ -77,6 +78,7 @@ class Class(Line):
             assert taken is not None
             teachings.record(conn, {view.item_id: float(view.item_id) for view in teachings.views(conn, self.disc)})
             commands.finish(conn, taken[0].id, result={}, now=NOW)
+            leases.release(conn, taken[1], NOW)
 
     def train(self, key: str = "train") -> None:
         teach.train(self.engine, self.engineer, self.disc, key=key, now=NOW)
