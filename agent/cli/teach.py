@@ -57,7 +57,8 @@ def teach(
     if not any(wanted):
         _tell(engine, _product(engine, name), as_json=json)
         return
-    actor, given = acting.actor(engine), {"key": new_key(), "now": utc_now()}
+    actor = acting.actor(engine)
+    given: dict[str, Any] = {"key": new_key(), "now": utc_now()}
     if wanted[0]:
         print(_start(engine, settings, actor, name, station, parts, given))
         return
@@ -80,7 +81,13 @@ def teach(
 
 
 def _start(
-    engine: Engine, settings: Settings, actor: User, name: str, station: str | None, parts: int | None, given: Any
+    engine: Engine,
+    settings: Settings,
+    actor: User,
+    name: str,
+    station: str | None,
+    parts: int | None,
+    given: dict[str, Any],
 ) -> str:
     from agent.retrain import roles
 

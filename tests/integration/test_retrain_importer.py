@@ -122,7 +122,7 @@ def test_images_taken_close_together_are_one_part(shop: Shop, exif: bool) -> Non
             taken = NOW + timedelta(seconds=10 * part + 0.5 * view)
             if exif:
                 tags = Image.Exif()
-                tags.get_ifd(0x8769).update({0x9003: f"{taken:%Y:%m:%d %H:%M:%S}", 0x9291: f"{taken:%f}"})
+                tags[0x8769] = {0x9003: f"{taken:%Y:%m:%d %H:%M:%S}", 0x9291: f"{taken:%f}"}
                 with Image.open(path) as image:
                     image.save(path, exif=tags)
                 taken = NOW

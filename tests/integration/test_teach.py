@@ -30,7 +30,7 @@ from model.certificate import Certificate
 from tests.integration.retrain_parts import SIDE, picture
 from tests.streams import Running, corrupt, frame, headers, running, settings
 
-TRAINING = {
+TRAINING: dict[str, dict[str, Any]] = {
     # A patch memory alone, in its plain form: the quickest real model.
     "training": {"height": SIDE, "width": SIDE, "memory_share": 1.0, "positional": False},
     "scoring": {"device": "cpu", "precision": "fp32", "threads": 1},
