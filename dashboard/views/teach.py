@@ -163,7 +163,7 @@ def _top(top: list[Calibrating]) -> None:
     st.subheader("Calibration images that scored highest")
     st.caption(
         "One defect among them would be the threshold. Two people take one out: the first with "
-        "`goodpart samples withdraw SAMPLE --reason defect`; then train again."
+        "`goodpart samples withdraw SAMPLE --reason WHY`; then `goodpart models recertify`, or train again."
     )
     for start in range(0, len(top), ROW):
         for column, one in zip(st.columns(ROW), top[start : start + ROW], strict=False):
