@@ -58,6 +58,12 @@ class Looks:
         if process:
             process.kill()
 
+    @property
+    def running(self) -> bool:
+        """Whether a child is at work."""
+        with self._lock:
+            return self._process is not None
+
     def _run(self, request: Command, lease: Lease) -> None:
         with self._lock:
             if not self._stopping:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from agent.store.users import User
 from model.artifact import from_bytes
 from model.certificate import Certificate
 from tests.integration.retrain_parts import SIDE, picture
-from tests.streams import Running, corrupt, frame, headers, running, settings
+from tests.streams import Running, corrupt, frame, headers, running, settings, until
 
 TRAINING: dict[str, dict[str, Any]] = {
     # A patch memory alone, in its plain form: the quickest real model.
@@ -246,3 +248,38 @@ def test_a_look_that_fails_says_why(shop: Shop) -> None:
             _look(shop, line)
     found = shop.lesson(disc)
     assert found.problem and f"item {gone.id}" in found.problem and not found.may_train
+
+
+def test_a_child_process_looks_through_and_one_that_is_killed_is_said(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(shop.engine, shop.settings, MemorySource(shop.log)) as line:
+        disc = shop.teach(2)
+        shop.send(2)
+        line.until_received(2)
+    agent = looks.Looks(shop.settings, shop.engine, utc_now)
+    agent.tick()
+    assert shop.lesson(disc).looked and shop.lesson(disc).problem is None
+    teach.look(shop.engine, shop.eve, disc, key="again", now=utc_now())
+    script = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    monkeypatch.setattr(looks, "command", lambda *_: [sys.executable, "-c", script])
+    agent.tick()
+    assert shop.lesson(disc).problem == "the parts could not be looked through: its process ended with status -9"
+
+
+def test_an_agent_that_stops_leaves_the_look_to_the_next(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(shop.engine, shop.settings, MemorySource(shop.log)) as line:
+        disc = shop.teach(1)
+        shop.send(1)
+        line.until_received(1)
+    agent = looks.Looks(shop.settings, shop.engine, utc_now)
+    monkeypatch.setattr(looks, "command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
+    thread = threading.Thread(target=agent.tick)
+    thread.start()
+    until(lambda: agent.running)
+    agent.stop()
+    thread.join(30)
+    assert not thread.is_alive() and shop.lesson(disc).problem is None
+    with writing(shop.engine) as conn:
+        taken = looks.take(conn, utc_now())
+        assert taken is not None and taken[0].args == {"product_id": disc}
