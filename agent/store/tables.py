@@ -176,13 +176,6 @@ item = Table(
     UniqueConstraint("stream_id", "partition", "offset"),
 )
 Index("ix_item_state_id", item.c.state, item.c.id)
-Index(
-    "ix_item_teach",  # the parts that a product is taught from, counted while they come in
-    item.c.product_id,
-    item.c.id,
-    sqlite_where=item.c.kind == "teach",
-    postgresql_where=item.c.kind == "teach",
-)
 
 review = Table(
     "review",

@@ -23,8 +23,7 @@ KIND = "teach"
 LOOK = "look"  # a command with args {"product_id": ...}: look through the set
 TRIGGER = "teach"  # of the training run on it
 UNFINISHED = ("collecting", "looking", "training")
-# A literal: with a parameter, SQLite would not use the index of these items alone.
-_OURS = item.c.kind == sa.literal_column(f"'{KIND}'")
+_OURS = item.c.kind == KIND
 _PART = sa.func.coalesce(item.c.serial, item.c.frame_id)
 
 

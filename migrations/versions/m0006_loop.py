@@ -65,7 +65,6 @@ def downgrade() -> None:
         raise CommandError("there are proposals that nobody accepted; in revision 0005 they would train: revoke them")
     for table in TABLES:
         op.drop_table(table)
-    op.drop_index("ix_item_teach", "item")
     with op.batch_alter_table("item") as item:
         item.drop_column("watched")
         item.drop_constraint(op.f("ck_item_kind"), type_="check")
@@ -147,8 +146,6 @@ def _columns() -> None:
         item.add_column(Column("watched", sa.Boolean, nullable=False, server_default=sa.false()))
         item.drop_constraint(op.f("ck_item_kind"), type_="check")
         item.create_check_constraint(op.f("ck_item_kind"), "kind IN ('flagged', 'audit', 'failed', 'teach')")
-    taught = sa.text("kind = 'teach'")
-    op.create_index("ix_item_teach", "item", ["product_id", "id"], sqlite_where=taught, postgresql_where=taught)
 
 
 def _samples() -> None:
