@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from agent.retrain import roles
 from agent.retrain.errors import TooFewImages
 from agent.settings import Settings
-from agent.store import commands, products, samples, teachings
+from agent.store import audit, commands, products, samples, teachings
 from agent.store.commands import Command
 from agent.store.install import install_of
 from agent.store.samples import NewSample
@@ -30,6 +30,7 @@ def ready(conn: Connection, settings: Settings, request: Command, now: datetime)
         now: the time.
     """
     product_id = int(request.args["product_id"])
+    audit.take_turn(conn)  # before the teaching is locked, as an act of a person does
     found = teachings.lock(conn, product_id)
     problem: str | None = None
     if found.state != "training":
