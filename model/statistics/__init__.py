@@ -1,0 +1,16 @@
+"""Order statistics, intervals, keyed draws, sequential tests and audited rates. Pure functions; no torch."""
+
+from model.statistics.draws import keyed_fraction
+from model.statistics.intervals import binomial_tail, clopper_pearson, exceeds_rate
+from model.statistics.order import best_rate, certifiable_k, look_delta, smallest_n
+
+__all__ = [
+    "best_rate",
+    "binomial_tail",
+    "certifiable_k",
+    "clopper_pearson",
+    "exceeds_rate",
+    "keyed_fraction",
+    "look_delta",
+    "smallest_n",
+]
