@@ -1,11 +1,11 @@
-"""The tables of the learning loop: samples, runs, model versions and what they decide as."""
+"""Tables of models: runs, versions, certificates and what they decide as."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from sqlalchemy import Column, Index, Table, UniqueConstraint
 
-from agent.store.columns import Name, Sha, Utc, Word, metadata, one_of, refers, row_id
+from agent.store.columns import Sha, Utc, Word, metadata, one_of, refers, row_id
 
 snapshot = Table(
     "snapshot",
@@ -23,7 +23,7 @@ training_run = Table(
     row_id(),
     refers("product_id", "product.id"),
     refers("snapshot_id", "snapshot.id", nullable=True),
-    Column("trigger", Word, nullable=False),  # samples | cron | person | import
+    Column("trigger", Word, nullable=False),  # samples | cron | person | import | teach
     refers("requested_by", "user.id", nullable=True),
     Column(
         "state",
@@ -36,7 +36,9 @@ training_run = Table(
     Column("step", sa.Integer, nullable=False, server_default="0"),
     Column("steps", sa.Integer, nullable=False, server_default="0"),
     Column("loss", sa.Float),
+    Column("losses", sa.JSON),  # [[step, loss], ...], thinned, for its curve
     Column("eta_s", sa.Float),
+    Column("attempts", sa.Integer, nullable=False, server_default="0"),  # processes that took it up
     Column("settings", sa.JSON, nullable=False),
     Column("created_at", Utc, nullable=False),
     Column("started_at", Utc),
@@ -54,6 +56,7 @@ model_version = Table(
     refers("artifact_sha256", "blob.sha256"),
     refers("snapshot_id", "snapshot.id", nullable=True),
     refers("training_run_id", "training_run.id", nullable=True),
+    refers("parent_id", "model_version.id", nullable=True),  # whose weights its training started from
     Column("teacher", Word, nullable=False),
     Column("manifest", sa.JSON, nullable=False),
     Column("metrics", sa.JSON, nullable=False),  # label-dependent figures, {} where there are no labels
@@ -75,7 +78,8 @@ certificate = Table(
     row_id(),
     refers("model_version_id", "model_version.id"),
     refers("snapshot_id", "snapshot.id", nullable=True),
-    Column("look", sa.Integer, nullable=False),  # the j-th certificate on this calibration set
+    refers("epoch_id", "epoch.id", nullable=True),  # whose calibration set it is
+    Column("look", sa.Integer, nullable=False),  # the j-th certificate on this epoch
     Column("calibration_sha256", Sha, nullable=False),  # of the scored calibration samples
     Column("n", sa.Integer, nullable=False),
     Column("record", sa.JSON, nullable=False),  # model.certificate.Certificate.to_dict()
@@ -113,31 +117,4 @@ Index(
     unique=True,
     sqlite_where=deployment.c.live_until.is_(None),
     postgresql_where=deployment.c.live_until.is_(None),
-)
-
-sample = Table(
-    "sample",
-    metadata,
-    row_id(),
-    refers("product_id", "product.id"),
-    Column("role", Word, one_of("role", "train", "calibration", "holdout", "defect"), nullable=False),
-    Column("origin", Word, one_of("origin", "import", "flagged", "audit"), nullable=False),
-    refers("blob_sha256", "blob.sha256"),
-    refers("mask_sha256", "blob.sha256", nullable=True),
-    refers("item_id", "item.id", nullable=True, index=True),
-    Column("pixels_sha256", Sha, nullable=False),  # of the decoded RGB pixels and their shape
-    Column("serial", Name),
-    Column("reason", Word),  # the defect's reason code
-    refers("added_by", "user.id", nullable=True),
-    Column("created_at", Utc, nullable=False),
-    Column("revoked_at", Utc),
-    UniqueConstraint("product_id", "pixels_sha256"),
-)
-
-snapshot_sample = Table(
-    "snapshot_sample",
-    metadata,
-    refers("snapshot_id", "snapshot.id", primary_key=True),
-    refers("sample_id", "sample.id", primary_key=True),
-    Column("role", Word, nullable=False),  # the sample's role when it was frozen; a revoked sample may get another
 )

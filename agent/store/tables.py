@@ -15,10 +15,19 @@ from agent.store.learning import certificate as certificate
 from agent.store.learning import deployment as deployment
 from agent.store.learning import gate_report as gate_report
 from agent.store.learning import model_version as model_version
-from agent.store.learning import sample as sample
 from agent.store.learning import snapshot as snapshot
-from agent.store.learning import snapshot_sample as snapshot_sample
 from agent.store.learning import training_run as training_run
+from agent.store.loop import audit_window as audit_window
+from agent.store.loop import calibration_score as calibration_score
+from agent.store.loop import drift as drift
+from agent.store.loop import epoch as epoch
+from agent.store.loop import sample as sample
+from agent.store.loop import shadow_score as shadow_score
+from agent.store.loop import snapshot_sample as snapshot_sample
+from agent.store.loop import taught as taught
+from agent.store.loop import teaching as teaching
+from agent.store.loop import watch as watch
+from agent.store.loop import withdrawal as withdrawal
 from agent.store.plant import alert as alert
 from agent.store.plant import camera_history as camera_history
 from agent.store.plant import changeover as changeover
@@ -145,7 +154,7 @@ item = Table(
     refers("product_id", "product.id"),
     Column("serial", Name),
     Column("lot", Name),
-    Column("kind", Word, one_of("kind", "flagged", "audit", "failed"), nullable=False),
+    Column("kind", Word, one_of("kind", "flagged", "audit", "failed", "teach"), nullable=False),
     Column("state", Word, one_of("state", "open", "escalated", "closed"), nullable=False),
     Column("decision", Word),  # of the closing review: normal | defect
     Column("verdict", Word, nullable=False),
@@ -163,6 +172,7 @@ item = Table(
     Column("closed_at", Utc),
     Column("pinned", sa.Boolean, nullable=False, server_default=sa.false()),  # its evidence is never let go
     Column("released_at", Utc),  # when retention let its evidence go
+    Column("watched", sa.Boolean, nullable=False, server_default=sa.false()),  # of a watch: reviewed first
     UniqueConstraint("stream_id", "partition", "offset"),
 )
 Index("ix_item_state_id", item.c.state, item.c.id)
