@@ -3,12 +3,16 @@
 from model.statistics.draws import keyed_fraction
 from model.statistics.intervals import binomial_tail, clopper_pearson, exceeds_rate
 from model.statistics.order import best_rate, certifiable_k, look_delta, smallest_n
+from model.statistics.rates import AuditSample, Judged, Rate
 from model.statistics.watch import EVEN, ROLLBACK, Evidence, evidence_against
 
 __all__ = [
     "EVEN",
     "ROLLBACK",
+    "AuditSample",
     "Evidence",
+    "Judged",
+    "Rate",
     "best_rate",
     "binomial_tail",
     "certifiable_k",
