@@ -1,6 +1,7 @@
 """Order statistics, intervals, keyed draws, sequential tests and audited rates. Pure functions; no torch."""
 
 from model.statistics.draws import keyed_fraction
+from model.statistics.drift import Drift
 from model.statistics.intervals import binomial_tail, clopper_pearson, exceeds_rate
 from model.statistics.order import best_rate, certifiable_k, look_delta, smallest_n
 from model.statistics.rates import AuditSample, Judged, Rate
@@ -10,6 +11,7 @@ __all__ = [
     "EVEN",
     "ROLLBACK",
     "AuditSample",
+    "Drift",
     "Evidence",
     "Judged",
     "Rate",
