@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EDGES = 512  # from more calibration scores so many order statistics are taken, evenly spaced
-BLOCK = 256
+BLOCK = 128
 
 Integers = NDArray[np.int64]
 Reals = NDArray[np.float64]
