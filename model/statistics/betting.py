@@ -55,7 +55,7 @@ def log_wealths(p: Reals, n: int, stakes: Reals) -> Reals:
     if not p.size:
         return np.empty((0, stakes.size))
     at = np.arange(n, n + p.size)
-    put = log_reserve(at) + np.log(-np.expm1(log_reserve(at + 1) - log_reserve(at)))
+    put = log_reserve(at) + log_reserve(at + 1) + np.log(np.log1p(1 / (at + 2)) / math.log(2))
     grown = np.cumsum(log_factors(p), axis=0)
     entered = put[:, None] - np.vstack([np.zeros(stakes.size), grown[:-1]])
     entered[0] = np.logaddexp(entered[0], stakes)

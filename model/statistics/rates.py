@@ -87,7 +87,7 @@ class AuditSample:
         return self.passes.n + self.flagged.n
 
     @property
-    def counts(self) -> bool:
+    def suffices(self) -> bool:
         """Whether enough is judged for the window to count: 95 % of what was drawn."""
         return self.n > 0 and self.n - self.passes.open - self.flagged.open >= JUDGED * self.n
 

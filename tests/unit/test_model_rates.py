@@ -38,9 +38,9 @@ def test_each_rate_is_of_its_own_parts() -> None:
 
 
 def test_a_window_counts_from_ninety_five_percent_judged() -> None:
-    assert AuditSample(Judged(90, 5, 5)).counts
-    assert not AuditSample(Judged(90, 4, 5)).counts
-    assert not AuditSample().counts
+    assert AuditSample(Judged(90, 5, 5)).suffices
+    assert not AuditSample(Judged(90, 4, 5)).suffices
+    assert not AuditSample().suffices
 
 
 def test_people_read_the_share_its_interval_and_n() -> None:
