@@ -50,11 +50,12 @@ def log_wealths(p: Reals, n: int, stakes: Reals) -> Reals:
         stakes: wealth in each bet before the first of them; -inf for none.
 
     Source: after Volkhonskiy et al., COPA 2017, and Vovk et al., COPA 2021, "Retrain or not retrain", with a mixture
-    over times instead of CUSUM or Shiryaev-Roberts, whose false alarms are bounded per time and not over all time.
+    over times instead of CUSUM or Shiryaev-Roberts, which only bound how often false alarms come.
     """
     if not p.size:
         return np.empty((0, stakes.size))
     at = np.arange(n, n + p.size)
+    # reserve(at) - reserve(at + 1), without cancellation
     put = log_reserve(at) + log_reserve(at + 1) + np.log(np.log1p(1 / (at + 2)) / math.log(2))
     grown = np.cumsum(log_factors(p), axis=0)
     entered = put[:, None] - np.vstack([np.zeros(stakes.size), grown[:-1]])
