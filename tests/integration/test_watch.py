@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from sqlalchemy import Connection
 
 from agent.cli import watch as command
 from agent.cli.common import Common
+from agent.hot_window import Pruner
 from agent.service import Invalid, PermissionDenied, models
 from agent.service import watches as service
+from agent.settings import Retention
 from agent.store import audit, items, registry, watches
 from agent.store.engine import Conflict, reading, writing
 from agent.store.watches import Watch
@@ -269,6 +272,29 @@ def _item(conn: Connection, here: Line, offset: int) -> int:
     found = items.at(conn, here.stream_id, 0, offset)
     assert found is not None
     return found.id
+
+
+def test_scores_of_a_watch_stay_while_it_is_under_way_and_for_a_while_after_it(watched: Watched, here: Line) -> None:
+    prune, old = Pruner(here.engine, Retention(inspections_days=10), pause=lambda _: None), NOW - timedelta(days=30)
+    watched.see([Shot(False, False)] * 3)
+
+    def kept() -> int:
+        with reading(here.engine) as conn:
+            return len(watches.seen(conn, first.id))
+
+    first = watched.watch
+    prune(NOW + timedelta(days=30))
+    assert kept() == 3
+    with writing(here.engine) as conn:
+        watches.end(conn, here.product_id, "test", old)
+        watched.promote(conn, watched.version(conn, 3))
+    watched.see([Shot(False, False)])
+    prune(old + timedelta(days=5))
+    assert kept() == 3
+    prune(NOW)
+    assert kept() == 0
+    with reading(here.engine) as conn:
+        assert len(watches.seen(conn, watched.watch.id)) == 1
 
 
 def test_the_command_lists_the_numbers(
