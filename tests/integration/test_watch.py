@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
+from agent.cli import models as models_command
 from agent.cli import watch as command
-from agent.cli.common import Common
+from agent.cli.common import Acting, CommandError, Common
 from agent.hot_window import Pruner
 from agent.service import Invalid, PermissionDenied, models
 from agent.service import watches as service
@@ -272,6 +273,28 @@ def _item(conn: Connection, here: Line, offset: int) -> int:
     found = items.at(conn, here.stream_id, 0, offset)
     assert found is not None
     return found.id
+
+
+def test_the_command_starts_a_shadow_and_says_what_scores_beside_the_champion(
+    watched: Watched, here: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Common, "database", lambda self: here.engine)
+    with writing(here.engine) as conn:
+        watched.version(conn, 3)
+
+    def second() -> list[float | None]:
+        models_command.list_(product="flange", json=True, common=Common())
+        return [one["second"] for one in json.loads(capsys.readouterr().out)]
+
+    assert second() == [None, None, 0.2]
+    acting = Acting(by="engineer")
+    with pytest.raises(CommandError, match="flange has no version v9"):
+        models_command.shadow(9, product="flange", acting=acting)
+    command.end(watched.watch.id, reason="lamps", acting=acting)
+    assert "flange: v2 watched against v1 is over" in capsys.readouterr().out
+    models_command.shadow(3, product="flange", share=0.5, acting=acting)
+    assert "flange v3 scores 50.0% of the parts beside v2 (watch 2)" in capsys.readouterr().out
+    assert second() == [0.5, None, None]
 
 
 def test_scores_of_a_watch_stay_while_it_is_under_way_and_for_a_while_after_it(watched: Watched, here: Line) -> None:
