@@ -14,6 +14,7 @@ from agent.settings import Settings
 from agent.store import alerts, audit, registry, watches
 from agent.store.alerts import fitted
 from agent.store.engine import reading, writing
+from agent.store.errors import Unreachable
 from agent.store.watches import Watch
 from agent.watching import judging
 from agent.watching.judging import Part
@@ -40,13 +41,20 @@ class Judge:
         """Looks once.
 
         Raises:
-            StoreError: the database is away.
+            Unreachable: the database is away.
         """
         with reading(self._engine) as conn:
             under_way = watches.all_active(conn)
         for one in under_way:
-            if one.state == "open":
-                self._look(one, now)
+            try:
+                if one.state == "open":
+                    self._look(one, now)
+            except Unreachable:
+                raise
+            except Exception as error:  # whatever is wrong with one product's, the others are judged
+                log.error(
+                    "watch_not_judged", product=one.product, watch=one.id, error=repr(error)[:300], exc_info=error
+                )
         self._tell()
 
     def _look(self, watch: Watch, now: datetime) -> None:

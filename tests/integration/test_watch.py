@@ -8,7 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Connection
+from structlog.testing import capture_logs
 
 from agent.cli import models as models_command
 from agent.cli import watch as command
@@ -19,6 +21,7 @@ from agent.service import watches as service
 from agent.settings import Retention
 from agent.store import audit, items, registry, watches
 from agent.store.engine import Conflict, reading, writing
+from agent.store.tables import certificate
 from agent.store.watches import Watch
 from tests.databases import NOW, Line, line
 from tests.watches import HASH, Shot, Watched, stream
@@ -173,6 +176,16 @@ def test_of_two_agents_one_rolls_back(watched: Watched, here: Line, monkeypatch:
     assert _actions(here).count("model.rollback") == 1
     assert (watched.live.number, _states(here)) == (1, {1: "champion", 2: "rejected"})
     assert watched.notices == [here.product_id]
+
+
+def test_a_watch_that_cannot_be_judged_keeps_no_other_from_it(watched: Watched, here: Line) -> None:
+    with writing(here.engine) as conn:
+        watched.promote(conn, watched.version(conn, 3))
+        conn.execute(sa.update(certificate).values(record={"review_threshold": 1.0}))
+    with capture_logs() as said:
+        watched.judge().check(NOW)
+    assert [one["event"] for one in said] == ["watch_not_judged"]
+    assert watched.watch.state == "open"
 
 
 def _shadow(watched: Watched, here: Line) -> Watch:
