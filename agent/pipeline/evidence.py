@@ -63,7 +63,7 @@ class EvidenceMaker:
             raise ValueError("a frame without an outcome has no evidence")
         if work.taught:
             return work.place is not None and work.place.collects
-        return outcome.flagged or outcome.reason in KEPT or (work.audit and outcome.verdict == "pass")
+        return outcome.shown or outcome.reason in KEPT or (work.audit and outcome.verdict == "pass")
 
     def __call__(self, work: Work) -> None:
         """Stores the blobs of one frame.
