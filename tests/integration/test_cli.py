@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ import pytest
 from agent.cli import COMMANDS
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.server import free_port
+from agent.service import reviews
 from agent.settings import Kafka, utc_now
-from agent.store import alerts
+from agent.store import alerts, epochs
 from agent.store.engine import open_engine, writing
 from model.artifact import load
 from model.images import InputSpec, decode
+from tests.databases import line
 
 ROOT = Path(__file__).parents[2]
 NOTHING: Mapping[str, str] = {}
@@ -110,6 +113,30 @@ def test_alerts_are_listed_and_acknowledged(plant: Path) -> None:
     assert [one["state"] for one in json.loads(goodpart("alerts", "list", "--all", "--json", folder=plant))] == [
         "open", "over",
     ]  # fmt: skip
+
+
+def test_a_changed_camera_is_an_epoch_and_rates_come_of_audited_parts(tmp_path: Path) -> None:
+    opening = ("epochs", "open", "flange", "--cause", "camera", "--reason", "new lamp", "--as", "engineer")
+    with line(tmp_path) as here:
+        assert "no calibration images yet" in goodpart(*opening, folder=tmp_path, ok=False)
+        with writing(here.engine) as conn:
+            epochs.open(conn, here.product_id, "import", "imported images", now=utc_now())
+            item = here.add_item(conn, 1, kind="audit", verdict="pass", event_at=utc_now() - timedelta(days=2))
+        reviews.decide(here.engine, here.operator, item.id, "normal", key="1", now=utc_now())
+    said = goodpart(*opening, folder=tmp_path)
+    assert "opened epoch 2 of flange; 10% of its parts" in said and "0 of 82 audited parts" in said
+    listed = json.loads(goodpart("epochs", "list", "flange", "--json", folder=tmp_path))
+    assert [(one["cause"], one["calibrates"], one["why"]) for one in listed] == [
+        ("import", "no", "imported images"), ("camera", "yes", "new lamp"),
+    ]  # fmt: skip
+    assert "lapsed: " in goodpart("epochs", "list", "flange", folder=tmp_path)
+    (product,) = json.loads(goodpart("products", "list", "--json", folder=tmp_path))
+    assert "new lamp" in product["lapsed"]
+    said = goodpart("rates", "--product", "flange", folder=tmp_path)
+    assert "flange at press-1: 1 of 1 audit windows" in said and "0 of 1 audited passes" in said
+    (found,) = json.loads(goodpart("rates", "--json", folder=tmp_path))
+    assert (found["station"], found["escape_rate"]["n"], found["escape_rate"]["low"]) == ("press-1", 1, 0)
+    assert "no audit window" in goodpart("rates", "--days", "1", folder=tmp_path)
 
 
 def test_who_may_not_is_told_so(plant: Path) -> None:
