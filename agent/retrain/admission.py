@@ -115,7 +115,10 @@ class Admission:
         for window in ready:
             with writing(self._engine) as conn:
                 audit.take_turn(conn)
-                placed = self._place(conn, product, _late(conn, product).get(window, []), window, now)
+                parts = _late(conn, product).get(window)
+                if not parts:  # another agent was faster
+                    continue
+                placed = self._place(conn, product, parts, window, now)
                 detail = {"starts_at": window.starts_at.isoformat(), **placed}
                 audit.append(conn, None, "audit_window.join", f"product:{product.id}", detail, now)
             log.info("audit_parts_joined", product=product.name, **detail)

@@ -180,21 +180,17 @@ def of_certificate(conn: Connection, certificate_id: int | None) -> Epoch | None
 def held(conn: Connection, product_id: int) -> dict[int, Held]:
     """What calibrates and is held out, by epoch id; epochs without any are left out."""
     row = sample.c
-    numbers = (
-        sa.func.count(),
-        sa.func.count(row.serial),
-        sa.func.count(sa.distinct(row.serial)),
-    )
-    query = sa.select(row.epoch_id, row.role, *numbers).where(
+    frames, named, serials = sa.func.count(), sa.func.count(row.serial), sa.func.count(sa.distinct(row.serial))
+    query = sa.select(row.epoch_id, row.role, frames, named, serials).where(
         row.product_id == product_id, row.epoch_id.is_not(None), row.role.in_(("calibration", "holdout")),
         row.state == "accepted", row.revoked_at.is_(None),
     )  # fmt: skip
     rows = conn.execute(query.group_by(row.epoch_id, row.role)).all()
-    nameless = {epoch_id for epoch_id, _, frames, named, _ in rows if named < frames}
+    nameless = {epoch_id for epoch_id, _, n, n_named, _ in rows if n_named < n}
     found: dict[int, dict[str, int]] = {}
-    for epoch_id, role, frames, _, serials in rows:
-        found.setdefault(epoch_id, {})[role] = frames if epoch_id in nameless else serials
-    return {epoch_id: Held(**numbers) for epoch_id, numbers in found.items()}
+    for epoch_id, role, n, _, parts in rows:
+        found.setdefault(epoch_id, {})[role] = n if epoch_id in nameless else parts
+    return {epoch_id: Held(**by_role) for epoch_id, by_role in found.items()}
 
 
 def asked(product: Product, certificates: Certificates) -> int:
@@ -226,7 +222,7 @@ def chosen(history: Sequence[Epoch], n: Mapping[int, int], needed_n: int) -> Epo
     if cut is not None:
         return history[cut]
     given = [one for one in history if one.cause in GIVEN]
-    return (given or list(history) or [None])[-1]
+    return next(reversed(given or history), None)
 
 
 def calibrating(conn: Connection, product_id: int, needed_n: int) -> Epoch | None:
@@ -261,7 +257,7 @@ def lapsed(conn: Connection, product_id: int, needed_n: int) -> Lapse | None:
 
 def lapsed_all(conn: Connection, certificates: Certificates) -> dict[int, Lapse]:
     """The lapsed ones among the products that are made, by id; cheap where no epoch cuts."""
-    cut = set(conn.execute(sa.select(sa.distinct(epoch.c.product_id)).where(epoch.c.cuts)).scalars())
+    cut = set(conn.execute(sa.select(epoch.c.product_id).where(epoch.c.cuts).distinct()).scalars())
     if not cut:
         return {}
     found = {one.id: lapsed(conn, one.id, asked(one, certificates)) for one in products.all(conn) if one.id in cut}

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -33,6 +36,7 @@ pytestmark = pytest.mark.usefixtures("each_database")
 MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
 NEEDED = 12  # for a review rate of 0.3
 OVER = 25.5  # hours: the first day's window has ended, and its frames are too old to be scored
+OFFSETS = count(1)
 Place = tuple[str, str | None]  # role, cause of the epoch
 
 
@@ -48,16 +52,14 @@ class Plant:
         given = {"certificate": {"review_rate": 0.3}, "pipeline": {"max_age_s": 3600}, **sections}
         self.settings = stream_settings(folder, **given)
         self.admission = Admission(here.engine, self.settings, self.alarms)
-        self._offset = 0
         with writing(here.engine) as conn:
             epochs.open(conn, here.product_id, "import", "imported images", now=at(-48))
 
     def draw(self, hours: float, serial: str | None = None, **changes: Any) -> int:
         """A drawn part's frame, not reviewed yet."""
-        self._offset += 1
         given = {"kind": "audit", "verdict": "pass", "event_at": at(hours), "serial": serial, **changes}
         with writing(self.here.engine) as conn:
-            return self.here.add_item(conn, self._offset, **given).id
+            return self.here.add_item(conn, next(OFFSETS), **given).id
 
     def say(self, item_id: int, decision: str = "normal", key: str = "") -> None:
         reason = "crack" if decision == "defect" else None
@@ -396,25 +398,38 @@ ACTS = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None)
-@given(acts=ACTS)
-def test_a_snapshot_holds_good_parts_of_one_epoch_whose_window_is_admitted(acts: list[tuple[str, int, Any]]) -> None:
-    with TemporaryDirectory() as folder, line(Path(folder)) as here:
-        plant, items, hours = Plant(here, Path(folder)), list[int](), 0.0
-        for number, (act, value, serial) in enumerate(acts):
-            if act == "draw":
-                items.append(plant.draw(value, serial))
-            elif act == "look":
-                plant.look(hours := max(hours, value))
-            elif act == "cut":
-                plant.cut(value)
-            elif items:
-                try:
-                    item = items[value % len(items)]
-                    plant.undo(item, str(number)) if act == "undo" else plant.say(item, act, str(number))
-                except (StoreError, Refused):
-                    pass
+def test_a_snapshot_holds_good_parts_of_one_epoch_whose_window_is_admitted(tmp_path: Path) -> None:
+    with line(tmp_path) as here:
+
+        @settings(max_examples=12, deadline=None)
+        @given(acts=ACTS)
+        def whatever_happens(acts: list[tuple[str, int, Any]]) -> None:
+            with writing(here.engine) as conn:
+                product = products.add(conn, uuid4().hex, now=at(-50))
+            plant = Plant(replace(here, product_id=product.id), tmp_path)
+            _act(plant, acts)
+            with writing(here.engine) as conn:
+                products.retire(conn, product.id, at(0))  # which leaves it out of later looks
+
+        whatever_happens()
+
+
+def _act(plant: Plant, acts: list[tuple[str, int, Any]]) -> None:
+    items, hours = list[int](), 0.0
+    for act, value, serial in acts:
+        if act == "draw":
+            items.append(plant.draw(value, serial))
+        elif act == "look":
+            plant.look(hours := max(hours, value))
             _check_snapshots(plant)
+        elif act == "cut":
+            plant.cut(value)
+        elif items:
+            item = items[value % len(items)]
+            with suppress(StoreError, Refused):
+                plant.undo(item, uuid4().hex) if act == "undo" else plant.say(item, act, uuid4().hex)
+    plant.look(hours)
+    _check_snapshots(plant)
 
 
 def _check_snapshots(plant: Plant) -> None:
