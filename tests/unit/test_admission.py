@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent import upkeep
 from agent.retrain.admission import HELD_OUT, Admission
 from agent.service import Refused, reviews
 from agent.store import audit, audits, epochs, products, samples, tables, windows
@@ -26,6 +27,7 @@ from agent.store.engine import StoreError, reading, writing
 from agent.store.epochs import Epoch
 from agent.store.evidence import releasable
 from agent.store.install import install_of
+from agent.store.local_blobs import MemoryBlobs
 from agent.store.windows import Window, window_at
 from model.statistics import keyed_fraction
 from tests.alarms import Noted
@@ -335,6 +337,15 @@ def test_two_agents_admit_a_window_once(plant: Plant) -> None:
         assert (actions["audit_window.admit"], actions["epoch.open"], actions["audit_window.join"]) == (1, 2, 0)
         assert audit.verify(conn) is None
     assert {cause for _, cause in plant.placed.values()} == {"stream"} and len(plant.placed) == 10
+
+
+def test_agents_look_as_a_chore(plant: Plant) -> None:
+    plant.say(plant.draw(3))
+    chores = upkeep.keeping(
+        plant.here.engine, MemoryBlobs(), plant.settings, plant.alarms, clock=lambda: at(OVER), stopping=bool
+    )
+    next(one for one in chores if one.name == "audit_windows").do(at(OVER))
+    assert plant.admitted == [Window(at(0), at(24))]
 
 
 def test_retention_keeps_what_waits(plant: Plant) -> None:

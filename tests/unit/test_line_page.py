@@ -66,8 +66,10 @@ def test_a_station_shows_a_model_whose_certificate_has_lapsed() -> None:
 
 def test_a_certificate_says_what_it_rests_on() -> None:
     scores = [n / 100 for n in range(100)]
-    given = {"artifact_sha256": "a", "calibration_sha256": "c", "fingerprint": "f"}
-    record = certify(scores, **given, review_rate=0.05, reject_rate=0.01, confidence=0.95).to_dict()
+    record = certify(
+        scores, artifact_sha256="a", calibration_sha256="c", fingerprint="f", review_rate=0.05, reject_rate=0.01,
+        confidence=0.95,
+    ).to_dict()  # fmt: skip
     epoch = Epoch(1, 1, "import", "imported images", False, None, NOW, None)
     assert words(record, epoch).endswith("It rests on the imported images and assumes that the stream looks like them.")
     assert words(record).endswith("It assumes that the stream looks like the calibration images.")
