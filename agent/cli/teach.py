@@ -100,7 +100,7 @@ def _start(
     shares = roles.shares(parts)
     calibration, holdout = round(parts * shares.calibration), round(parts * shares.holdout)
     needs = roles.needs(rate, certificate.confidence)
-    warning = roles.check_enough(parts - calibration - holdout, calibration, needs)
+    warning = roles.check_enough(parts - calibration - holdout, calibration, needs, advice="give a higher --parts")
     service.start(engine, actor, name, station=station, parts=parts, **given)
     begun = f"{name} is taught from the next {parts} parts of {station}; see: goodpart products teach {name}"
     return f"{begun}\nwarning: {warning}" if warning else begun

@@ -12,7 +12,7 @@ from agent.frame import BadHeader, Envelope
 from agent.pipeline.patience import Patience
 from agent.pipeline.work import Place, Work
 from agent.settings import Settings
-from agent.store import changeovers, products, stations, teachings
+from agent.store import changeovers, epochs, products, stations, teachings
 from agent.store.engine import reading
 
 REFRESH_S = 1.0
@@ -43,6 +43,7 @@ class Directory:
         self._products: dict[str | int, products.Product] = {}
         self._teachings: dict[int, teachings.Teaching] = {}
         self._taught_at: dict[int, float] = {}  # when each was last seen unfinished
+        self._lapsed: frozenset[int] = frozenset()  # products whose certificate does not speak for their stream now
 
     def place(self, work: Work, envelope: Envelope) -> Place:
         """The frame's station and product, as they are registered.
@@ -66,11 +67,12 @@ class Directory:
     def _refresh(self) -> None:
         started = self._monotonic()
 
-        def read() -> tuple[list[stations.Station], list[products.Product], list[teachings.Teaching]]:
+        def read() -> tuple[list[stations.Station], list[products.Product], list[teachings.Teaching], frozenset[int]]:
             with reading(self._engine) as conn:
-                return stations.all(conn), products.all(conn), teachings.all(conn)
+                lapsed = frozenset(epochs.lapsed_all(conn, self._settings.certificate))
+                return stations.all(conn), products.all(conn), teachings.all(conn), lapsed
 
-        found_stations, found_products, found_teachings = self._patience.call(read, "database")
+        found_stations, found_products, found_teachings, self._lapsed = self._patience.call(read, "database")
         self._stations = {one.name: one for one in found_stations}
         self._products = {name: one for one in found_products for name in (one.name, one.id)}
         self._teachings = {one.product_id: one for one in found_teachings}
@@ -90,6 +92,8 @@ class Directory:
             raise BadHeader(f"station {envelope.station!r} is not registered; goodpart stations add it")
         product = self._product(work, envelope, station)
         rate = self._settings.audit.rate if station.audit_rate is None else station.audit_rate
+        if product.id in self._lapsed:
+            rate = max(rate, self._settings.audit.burst_rate)
         teaching = self._teachings.get(product.id)
         return Place(
             station_id=station.id,

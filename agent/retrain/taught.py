@@ -11,11 +11,13 @@ from sqlalchemy import Connection
 from agent.retrain import roles
 from agent.retrain.errors import TooFewImages
 from agent.settings import Settings
-from agent.store import audit, commands, products, samples, teachings
+from agent.store import audit, commands, epochs, products, samples, teachings
 from agent.store.commands import Command
 from agent.store.install import install_of
 from agent.store.samples import NewSample
 from agent.store.teachings import View
+
+ADVICE = "collect more parts: goodpart products teach with a higher --parts"
 
 log = structlog.get_logger()
 
@@ -61,18 +63,17 @@ def _make_samples(conn: Connection, settings: Settings, product_id: int, by: int
     rate = product.review_rate or settings.certificate.review_rate
     trained = sum(one.role == "train" for one in known)
     wanted = roles.needs(rate, settings.certificate.confidence)
-    roles.check_enough(counts["train"] + trained, counts["calibration"], wanted)
+    roles.check_enough(counts["train"] + trained, counts["calibration"], wanted, advice=ADVICE)
+    words = f"{len(grouped)} parts of the stream that the product was taught from"
+    epoch_id = epochs.open(conn, product_id, "teach", words, by=by, now=now).id
     for part, frames in grouped.items():
         for view in frames:
-            samples.add(conn, _sample(product_id, assigned[part], view, by), now)
-    words = f"{len(grouped)} parts of the stream that the product was taught from"
-    epoch_id = teachings.open_epoch(conn, product_id, words, by, now)
-    teachings.join_epoch(conn, product_id, epoch_id, [view.item_id for view in views])
+            samples.add(conn, _sample(product_id, assigned[part], view, by, epoch_id), now)
     teachings.close(conn, product_id, "normal", now)
     log.info("teaching_sampled", product_id=product_id, epoch=epoch_id, **counts)
 
 
-def _sample(product_id: int, role: str, view: View, by: int) -> NewSample:
+def _sample(product_id: int, role: str, view: View, by: int, epoch_id: int) -> NewSample:
     return NewSample(
         product_id=product_id,
         role=role,
@@ -82,4 +83,5 @@ def _sample(product_id: int, role: str, view: View, by: int) -> NewSample:
         item_id=view.item_id,
         serial=view.serial,
         added_by=by,
+        epoch_id=epoch_id if role in ("calibration", "holdout") else None,
     )

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection
 
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import columns, insert, read, read_all
-from agent.store.tables import epoch, item, review, sample, taught, teaching
+from agent.store.tables import item, review, sample, taught, teaching
 
 KIND = "teach"
 LOOK = "look"  # a command with args {"product_id": ...}: look through the set
@@ -207,21 +207,6 @@ def finish(conn: Connection, product_id: int, now: datetime) -> None:
     if found is not None and read(Teaching, found).unfinished:
         move(conn, product_id, "done", now, expected=UNFINISHED)
         close(conn, product_id, None, now)
-
-
-def open_epoch(conn: Connection, product_id: int, words: str, by: int, now: datetime) -> int:
-    """Opens the epoch of the parts; its id. The one that was open ends."""
-    mine = (epoch.c.product_id == product_id, epoch.c.closed_at.is_(None))
-    conn.execute(sa.update(epoch).where(*mine).values(closed_at=now))
-    new = {"product_id": product_id, "cause": "teach", "words": words, "cuts": False, "by": by, "opened_at": now}
-    return int(conn.execute(sa.insert(epoch).values(**new).returning(epoch.c.id)).scalar_one())
-
-
-def join_epoch(conn: Connection, product_id: int, epoch_id: int, item_ids: Collection[int]) -> None:
-    """The calibration and hold-out samples of these items belong to an epoch."""
-    own = (sample.c.product_id == product_id, sample.c.item_id.in_(item_ids), sample.c.revoked_at.is_(None))
-    statement = sa.update(sample).where(*own, sample.c.role.in_(("calibration", "holdout")))
-    conn.execute(statement.values(epoch_id=epoch_id))
 
 
 def revoke(conn: Connection, product_id: int, now: datetime) -> int:

@@ -9,8 +9,8 @@ import streamlit as st
 
 from agent.service import models, reviews
 from agent.service import teach as service
+from agent.store import epochs, products, registry, stations, teachings
 from agent.store import lesson as lessons
-from agent.store import products, registry, stations, teachings
 from agent.store.lesson import Calibrating, Lesson
 from agent.store.products import Product
 from agent.store.users import User
@@ -78,7 +78,8 @@ def _lesson(product: Product, user: User | None) -> None:
         station = stations.get(conn, lesson.teaching.station_id).name
         version = lesson.version
         top = lessons.top_calibration(conn, version.id) if version else []
-        issued = registry.certificates(conn, version.id) if version else []
+        issued = registry.certificates(conn, version.id)[:1] if version else []
+        epoch = epochs.of_certificate(conn, issued[0].id) if issued else None
     st.caption(f"{product.name} from {station} · {lesson.teaching.state}")
     _progress(lesson)
     if user is None:
@@ -86,7 +87,7 @@ def _lesson(product: Product, user: User | None) -> None:
     elif lesson.teaching.unfinished:
         _actions(product, lesson, user)
     if lesson.version and lesson.teaching.unfinished:
-        st.markdown(certificate_words(issued[0].record if issued else None))
+        st.markdown(certificate_words(issued[0].record if issued else None, epoch))
         _top(top)
         if user is not None:
             _go_live(product, lesson.version.id, user)
