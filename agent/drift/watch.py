@@ -18,7 +18,7 @@ from agent.alerts.standing import Said, follow
 from agent.drift.following import Following, Raised
 from agent.metrics import Metrics
 from agent.settings import Settings
-from agent.store import alerts, drift, epochs, products, stations, trends
+from agent.store import alerts, audit, drift, epochs, products, stations, trends
 from agent.store.drift import Alarm, Calibration, Frame, Kept, Position, Reference, odds
 from agent.store.engine import reading, writing
 from agent.store.trends import DecidedRate
@@ -132,16 +132,19 @@ class DriftWatch:
         if not frames:
             return False
         steps = [self._step(one, station_id, kept.get(product_id), frames) for product_id, one in wanted.items()]
+        opening = {one.reference: one.raised for one in steps if one.raised} if self._wanted.opens_epoch else {}
         with writing(self._engine) as conn:
+            if opening:
+                audit.take_turn(conn)  # before any row, as everybody who changes what calibrates
             if not drift.take_turn(conn, station_id, before):
                 return False  # another agent was faster
             place = frames[-1].position
             for one in steps:
                 ids = {"deployment_id": one.reference.deployment_id, "epoch_id": one.reference.epoch_id}
                 drift.save(conn, one.reference.product_id, station_id, place, now, **ids, **one.after.to_row())
-                if one.raised and self._wanted.opens_epoch:
-                    _open_epoch(conn, one.reference, one.raised, names.stations[station_id], now)
             drift.move(conn, station_id, place)
+            for reference, alarm in opening.items():
+                _open_epoch(conn, reference, alarm, names.stations[station_id], now)
         for one in steps:
             self._count(one, names.products[one.reference.product_id], names.stations[station_id])
         return len(frames) == self._page

@@ -304,8 +304,9 @@ def test_an_alarm_opens_an_epoch_where_it_is_told_to_one_for_all_stations(plant:
 def test_the_agent_does_it_and_counts_what_it_did(plant: Plant) -> None:
     metrics = Metrics()
     chores = upkeep.watching(
-        plant.here.engine, Settings(), plant.alarms, metrics, host="h", reading_frames=lambda: True, certified=list
-    )
+        plant.here.engine, Settings(), plant.alarms, metrics, host="h", reading_frames=lambda: True, certified=list,
+        notify=lambda _: None,
+    )  # fmt: skip
     plant.inspect([4.0] * 50)
     (one,) = (chore for chore in chores if chore.name == "drift")
     one.do(plant.now)
