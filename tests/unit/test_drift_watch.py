@@ -23,7 +23,7 @@ from agent.drift.watch import DELAY, DriftWatch
 from agent.metrics import Metrics
 from agent.settings import Drift as Section
 from agent.settings import Settings
-from agent.store import alerts, drift, epochs, inspections, registry, stations, trends
+from agent.store import alerts, drift, epochs, inspections, products, registry, stations, trends
 from agent.store.drift import Kept
 from agent.store.engine import NotFound, Unreachable, reading, writing
 from agent.store.tables import drift as drift_table
@@ -46,11 +46,18 @@ class Plant:
             self.epoch_id = epochs.open(conn, here.product_id, "import", "imported images", now=NOW).id
         self.deployment_id = self.deploy(1, self.epoch_id)
 
-    def deploy(self, number: int, epoch_id: int, scores: Sequence[float] = CERTIFIED, at: datetime = NOW) -> int:
+    def deploy(
+        self,
+        number: int,
+        epoch_id: int,
+        scores: Sequence[float] = CERTIFIED,
+        at: datetime = NOW,
+        product_id: int | None = None,
+    ) -> int:
         with writing(self.here.engine) as conn:
             version = registry.add_version(
-                conn, product_id=self.here.product_id, artifact_sha256=add_blob(conn, number), teacher="none",
-                manifest={}, now=at,
+                conn, product_id=product_id or self.here.product_id, artifact_sha256=add_blob(conn, number),
+                teacher="none", manifest={}, now=at,
             )  # fmt: skip
             record = {
                 "look": 1, "n": len(scores), "calibration_sha256": "c" * 64, "review_threshold": 1.5,
@@ -86,9 +93,11 @@ class Plant:
                     )
                 )  # fmt: skip
 
-    def chore(self, page: int = 5000, **given: Any) -> DriftWatch:
+    def chore(self, page: int = 5000, metrics: Metrics | None = None, **given: Any) -> DriftWatch:
         settings = Settings(drift=Section(**given))
-        return DriftWatch(self.here.engine, settings, self.alarms, Metrics(), page=page, monotonic=lambda: 0.0)
+        return DriftWatch(
+            self.here.engine, settings, self.alarms, metrics or Metrics(), page=page, monotonic=lambda: 0.0
+        )
 
     @property
     def now(self) -> datetime:
@@ -184,7 +193,8 @@ def test_a_page_that_could_not_be_written_is_read_again(plant: Plant, monkeypatc
 
 
 def test_two_agents_count_each_part_once(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second, page = plant.chore(page=40), plant.chore(page=40), drift.page
+    metrics = Metrics()
+    first, second, page = plant.chore(page=40, metrics=metrics), plant.chore(page=40), drift.page
     plant.inspect(rng().normal(size=100))
     turns = [second]
 
@@ -197,6 +207,7 @@ def test_two_agents_count_each_part_once(plant: Plant, monkeypatch: pytest.Monke
     monkeypatch.setattr(drift, "page", overtaken)
     first.check(plant.now)
     assert plant.row().n == 100
+    assert "goodpart_drift_frames_total{" not in metrics.text().decode(), "it drops what another one has counted"
     first.check(plant.now)
     assert plant.row().n == 100
 
@@ -231,6 +242,21 @@ def test_only_what_the_live_deployment_decided_under_its_certificate_is_counted(
     plant.inspect([0.0])
     plant.chore().check(plant.now)
     assert plant.row().n == 21
+
+
+def test_frames_from_before_a_model_went_live_are_left_out(plant: Plant) -> None:
+    with writing(plant.here.engine) as conn:
+        other = products.add(conn, "bracket", now=NOW).id
+        epoch_id = epochs.open(conn, other, "import", "imported images", now=NOW).id
+    plant.deploy(2, epoch_id, product_id=other)
+    plant.inspect(rng().normal(size=30), product_id=other)
+    plant.deploy(3, plant.epoch_id, at=NOW + timedelta(seconds=50))
+    plant.inspect([9.0] * 20)  # by a camera whose clock is behind
+    plant.inspect(rng().normal(size=10))
+    plant.chore().check(plant.now)
+    assert plant.row().n == 10
+    with reading(plant.here.engine) as conn:
+        assert {one.product_id: one.n for one in drift.all(conn)} == {plant.here.product_id: 10, other: 30}
 
 
 def test_a_station_without_a_certified_model_is_not_followed(plant: Plant) -> None:
