@@ -82,7 +82,8 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot]:
         runs.start(conn, run.id, snapshot.id, now)
     lists = Lists.of(snapshot)
     wanted = roles.needs(product.review_rate or certificates.review_rate, certificates.confidence)
-    warning = roles.check_enough(len(lists.train), lists.units, wanted)
+    advice = epoch.grows_by if epoch else "import good images"
+    warning = roles.check_enough(len(lists.train), lists.units, wanted, advice=advice)
     log.info("training_started", product=product.name, run=run.id, train=len(lists.train),
              calibration=lists.units, warning=warning)  # fmt: skip
     return product, snapshot

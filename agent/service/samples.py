@@ -31,7 +31,7 @@ def add_all(
 ) -> Added:
     """Adds imported samples, all or none; their blobs were kept before.
 
-    Calibration and hold-out without an epoch become those of the product's import epoch, which the first ones open.
+    Imported calibration and hold-out become those of the product's import epoch, which the first ones open.
 
     Raises:
         PermissionDenied: the actor's role is too low.
@@ -60,7 +60,7 @@ def add_all(
 
 
 def _wants_epoch(new: NewSample) -> bool:
-    return new.epoch_id is None and new.role in ("calibration", "holdout")
+    return new.origin == "import" and new.epoch_id is None and new.role in ("calibration", "holdout")
 
 
 def revoke(engine: Engine, actor: User, sample_id: int, *, reason: str = "", key: str, now: datetime) -> None:

@@ -53,6 +53,11 @@ class Epoch:
             "that the stream has stayed as it was then"
         )
 
+    @property
+    def grows_by(self) -> str:
+        """What a person does so that it gets more calibration parts."""
+        return "add good images" if self.cause in GIVEN else "review the audit items, or raise audit.rate"
+
 
 @dataclass(frozen=True, slots=True)
 class Held:

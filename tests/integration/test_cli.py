@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 
 from agent.cli import COMMANDS
+from agent.cli import epochs as cli_epochs
+from agent.cli import products as cli_products
+from agent.cli import rates as cli_rates
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.server import free_port
 from agent.service import reviews
@@ -115,28 +118,34 @@ def test_alerts_are_listed_and_acknowledged(plant: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_changed_camera_is_an_epoch_and_rates_come_of_audited_parts(tmp_path: Path) -> None:
+def test_a_changed_camera_is_an_epoch_and_rates_come_of_audited_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     opening = ("epochs", "open", "flange", "--cause", "camera", "--reason", "new lamp", "--as", "engineer")
     with line(tmp_path) as here:
-        assert "no calibration images yet" in goodpart(*opening, folder=tmp_path, ok=False)
         with writing(here.engine) as conn:
             epochs.open(conn, here.product_id, "import", "imported images", now=utc_now())
             item = here.add_item(conn, 1, kind="audit", verdict="pass", event_at=utc_now() - timedelta(days=2))
         reviews.decide(here.engine, here.operator, item.id, "normal", key="1", now=utc_now())
     said = goodpart(*opening, folder=tmp_path)
     assert "opened epoch 2 of flange; 10% of its parts" in said and "0 of 82 audited parts" in said
-    listed = json.loads(goodpart("epochs", "list", "flange", "--json", folder=tmp_path))
-    assert [(one["cause"], one["calibrates"], one["why"]) for one in listed] == [
-        ("import", "no", "imported images"), ("camera", "yes", "new lamp"),
-    ]  # fmt: skip
-    assert "lapsed: " in goodpart("epochs", "list", "flange", folder=tmp_path)
-    (product,) = json.loads(goodpart("products", "list", "--json", folder=tmp_path))
-    assert "new lamp" in product["lapsed"]
     said = goodpart("rates", "--product", "flange", folder=tmp_path)
     assert "flange at press-1: 1 of 1 audit windows" in said and "0 of 1 audited passes" in said
-    (found,) = json.loads(goodpart("rates", "--json", folder=tmp_path))
+
+    def printed(command: Callable[..., None], *words: str, **options: Any) -> Any:
+        command(*words, json=True, **options)
+        return json.loads(capsys.readouterr().out)
+
+    assert [(one["cause"], one["calibrates"], one["why"]) for one in printed(cli_epochs.list_, "flange")] == [
+        ("import", "no", "imported images"), ("camera", "yes", "new lamp"),
+    ]  # fmt: skip
+    assert "new lamp" in printed(cli_products.list_)[0]["lapsed"]
+    (found,) = printed(cli_rates.rates)
     assert (found["station"], found["escape_rate"]["n"], found["escape_rate"]["low"]) == ("press-1", 1, 0)
-    assert "no audit window" in goodpart("rates", "--days", "1", folder=tmp_path)
+    assert printed(cli_rates.rates, days=1) == []
+    cli_epochs.list_("flange")
+    assert "lapsed: there is no certificate since" in capsys.readouterr().out
 
 
 def test_who_may_not_is_told_so(plant: Path) -> None:

@@ -165,6 +165,7 @@ def test_no_look_at_a_new_epoch_is_spent_before_it_can_certify_the_rate(shop: Sh
     assert shop.trigger(60, cron_minutes=50) is None
     asked = service.request(shop.engine, shop.user, shop.product.id, key="1", now=NOW)
     assert shop.due(60) == Due(shop.product.id, "person", shop.user.id, asked)
+    assert "review the audit items" in cut.grows_by
     with writing(shop.engine) as conn:
         samples.add(conn, replace(new, pixels_sha256="f" * 64), NOW)
     assert shop.trigger(60) == "samples"

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent import upkeep
 from agent.retrain.admission import HELD_OUT, Admission
 from agent.service import Refused, reviews
 from agent.store import audit, audits, epochs, products, samples, tables, windows
@@ -26,6 +27,7 @@ from agent.store.engine import StoreError, reading, writing
 from agent.store.epochs import Epoch
 from agent.store.evidence import releasable
 from agent.store.install import install_of
+from agent.store.local_blobs import MemoryBlobs
 from agent.store.windows import Window, window_at
 from model.statistics import keyed_fraction
 from tests.alarms import Noted
@@ -256,7 +258,7 @@ def test_what_comes_later_joins_its_part(plant: Plant) -> None:
 
 
 def test_beyond_what_the_rate_needs_a_keyed_hash_holds_out(plant: Plant) -> None:
-    items = {f"p{n}": plant.draw(n / 10, f"p{n}") for n in range(60)}
+    items = {f"p{n}": plant.draw(n / 10, f"p{n}") for n in range(30)}
     for item in items.values():
         plant.say(item)
     plant.look()
@@ -270,10 +272,10 @@ def test_beyond_what_the_rate_needs_a_keyed_hash_holds_out(plant: Plant) -> None
     assert {item: role for item, (role, _) in plant.placed.items()} == expected
     (only,) = held.values()
     assert (only.calibration, only.holdout) == tuple(Counter(expected.values())[r] for r in ("calibration", "holdout"))
-    late = plant.draw(1, "p59")
+    late = plant.draw(1, "p29")
     plant.say(late)
     plant.look()
-    assert plant.placed[late] == plant.placed[items["p59"]], "a part's first role sticks"
+    assert plant.placed[late] == plant.placed[items["p29"]], "a part's first role sticks"
 
 
 def test_a_part_belongs_to_the_epoch_of_its_first_frame(plant: Plant) -> None:
@@ -323,7 +325,7 @@ def test_a_crash_between_leaves_all_or_nothing(plant: Plant, monkeypatch: pytest
 
 
 def test_two_agents_admit_a_window_once(plant: Plant) -> None:
-    items = [plant.draw(n / 2) for n in range(40)]
+    items = [plant.draw(n / 2) for n in range(10)]
     for item in items:
         plant.say(item)
     agents = [Admission(plant.here.engine, plant.settings, Noted()) for _ in range(2)]
@@ -334,7 +336,16 @@ def test_two_agents_admit_a_window_once(plant: Plant) -> None:
         actions = Counter(event.action for event in audit.recent(conn, 200))
         assert (actions["audit_window.admit"], actions["epoch.open"], actions["audit_window.join"]) == (1, 2, 0)
         assert audit.verify(conn) is None
-    assert {cause for _, cause in plant.placed.values()} == {"stream"} and len(plant.placed) == 40
+    assert {cause for _, cause in plant.placed.values()} == {"stream"} and len(plant.placed) == 10
+
+
+def test_agents_look_as_a_chore(plant: Plant) -> None:
+    plant.say(plant.draw(3))
+    chores = upkeep.keeping(
+        plant.here.engine, MemoryBlobs(), plant.settings, plant.alarms, clock=lambda: at(OVER), stopping=bool
+    )
+    next(one for one in chores if one.name == "audit_windows").do(at(OVER))
+    assert plant.admitted == [Window(at(0), at(24))]
 
 
 def test_retention_keeps_what_waits(plant: Plant) -> None:
