@@ -233,6 +233,11 @@ class Retrain(_Section):
     nice: Annotated[int, Field(ge=0, le=19)] = 10
 
 
+class Drift(_Section):
+    alpha: Rate = 0.01
+    opens_epoch: bool = False
+
+
 class Gate(_Section):
     min_defects: Annotated[int, Field(ge=0)] = 10
 
@@ -278,6 +283,7 @@ class Settings(BaseModel):
     training: Training = Training()
     certificate: Certificates = Certificates()
     audit: Audit = Audit()
+    drift: Drift = Drift()
     alerts: Alerts = Alerts()
     retention: Retention = Retention()
     retrain: Retrain = Retrain()
