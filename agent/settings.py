@@ -225,6 +225,14 @@ class Retrain(_Section):
     nice: Annotated[int, Field(ge=0, le=19)] = 10
 
 
+class Samples(_Section):
+    second_person: Literal["never", "quarantined", "always"] = "quarantined"
+    quarantine: bool = True
+    check_every_s: Seconds = 300.0
+    reviewer_share: Share = 0.5
+    new_share: Share = 0.3
+
+
 class Gate(_Section):
     min_defects: Annotated[int, Field(ge=0)] = 10
 
@@ -263,6 +271,7 @@ class Settings(BaseModel):
     alerts: Alerts = Alerts()
     retention: Retention = Retention()
     retrain: Retrain = Retrain()
+    samples: Samples = Samples()
     gate: Gate = Gate()
     agent: Agent = Agent()
     dashboard: Dashboard = Dashboard()

@@ -78,6 +78,7 @@ class Item:
     closed_at: datetime | None
     pinned: bool  # its evidence is never let go
     released_at: datetime | None  # when its evidence was let go
+    watched: bool  # of a watch: reviewed first
     claimed_by: str | None  # who took it last; only binding until claimed_until
     claimed_until: datetime | None
     reviews: tuple[reviews.Review, ...] = field(default=())
