@@ -9,10 +9,12 @@ from datetime import datetime
 from time import monotonic
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from agent.retrain import comparison, gate, roles
+from agent.retrain.caps import Fresh, Held, hold_back
 from agent.retrain.comparison import Lists, Scores
+from agent.retrain.due import VERDICTS
 from agent.retrain.errors import RetrainError
 from agent.retrain.holding import Holding
 from agent.retrain.progress import OnProgress, Stage
@@ -77,14 +79,30 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot]:
     certificates, now = bench.settings.certificate, bench.clock()
     with writing(bench.engine) as conn:
         product = products.get(conn, run.product_id)
-        snapshot = samples.freeze(conn, product.id, now)
+        held = _held_back(conn, bench.settings, product)
+        snapshot = samples.freeze(conn, product.id, now, without=held.ids)
         runs.start(conn, run.id, snapshot.id, now)
+        runs.note(conn, run.id, held_back={"samples": len(held.ids), "words": held.words})
     lists = Lists.of(snapshot)
     wanted = roles.needs(product.review_rate or certificates.review_rate, certificates.confidence)
     warning = roles.check_enough(len(lists.train), lists.units, wanted)
     log.info("training_started", product=product.name, run=run.id, train=len(lists.train),
-             calibration=lists.units, warning=warning)  # fmt: skip
+             calibration=lists.units, warning=warning, held_back=held.words)  # fmt: skip
     return product, snapshot
+
+
+def _held_back(conn: Connection, settings: Settings, product: Product) -> Held:
+    """The new samples that wait for the next run: those of no run that was judged, beyond the caps."""
+    judged = next((one for one in runs.all(conn, product.id) if one.state in VERDICTS), None)
+    if judged is None:
+        return hold_back([], 0, new_share=1, reviewer_share=1)
+    fresh = samples.fresh(conn, product.id, judged.snapshot_id)
+    old = samples.counts(conn, product.id)["train"] - len(fresh)
+    caps = settings.samples
+    return hold_back(
+        [Fresh(one.id, one.added_by) for one in fresh], old,
+        new_share=caps.new_share, reviewer_share=caps.reviewer_share,
+    )  # fmt: skip
 
 
 def _candidate(bench: Bench, product: Product, snapshot: Snapshot, on_progress: OnProgress) -> Candidate:
@@ -131,10 +149,16 @@ def _loader(bench: Bench) -> Callable[[Sample], images.Frame]:
         try:
             return images.decode(bench.blobs.get(sample.blob_sha256), max_megapixels=limit)
         except (images.ImageError, BlobMissing, BlobCorrupt) as error:
-            problem = f"sample {sample.id} cannot be read: {error}; revoke it: goodpart samples revoke {sample.id}"
-            raise RetrainError(problem) from error
+            raise RetrainError(f"sample {sample.id} cannot be read: {error}; take it out: {_out(sample)}") from error
 
     return load
+
+
+def _out(sample: Sample) -> str:
+    if sample.role == "train":
+        return f"goodpart samples revoke {sample.id}"
+    group = "bank" if sample.role == "defect" else "samples"
+    return f"goodpart {group} withdraw {sample.id} --reason unreadable, and a second person confirms"
 
 
 def _judge(bench: Bench, product: Product, lists: Lists, candidate: Candidate, on_progress: OnProgress) -> Judged:
