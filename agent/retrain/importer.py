@@ -164,7 +164,7 @@ def import_images(
     with reading(engine) as conn:
         current(conn, actor, "engineer", "sample.add")
         secret = install_of(conn).secret
-        known = samples.all(conn, product.id) + samples.all(conn, product.id, revoked=True)
+        known = samples.all(conn, product.id, state=None) + samples.all(conn, product.id, revoked=True)
     checked = _check([*good, *defects], _serials(group_by), settings, on_progress)
     sorted_ = _without_duplicates(checked, {one.pixels_sha256 for one in known})
     planned = _plan(sorted_.new, secret, known)
