@@ -6,12 +6,11 @@ import json as json_module
 from dataclasses import asdict
 
 from cyclopts import App
-from sqlalchemy import Connection
 
-from agent.cli.common import Acting, CommandError, Common, new_key, show
+from agent.cli.common import Acting, Common, find_product, new_key, show
 from agent.service import withdrawals as service
 from agent.settings import utc_now
-from agent.store import products, samples, users, withdrawals
+from agent.store import samples, users, withdrawals
 from agent.store.engine import reading
 
 app = App(name="bank", help="Confirmed defects that models must catch. Example: goodpart bank list --product flange")
@@ -21,7 +20,7 @@ app = App(name="bank", help="Confirmed defects that models must catch. Example: 
 def list_(*, product: str, json: bool = False, common: Common = Common()) -> None:
     """List the defects of a product's bank. Example: goodpart bank list --product flange"""
     with reading(common.database()) as conn:
-        found = product_named(conn, product)
+        found = find_product(conn, product)
         names = {user.id: user.name for user in users.all(conn, disabled=True)}
         asked = {one.sample_id: one.id for one in withdrawals.all(conn, found.id)}
         rows = [
@@ -49,7 +48,7 @@ def withdrawals_(*, product: str, decided: bool = False, json: bool = False, com
         json: print a JSON list.
     """
     with reading(common.database()) as conn:
-        found = product_named(conn, product)
+        found = find_product(conn, product)
         names = {user.id: user.name for user in users.all(conn, disabled=True)}
         rows = [
             (one.id, one.sample_id, samples.get(conn, one.sample_id).role, one.reason, names[one.asked_by],
@@ -79,14 +78,6 @@ def ask(sample: int, reason: str, acting: Acting) -> None:
     engine = acting.database()
     made = service.ask(engine, acting.actor(engine), sample, reason, key=new_key(), now=utc_now())
     print(f"withdrawal {made} waits for a second person: goodpart bank confirm {made} (or refuse)")
-
-
-def product_named(conn: Connection, name: str) -> products.Product:
-    """The product of that name; raises CommandError where there is none."""
-    found = products.find(conn, name)
-    if found is None:
-        raise CommandError(f"there is no product {name!r}; see: goodpart products list")
-    return found
 
 
 def _tell(done: service.Decided, json: bool) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cyclopts import App
 
-from agent.cli.bank import ask, product_named
-from agent.cli.common import Acting, CommandError, Common, new_key, show
+from agent.cli.bank import ask
+from agent.cli.common import Acting, CommandError, Common, find_product, new_key, show
 from agent.cli.progress import bars
 from agent.service import samples as service
 from agent.settings import utc_now
@@ -45,7 +45,7 @@ def list_(
     if state is not None and state not in samples.STATES:
         raise CommandError(f"{state!r} is not a state; {', '.join(samples.STATES)} are")
     with reading(common.database()) as conn:
-        found = product_named(conn, product)
+        found = find_product(conn, product)
         kept = samples.all(conn, found.id, revoked=revoked, state=state)
         seen = lineage.of_samples(conn, found.id, [one.id for one in kept])
         names = {user.id: user.name for user in users.all(conn, disabled=True)}

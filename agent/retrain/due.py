@@ -16,7 +16,7 @@ from agent.store.products import Product
 from agent.store.runs import TrainingRun
 
 COMMAND = "retrain"
-VERDICTS = ("promoted", "rejected", "needs_person")
+VERDICTS = ("promoted", "shadow", "rejected", "needs_person")
 MOST_DOUBLINGS = 6
 
 

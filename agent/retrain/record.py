@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from agent.retrain.comparison import Scores
 from agent.retrain.gate import Report
 from agent.retrain.holding import Holding
-from agent.store import registry, runs
+from agent.settings import Settings
+from agent.store import audit, registry, runs, watches
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
@@ -61,16 +62,22 @@ class Recorded:
 
 
 def record(
-    conn: Connection, run: TrainingRun, holding: Holding, outcome: Outcome, *, config_hash: str, now: datetime
+    conn: Connection, run: TrainingRun, holding: Holding, outcome: Outcome, *, settings: Settings, now: datetime
 ) -> Recorded:
     """Writes all of a run's outcome under the lease's fencing token, or nothing.
+
+    What passes the gate is promoted, and watched; where shadow.share is set it goes into a shadow first.
 
     Raises:
         Cancelled: the lease is lost, or the run was told to stop.
     """
     holding.confirm(conn)
+    audit.take_turn(conn)  # before any row, as everybody who changes what decides
     version, certificate_id = _add_version(conn, run, outcome, now)
     state, reason = _verdict(conn, outcome)
+    live = registry.live(conn, outcome.product.id)
+    if state == "promoted" and settings.shadow.share and live and live.certifies:
+        state, reason = _shadow(conn, live, version, certificate_id, reason, settings.shadow.share, now)
     report = outcome.judged.report
     if report:
         runs.add_report(
@@ -88,10 +95,11 @@ def record(
             conn,
             version_id=version.id,
             certificate_id=certificate_id,
-            config_hash=config_hash,
+            config_hash=settings.decision_hash,
             reason=reason,
             by=None,
             now=now,
+            watch_share=settings.watch.share,
         ).id
     elif state == "rejected":
         registry.reject(conn, version.id, reason)
@@ -120,6 +128,30 @@ def _add_version(conn: Connection, run: TrainingRun, outcome: Outcome, now: date
         now=now,
     )
     return version, certificate_id
+
+
+def _shadow(
+    conn: Connection,
+    live: Deployment,
+    version: ModelVersion,
+    certificate_id: int,
+    reason: str,
+    share: float,
+    now: datetime,
+) -> tuple[str, str]:
+    if before := watches.active(conn, live.product_id):
+        return "needs_person", f"{reason}; it cannot go into a shadow while there is {before.title}"
+    watches.open(
+        conn,
+        product_id=live.product_id,
+        kind="shadow",
+        deployment_id=live.id,
+        version_id=version.id,
+        certificate_id=certificate_id,
+        share=share,
+        now=now,
+    )
+    return "shadow", f"{reason}; it scores {share:.1%} of the parts beside v{live.number} before it is promoted"
 
 
 def _verdict(conn: Connection, outcome: Outcome) -> tuple[str, str]:

@@ -65,7 +65,7 @@ def work(bench: Bench, run: TrainingRun, holding: Holding, on_progress: OnProgre
     with writing(bench.engine) as conn:
         found = record(
             conn, run, holding, Outcome(product, snapshot, candidate, judged),
-            config_hash=bench.settings.decision_hash, now=bench.clock(),
+            settings=bench.settings, now=bench.clock(),
         )  # fmt: skip
     number = found.version.number
     log.info("training_ended", product=product.name, run=run.id, version=number, state=found.state, reason=found.reason)

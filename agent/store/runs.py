@@ -26,7 +26,7 @@ class TrainingRun:
     snapshot_id: int | None
     trigger: str  # samples | cron | person | import
     requested_by: int | None
-    state: str  # queued | running | promoted | rejected | needs_person | failed | cancelled
+    state: str  # queued | running | promoted | shadow | rejected | needs_person | failed | cancelled
     reason: str | None
     phase: str | None  # features | training | calibrating | comparing
     step: int
