@@ -1,4 +1,4 @@
-"""How many new samples of reviews one run may learn from, in all and of each reviewer. Pure.
+"""How many new samples of reviews one run may learn from, in all and of each reviewer.
 
 So a batch of wrong approvals moves a model by a bounded step, and the gate looks at each step.
 """
@@ -9,6 +9,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from agent.retrain.due import VERDICTS
+from agent.settings import Settings
+from agent.store import runs, samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +82,20 @@ def hold_back(fresh: Sequence[Fresh], old: int, *, new_share: float, reviewer_sh
             taken[one.reviewer] += 1
     why = Counter(waits.values())
     return Held(frozenset(waits), room, each, why["reviewer"], why["run"])
+
+
+def of_run(conn: Connection, settings: Settings, product_id: int) -> Held:
+    """What the run that freezes its samples now holds back: of those that no judged run has learnt from.
+
+    A product's first run has no caps: there is no model yet that it could spoil.
+    """
+    judged = next((one for one in runs.all(conn, product_id) if one.state in VERDICTS), None)
+    if judged is None:
+        return hold_back([], 0, new_share=1, reviewer_share=1)
+    fresh = samples.fresh(conn, product_id, judged.snapshot_id)
+    old = samples.counts(conn, product_id)["train"] - len(fresh)
+    wanted = settings.samples
+    return hold_back(
+        [Fresh(one.id, one.added_by) for one in fresh], old,
+        new_share=wanted.new_share, reviewer_share=wanted.reviewer_share,
+    )  # fmt: skip

@@ -9,12 +9,10 @@ from datetime import datetime
 from time import monotonic
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from agent.retrain import comparison, gate, roles
-from agent.retrain.caps import Fresh, Held, hold_back
+from agent.retrain import caps, comparison, gate, roles
 from agent.retrain.comparison import Lists, Scores
-from agent.retrain.due import VERDICTS
 from agent.retrain.errors import RetrainError
 from agent.retrain.holding import Holding
 from agent.retrain.progress import OnProgress, Stage
@@ -79,7 +77,7 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot]:
     certificates, now = bench.settings.certificate, bench.clock()
     with writing(bench.engine) as conn:
         product = products.get(conn, run.product_id)
-        held = _held_back(conn, bench.settings, product)
+        held = caps.of_run(conn, bench.settings, product.id)
         snapshot = samples.freeze(conn, product.id, now, without=held.ids)
         runs.start(conn, run.id, snapshot.id, now)
         runs.note(conn, run.id, held_back={"samples": len(held.ids), "words": held.words})
@@ -89,20 +87,6 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot]:
     log.info("training_started", product=product.name, run=run.id, train=len(lists.train),
              calibration=lists.units, warning=warning, held_back=held.words)  # fmt: skip
     return product, snapshot
-
-
-def _held_back(conn: Connection, settings: Settings, product: Product) -> Held:
-    """The new samples that wait for the next run: those of no run that was judged, beyond the caps."""
-    judged = next((one for one in runs.all(conn, product.id) if one.state in VERDICTS), None)
-    if judged is None:
-        return hold_back([], 0, new_share=1, reviewer_share=1)
-    fresh = samples.fresh(conn, product.id, judged.snapshot_id)
-    old = samples.counts(conn, product.id)["train"] - len(fresh)
-    caps = settings.samples
-    return hold_back(
-        [Fresh(one.id, one.added_by) for one in fresh], old,
-        new_share=caps.new_share, reviewer_share=caps.reviewer_share,
-    )  # fmt: skip
 
 
 def _candidate(bench: Bench, product: Product, snapshot: Snapshot, on_progress: OnProgress) -> Candidate:
