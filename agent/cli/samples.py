@@ -50,12 +50,12 @@ def list_(
         seen = lineage.of_samples(conn, found.id, [one.id for one in kept])
         names = {user.id: user.name for user in users.all(conn, disabled=True)}
     rows = [
-        (one.id, one.role, one.state, one.origin, one.serial, one.reason, names.get(one.added_by or 0),
+        (one.id, one.role, one.state, one.origin, one.epoch_id, one.serial, one.reason, names.get(one.added_by or 0),
          (one.quarantine or {}).get("words"), _numbers(seen[one.id]), one.created_at)
         for one in kept
         if state is None or one.state == state
     ]  # fmt: skip
-    columns = ["id", "role", "state", "origin", "serial", "reason", "by", "check", "seen_by", "created_at"]
+    columns = ["id", "role", "state", "origin", "epoch", "serial", "reason", "by", "check", "seen_by", "created_at"]
     show(columns, rows, as_json=json, empty="no such samples" if state or revoked else "no samples yet")
 
 

@@ -21,7 +21,7 @@ from agent.retrain.result import RunResult
 from agent.retrain.scoring import open_scorer, training_settings
 from agent.settings import Settings
 from agent.store import blobs as blob_store
-from agent.store import products, registry, runs, samples
+from agent.store import epochs, products, registry, runs, samples
 from agent.store.blobs import BlobCorrupt, BlobMissing, BlobStore
 from agent.store.engine import reading, writing
 from agent.store.products import Product
@@ -69,7 +69,7 @@ def work(bench: Bench, run: TrainingRun, holding: Holding, on_progress: OnProgre
     log.info("training_ended", product=product.name, run=run.id, version=number, state=found.state, reason=found.reason)
     return RunResult(
         run.id, product.name, found.state, found.reason, found.version.id, number,
-        candidate.certificate, judged.report, found.deployment_id, monotonic() - began,
+        candidate.certificate, judged.report, found.deployment_id, monotonic() - began, found.rests_on,
     )  # fmt: skip
 
 
@@ -78,12 +78,16 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot]:
     with writing(bench.engine) as conn:
         product = products.get(conn, run.product_id)
         held = caps.of_run(conn, bench.settings, product.id)
-        snapshot = samples.freeze(conn, product.id, now, without=held.ids)
+        epoch = epochs.calibrating(conn, product.id, epochs.asked(product, certificates))
+        snapshot = samples.freeze(
+            conn, product.id, now, epoch_id=epoch.id if epoch else None, without=held.ids
+        )  # fmt: skip
         runs.start(conn, run.id, snapshot.id, now)
         runs.note(conn, run.id, held_back={"samples": len(held.ids), "words": held.words})
     lists = Lists.of(snapshot)
     wanted = roles.needs(product.review_rate or certificates.review_rate, certificates.confidence)
-    warning = roles.check_enough(len(lists.train), lists.units, wanted)
+    advice = epoch.grows_by if epoch else "import good images"
+    warning = roles.check_enough(len(lists.train), lists.units, wanted, advice=advice)
     log.info("training_started", product=product.name, run=run.id, train=len(lists.train),
              calibration=lists.units, warning=warning, held_back=held.words)  # fmt: skip
     return product, snapshot
@@ -102,7 +106,7 @@ def _candidate(bench: Bench, product: Product, snapshot: Snapshot, on_progress: 
     stage = Stage("calibrating", units, on_progress)
     scores = comparison.score_calibration(scorer, lists, load, stage)
     with reading(bench.engine) as conn:
-        look = 1 + registry.looks(conn, product.id)
+        look = 1 + registry.looks(conn, epoch_id=snapshot.epoch_id)
     certificates = bench.settings.certificate
     certificate = certify(
         scores,

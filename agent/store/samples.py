@@ -35,6 +35,7 @@ class NewSample:
     serial: str | None = None
     reason: str | None = None  # the defect's reason code
     added_by: int | None = None
+    epoch_id: int | None = None  # of calibration and hold-out; None: nothing uses it yet
     state: str = "accepted"
 
 
@@ -53,6 +54,7 @@ class Sample:
     serial: str | None
     reason: str | None
     added_by: int | None
+    epoch_id: int | None
     state: str  # proposed | quarantined | accepted | refused
     quarantine: Mapping[str, Any] | None  # what the check found; None: not checked
     accepted_by: int | None  # None: the agent, or accepted as it was added
@@ -75,6 +77,11 @@ class Snapshot:
         """Its samples of one role."""
         return tuple(one for one in self.samples if one.role == role)
 
+    @property
+    def epoch_id(self) -> int | None:
+        """Of the epoch that its calibration samples belong to; None where it has none."""
+        return next((one.epoch_id for one in self.of_role("calibration") if one.epoch_id is not None), None)
+
     def role_sha256(self, role: str) -> str:
         """SHA-256 of its samples of one role, such as the calibration set that a certificate names."""
         return _digest(self.of_role(role))
@@ -90,7 +97,7 @@ def add(conn: Connection, new: NewSample, now: datetime) -> Sample:
     statement = statement.on_conflict_do_update(
         index_elements=["product_id", "pixels_sha256"],
         set_={
-            **dict.fromkeys(("epoch_id", "revoked_at", "quarantine", "accepted_by", "accepted_at")),
+            **dict.fromkeys(("revoked_at", "quarantine", "accepted_by", "accepted_at")),
             **taken,
             "created_at": statement.excluded.created_at,
         },
@@ -146,24 +153,31 @@ def all(
     return read_all(Sample, conn.execute(query.order_by(sample.c.role, sample.c.pixels_sha256)))
 
 
-def counts(conn: Connection, product_id: int) -> dict[str, int]:
-    """How many usable samples the product has of each role."""
+def counts(conn: Connection, product_id: int, epoch_id: int | None = None) -> dict[str, int]:
+    """How many samples of each role a snapshot would take now; arguments as `freeze`."""
     query = (
         sa.select(sample.c.role, sa.func.count())
-        .where(sample.c.product_id == product_id, *_USABLE)
+        .where(sample.c.product_id == product_id, *_usable(epoch_id))
         .group_by(sample.c.role)
     )
     return dict.fromkeys(ROLES, 0) | {str(row[0]): int(row[1]) for row in conn.execute(query)}
 
 
-def count_new(conn: Connection, product_id: int, since: datetime | None, *, beyond: int | None = None) -> int:
-    """How many usable normals of the stream came after `since` (None: ever): what starts a training run.
+def count_new(
+    conn: Connection,
+    product_id: int,
+    since: datetime | None,
+    *,
+    epoch_id: int | None = None,
+    beyond: int | None = None,
+) -> int:
+    """How many normals of the stream came to what a snapshot takes after `since` (None: ever): what starts a run.
 
     So do those that were there before, but held back from the snapshot `beyond`.
     """
     query = sa.select(sa.func.count()).where(
         sample.c.product_id == product_id,
-        *_USABLE,
+        *_usable(epoch_id),
         sample.c.role != "defect",
         sample.c.origin != "import",
     )
@@ -174,7 +188,9 @@ def count_new(conn: Connection, product_id: int, since: datetime | None, *, beyo
 
 def fresh(conn: Connection, product_id: int, beyond: int | None) -> list[Sample]:
     """The usable train samples of reviews that the snapshot `beyond` does not hold (None: all), oldest first."""
-    query = sa.select(*columns(sample, Sample)).where(sample.c.product_id == product_id, *_USABLE, *_fresh(beyond))
+    query = sa.select(*columns(sample, Sample)).where(
+        sample.c.product_id == product_id, *_usable(None), *_fresh(beyond)
+    )
     return read_all(Sample, conn.execute(query.order_by(_accepted_at, sample.c.id)))
 
 
@@ -219,19 +235,29 @@ def revoke_of_item(conn: Connection, item_id: int, now: datetime) -> list[int]:
     return list(conn.execute(statement.values(revoked_at=now).returning(sample.c.id)).scalars())
 
 
-def freeze(conn: Connection, product_id: int, now: datetime, *, without: Collection[int] = ()) -> Snapshot:
+def freeze(
+    conn: Connection,
+    product_id: int,
+    now: datetime,
+    *,
+    epoch_id: int | None = None,
+    without: Collection[int] = (),
+) -> Snapshot:
     """Freezes the product's usable samples; the same ones give the snapshot there is already.
 
     Args:
         conn: a writing transaction.
         product_id: of the product.
         now: the time.
+        epoch_id: calibration and hold-out are taken of this epoch only; None: of none.
         without: ids of samples that are held back.
 
     Raises:
         Conflict: it has none.
     """
-    samples = [one for one in all(conn, product_id) if one.id not in without]
+    query = sa.select(*columns(sample, Sample)).where(sample.c.product_id == product_id, *_usable(epoch_id))
+    found = read_all(Sample, conn.execute(query.order_by(sample.c.role, sample.c.pixels_sha256)))
+    samples = [one for one in found if one.id not in without]
     if not samples:
         raise Conflict("the product has no samples: import a folder of good parts first")
     digest = _digest(samples)
@@ -270,8 +296,13 @@ def snapshot(conn: Connection, snapshot_id: int) -> Snapshot:
     return Snapshot(head.id, head.product_id, head.sha256, head.created_at, tuple(samples))
 
 
-_USABLE = (sample.c.revoked_at.is_(None), sample.c.state == "accepted")
 _accepted_at = sa.func.coalesce(sample.c.accepted_at, sample.c.created_at)
+
+
+def _usable(epoch_id: int | None) -> tuple[sa.ColumnElement[bool], ...]:
+    row = sample.c
+    of_it = sa.false() if epoch_id is None else row.epoch_id == epoch_id
+    return row.revoked_at.is_(None), row.state == "accepted", sa.or_(row.role.in_(("train", "defect")), of_it)
 
 
 def _digest(samples: Sequence[Sample]) -> str:
