@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store import lineage, registry, runs, samples
+from agent.store import epochs, lineage, registry, runs, samples
 from agent.store.engine import NotFound, writing
 from agent.store.samples import NewSample, Sample, Snapshot
 from agent.store.tables import model_version
@@ -26,7 +26,12 @@ def here(tmp_path: Path) -> Iterator[Line]:
 
 def _add(here: Line, conn: Connection, number: int, role: str = "train") -> Sample:
     blob = add_blob(conn, number)
-    return samples.add(conn, NewSample(here.product_id, role, "flagged", blob, blob), NOW)
+    epoch = epochs.of_import(conn, here.product_id, NOW).id if role == "calibration" else None
+    return samples.add(conn, NewSample(here.product_id, role, "flagged", blob, blob, epoch_id=epoch), NOW)
+
+
+def _freeze(here: Line, conn: Connection) -> Snapshot:
+    return samples.freeze(conn, here.product_id, NOW, epoch_id=epochs.of_import(conn, here.product_id, NOW).id)
 
 
 def _version(here: Line, conn: Connection, number: int, snapshot: Snapshot, parent: int | None = None) -> int:
@@ -49,7 +54,7 @@ def test_a_sample_is_traced_through_snapshots_and_parents(here: Line) -> None:
         bad, other, calibrating = (
             _add(here, conn, n, role) for n, role in enumerate(["train", "train", "calibration"])
         )
-        first = samples.freeze(conn, here.product_id, NOW)
+        first = _freeze(here, conn)
         run = runs.open(conn, product_id=here.product_id, trigger="person", settings={}, now=NOW)
         runs.start(conn, run.id, first.id, NOW)
         one = _version(here, conn, 1, first)
@@ -59,7 +64,7 @@ def test_a_sample_is_traced_through_snapshots_and_parents(here: Line) -> None:
         assert lineage.unclean(conn, here.product_id) == []
         samples.revoke(conn, bad.id, NOW)
         assert lineage.unclean(conn, here.product_id) == [bad.id]
-        clean = samples.freeze(conn, here.product_id, NOW)
+        clean = _freeze(here, conn)
         warm = _version(here, conn, 2, clean, parent=one)
         _version(here, conn, 3, clean, parent=warm)
         cold = _version(here, conn, 4, clean)
