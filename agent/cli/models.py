@@ -39,10 +39,12 @@ def runs_(*, product: str, json: bool = False, common: Common = Common()) -> Non
     """List a product's training runs. Example: goodpart models runs --product flange"""
     with reading(common.database()) as conn:
         rows = [
-            (run.id, run.trigger, run.state, f"{run.step}/{run.steps}", run.loss, run.started_at, run.reason)
+            (run.id, run.trigger, run.state, f"{run.step}/{run.steps}", run.loss, run.started_at, run.reason,
+             run.held_back)
             for run in runs.all(conn, find_product(conn, product).id)
-        ]
-    show(["run", "trigger", "state", "steps", "loss", "started_at", "reason"], rows, as_json=json, empty="no runs yet")
+        ]  # fmt: skip
+    columns = ["run", "trigger", "state", "steps", "loss", "started_at", "reason", "held_back"]
+    show(columns, rows, as_json=json, empty="no runs yet")
 
 
 @app.command

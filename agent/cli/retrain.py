@@ -12,13 +12,14 @@ from agent.store.blobs import open_blobs
 from agent.store.engine import reading
 
 
-def retrain(*, product: str, json: bool = False, acting: Acting = Acting()) -> None:
+def retrain(*, product: str, cold: bool = False, json: bool = False, acting: Acting = Acting()) -> None:
     """Train a challenger for a product now; the gate promotes it, rejects it, or asks for a person.
 
     A running agent swaps to a promoted model between two batches.
 
     Args:
         product: which product.
+        cold: start from fresh weights, so that nothing of a revoked sample stays.
         json: print one JSON object.
     """
     from agent.live import open_live
@@ -34,6 +35,6 @@ def retrain(*, product: str, json: bool = False, acting: Acting = Acting()) -> N
     with bars() as on_progress:
         result = now.retrain(
             engine, open_blobs(settings.blobs), settings, found.id,
-            actor=actor, live=open_live(settings.redis.url), clock=utc_now, on_progress=on_progress,
+            actor=actor, cold=cold, live=open_live(settings.redis.url), clock=utc_now, on_progress=on_progress,
         )  # fmt: skip
     print(json_module.dumps(result.to_dict(), indent=2) if json else result.describe())

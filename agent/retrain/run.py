@@ -32,6 +32,7 @@ def train_product(
     *,
     trigger: str,
     requested_by: int | None,
+    cold: bool = False,
     clock: Callable[[], datetime],
     on_progress: OnProgress | None = None,
     threads: int = 0,
@@ -48,6 +49,7 @@ def train_product(
         product_id: which product.
         trigger: samples, cron, person or import.
         requested_by: user id; None: the agent.
+        cold: start from fresh weights.
         clock: the time.
         on_progress: hears of each step; raising from it ends the run.
         threads: CPU threads of training and scoring; 0 = all cores.
@@ -66,7 +68,7 @@ def train_product(
         if lease is None:
             raise Busy("another training run is under way; wait for it: goodpart models runs --product NAME")
         end_dead_runs(conn, clock())
-        run_id = open_run(conn, settings, Due(product_id, trigger, requested_by), clock())
+        run_id = open_run(conn, settings, Due(product_id, trigger, requested_by, cold=cold), clock())
     with Holding(engine, lease, clock) as holding:
         return execute(engine, blobs, settings, run_id, holding, clock=clock, on_progress=on_progress, threads=threads)
 
@@ -78,7 +80,7 @@ def open_run(conn: Connection, settings: Settings, due: Due, now: datetime) -> i
         product_id=due.product_id,
         trigger=due.trigger,
         requested_by=due.requested_by,
-        settings={**_deciding(settings), "command": due.command_id},
+        settings={**_deciding(settings), "command": due.command_id, "cold": due.cold},
         now=now,
     )
     return run.id

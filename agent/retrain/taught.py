@@ -54,14 +54,14 @@ def _make_samples(conn: Connection, settings: Settings, product_id: int, by: int
     if not views:
         return  # a run before this one has failed; the samples are there
     grouped = teachings.by_part(views)
-    known = samples.all(conn, product_id)
+    known = samples.all(conn, product_id, state=None)
     first = {one.serial: one.role for one in known if one.serial and one.role != "defect"}
     # Nothing is held from before: its set belongs to the epoch of these parts alone.
     assigned = roles.assign(install_of(conn).secret, list(grouped), {}, first)
     counts = Counter(assigned.values())
     product = products.get(conn, product_id)
     rate = product.review_rate or settings.certificate.review_rate
-    trained = sum(one.role == "train" for one in known)
+    trained = sum((one.role, one.state) == ("train", "accepted") for one in known)
     wanted = roles.needs(rate, settings.certificate.confidence)
     roles.check_enough(counts["train"] + trained, counts["calibration"], wanted, advice=ADVICE)
     words = f"{len(grouped)} parts of the stream that the product was taught from"

@@ -11,7 +11,7 @@ from time import monotonic
 import structlog
 from sqlalchemy import Engine
 
-from agent.retrain import comparison, gate, roles
+from agent.retrain import caps, comparison, gate, roles
 from agent.retrain.comparison import Lists, Scores
 from agent.retrain.errors import RetrainError
 from agent.retrain.holding import Holding
@@ -77,15 +77,19 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot]:
     certificates, now = bench.settings.certificate, bench.clock()
     with writing(bench.engine) as conn:
         product = products.get(conn, run.product_id)
+        held = caps.of_run(conn, bench.settings, product.id)
         epoch = epochs.calibrating(conn, product.id, epochs.asked(product, certificates))
-        snapshot = samples.freeze(conn, product.id, now, epoch_id=epoch.id if epoch else None)
+        snapshot = samples.freeze(
+            conn, product.id, now, epoch_id=epoch.id if epoch else None, without=held.ids
+        )  # fmt: skip
         runs.start(conn, run.id, snapshot.id, now)
+        runs.note(conn, run.id, held_back={"samples": len(held.ids), "words": held.words})
     lists = Lists.of(snapshot)
     wanted = roles.needs(product.review_rate or certificates.review_rate, certificates.confidence)
     advice = epoch.grows_by if epoch else "import good images"
     warning = roles.check_enough(len(lists.train), lists.units, wanted, advice=advice)
     log.info("training_started", product=product.name, run=run.id, train=len(lists.train),
-             calibration=lists.units, warning=warning)  # fmt: skip
+             calibration=lists.units, warning=warning, held_back=held.words)  # fmt: skip
     return product, snapshot
 
 
@@ -133,10 +137,16 @@ def _loader(bench: Bench) -> Callable[[Sample], images.Frame]:
         try:
             return images.decode(bench.blobs.get(sample.blob_sha256), max_megapixels=limit)
         except (images.ImageError, BlobMissing, BlobCorrupt) as error:
-            problem = f"sample {sample.id} cannot be read: {error}; revoke it: goodpart samples revoke {sample.id}"
-            raise RetrainError(problem) from error
+            raise RetrainError(f"sample {sample.id} cannot be read: {error}; take it out: {_out(sample)}") from error
 
     return load
+
+
+def _out(sample: Sample) -> str:
+    if sample.role == "train":
+        return f"goodpart samples revoke {sample.id}"
+    group = "bank" if sample.role == "defect" else "samples"
+    return f"goodpart {group} withdraw {sample.id} --reason unreadable, and a second person confirms"
 
 
 def _judge(bench: Bench, product: Product, lists: Lists, candidate: Candidate, on_progress: OnProgress) -> Judged:

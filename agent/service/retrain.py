@@ -14,15 +14,17 @@ from agent.store.users import User
 KIND = "retrain"
 
 
-def request(engine: Engine, actor: User, product_id: int, *, key: str, now: datetime) -> int:
-    """Queues a `retrain` command with args `{"product_id": ...}`; returns its id.
+def request(engine: Engine, actor: User, product_id: int, *, cold: bool = False, key: str, now: datetime) -> int:
+    """Queues a `retrain` command with args `{"product_id": ..., "cold": ...}`; returns its id.
+
+    `cold`: from fresh weights, so that nothing of a revoked sample stays.
 
     Raises:
         PermissionDenied: the actor's role is too low.
         NotFound: there is no such product.
         Conflict: it is retired.
     """
-    args = {"product_id": product_id}
+    args = {"product_id": product_id, "cold": cold}
 
     def work(conn: Connection, actor: User) -> Done:
         if products.get(conn, product_id).retired_at is not None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.store.errors import Conflict
-from agent.store.rows import columns, one, read, read_all
+from agent.store.rows import columns, one, read, read_all, update_one
 from agent.store.tables import gate_report, training_run
 
 UNFINISHED = ("queued", "running")
@@ -38,6 +38,11 @@ class TrainingRun:
     started_at: datetime | None
     heartbeat_at: datetime | None
     finished_at: datetime | None
+
+    @property
+    def held_back(self) -> str | None:
+        """Which new samples wait for the next run and why, in words; None: none, or the run has not begun."""
+        return self.settings.get("held_back", {}).get("words") or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,15 @@ def start(conn: Connection, run_id: int, snapshot_id: int | None, now: datetime)
     changes = {"state": "running", "snapshot_id": snapshot_id, "started_at": started, "heartbeat_at": now}
     if not _change(conn, run_id, **changes):
         raise Conflict(f"training run {run_id} is not waiting to be run")
+
+
+def note(conn: Connection, run_id: int, **facts: Any) -> None:
+    """Adds facts to the settings on a run's record, such as which samples it held back.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    update_one(conn, training_run, run_id, settings={**get(conn, run_id).settings, **facts})
 
 
 def progress(

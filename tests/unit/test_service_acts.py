@@ -156,7 +156,7 @@ def test_an_input_that_no_model_could_have(here: Line, input: dict[str, Any], wo
         lambda here, who: stations.retire(here.engine, who, "press-1", key="k", now=NOW),
         lambda here, who: stations.relearn(here.engine, who, "press-1", key="k", now=NOW),
         lambda here, who: samples.add_all(here.engine, who, here.product_id, [], key="k", now=NOW),
-        lambda here, who: retrain.request(here.engine, who, here.product_id, key="k", now=NOW),
+        lambda here, who: retrain.request(here.engine, who, here.product_id, cold=True, key="k", now=NOW),
     ],
 )
 def test_engineers_only(here: Line, act: Callable[[Line, known.User], object]) -> None:
@@ -268,7 +268,7 @@ def test_a_retraining_is_a_command_and_can_be_cancelled(here: Line) -> None:
     with writing(here.engine) as conn:
         taken = commands.next(conn, [retrain.KIND])
         assert taken is not None
-        assert (taken.args, taken.by) == ({"product_id": here.product_id}, here.engineer.id)
+        assert (taken.args, taken.by) == ({"product_id": here.product_id, "cold": False}, here.engineer.id)
         run = runs.open(conn, product_id=here.product_id, trigger="person", settings={}, now=NOW)
     retrain.cancel(here.engine, here.engineer, run.id, reason="not now", key="2", now=NOW)
     with reading(here.engine) as conn:
