@@ -16,7 +16,6 @@ from agent.store.products import Product
 from agent.store.runs import TrainingRun
 
 COMMAND = "retrain"
-VERDICTS = ("promoted", "rejected", "needs_person")
 MOST_DOUBLINGS = 6
 
 
@@ -28,6 +27,7 @@ class Due:
     trigger: str
     requested_by: int | None = None
     command_id: int | None = None
+    cold: bool = False  # from fresh weights, whatever retrain.warm says
 
 
 def due(conn: Connection, settings: Settings, now: datetime, cron_at: datetime | None) -> Due | None:
@@ -44,7 +44,8 @@ def due(conn: Connection, settings: Settings, now: datetime, cron_at: datetime |
     """
     request = commands.next(conn, [COMMAND])
     if request:
-        return Due(int(request.args["product_id"]), "person", request.by, request.id)
+        trigger, cold = request.args.get("trigger", "person"), request.args.get("cold", False)
+        return Due(int(request.args["product_id"]), trigger, request.by, request.id, cold)
     for product in products.all(conn):
         trigger = _trigger(conn, settings, product, now, cron_at)
         if trigger:
@@ -58,7 +59,7 @@ def _trigger(
     history = runs.all(conn, product.id)
     if now < rests_until(history, timedelta(seconds=settings.retrain.cooldown_s), now):
         return None
-    judged = next((run for run in history if run.state in VERDICTS), None)
+    judged = next((run for run in history if run.state in runs.VERDICTS), None)
     new = samples.count_new(conn, product.id, judged.started_at if judged else None)
     if not new or not _can_train(conn, settings, product):
         return None

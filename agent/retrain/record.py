@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from agent.retrain.comparison import Scores
+from agent.retrain.errors import Cancelled
 from agent.retrain.gate import Report
 from agent.retrain.holding import Holding
-from agent.store import registry, runs
+from agent.store import calibration, registry, runs
+from agent.store.errors import Conflict
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
@@ -30,6 +33,8 @@ class Candidate:
     certificate: Certificate
     scores: Scores
     metrics: dict[str, float]
+    images: Mapping[int, float]  # score by calibration sample
+    parent_id: int | None  # the version that it started from
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,12 @@ def record(
     """Writes all of a run's outcome under the lease's fencing token, or nothing.
 
     Raises:
-        Cancelled: the lease is lost, or the run was told to stop.
+        Cancelled: a person ended the run.
+        Interrupted: the lease is lost, or this process must let go of the run.
     """
     holding.confirm(conn)
     version, certificate_id = _add_version(conn, run, outcome, now)
-    state, reason = _verdict(conn, outcome)
+    state, reason = _verdict(conn, run, outcome)
     report = outcome.judged.report
     if report:
         runs.add_report(
@@ -95,7 +101,10 @@ def record(
         ).id
     elif state == "rejected":
         registry.reject(conn, version.id, reason)
-    runs.close(conn, run.id, state, reason, now)
+    try:
+        runs.close(conn, run.id, state, reason, now)
+    except Conflict:
+        raise Cancelled(f"training run {run.id} was ended from outside") from None
     return Recorded(state, reason, version, deployment_id)
 
 
@@ -107,6 +116,7 @@ def _add_version(conn: Connection, run: TrainingRun, outcome: Outcome, now: date
         artifact_sha256=candidate.artifact_sha256,
         snapshot_id=outcome.snapshot.id,
         training_run_id=run.id,
+        parent_id=candidate.parent_id,
         teacher=manifest.teacher,
         manifest=manifest.to_dict(),
         metrics=candidate.metrics,
@@ -119,16 +129,20 @@ def _add_version(conn: Connection, run: TrainingRun, outcome: Outcome, now: date
         record=candidate.certificate.to_dict(),
         now=now,
     )
+    calibration.add_all(conn, version.id, candidate.images)
     return version, certificate_id
 
 
-def _verdict(conn: Connection, outcome: Outcome) -> tuple[str, str]:
+def _verdict(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str, str]:
     live, compared = registry.live(conn, outcome.product.id), outcome.judged.champion
     if (live and live.id) != (compared and compared.id):
         return "needs_person", "another version became the champion while this one was compared with the one before"
     report = outcome.judged.report
     if report is None and compared:
         return "needs_person", f"the champion v{compared.number} was made by an older goodpart and can score no more"
+    if report is None and run.trigger == "teach":
+        many = calibration.worth_a_look(outcome.candidate.certificate.review_k)
+        return "needs_person", f"look at the {many} calibration images that scored highest before it goes live"
     if report is None:
         return "promoted", FIRST
     states = {"pass": "promoted", "fail": "rejected", "needs_person": "needs_person"}

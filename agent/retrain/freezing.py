@@ -1,0 +1,43 @@
+"""What a run trains on, and from which weights; frozen at its first attempt, the same at every further one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection
+
+from agent.settings import Settings
+from agent.store import ancestry, registry, samples
+from agent.store.products import Product
+from agent.store.runs import TrainingRun
+from agent.store.samples import Snapshot
+
+log = structlog.get_logger()
+
+
+def freeze(conn: Connection, settings: Settings, product: Product, now: datetime) -> Snapshot:
+    """The snapshot that a new run of the product takes now; the same samples give the same one.
+
+    Raises:
+        Conflict: the product has no samples.
+    """
+    return samples.freeze(conn, product.id, now)
+
+
+def choose_parent(conn: Connection, settings: Settings, run: TrainingRun) -> int | None:
+    """The version whose weights a run starts from; None for fresh ones, because that is asked for or must be.
+
+    The champion's weights, unless something that it or one of its parents learned from is revoked: only a cold start
+    is clean of that.
+    """
+    if not settings.retrain.warm or run.settings.get("cold", False):
+        return None
+    champion = registry.live(conn, run.product_id)
+    if champion is None:
+        return None
+    spoiled = ancestry.spoiled(conn, champion.model_version_id)
+    if spoiled:
+        log.info("cold_start", run=run.id, version=champion.number, revoked=spoiled)
+        return None
+    return champion.model_version_id
