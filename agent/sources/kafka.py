@@ -27,6 +27,7 @@ from agent.frame import Record, StreamKey
 from agent.settings import Kafka
 from agent.sources import broker, reach
 from agent.sources.base import Assigned, Bounds, Event, Lost, Outside, Revoked, SourceError, SourceUnreachableError
+from agent.sources.standing import Standing
 
 log = structlog.get_logger()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,6 +35,8 @@ _BOUNDS_MS = 5000
 _METADATA_MS = 10_000  # a topic that was away, or has new partitions, is seen again this soon
 _JOIN_S = 1.0
 _STALL_S = 5.0  # beyond two sessions
+_FETCH_STALL_S = 40.0  # kafka-python gives up a request after 30 s
+_FETCH_LOOK_S = 1.0
 _LOOK_S = 5.0  # without a record
 _LOOK_AWAY_S = 1.0
 
@@ -64,6 +67,8 @@ class KafkaSource:
         self._looked = 0.0  # monotonic seconds: when the broker was last known to listen, or not
         self._away: SourceUnreachableError | None = None
         self._still = False  # the heartbeat stood still at the last poll
+        self._standing = Standing(_FETCH_STALL_S)
+        self._fetch_looked = 0.0
 
     def open(self) -> None:
         session_ms = int(self._settings.session_timeout_s * 1000)
@@ -105,10 +110,12 @@ class KafkaSource:
         if self._consumer.group_metadata().state == MemberState.STABLE:
             self._joining_since = None
             self._watch_instance()
+            self._watch_fetch()
         else:
             # kafka-python 3.0.12 begins a join anew when the old one ends between two polls: wait inside the poll.
             timeout_s = max(timeout_s, _JOIN_S)
             self._watch_join()
+        self._unpark()
         try:
             found = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except (OffsetOutOfRangeError, LogTruncationError, NoOffsetForPartitionError) as error:
@@ -128,13 +135,45 @@ class KafkaSource:
         self._joining_since = self._joining_since or now
         if now - self._joining_since < 2 * self._settings.session_timeout_s + _STALL_S:
             return
-        log.warning("consumer_stalled", seconds=round(now - self._joining_since))
+        log.warning("consumer_stalled", joining=True, seconds=round(now - self._joining_since))
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         held = frozenset(one.partition for one in self._consumer.assignment())
         self.close()
         self.open()
         self._joining_since = None
         if held:
             self._events.put(Lost(held))
+
+    def _unpark(self) -> None:
+        """kafka-python 3.0.12 parks what it has of a paused partition, and can forget it there.
+
+        After the pause it takes the parked records up only where no others are in line, and mistakes used-up ones for
+        others; until it does, it fetches none of that partition.
+        """
+        fetcher = self._consumer._fetcher
+        if not fetcher._next_partition_records:
+            fetcher._next_partition_records = None
+
+    def _watch_fetch(self) -> None:
+        """Whatever else keeps kafka-python from fetching: where the log goes on and reading does not, it joins anew."""
+        now = time.monotonic()
+        if now - self._fetch_looked < _FETCH_LOOK_S:
+            return
+        self._fetch_looked = now
+        read = {one.partition for one in self._consumer.assignment() - self._consumer.paused()}
+        positions = {one: place for one in read if (place := self.position(one)) is not None}
+        still = self._standing.look(positions)
+        if not still:
+            return
+        try:
+            bounds = self.bounds(still)
+        except SourceUnreachableError:
+            return
+        if behind := sorted(one for one, place in still.items() if place < bounds[one].end):
+            log.warning("consumer_stalled", partitions=behind, seconds=_FETCH_STALL_S)
+            self._begin_anew()
 
     def _watch_instance(self) -> None:
         """kafka-python 3.0.12 tells nobody that the broker fenced a static member: its heartbeat stands still."""

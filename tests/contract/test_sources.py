@@ -223,6 +223,58 @@ def test_the_commit_of_the_group_decides_nothing(twin: Twin, reader: Reader) -> 
         again.source.close()
 
 
+def _interrupted(twin: Twin, reader: Reader) -> None:
+    """Pauses partition 0 in the middle of what was fetched of it, reads all of partition 1, and resumes."""
+    for number in range(8):
+        twin.write(b"%d" % number)
+    twin.write(b"other", partition=1)
+    reader.until(lambda: reader.assigned() == {0, 1})
+    reader.source.seek(0, 0)
+    reader.source.resume([0])
+    until(lambda: reader.source.poll(0.05, 1))
+    reader.source.pause([0])
+    for _ in range(3):
+        reader.poll()
+    reader.source.seek(1, 0)
+    reader.source.resume([1])
+    reader.until(lambda: reader.offsets(1) == [0])
+    reader.source.resume([0])
+
+
+@pytest.mark.promise(3, 4)
+def test_a_pause_in_the_middle_loses_nothing(twin: Twin, reader: Reader) -> None:
+    if twin.partitions == 1:
+        pytest.skip("a directory is one partition: there is no other to be read meanwhile")
+    _interrupted(twin, reader)
+    reader.until(lambda: reader.offsets(0) == list(range(1, 8)))
+
+
+@pytest.mark.promise(7)
+def test_reading_that_stands_still_is_begun_anew(apache: ApacheKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As kafka-python 3.0.12 leaves it after a pause, were the source not to look after it."""
+    settings = _settings(apache.bootstrap)
+    create_topics(settings, {settings.frames_topic: PARTITIONS})
+    monkeypatch.setattr(kafka_source, "_FETCH_STALL_S", 1.0)
+    monkeypatch.setattr(KafkaSource, "_unpark", lambda _: None)
+    producer = KafkaProducer(bootstrap_servers=apache.bootstrap, acks="all", enable_idempotence=False)
+
+    def write(value: bytes, *, partition: int = 0) -> int:
+        return int(producer.send(settings.frames_topic, value=value, partition=partition).get(10).offset)
+
+    reader = Reader(KafkaSource(settings, group_id=settings.frames_topic))
+    try:
+        _interrupted(Twin(write, lambda: reader.source), reader)
+        stuck: Any = reader.source._consumer  # type: ignore[attr-defined]
+        reader.events.clear()
+        reader.until(lambda: reader.assigned() == {0, 1})
+        assert Lost(frozenset({0, 1})) in reader.events
+        assert reader.source._consumer is not stuck  # type: ignore[attr-defined]
+        assert reader.offsets(0) == []
+    finally:
+        reader.source.close()
+        producer.close()
+
+
 def test_a_join_that_never_ends_is_begun_anew(apache: ApacheKafka, monkeypatch: pytest.MonkeyPatch) -> None:
     """As kafka-python 3.0.12 may leave one behind, here for the first client only."""
     settings = _settings(apache.bootstrap)

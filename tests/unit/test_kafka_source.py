@@ -12,6 +12,7 @@ from agent.settings import Kafka
 from agent.sources import broker
 from agent.sources.base import Assigned, Event, Lost, Revoked
 from agent.sources.kafka import KafkaSource, _Listener
+from agent.sources.standing import Standing
 
 
 class Recorded:
@@ -62,3 +63,18 @@ def test_the_rebalance_listener_only_pauses_and_queues() -> None:
     assert len(consumer.calls) == 4
     told = [events.get_nowait() for _ in range(events.qsize())]
     assert told == [Assigned(frozenset({3, 5})), Revoked(frozenset({3})), Lost(frozenset({5}))]
+
+
+@pytest.mark.promise(7)
+def test_a_position_stands_still_once_in_a_while() -> None:
+    now = [0.0]
+    standing = Standing(10, monotonic=lambda: now[0])
+    assert standing.look({0: 5, 1: 7}) == {}
+    now[0] = 9
+    assert standing.look({0: 6, 1: 7}) == {}
+    now[0] = 10
+    assert standing.look({0: 6, 1: 7}) == {1: 7}
+    assert standing.look({0: 6, 1: 7}) == {}  # it was told
+    assert standing.look({0: 6}) == {}
+    now[0] = 21
+    assert standing.look({0: 6, 1: 7}) == {0: 6}  # what was not read meanwhile begins anew
