@@ -62,7 +62,7 @@ def reasons(points: Sequence[ReasonPoint], bucket: Bucket) -> alt.Chart:
     return _stacked(rows, "reason", "parts", None, bucket)
 
 
-def losses(points: Sequence[tuple[int, float]]) -> alt.Chart:
+def losses(points: Sequence[Sequence[float]]) -> alt.Chart:
     """A training run's loss over its steps, on a logarithmic axis."""
     frame = pd.DataFrame(points, columns=["step", "loss"])
     chart: alt.Chart = (

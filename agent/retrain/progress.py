@@ -69,10 +69,10 @@ class Curve:
     """The losses of a run, thinned evenly to `MOST_POINTS`, its last step among them.
 
     Args:
-        points: (step, loss) that a process before this one left; those that are now done again are replaced.
+        points: steps and losses that a process before this one left; those that are now done again are replaced.
     """
 
-    def __init__(self, points: Sequence[tuple[int, float]] = ()):
+    def __init__(self, points: Sequence[Sequence[float]] = ()):
         self.points = [(int(step), float(loss)) for step, loss in points]
 
     def add(self, step: int, steps: int, loss: float | None) -> None:
@@ -95,7 +95,7 @@ class RunRow:
         clock: Callable[[], datetime],
         on_progress: OnProgress | None,
         timer: Callable[[], float] = monotonic,
-        losses: Sequence[tuple[int, float]] = (),
+        losses: Sequence[Sequence[float]] = (),
     ):
         self._engine, self._run_id = engine, run_id
         self._curve = Curve(losses)

@@ -30,10 +30,11 @@ def spoiled(conn: Connection, version_id: int) -> list[int]:
     """
     snapshots = {one.snapshot_id for one in chain(conn, version_id)} - {None}
     query = (
-        sa.select(sa.distinct(sample.c.id))
+        sa.select(sample.c.id)
         .join(snapshot_sample, snapshot_sample.c.sample_id == sample.c.id)
         .where(snapshot_sample.c.snapshot_id.in_(snapshots), snapshot_sample.c.role == "train")
         .where(sa.or_(sample.c.revoked_at.is_not(None), sample.c.role != "train"))
+        .distinct()
         .order_by(sample.c.id)
     )
     return list(conn.execute(query).scalars())

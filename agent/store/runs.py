@@ -38,7 +38,7 @@ class TrainingRun:
     step: int
     steps: int
     loss: float | None
-    losses: Sequence[tuple[int, float]] | None  # (step, loss), thinned
+    losses: Sequence[Sequence[float]] | None  # step and loss, thinned
     eta_s: float | None
     attempts: int  # processes that took it up
     settings: Mapping[str, Any]  # those that decide, and: command (id), cold, parent (version id)
@@ -103,10 +103,10 @@ def start(
         Conflict: it is finished or cancelled.
     """
     started = sa.func.coalesce(training_run.c.started_at, sa.literal(now, training_run.c.started_at.type))
-    changes = {"state": "running", "snapshot_id": snapshot_id, "started_at": started, "heartbeat_at": now}
+    changes: dict[str, object] = {"state": "running", "snapshot_id": snapshot_id, "started_at": started}
     if settings is not None:
         changes["settings"] = dict(settings)
-    if not _change(conn, run_id, **changes):
+    if not _change(conn, run_id, **changes, heartbeat_at=now):
         raise Conflict(f"training run {run_id} is not waiting to be run")
 
 

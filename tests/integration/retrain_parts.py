@@ -33,6 +33,7 @@ from agent.store.users import User
 
 SIDE = 64
 GOOD, DEFECTS = 110, 12
+PERSON: dict[str, Any] = {"trigger": "person", "threads": 1}
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 
 
@@ -105,7 +106,7 @@ def approve(
     return made
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     """Waits until the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -142,7 +143,7 @@ class Plant:
     def train(self, **options: Any) -> RunResult:
         return train_product(
             self.engine, self.blobs, self.settings, self.product.id,
-            requested_by=self.user.id, clock=utc_now, **({"trigger": "person", "threads": 1} | options),
+            requested_by=self.user.id, clock=utc_now, **(PERSON | options),
         )  # fmt: skip
 
     def approve(self, seeds: range, **options: Any) -> None:
