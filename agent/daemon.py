@@ -189,7 +189,7 @@ class _Daemon:
             except AbandonedError:
                 return 0
             self._started = True
-            chores = self._chores(pipeline, provider)
+            chores = self._chores(pipeline, provider, live)
             cleanup.callback(chores.stop)
             chores.start()
             if settings.alerts.webhook:
@@ -242,13 +242,14 @@ class _Daemon:
             )
         )
 
-    def _chores(self, pipeline: Pipeline, provider: Provider) -> Chores:
+    def _chores(self, pipeline: Pipeline, provider: Provider, live: Live) -> Chores:
         keeping = upkeep.keeping(
             self._engine, self._store, self._settings, self._alarms, clock=self._clock, stopping=self._stop.is_set
         )
         watching = upkeep.watching(
             self._engine, self._settings, self._alarms, host=self._host, reading_frames=lambda: pipeline.caught_up,
             certified=lambda: [one.deployment_id for one in provider.all() if one.certified and one.deployment_id],
+            notify=live.notify_promotion,
         )  # fmt: skip
         return Chores(self._engine, [*keeping, *watching], holder=self._agent, clock=self._clock)
 

@@ -70,6 +70,11 @@ class Envelope:
     dataref: DataRef | None = None
     replay_of: str | None = None  # where the dead letter was that this frame was made of
 
+    @property
+    def part(self) -> str:
+        """What draws go by: the serial, or the frame's id where it has none."""
+        return self.serial or self.frame_id
+
 
 @dataclass(frozen=True, slots=True)
 class DataRef:

@@ -17,11 +17,11 @@ from sqlalchemy import Engine
 
 from agent.chores import Chore
 from agent.settings import Retention
-from agent.store import partitions
+from agent.store import partitions, watches
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
 from agent.store.rows import delete_oldest
-from agent.store.tables import idempotency_key, inspection, rollup_minute
+from agent.store.tables import idempotency_key, inspection, rollup_minute, shadow_score
 
 log = structlog.get_logger()
 AHEAD = 3  # days after today that have their partition
@@ -91,6 +91,9 @@ class Pruner:
             before = midnight - timedelta(days=self.wanted.inspections_days)
             self._drop(before)
             self._delete(inspection.c.event_at, before, end)
+            with reading(self.engine) as conn:
+                wanted = watches.oldest_wanted(conn, before)
+            self._delete(shadow_score.c.watch_id, wanted, end)
         if self.wanted.minutes_days:
             self._delete(rollup_minute.c.start, now - timedelta(days=self.wanted.minutes_days), end)
         self._delete(idempotency_key.c.created_at, now - KEYS_KEPT, end)
@@ -103,7 +106,7 @@ class Pruner:
                 partitions.drop(conn, one)
             log.info("partition_dropped", partition=one.name)
 
-    def _delete(self, column: sa.Column[Any], before: datetime, end: float) -> None:
+    def _delete(self, column: sa.Column[Any], before: Any, end: float) -> None:
         size, gone = FEWEST, 0
         while self.monotonic() < end:
             with writing(self.engine) as conn:

@@ -33,6 +33,13 @@ class Metrics:
         self.late = counter("goodpart_late", "Decisions past pipeline.decision_deadline_ms", [])
         self.latency = histogram("goodpart_latency_seconds", "From capture to the committed decision", LATENCY_S)
         self.scoring = histogram("goodpart_scoring_seconds", "Scoring time of one batch", SCORING_S)
+        self.second_scoring = histogram(
+            "goodpart_second_scoring_seconds", "Scoring time of one batch by a watch's other model", SCORING_S
+        )
+        self.second_frames = counter(
+            "goodpart_second_frames", "Frames drawn for a watch, by whether its other model scored them", ["outcome"]
+        )
+        self.second_share = gauge("goodpart_second_share", "Share of the parts that a second model scores", ["product"])
         self.batch_size = histogram("goodpart_batch_frames", "Frames scored together", BATCH)
         self.in_flight_frames = gauge("goodpart_in_flight_frames", "Frames between broker and database", [])
         self.in_flight_bytes = gauge("goodpart_in_flight_bytes", "Bytes of frames, encoded and decoded, in flight", [])

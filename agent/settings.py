@@ -232,6 +232,16 @@ class Gate(_Section):
     min_defects: Annotated[int, Field(ge=0)] = 10
 
 
+class Shadow(_Section):
+    share: Share = 0.0
+    parts: Positive = 1000
+
+
+class Watch(_Section):
+    share: Share = 0.2
+    parts: Positive = 2000
+
+
 class Agent(_Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8081
@@ -267,6 +277,8 @@ class Settings(BaseModel):
     retention: Retention = Retention()
     retrain: Retrain = Retrain()
     gate: Gate = Gate()
+    shadow: Shadow = Shadow()
+    watch: Watch = Watch()
     agent: Agent = Agent()
     dashboard: Dashboard = Dashboard()
     log: Log = Log()

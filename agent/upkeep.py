@@ -18,6 +18,7 @@ from agent.retention import Retention
 from agent.settings import Settings
 from agent.store.blobs import BlobStore
 from agent.store.sweep import Sweeper
+from agent.watching import judge
 
 log = structlog.get_logger()
 SWEEP_EVERY_S, SWEEP_FOR_S = 60.0, 5.0
@@ -62,8 +63,9 @@ def watching(
     host: str,
     reading_frames: Callable[[], bool],
     certified: Callable[[], Sequence[int]],
+    notify: Callable[[int], None],
 ) -> list[Chore]:
-    """What looks for conditions that no frame shows.
+    """What looks for conditions that no frame shows, and judges the models that are watched.
 
     Args:
         engine: the database.
@@ -72,6 +74,7 @@ def watching(
         host: this one's name; its disks are watched by its own agents.
         reading_frames: whether this agent keeps up with what the source has.
         certified: ids of the deployments in use that have a certificate.
+        notify: tells agents that a product has another deployment.
     """
     wanted = settings.alerts
     watch = Watch(engine, alarms, silent_after_s=wanted.silent_after_s, reading_frames=reading_frames)
@@ -79,5 +82,6 @@ def watching(
     return [
         Chore("watch", WATCH_EVERY_S, watch.check),
         Chore("flag_rate", flags.EVERY_S, flags.FlagRates(engine, alarms, certified=certified).check),
+        Chore("judge", judge.EVERY_S, judge.Judge(engine, settings, alarms, notify=notify).check),
         Chore(f"disk.{host}", DISK_EVERY_S, disk.check),
     ]

@@ -142,7 +142,7 @@ class Seeded:
     artifact_sha256: str
 
 
-def seed(engine: Engine, store: BlobStore, *, artifact: bytes = b"artifact") -> Seeded:
+def seed(engine: Engine, store: BlobStore, *, artifact: bytes = b"artifact", watch_share: float = 0.0) -> Seeded:
     """Registers the line and promotes a model whose artifact is any bytes."""
     now = utc_now()
     sha256 = keep(engine, store, artifact, "application/octet-stream", now)
@@ -156,8 +156,9 @@ def seed(engine: Engine, store: BlobStore, *, artifact: bytes = b"artifact") -> 
         )
         row = registry.add_certificate(conn, version_id=version.id, record=certificate(sha256).to_dict(), now=now)
         live = registry.promote(
-            conn, version_id=version.id, certificate_id=row, config_hash="2" * 64, reason="test", by=None, now=now
-        )
+            conn, version_id=version.id, certificate_id=row, config_hash="2" * 64, reason="test", by=None, now=now,
+            watch_share=watch_share,
+        )  # fmt: skip
     return Seeded(product.id, live.id, sha256)
 
 

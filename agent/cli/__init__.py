@@ -50,6 +50,7 @@ COMMANDS = {  # name: where it is, what it does, an example
     "items": ("items:app", "Keep the evidence of an item for good.", "items pin 17"),
     "blobs": ("blobs:app", "Check the evidence and artifacts, and sweep what nobody names.", "blobs check"),
     "models": ("models:app", "Versions, certificates and runs.", "models list --product flange"),
+    "watch": ("watch:app", "A second model beside what decides: shadows and watches.", "watch list --product flange"),
     "replay": (
         "replay:replay",
         "Score recorded frames again and compare with what was decided.",

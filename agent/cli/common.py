@@ -14,11 +14,11 @@ from uuid import uuid4
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from agent import settings as settings_module
 from agent.settings import Settings
-from agent.store import users
+from agent.store import products, users
 from agent.store.engine import check_revision, open_engine, reading
 
 DEFAULT_CONFIG = Path("config.toml")
@@ -70,6 +70,14 @@ class Acting(Common):
         if not known:
             raise CommandError("there are no users yet; add the first: goodpart users add NAME --role admin")
         raise CommandError(f"there is no user {name!r}; say who acts with --as NAME (users: {', '.join(known)})")
+
+
+def find_product(conn: Connection, name: str) -> products.Product:
+    """The product of that name; raises CommandError where there is none."""
+    found = products.find(conn, name)
+    if found is None:
+        raise CommandError(f"there is no product {name!r}; see: goodpart products list")
+    return found
 
 
 def new_key() -> str:

@@ -7,11 +7,12 @@ import json as json_module
 from cyclopts import App
 from sqlalchemy import Connection
 
-from agent.cli.common import Acting, CommandError, Common, new_key, show
+from agent.cli.common import Acting, CommandError, Common, find_product, new_key, show
 from agent.service import models as service
+from agent.service import watches as watching
 from agent.settings import utc_now
 from agent.store import calibration as scores
-from agent.store import products, registry, runs
+from agent.store import registry, runs, watches
 from agent.store.engine import reading
 from agent.store.registry import ModelVersion
 from agent.store.runs import TrainingRun
@@ -21,13 +22,21 @@ app = App(name="models", help="Versions, certificates and runs. Example: goodpar
 
 @app.command(name="list")
 def list_(*, product: str, json: bool = False, common: Common = Common()) -> None:
-    """List a product's model versions. Example: goodpart models list --product flange"""
+    """List a product's model versions. Example: goodpart models list --product flange
+
+    `second` is the share of the parts that a version scores beside the champion, for a shadow or a watch.
+    """
     with reading(common.database()) as conn:
+        found = find_product(conn, product)
+        beside = watches.active(conn, found.id)
+        second = {beside.other_version_id: beside.share} if beside else {}
         rows = [
-            (f"v{one.number}", one.state, one.teacher, one.artifact_sha256[:12], one.created_at, one.reason)
-            for one in registry.versions(conn, _product(conn, product).id)
-        ]
-    show(["version", "state", "teacher", "artifact", "created_at", "reason"], rows, as_json=json, empty="no models yet")
+            (f"v{one.number}", one.state, one.teacher, one.artifact_sha256[:12], second.get(one.id), one.created_at,
+             one.reason)
+            for one in registry.versions(conn, found.id)
+        ]  # fmt: skip
+    columns = ["version", "state", "teacher", "artifact", "second", "created_at", "reason"]
+    show(columns, rows, as_json=json, empty="no models yet")
 
 
 @app.command(name="runs")
@@ -37,7 +46,7 @@ def runs_(*, product: str, json: bool = False, common: Common = Common()) -> Non
         rows = [
             (run.id, run.trigger, run.state, run.attempts, run.phase, _percent(run), run.eta_s, run.loss,
              run.started_at, run.reason)
-            for run in runs.all(conn, _product(conn, product).id)
+            for run in runs.all(conn, find_product(conn, product).id)
         ]  # fmt: skip
     columns = ["run", "trigger", "state", "attempts", "phase", "percent", "eta_s", "loss", "started_at", "reason"]
     show(columns, rows, as_json=json, empty="no runs yet")
@@ -94,9 +103,30 @@ def promote(version: int, /, *, product: str, reason: str, acting: Acting = Acti
     with reading(engine) as conn:
         found = _version(conn, product, version)
     service.promote(
-        engine, acting.actor(engine), found.id, reason, settings.decision_hash, key=new_key(), now=utc_now()
-    )
+        engine, acting.actor(engine), found.id, reason, settings.decision_hash,
+        key=new_key(), now=utc_now(), watch_share=settings.watch.share,
+    )  # fmt: skip
     print(f"{product} v{version} is the champion; running agents swap within a second")
+
+
+@app.command
+def shadow(version: int, /, *, product: str, share: float | None = None, acting: Acting = Acting()) -> None:
+    """Let a candidate score parts beside the champion first. Example: goodpart models shadow 3 --product flange
+
+    It is promoted after shadow.parts of them, unless it flags more than its certificate allows.
+
+    Args:
+        version: a candidate.
+        product: which product.
+        share: of the parts; by default shadow.share, or watch.share where that is 0.
+    """
+    engine = acting.database()
+    settings = acting.settings()
+    with reading(engine) as conn:
+        found = _version(conn, product, version)
+    wanted = share if share is not None else settings.shadow.share or settings.watch.share
+    made = watching.shadow(engine, acting.actor(engine), found.id, wanted, key=new_key(), now=utc_now())
+    print(f"{product} v{version} scores {made.share:.1%} of the parts beside v{made.number} (watch {made.id})")
 
 
 @app.command
@@ -104,7 +134,7 @@ def rollback(*, product: str, reason: str, acting: Acting = Acting()) -> None:
     """Go back to the version before. Example: goodpart models rollback --product flange --reason blurred"""
     engine = acting.database()
     with reading(engine) as conn:
-        found = _product(conn, product)
+        found = find_product(conn, product)
     live = service.rollback(engine, acting.actor(engine), found.id, reason, key=new_key(), now=utc_now())
     print(f"{product} runs v{live.number} again; running agents swap within a second")
 
@@ -114,14 +144,7 @@ def _percent(run: TrainingRun) -> float | None:
 
 
 def _version(conn: Connection, product: str, number: int) -> ModelVersion:
-    for one in registry.versions(conn, _product(conn, product).id):
+    for one in registry.versions(conn, find_product(conn, product).id):
         if one.number == number:
             return one
     raise CommandError(f"{product} has no version v{number}; see: goodpart models list --product {product}")
-
-
-def _product(conn: Connection, name: str) -> products.Product:
-    found = products.find(conn, name)
-    if found is None:
-        raise CommandError(f"there is no product {name!r}; see: goodpart products list")
-    return found

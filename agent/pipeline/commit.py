@@ -13,7 +13,19 @@ from agent.failpoints import passing
 from agent.pipeline import decisions
 from agent.pipeline.work import DEAD_LETTER, KEPT, NOT_INSPECTED, Lane, Outcome, StationState, Work
 from agent.settings import Pipeline, Settings
-from agent.store import blobs, dead_letters, inspections, items, offsets, outbox, score_bins, seen, stations, trends
+from agent.store import (
+    blobs,
+    dead_letters,
+    inspections,
+    items,
+    offsets,
+    outbox,
+    score_bins,
+    seen,
+    stations,
+    trends,
+    watches,
+)
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.errors import Fenced
 from agent.store.inspections import Inspection
@@ -21,6 +33,7 @@ from agent.store.items import NewItem
 from agent.store.lots import Lots
 from agent.store.offsets import Claim, Counts
 from agent.store.outbox import NewDecision
+from agent.store.watches import Score
 
 REMEMBERED = timedelta(hours=24)
 _HEADERS = 50
@@ -88,6 +101,8 @@ def commit(
     items.add_all(conn, [_item(claim, work, now) for work in kept if _shown(work)])
     trends.add_inspections(conn, recorded, lots)
     score_bins.add_inspections(conn, recorded, settings.timezone)
+    if scores := [_score(claim, work) for work in kept if _watched(work)]:
+        watches.add_scores(conn, scores)
     dead_letters.add_all(conn, [_dead_letter(claim, work, now) for work in kept if _outcome(work).reason in KEPT])
     seen.add_all(conn, [(*_pair(work), now) for work in kept if work.place])
     states = _stations(conn, lane, kept, limits.blind_after)
@@ -157,6 +172,11 @@ def _shown(work: Work) -> bool:
     return work.place is not None and work.evidence is not None
 
 
+def _watched(work: Work) -> bool:
+    second = _outcome(work).second
+    return second is not None and second.watch_id is not None
+
+
 def _pair(work: Work) -> tuple[int, str]:
     if work.place is None or work.envelope is None:
         raise ValueError("a dead letter belongs to no station")
@@ -202,6 +222,7 @@ def _item(claim: Claim, work: Work, now: datetime) -> NewItem:
     outcome, place, envelope, evidence = _outcome(work), work.place, work.envelope, work.evidence
     if place is None or envelope is None or evidence is None:
         raise ValueError("an item needs its station and its evidence")
+    audited = work.audit and work.decoded
     return NewItem(
         stream_id=claim.stream_id,
         partition=claim.partition,
@@ -212,7 +233,7 @@ def _item(claim: Claim, work: Work, now: datetime) -> NewItem:
         product_id=place.product_id,
         serial=envelope.serial,
         lot=envelope.lot,
-        kind="audit" if work.audit and work.decoded else "failed" if outcome.verdict == NOT_INSPECTED else "flagged",
+        kind="audit" if audited else "failed" if outcome.verdict == NOT_INSPECTED else "flagged",
         verdict=outcome.verdict,
         reason=outcome.reason,
         score=outcome.score,
@@ -225,6 +246,28 @@ def _item(claim: Claim, work: Work, now: datetime) -> NewItem:
         overlay_sha256=evidence.overlay,
         thumbnail_sha256=evidence.thumbnail,
         created_at=now,
+        # An audited part keeps its place among the others: that it is flagged must not show before its verdict.
+        watched=outcome.second is not None and not audited,
+    )
+
+
+def _score(claim: Claim, work: Work) -> Score:
+    outcome, place, envelope = _outcome(work), work.place, work.envelope
+    second = outcome.second
+    if place is None or envelope is None or second is None or second.watch_id is None:
+        raise ValueError("only a frame that both models scored belongs to a watch")
+    return Score(
+        watch_id=second.watch_id,
+        stream_id=claim.stream_id,
+        partition=claim.partition,
+        offset=work.record.offset,
+        event_at=work.event_at,
+        station_id=place.station_id,
+        part=envelope.part,
+        flagged=outcome.flagged,
+        other_flagged=second.flagged,
+        score=outcome.score,
+        other_score=second.score,
     )
 
 

@@ -20,7 +20,7 @@ from model.statistics import keyed_fraction
 
 
 class Decoder:
-    """Fills one frame's envelope, place, audit draw, pixels and their measures, or its outcome. Thread-safe."""
+    """Fills one frame's envelope, place, draws, pixels and their measures, or its outcome. Thread-safe."""
 
     def __init__(
         self,
@@ -70,9 +70,9 @@ class Decoder:
         work.event_at, work.clock_suspect = event_time(envelope.captured_at, work.record.timestamp)
         work.envelope = envelope  # first: a dead letter says which station its frame named, registered or not
         work.place = self._directory.place(work, envelope)
-        # Drawn before anything is known of the picture, so that nothing about it can influence the draw.
-        drawn = keyed_fraction(self._secret, "audit", envelope.serial or envelope.frame_id)
-        work.audit = drawn < work.place.audit_rate
+        # Drawn before anything is known of the picture, so that nothing about it can influence the draws.
+        work.audit = keyed_fraction(self._secret, "audit", envelope.part) < work.place.audit_rate
+        work.draw = keyed_fraction(self._secret, "watch", envelope.part)
         return envelope
 
     def _claim(self, work: Work, ref: DataRef) -> bool:

@@ -61,7 +61,7 @@ class EvidenceMaker:
         outcome = work.outcome
         if outcome is None:
             raise ValueError("a frame without an outcome has no evidence")
-        return outcome.flagged or outcome.reason in KEPT or (work.audit and outcome.verdict == "pass")
+        return outcome.shown or outcome.reason in KEPT or (work.audit and outcome.verdict == "pass")
 
     def __call__(self, work: Work) -> None:
         """Stores the blobs of one frame.

@@ -5,19 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import Engine
 
 from agent.failpoints import passing
 from agent.metrics import Metrics
+from agent.pipeline.companions import Companions
 from agent.pipeline.patience import AbandonedError, Patience
 from agent.pipeline.provider import Deployed, Scorer
 from agent.settings import Settings
-from agent.store import registry
+from agent.store import registry, watches
 from agent.store.blobs import BlobStore
-from agent.store.engine import reading
+from agent.store.engine import reading, writing
 from agent.store.registry import Deployment
+from agent.store.watches import Watch
 
 log = structlog.get_logger()
 POLL_S = 1.0
@@ -39,16 +42,28 @@ def open_deployment(deployment: Deployment, data: bytes, settings: Settings, loa
     Raises:
         Exception: of any kind, where the artifact, its teacher, the engine or the certificate cannot be used.
     """
-    from model.certificate import Certificate
-
     scorer = load(data, settings)
     scorer.warm_up()
+    return deployed_as(deployment, scorer)
+
+
+def deployed_as(deployment: Deployment, scorer: Scorer) -> Deployed:
+    """What decides under a deployment, by a scorer that is warm.
+
+    Raises:
+        CertificateError: its certificate cannot be read.
+    """
+    from model.certificate import Certificate
+
     certificate = Certificate.from_dict(dict(deployment.certificate)) if deployment.certificate else None
     return Deployed(deployment.id, scorer, certificate)
 
 
 class ModelManager:
     """Provider over the registry: polls it, and looks at once when `notice` is called.
+
+    A deployment gets its companion once it is in use: no swap waits for a second model. Scorers that are at hand are
+    taken over, so that the model before goes on as a companion, and a rollback to it loads nothing.
 
     A deployment whose artifact cannot be loaded leaves the product's older one in use, if there is one; `problems` says
     so, and it is tried again.
@@ -76,6 +91,8 @@ class ModelManager:
         self._load = load
         self._monotonic = monotonic
         self._deployed: dict[int, Deployed] = {}
+        self._before: dict[int, Deployed] = {}  # what decided until this look
+        self._companions = Companions(self._scorer_of, self._say, metrics, monotonic=monotonic)
         self._problems: dict[int, tuple[int, str, float]] = {}  # by product: deployment, words, when
         self._wake = threading.Event()
         self._ended = False
@@ -118,7 +135,7 @@ class ModelManager:
                 log.error("models_not_looked_at", error=repr(error)[:500], exc_info=error)
 
     def _refresh(self) -> None:
-        live = self._patience.call(self._read, "database")
+        live, beside = self._patience.call(self._read, "database")
         for product_id in self._deployed.keys() - live.keys():
             self._use(product_id, None)
         for product_id, deployment in live.items():
@@ -131,10 +148,22 @@ class ModelManager:
                 passing("swap.done")
         for product_id in self._problems.keys() - live.keys():
             del self._problems[product_id]
+        for product_id, used in self._deployed.items():
+            companion = self._companions.of(product_id, used, beside.get(product_id))
+            if companion is not used.companion:
+                self._deployed = self._deployed | {product_id: replace(used, companion=companion)}
+        self._before = {}
 
-    def _read(self) -> dict[int, Deployment]:
+    def _read(self) -> tuple[dict[int, Deployment], dict[int, Watch]]:
         with reading(self._engine) as conn:
-            return dict(registry.live_all(conn))
+            return registry.live_all(conn), {one.product_id: one for one in watches.all_active(conn)}
+
+    def _say(self, watch_id: int, words: str | None) -> None:
+        def say() -> None:
+            with writing(self._engine) as conn:
+                watches.say(conn, watch_id, words)
+
+        self._patience.call(say, "database")
 
     def _take(self, product_id: int, deployment: Deployment) -> None:
         before = self._problems.get(product_id)
@@ -160,13 +189,25 @@ class ModelManager:
 
     def _make(self, deployment: Deployment) -> Deployed:
         started = self._monotonic()
-        data = self._patience.call(lambda: self._store.get(deployment.artifact_sha256), "blobs")
-        made = open_deployment(deployment, data, self._settings, self._load)
+        made = deployed_as(deployment, self._scorer_of(deployment.product_id, deployment.artifact_sha256))
         log.info("model_ready", product=deployment.product_id, deployment=deployment.id, version=deployment.number,
                  scorer=made.scorer.fingerprint, seconds=round(self._monotonic() - started, 2))  # fmt: skip
         return made
 
+    def _scorer_of(self, product_id: int, sha256: str) -> Scorer:
+        """The scorer of an artifact: one that the product has in use, or a new one, warmed up."""
+        for used in (self._deployed.get(product_id), self._before.get(product_id)):
+            for one in (used, used.companion) if used else ():
+                if one and one.scorer.artifact_sha256 == sha256:
+                    return one.scorer
+        data = self._patience.call(lambda: self._store.get(sha256), "blobs")
+        scorer = self._load(data, self._settings)
+        scorer.warm_up()
+        return scorer
+
     def _use(self, product_id: int, deployed: Deployed | None) -> None:
+        if product_id in self._deployed:
+            self._before[product_id] = self._deployed[product_id]
         # A new dict, because other threads read the old one without a lock.
         others = {one: used for one, used in self._deployed.items() if one != product_id}
         self._deployed = others | ({product_id: deployed} if deployed else {})

@@ -43,6 +43,33 @@ class Scorer(Protocol):
         """Scores a made-up frame; raises where the engine fails."""
 
 
+def speaks_of(certificate: Certificate | None, scorer: Scorer) -> bool:
+    """Whether a certificate has thresholds, and they are those of this very scorer."""
+    return (
+        certificate is not None
+        and certificate.certified
+        and certificate.fingerprint == scorer.fingerprint
+        and certificate.artifact_sha256 == scorer.artifact_sha256
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Companion:
+    """A second model that scores a share of the parts beside what decides; its certificate speaks of its scorer.
+
+    Attributes:
+        watch_id: whose it is.
+        share: of the parts.
+        judged: whether its scores are recorded; its flags make items all the same.
+    """
+
+    watch_id: int
+    scorer: Scorer
+    certificate: Certificate
+    share: float
+    judged: bool = True
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Deployed:
     """What decides for a product: immutable, so that a batch has exactly one."""
@@ -50,17 +77,12 @@ class Deployed:
     deployment_id: int | None
     scorer: Scorer
     certificate: Certificate | None
+    companion: Companion | None = None
 
     @property
     def certified(self) -> bool:
         """Whether the certificate speaks of this very scorer."""
-        certificate = self.certificate
-        return (
-            certificate is not None
-            and certificate.certified
-            and certificate.fingerprint == self.scorer.fingerprint
-            and certificate.artifact_sha256 == self.scorer.artifact_sha256
-        )
+        return speaks_of(self.certificate, self.scorer)
 
 
 class Deciding(Protocol):

@@ -34,6 +34,7 @@ from agent.pipeline.provider import Provider
 from agent.pipeline.record import Recorder
 from agent.pipeline.relay import Relay
 from agent.pipeline.score import BatchFormer, BatchScorer, EngineFaultError, Inbox
+from agent.pipeline.second import SecondScorer, sample
 from agent.pipeline.stats import Meter, Stats
 from agent.pipeline.work import Work
 from agent.settings import Settings
@@ -143,6 +144,7 @@ class Pipeline:
         )
         self._former = BatchFormer(self._decoded, size=limits.batch_size, max_wait_s=limits.max_wait_ms / 1000)
         self._scorer = BatchScorer(parts.provider, parts.metrics, limits, parts.clock)
+        self._second = SecondScorer(parts.metrics)
         self._evidence = EvidenceMaker(
             parts.engine, store, parts.patience, Quota(settings.blobs.failed_per_hour), parts.clock
         )
@@ -258,13 +260,22 @@ class Pipeline:
 
     def _score_batch(self, batch: Sequence[Work]) -> None:
         live = [work for work in batch if not work.lane.dropped]
-        if live:
-            self._scorer(live)
+        deployed = self._scorer(live) if live else None
+        companion = deployed.companion if deployed else None
+        drawn = sample(companion, live) if companion else []
         for work in batch:
-            if work.lane.dropped or not self._evidence.wanted(work):
-                self._finish(work)
-            else:
-                self._decided.put(work)
+            if work not in drawn:
+                self._pass_on(work)
+        if companion and drawn:  # last, so that nobody else waits for it
+            self._second(companion, drawn)
+            for work in drawn:
+                self._pass_on(work)
+
+    def _pass_on(self, work: Work) -> None:
+        if work.lane.dropped or not self._evidence.wanted(work):
+            self._finish(work)
+        else:
+            self._decided.put(work)
 
     def _keep(self) -> None:
         while work := self._decided.get():

@@ -96,8 +96,8 @@ class BatchScorer:
         self._settings = settings
         self._clock = clock
 
-    def __call__(self, batch: Sequence[Work]) -> None:
-        """Scores one product's frames with what is deployed for it now.
+    def __call__(self, batch: Sequence[Work]) -> Deployed | None:
+        """Scores one product's frames with what is deployed for it now, and returns that.
 
         Raises:
             EngineFaultError: no product can be scored any more; the frames have no outcome.
@@ -107,7 +107,7 @@ class BatchScorer:
         if place is None or deployed is None:
             for work in batch:
                 work.fail("no_model", f"product {place.product if place else '?'} has no model yet", self._clock())
-            return
+            return None
         started = time.perf_counter()
         failed = self._score(deployed, batch)
         elapsed = time.perf_counter() - started
@@ -122,6 +122,7 @@ class BatchScorer:
         for work in batch:
             if work.outcome is not None and work.outcome.verdict != NOT_INSPECTED:
                 work.outcome = _timed(work.outcome, 1000 * elapsed / len(batch))
+        return deployed
 
     def _score(self, deployed: Deployed, batch: Sequence[Work]) -> list[tuple[Work, Exception]]:
         """Scores, halving what fails; returns those that fail alone."""

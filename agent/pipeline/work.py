@@ -62,6 +62,15 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Second:
+    """What a companion made of the frame, whatever was decided; `watch_id` is None where nobody judges it by that."""
+
+    watch_id: int | None
+    score: float
+    flagged: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one frame. `verdict` is an inspection's, or DEAD_LETTER."""
 
@@ -74,11 +83,17 @@ class Outcome:
     severity: float | None = None
     deployment_id: int | None = None
     score_ms: float | None = None
+    second: Second | None = None
 
     @property
     def flagged(self) -> bool:
         """Whether the model wants a person to see it."""
         return self.verdict in ("review", "reject")
+
+    @property
+    def shown(self) -> bool:
+        """Whether it, or its companion, does."""
+        return self.flagged or (self.second is not None and self.second.flagged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +127,7 @@ class Work:
     envelope: Envelope | None = None
     place: Place | None = None
     audit: bool = False
+    draw: float = 1.0  # it is in a watch's sample where this is below the share
     decoded: bool = False
     claimed: bytes | None = None  # what a claim check named; let go with the pixels
     pixels: Frame | None = None  # let go once nobody needs them any more

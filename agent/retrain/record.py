@@ -12,7 +12,8 @@ from agent.retrain.comparison import Scores
 from agent.retrain.errors import Cancelled
 from agent.retrain.gate import Report
 from agent.retrain.holding import Holding
-from agent.store import calibration, registry, runs
+from agent.settings import Settings
+from agent.store import audit, calibration, registry, runs, watches
 from agent.store.errors import Conflict
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
@@ -66,17 +67,23 @@ class Recorded:
 
 
 def record(
-    conn: Connection, run: TrainingRun, holding: Holding, outcome: Outcome, *, config_hash: str, now: datetime
+    conn: Connection, run: TrainingRun, holding: Holding, outcome: Outcome, *, settings: Settings, now: datetime
 ) -> Recorded:
     """Writes all of a run's outcome under the lease's fencing token, or nothing.
+
+    What passes the gate is promoted, and watched; where shadow.share is set it goes into a shadow first.
 
     Raises:
         Cancelled: a person ended the run.
         Interrupted: the lease is lost, or this process must let go of the run.
     """
     holding.confirm(conn)
+    audit.take_turn(conn)  # before any row, as everybody who changes what decides
     version, certificate_id = _add_version(conn, run, outcome, now)
     state, reason = _verdict(conn, run, outcome)
+    live = registry.live(conn, outcome.product.id)
+    if state == "promoted" and settings.shadow.share and live and live.certifies:
+        state, reason = _shadow(conn, live, version, certificate_id, reason, settings.shadow.share, now)
     report = outcome.judged.report
     if report:
         runs.add_report(
@@ -94,10 +101,11 @@ def record(
             conn,
             version_id=version.id,
             certificate_id=certificate_id,
-            config_hash=config_hash,
+            config_hash=settings.decision_hash,
             reason=reason,
             by=None,
             now=now,
+            watch_share=settings.watch.share,
         ).id
     elif state == "rejected":
         registry.reject(conn, version.id, reason)
@@ -131,6 +139,30 @@ def _add_version(conn: Connection, run: TrainingRun, outcome: Outcome, now: date
     )
     calibration.add_all(conn, version.id, candidate.images)
     return version, certificate_id
+
+
+def _shadow(
+    conn: Connection,
+    live: Deployment,
+    version: ModelVersion,
+    certificate_id: int,
+    reason: str,
+    share: float,
+    now: datetime,
+) -> tuple[str, str]:
+    if before := watches.active(conn, live.product_id):
+        return "needs_person", f"{reason}; it cannot go into a shadow while there is {before.title}"
+    watches.open(
+        conn,
+        product_id=live.product_id,
+        kind="shadow",
+        deployment_id=live.id,
+        version_id=version.id,
+        certificate_id=certificate_id,
+        share=share,
+        now=now,
+    )
+    return "shadow", f"{reason}; it scores {share:.1%} of the parts beside v{live.number} before it is promoted"
 
 
 def _verdict(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from model.certificate import Certificate
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """One finished training run; `state` is promoted, rejected or needs_person."""
+    """One finished training run; `state` is promoted, shadow, rejected or needs_person."""
 
     run_id: int
     product: str
@@ -33,6 +33,7 @@ class RunResult:
         """A few lines for people: the outcome, the certificate, and what to do where a person is needed."""
         outcome = {
             "promoted": "is the champion",
+            "shadow": "goes into a shadow",
             "rejected": "was rejected",
             "needs_person": "needs a person",
         }[self.state]

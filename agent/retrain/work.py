@@ -69,7 +69,7 @@ def work(bench: Bench, run: TrainingRun, holding: Holding, on_progress: OnProgre
     with writing(bench.engine) as conn:
         found = record(
             conn, run, holding, Outcome(product, snapshot, candidate, judged),
-            config_hash=bench.settings.decision_hash, now=bench.clock(),
+            settings=bench.settings, now=bench.clock(),
         )  # fmt: skip
     passing("train.recorded")
     number = found.version.number

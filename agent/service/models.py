@@ -23,6 +23,7 @@ def promote(
     *,
     key: str,
     now: datetime,
+    watch_share: float = 0.0,
 ) -> Deployment:
     """Makes a version its product's champion; every agent swaps to it between two batches.
 
@@ -34,6 +35,7 @@ def promote(
         config_hash: Settings.decision_hash.
         key: idempotency key.
         now: the time.
+        watch_share: watch.share: the share of the parts that the champion before goes on scoring, for a watch.
 
     Raises:
         PermissionDenied: the actor's role is too low.
@@ -52,6 +54,7 @@ def promote(
             reason=reason,
             by=actor.id,
             now=now,
+            watch_share=watch_share,
         )
         return Done({"product_id": made.product_id, "id": made.id}, None, {})
 

@@ -15,6 +15,8 @@ from agent.store.errors import Conflict, NotFound
 from agent.store.rows import values
 from agent.store.tables import claim, item, product, station, user
 
+Cursor = tuple[str, bool, int]  # state, watched, id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewItem:
@@ -42,6 +44,7 @@ class NewItem:
     overlay_sha256: str | None = None
     thumbnail_sha256: str | None = None
     created_at: datetime
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +81,15 @@ class Item:
     closed_at: datetime | None
     pinned: bool  # its evidence is never let go
     released_at: datetime | None  # when its evidence was let go
+    watched: bool  # of a watch: reviewed first
     claimed_by: str | None  # who took it last; only binding until claimed_until
     claimed_until: datetime | None
     reviews: tuple[reviews.Review, ...] = field(default=())
 
     @property
-    def cursor(self) -> tuple[str, int]:
+    def cursor(self) -> Cursor:
         """Where the queue goes on after this item."""
-        return self.state, self.id
+        return self.state, self.watched, self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +145,9 @@ def queue(
     kind: str | None = None,
     escalated: bool = False,
     limit: int = 50,
-    after: tuple[str, int] | None = None,
+    after: Cursor | None = None,
 ) -> list[Item]:
-    """What waits for a person, oldest first, audit items among the others.
+    """What waits for a person: what a watch waits for, then the others, oldest first, audit items among them.
 
     Args:
         conn: any transaction.
@@ -155,12 +159,14 @@ def queue(
         after: `Item.cursor` of the last one already seen.
     """
     found: list[Item] = []
-    for state in ("open", "escalated") if escalated else ("open",):
+    places = [(state, watched) for state in ("open", "escalated")[: 1 + escalated] for watched in (True, False)]
+    if after is not None:
+        places = places[places.index(after[:2]) :] if after[:2] in places else []
+    for state, watched in places:
         query = _of(_select().where(item.c.state == state).order_by(item.c.id), product_id, station_id, kind)
-        if after is not None and after[0] == state:
-            query = query.where(item.c.id > after[1])
-        elif after is not None and after[0] == "escalated":
-            continue
+        query = query.where(item.c.watched.is_(watched))
+        if after is not None and after[:2] == (state, watched):
+            query = query.where(item.c.id > after[2])
         if len(found) < limit:
             found += _read(conn, query.limit(limit - len(found)))
     return found

@@ -28,7 +28,7 @@ training_run = Table(
     Column(
         "state",
         Word,
-        one_of("state", "queued", "running", "promoted", "rejected", "needs_person", "failed", "cancelled"),
+        one_of("state", "queued", "running", "promoted", "rejected", "needs_person", "failed", "cancelled", "shadow"),
         nullable=False,
     ),
     Column("reason", sa.Text),

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store import audit
+from agent.store import audit, watches
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import columns, one, read, read_all
 from agent.store.tables import certificate, deployment, model_version, product
@@ -65,6 +65,11 @@ class Deployment:
     by: int | None  # None: the gate
     live_from: datetime
     live_until: datetime | None
+
+    @property
+    def certifies(self) -> bool:
+        """Whether its certificate has a review threshold."""
+        return self.certificate is not None and self.certificate.get("review_threshold") is not None
 
 
 def add_version(
@@ -162,6 +167,16 @@ def live(conn: Connection, product_id: int) -> Deployment | None:
     return read(Deployment, found) if found else None
 
 
+def lock_live(conn: Connection, product_id: int) -> Deployment | None:
+    """As `live`, and nobody else changes the product's models until this transaction ends.
+
+    Raises:
+        NotFound: there is no such product.
+    """
+    _lock(conn, product_id)
+    return live(conn, product_id)
+
+
 def live_all(conn: Connection) -> dict[int, Deployment]:
     """What decides now, by product id."""
     return {row.product_id: read(Deployment, row) for row in conn.execute(_live())}
@@ -182,8 +197,11 @@ def promote(
     reason: str,
     by: int | None,
     now: datetime,
+    watch_share: float = 0.0,
 ) -> Deployment:
     """Makes a version its product's champion: closes the live deployment, opens a new one, with an audit event.
+
+    The champion before goes on scoring a share of the parts, for a watch, where both have thresholds to compare by.
 
     Args:
         conn: a writing transaction.
@@ -194,6 +212,7 @@ def promote(
         reason: in words, for the record.
         by: the user; None for the gate.
         now: the time.
+        watch_share: the share of the parts that the champion before scores too; 0: there is no watch.
 
     Raises:
         NotFound: there is no such version.
@@ -205,7 +224,21 @@ def promote(
         raise Conflict(f"version {chosen.number} is {chosen.state}: only a person can promote it again")
     if certificate_id is not None and certificate_id not in {row.id for row in certificates(conn, version_id)}:
         raise Conflict(f"certificate {certificate_id} is not one of version {chosen.number}")
-    return _deploy(conn, chosen, certificate_id, config_hash, reason, by, now, action="model.promote")
+    before = live(conn, chosen.product_id)
+    made = _deploy(conn, chosen, certificate_id, config_hash, reason, by, now, action="model.promote")
+    if watch_share and before and before.model_version_id != chosen.id and before.certifies and made.certifies:
+        assert before.certificate_id is not None
+        watches.open(
+            conn,
+            product_id=chosen.product_id,
+            kind="watch",
+            deployment_id=made.id,
+            version_id=before.model_version_id,
+            certificate_id=before.certificate_id,
+            share=watch_share,
+            now=now,
+        )
+    return made
 
 
 def rollback(conn: Connection, *, product_id: int, reason: str, by: int | None, now: datetime) -> Deployment:
@@ -263,6 +296,8 @@ def _deploy(
     *,
     action: str,
 ) -> Deployment:
+    verb = "promoted" if action == "model.promote" else "taken back"
+    watches.end(conn, chosen.product_id, f"v{chosen.number} was {verb}", now)
     current = live(conn, chosen.product_id)
     if current is not None:
         conn.execute(sa.update(deployment).where(deployment.c.id == current.id).values(live_until=now))

@@ -16,7 +16,7 @@ from agent.store.rows import columns, one, read, read_all
 from agent.store.tables import gate_report, training_run
 
 UNFINISHED = ("queued", "running")
-VERDICTS = ("promoted", "rejected", "needs_person")
+VERDICTS = ("promoted", "shadow", "rejected", "needs_person")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class TrainingRun:
     snapshot_id: int | None
     trigger: str  # samples | cron | person | import | teach
     requested_by: int | None
-    state: str  # queued | running | promoted | rejected | needs_person | failed | cancelled
+    state: str  # queued | running | promoted | shadow | rejected | needs_person | failed | cancelled
     reason: str | None
     phase: str | None  # of model.progress.Progress, then calibrating | comparing
     step: int

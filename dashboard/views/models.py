@@ -8,11 +8,12 @@ from typing import Any
 import streamlit as st
 
 from agent.service import models, retrain
-from agent.store import products, registry, runs, samples
+from agent.store import products, registry, runs, samples, watches
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
 from dashboard import charts, context
+from dashboard import watches as second
 
 
 def words(certificate: Mapping[str, Any] | None) -> str:
@@ -54,11 +55,13 @@ def _product(product: Product) -> None:
         recent = runs.all(conn, product.id, limit=20)
         reports = {run.id: report.words for run in recent if (report := runs.report_of(conn, run.id))}
         kept = samples.all(conn, product.id)
+        watched = watches.all(conn, product.id)
     _live(live)
     roles = ("train", "calibration", "holdout", "defect")
     for column, role in zip(st.columns(len(roles)), roles, strict=True):
         column.metric(f"{role} samples", sum(one.role == role for one in kept), border=True)
     _actions(product, versions, live)
+    second.block(watched)
     st.subheader("Training runs")
     _runs(recent, reports)
     st.subheader("Versions")
@@ -89,8 +92,12 @@ def _actions(product: Product, versions: Sequence[ModelVersion], live: Deploymen
             version = next(one for one in candidates if one.number == number)
             digest = context.settings().decision_hash
             context.act(
-                lambda **given: models.promote(context.engine(), _user(), version.id, why, digest, **given), "promoted"
-            )
+                lambda **given: models.promote(
+                    context.engine(), _user(), version.id, why, digest,
+                    watch_share=context.settings().watch.share, **given,
+                ),
+                "promoted",
+            )  # fmt: skip
             context.live().notify_promotion(product.id)
     with third.popover("Roll back", disabled=live is None):
         why = st.text_input("Why", key="rollback-why")

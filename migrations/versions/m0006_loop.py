@@ -18,6 +18,7 @@ branch_labels = None
 depends_on = None
 
 TABLES = ("drift", "shadow_score", "watch", "taught", "teaching", "calibration_score", "withdrawal", "audit_window")
+RUNS = "'queued', 'running', 'promoted', 'rejected', 'needs_person', 'failed', 'cancelled'"
 EPOCHS = """
     INSERT INTO epoch (product_id, cause, words, cuts, opened_at)
     SELECT product_id, 'import', 'imported images', FALSE, min(created_at) FROM sample
@@ -82,8 +83,12 @@ def downgrade() -> None:
     with op.batch_alter_table("model_version") as version:
         version.drop_constraint(op.f("fk_model_version_parent_id_model_version"), type_="foreignkey")
         version.drop_column("parent_id")
-    for column in ("losses", "attempts"):
-        op.drop_column("training_run", column)
+    op.execute("UPDATE training_run SET state = 'needs_person' WHERE state = 'shadow'")
+    with op.batch_alter_table("training_run") as run:
+        run.drop_constraint(op.f("ck_training_run_state"), type_="check")
+        run.create_check_constraint(op.f("ck_training_run_state"), f"state IN ({RUNS})")
+        run.drop_column("losses")
+        run.drop_column("attempts")
     op.drop_table("epoch")
 
 
@@ -140,8 +145,11 @@ def _columns() -> None:
         version.add_column(Column("parent_id", ID))
         name = op.f("fk_model_version_parent_id_model_version")
         version.create_foreign_key(name, "model_version", ["parent_id"], ["id"])
-    op.add_column("training_run", Column("losses", sa.JSON))
-    op.add_column("training_run", Column("attempts", sa.Integer, nullable=False, server_default="0"))
+    with op.batch_alter_table("training_run") as run:
+        run.add_column(Column("losses", sa.JSON))
+        run.add_column(Column("attempts", sa.Integer, nullable=False, server_default="0"))
+        run.drop_constraint(op.f("ck_training_run_state"), type_="check")
+        run.create_check_constraint(op.f("ck_training_run_state"), f"state IN ({RUNS}, 'shadow')")
     with op.batch_alter_table("item") as item:
         item.add_column(Column("watched", sa.Boolean, nullable=False, server_default=sa.false()))
         item.drop_constraint(op.f("ck_item_kind"), type_="check")

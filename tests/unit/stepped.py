@@ -20,6 +20,7 @@ from agent.pipeline.run import Parts, Pipeline
 from agent.pipeline.work import Work
 from agent.sources.base import Decision, SourceUnreachableError
 from agent.sources.memory import MemoryDecisions, MemorySource
+from agent.store import watches
 from agent.store.engine import open_engine, reading
 from agent.store.install import install_of
 from agent.store.local_blobs import MemoryBlobs
@@ -31,6 +32,7 @@ from tests.streams import (
 
 PARTITIONS = 2
 IN_FLIGHT = 5
+SHARE = 0.5  # of the parts that the model before scores too
 
 
 class Plant:
@@ -39,9 +41,11 @@ class Plant:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "goodpart.db"
         with database(folder) as engine:
-            self.seeded = seed(engine, MemoryBlobs())
+            self.before = seed(engine, MemoryBlobs(), artifact=b"before")
+            self.seeded = seed(engine, MemoryBlobs(), watch_share=SHARE)
             with reading(engine) as conn:
                 self.install = install_of(conn)
+                (self.watch,) = watches.all_active(conn)
         self._data = self.file.read_bytes()
         self.settings = settings(folder, pipeline={"queue_frames": IN_FLIGHT, "batch_size": 2})
         self.engine = open_engine(f"sqlite:///{self.file}")

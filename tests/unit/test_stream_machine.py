@@ -29,12 +29,13 @@ from hypothesis.stateful import (
 )
 
 from agent.pipeline.patience import AbandonedError
-from agent.pipeline.provider import Deployed
+from agent.pipeline.provider import Companion, Deployed
 from agent.sources.base import Decision
 from agent.sources.memory import MemoryLog
 from agent.store import offsets
 from agent.store.engine import writing
 from agent.store.local_blobs import MemoryBlobs
+from model.statistics import keyed_fraction
 from tests.databases import NOW
 from tests.streams import (
     DEFECT,
@@ -46,7 +47,7 @@ from tests.streams import (
     frame,
     headers,
 )
-from tests.unit.stepped import PARTITIONS, Agent, Plant
+from tests.unit.stepped import PARTITIONS, SHARE, Agent, Plant
 
 EXAMPLES, STEPS = 20, 25
 SETTLED = 200  # turns in which everything must come to rest
@@ -82,8 +83,9 @@ class Line(RuleBasedStateMachine):
         self.log = MemoryLog(PARTITIONS, clock=self.clock)
         self.blobs = MemoryBlobs()
         seeded = plant.seeded
-        scorer = FakeScorer(artifact_sha256=seeded.artifact_sha256)
-        deployed = Deployed(seeded.deployment_id, scorer, certificate(seeded.artifact_sha256))
+        scorer, before = (FakeScorer(artifact_sha256=one.artifact_sha256) for one in (seeded, plant.before))
+        beside = Companion(plant.watch.id, before, certificate(before.artifact_sha256), SHARE)
+        deployed = Deployed(seeded.deployment_id, scorer, certificate(seeded.artifact_sha256), beside)
         self.provider = FakeProvider({seeded.product_id: deployed})
         self.published: list[Decision] = []
         self.sent: dict[tuple[int, int], str] = {}  # frame ids by partition and offset
@@ -208,8 +210,12 @@ class Line(RuleBasedStateMachine):
     def promises(self) -> None:
         columns = "partition, next_offset, received, inspected + not_inspected + dead_lettered + duplicate"
         states = {row[0]: row[1:] for row in self.rows(f"SELECT {columns} FROM consumer_offset")}
-        inspections = self.rows('SELECT partition, "offset", frame_id FROM inspection')
-        inspected = {(partition, offset): frame_id for partition, offset, frame_id in inspections}
+        inspections = self.rows('SELECT partition, "offset", frame_id, score FROM inspection')
+        inspected = {(partition, offset): frame_id for partition, offset, frame_id, _ in inspections}
+        scored = [(partition, offset) for partition, offset, _, score in inspections if score is not None]
+        secret = self.plant.install.secret
+        drawn = {at for at in scored if keyed_fraction(secret, "watch", inspected[at]) < SHARE}
+        assert {*self.rows('SELECT partition, "offset" FROM shadow_score')} == drawn, "not the watch's sample"
         dead = {*self.rows('SELECT partition, "offset" FROM dead_letter WHERE counted')}
         unsent = {*self.rows('SELECT partition, "offset" FROM outbox')}
         assert not self.rows("SELECT * FROM data_gap"), "a gap, and the log has lost nothing"

@@ -1,0 +1,176 @@
+"""The chore that looks at every watch: keeps a promotion or takes it back, promotes a shadow's candidate or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from agent.alerts.base import Alarms
+from agent.settings import Settings
+from agent.store import alerts, audit, registry, watches
+from agent.store.alerts import fitted
+from agent.store.engine import reading, writing
+from agent.store.errors import Unreachable
+from agent.store.watches import Watch
+from agent.watching import judging
+from agent.watching.judging import Part
+
+log = structlog.get_logger()
+EVERY_S = 15.0
+ALERT = "no_trusted_model"
+
+
+class Judge:
+    """Looks at what is under way, in one short transaction each; whoever comes second changes nothing.
+
+    Args:
+        engine: the database.
+        settings: watch, shadow; a promotion takes its configuration from them.
+        alarms: hears where no model can be trusted.
+        notify: tells agents that a product has another deployment.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, alarms: Alarms, *, notify: Callable[[int], None]) -> None:
+        self._engine, self._settings, self._alarms, self._notify = engine, settings, alarms, notify
+
+    def check(self, now: datetime) -> None:
+        """Looks once.
+
+        Raises:
+            Unreachable: the database is away.
+        """
+        with reading(self._engine) as conn:
+            under_way = watches.all_active(conn)
+        for one in under_way:
+            try:
+                if one.state == "open":
+                    self._look(one, now)
+            except Unreachable:
+                raise
+            except Exception as error:  # whatever is wrong with one product's, the others are judged
+                log.error(
+                    "watch_not_judged", product=one.product, watch=one.id, error=repr(error)[:300], exc_info=error
+                )
+        self._tell()
+
+    def _look(self, watch: Watch, now: datetime) -> None:
+        with reading(self._engine) as conn:
+            frames = watches.seen(conn, watch.id)
+        found = judging.parts(frames, new_decides=watch.kind == "watch")
+        if watch.kind == "watch":
+            self._watch(watch, found, now)
+        else:
+            self._shadow(watch, found, now)
+
+    def _watch(self, watch: Watch, found: Sequence[Part], now: datetime) -> None:
+        wanted = self._settings.watch.parts
+        judged = judging.judge(found, _rate(watch.certificate), _rate(watch.other_certificate))
+        words = judged.words(f"v{watch.number}", f"v{watch.other_number}")
+        numbers = {**judged.numbers(full=len(found) >= wanted), "words": f"{judged.counts.words}; {words}"}
+        if judged.accused and judged.old_holds:
+            self._roll_back(watch, words, numbers, now)
+        elif judged.accused:
+            self._distrust(watch, words, numbers, now)
+        elif judging.decided(found, wanted):
+            self._keep(watch, words, numbers, now)
+        else:
+            self._count(watch, numbers)
+
+    def _shadow(self, watch: Watch, found: Sequence[Part], now: datetime) -> None:
+        wanted = self._settings.shadow.parts
+        judged = judging.shadowed(found, _rate(watch.other_certificate))
+        words = judged.words(f"v{watch.other_number}")
+        numbers = {**judged.numbers(full=len(found) >= wanted), "words": f"{judged.counts.words}; {words}"}
+        if len(found) >= wanted and not judged.exceeds:
+            self._promote(watch, words, numbers, now)
+        elif judging.decided(found, wanted):
+            self._reject(watch, words, numbers, now)
+        else:  # reviews may still show that what it flags are defects
+            self._count(watch, numbers)
+
+    def _count(self, watch: Watch, numbers: Mapping[str, Any]) -> None:
+        if numbers != watch.numbers:
+            with writing(self._engine) as conn:
+                watches.count(conn, watch.id, numbers)
+
+    def _roll_back(self, watch: Watch, words: str, numbers: Mapping[str, Any], now: datetime) -> None:
+        with writing(self._engine) as conn:
+            audit.take_turn(conn)  # before any row, as everybody who changes what decides
+            if not watches.close(conn, watch.id, "rolled_back", words, now, numbers):
+                return
+            registry.rollback(conn, product_id=watch.product_id, reason=words, by=None, now=now)
+        log.warning("rolled_back", product=watch.product, watch=watch.id, version=watch.number, words=words)
+        self._notify(watch.product_id)
+
+    def _distrust(self, watch: Watch, words: str, numbers: Mapping[str, Any], now: datetime) -> None:
+        with writing(self._engine) as conn:
+            audit.take_turn(conn)
+            if not watches.distrust(conn, watch.id, words, numbers):
+                return
+            _event(conn, watch, "watch.distrust", words, numbers, now)
+        log.error("no_trusted_model", product=watch.product, watch=watch.id, words=words)
+
+    def _keep(self, watch: Watch, words: str, numbers: Mapping[str, Any], now: datetime) -> None:
+        with writing(self._engine) as conn:
+            audit.take_turn(conn)
+            if not watches.close(conn, watch.id, "kept", words, now, numbers):
+                return
+            _event(conn, watch, "watch.keep", words, numbers, now)
+        log.info("watch_kept", product=watch.product, watch=watch.id, version=watch.number, words=words)
+
+    def _promote(self, watch: Watch, words: str, numbers: Mapping[str, Any], now: datetime) -> None:
+        with writing(self._engine) as conn:
+            audit.take_turn(conn)
+            if not watches.close(conn, watch.id, "kept", words, now, numbers):
+                return
+            registry.promote(
+                conn,
+                version_id=watch.other_version_id,
+                certificate_id=watch.other_certificate_id,
+                config_hash=self._settings.decision_hash,
+                reason=words,
+                by=None,
+                now=now,
+                watch_share=self._settings.watch.share,
+            )
+        log.info("shadow_promoted", product=watch.product, watch=watch.id, version=watch.other_number, words=words)
+        self._notify(watch.product_id)
+
+    def _reject(self, watch: Watch, words: str, numbers: Mapping[str, Any], now: datetime) -> None:
+        with writing(self._engine) as conn:
+            audit.take_turn(conn)
+            if not watches.close(conn, watch.id, "ended", words, now, numbers):
+                return
+            registry.reject(conn, watch.other_version_id, words)
+            _event(conn, watch, "watch.reject", words, numbers, now)
+        log.warning("shadow_rejected", product=watch.product, watch=watch.id, version=watch.other_number, words=words)
+
+    def _tell(self) -> None:
+        with reading(self._engine) as conn:
+            distrusted = [one for one in watches.all_active(conn) if one.state == "untrusted"]
+            standing = {one.subject for one in alerts.standing(conn) if one.kind == ALERT}
+        for one in distrusted:
+            subject = f"product:{one.product}"
+            if fitted(subject) not in standing:
+                words = (
+                    f"{one.product} has no trusted model: {one.words}. Both go on, and what either flags goes to "
+                    "review: train another one, or promote one that you trust"
+                )
+                self._alarms.raised(ALERT, subject, words, level="error", watch=one.id)
+        for subject in standing - {fitted(f"product:{one.product}") for one in distrusted}:
+            self._alarms.cleared(ALERT, subject)
+
+
+def _rate(certificate: Mapping[str, Any] | None) -> float:
+    if certificate is None:
+        raise ValueError("a watch is of two certified models")
+    return float(certificate["certified_review_rate"])
+
+
+def _event(conn: Connection, watch: Watch, action: str, words: str, numbers: Mapping[str, Any], now: datetime) -> None:
+    detail = {"product_id": watch.product_id, "watch": watch.title, "reason": words, "numbers": dict(numbers)}
+    audit.append(conn, None, action, f"watch:{watch.id}", detail, now)

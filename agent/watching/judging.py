@@ -1,0 +1,226 @@
+"""What the parts of a watch say of its two models: pure functions of what was flagged and what people said of it.
+
+Of a watch the new model decides, and the champion before scores beside it; of a shadow the candidate is the new one.
+Source: goodpart's model.md, "Retraining", Watch after promotion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.store.watches import Seen
+from model.statistics import EVEN, ROLLBACK, Evidence, binomial_tail, evidence_against, exceeds_rate
+
+SHADOW_LEVEL = 0.05  # candidates that hold their rate and fail in the shadow, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part at one station: which model flagged any of its frames, and what people said of all that were."""
+
+    new: bool
+    old: bool
+    verdict: str | None  # normal | defect; None: nobody has said so (yet)
+
+    @property
+    def flagged(self) -> bool:
+        """Whether any of the two did."""
+        return self.new or self.old
+
+    @property
+    def waits(self) -> bool:
+        """Whether people still have to say what it is."""
+        return self.flagged and self.verdict is None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Parts of the sample, those flagged by one or both of the models, and how many of these are reviewed."""
+
+    parts: int
+    new_only: int
+    old_only: int
+    both: int
+    reviewed: int
+
+    @classmethod
+    def of(cls, parts: Sequence[Part]) -> Counts:
+        """Counts parts."""
+        return cls(
+            parts=len(parts),
+            new_only=sum(one.new and not one.old for one in parts),
+            old_only=sum(one.old and not one.new for one in parts),
+            both=sum(one.new and one.old for one in parts),
+            reviewed=sum(one.flagged and one.verdict is not None for one in parts),
+        )
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        flagged = self.new_only + self.old_only + self.both
+        return (
+            f"{self.parts} parts, flagged {self.new_only} by the new model only, {self.old_only} by the old one only, "
+            f"{self.both} by both; {self.reviewed} of these {flagged} reviewed"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A watch as its reviews have it now.
+
+    Attributes:
+        counts: of its parts.
+        new: evidence that the new model flags more good parts than its certificate allows.
+        misses: evidence that of the defects which one of them alone flagged, more are the old one's.
+        old: as `new`, of the old model on the same parts.
+    """
+
+    counts: Counts
+    new: Evidence
+    misses: Evidence
+    old: Evidence
+
+    @property
+    def accused(self) -> bool:
+        """Whether one of the two tests of the new model says so."""
+        return self.new.reached_at is not None or self.misses.reached_at is not None
+
+    @property
+    def old_holds(self) -> bool:
+        """Whether the old model passes the first test."""
+        return self.old.reached_at is None
+
+    def numbers(self, full: bool) -> dict[str, Any]:
+        """The record as plain JSON; `full`: no further parts are needed."""
+        return {
+            **_counted(self.counts),
+            "full": full,
+            "rate": self.new.rate,
+            "old_rate": self.old.rate,
+            "false_alarms": self.new.ones,
+            "old_false_alarms": self.old.ones,
+            "defects_of_one": self.misses.n,
+            "defects_of_old": self.misses.ones,
+            "e_false_alarms": self.new.e,
+            "e_misses": self.misses.e,
+            "e_old": self.old.e,
+        }
+
+    def words(self, new: str, old: str) -> str:
+        """What the tests say, for people; `new` and `old` name the models."""
+        found = []
+        if self.new.reached_at is not None:
+            found.append(
+                f"{new} flagged {self.new.ones} good ones of {self.counts.parts} parts, and its certificate allows "
+                f"{self.new.rate:.2%} (E reached {ROLLBACK:g} after {self.new.reached_at} parts)"
+            )
+        if self.misses.reached_at is not None:
+            found.append(
+                f"of {self.misses.n} defects that only one of them flagged {self.misses.ones} were flagged by {old} "
+                f"(E reached {ROLLBACK:g} after {self.misses.reached_at})"
+            )
+        if not found:
+            found.append(
+                f"{new} flagged {self.new.ones} good ones of {self.counts.parts} parts (E = {self.new.e:.2g}), and of "
+                f"{self.misses.n} defects that only one of them flagged {self.misses.ones} were flagged by {old} "
+                f"(E = {self.misses.e:.2g}): neither is evidence against it"
+            )
+        else:
+            how = "passes" if self.old_holds else "fails"
+            found.append(f"{old} flagged {self.old.ones} good ones and {how} the same test")
+        return "; ".join(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """A shadow as its reviews have it now: flags of the candidate that nobody has confirmed as defects.
+
+    Attributes:
+        counts: of its parts.
+        rate: what the candidate's certificate allows.
+        n: parts, without the confirmed defects that it flagged.
+        flagged: of these.
+    """
+
+    counts: Counts
+    rate: float
+    n: int
+    flagged: int
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether more is flagged than the certificate allows: exact, one-sided, at one look."""
+        return exceeds_rate(self.flagged, self.n, self.rate, level=SHADOW_LEVEL, looks=1)
+
+    def numbers(self, full: bool) -> dict[str, Any]:
+        """The record as plain JSON; `full`: no further parts are needed."""
+        return {**_counted(self.counts), "full": full, "rate": self.rate, "flagged": self.flagged, "of": self.n}
+
+    def words(self, new: str) -> str:
+        """What the test says, for people; `new` names the candidate."""
+        p_value = binomial_tail(self.flagged, self.n, self.rate)
+        says = "more than" if self.exceeds else "not more than"
+        return (
+            f"in the shadow {new} flagged {self.flagged} of {self.n} parts that are no confirmed defects, {says} the "
+            f"{self.rate:.2%} of its certificate (exact binomial test, p = {p_value:.2g})"
+        )
+
+
+def parts(frames: Iterable[Seen], *, new_decides: bool) -> list[Part]:
+    """The parts of a watch in the order of inspection, each at the place of its first frame.
+
+    A part is a defect where any of its frames is; normal once every frame that was flagged is.
+
+    Args:
+        frames: in the order of inspection.
+        new_decides: whether `flagged` is the new model's and `other_flagged` the old one's, or the reverse.
+    """
+    by_part: dict[tuple[int, str], list[Seen]] = {}
+    for frame in frames:
+        by_part.setdefault((frame.station_id, frame.part), []).append(frame)
+    return [_part(of_one, new_decides) for of_one in by_part.values()]
+
+
+def judge(found: Sequence[Part], rate: float, old_rate: float) -> Judgement:
+    """Both tests of the new model, and the first one of the old model.
+
+    Args:
+        found: in the order of inspection. Those that nobody has reviewed count as no false alarm and as no defect.
+        rate: good parts that the new model may flag, by its certificate.
+        old_rate: likewise the old one.
+    """
+    of_one = [one.old for one in found if one.new != one.old and one.verdict == "defect"]
+    return Judgement(
+        Counts.of(found),
+        new=evidence_against(rate, [one.new and one.verdict == "normal" for one in found]),
+        misses=evidence_against(EVEN, of_one),
+        old=evidence_against(old_rate, [one.old and one.verdict == "normal" for one in found]),
+    )
+
+
+def shadowed(found: Sequence[Part], rate: float) -> Shadowed:
+    """The candidate's flag rate. Flags that nobody has reviewed count against it; confirmed defects do not."""
+    defects = sum(one.new and one.verdict == "defect" for one in found)
+    return Shadowed(Counts.of(found), rate, len(found) - defects, sum(one.new for one in found) - defects)
+
+
+def decided(found: Sequence[Part], wanted: int) -> bool:
+    """Whether so many parts were drawn, and people said of all of these that were flagged what they are."""
+    return len(found) >= wanted and not any(one.waits for one in found[:wanted])
+
+
+def _part(frames: Sequence[Seen], new_decides: bool) -> Part:
+    decides, beside = any(one.flagged for one in frames), any(one.other_flagged for one in frames)
+    flagged = [one.decision for one in frames if one.flagged or one.other_flagged]
+    verdict = None
+    if any(one.decision == "defect" for one in frames):
+        verdict = "defect"
+    elif flagged and all(said == "normal" for said in flagged):
+        verdict = "normal"
+    return Part(*((decides, beside) if new_decides else (beside, decides)), verdict)
+
+
+def _counted(counts: Counts) -> dict[str, Any]:
+    return {name: getattr(counts, name) for name in ("parts", "new_only", "old_only", "both", "reviewed")}

@@ -1,0 +1,27 @@
+"""Order statistics, intervals, keyed draws, sequential tests and audited rates. Pure functions; no torch."""
+
+from model.statistics.draws import keyed_fraction
+from model.statistics.drift import Drift
+from model.statistics.intervals import binomial_tail, clopper_pearson, exceeds_rate
+from model.statistics.order import best_rate, certifiable_k, look_delta, smallest_n
+from model.statistics.rates import AuditSample, Judged, Rate
+from model.statistics.watch import EVEN, ROLLBACK, Evidence, evidence_against
+
+__all__ = [
+    "EVEN",
+    "ROLLBACK",
+    "AuditSample",
+    "Drift",
+    "Evidence",
+    "Judged",
+    "Rate",
+    "best_rate",
+    "binomial_tail",
+    "certifiable_k",
+    "clopper_pearson",
+    "evidence_against",
+    "exceeds_rate",
+    "keyed_fraction",
+    "look_delta",
+    "smallest_n",
+]

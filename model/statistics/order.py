@@ -1,0 +1,64 @@
+"""Order statistics: which calibration score bounds which rate. Pure functions."""
+
+from __future__ import annotations
+
+import math
+
+from scipy import special
+
+
+def look_delta(delta: float, look: int) -> float:
+    """The error that the `look`-th use of one calibration set may spend: delta * 6 / (pi^2 look^2).
+
+    Summed over all looks it is delta, however many there are (a union bound; no independence is assumed).
+
+    Raises:
+        ValueError: look is not positive.
+    """
+    if look < 1:
+        raise ValueError(f"look {look}: looks count from 1")
+    return delta * 6 / (math.pi * look) ** 2
+
+
+def certifiable_k(n: int, rate: float, delta: float) -> int:
+    """The largest k for which the k-th largest of n calibration scores bounds the flag rate by `rate`.
+
+    The flag rate of "score > k-th largest" is Beta(k, n + 1 - k) at most, so k is certified where
+    P(Beta(k, n + 1 - k) <= rate) >= 1 - delta. Assumes that calibration scores and future good scores are
+    exchangeable; ties only make it conservative.
+
+    Returns:
+        k in 1 .. n, or 0 where even k = 1 is not certifiable.
+
+    Source: order statistics (David & Nagaraja 2003, 2.1); so used by Vovk, ACML 2012, and Angelopoulos & Bates 2023.
+    """
+    low, high = 0, n
+    while low < high:
+        middle = (low + high + 1) // 2
+        if float(special.betainc(middle, n + 1 - middle, rate)) >= 1 - delta:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def smallest_n(rate: float, delta: float) -> int:
+    """The fewest calibration scores that certify `rate`: the least n with 1 - (1 - rate)^n >= 1 - delta."""
+    n = max(1, math.ceil(math.log(delta) / math.log1p(-rate)) - 1)
+    while certifiable_k(n, rate, delta) == 0:
+        n += 1
+    return n
+
+
+def best_rate(n: int, delta: float) -> float:
+    """The best rate that n calibration scores certify, with k = 1: 1 - delta^(1/n).
+
+    Raises:
+        ValueError: n is 0.
+    """
+    if n < 1:
+        raise ValueError("no calibration scores certify no rate")
+    rate = -math.expm1(math.log(delta) / n)
+    while certifiable_k(n, rate, delta) == 0:  # the closed form may round to just below
+        rate = math.nextafter(rate, 1.0)
+    return rate

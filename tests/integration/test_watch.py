@@ -1,0 +1,347 @@
+"""A promotion is watched: kept, taken back, or told that nobody can be trusted. Reviews are simulated and seeded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from structlog.testing import capture_logs
+
+from agent.cli import models as models_command
+from agent.cli import watch as command
+from agent.cli.common import Acting, CommandError, Common
+from agent.hot_window import Pruner
+from agent.service import Invalid, PermissionDenied, models
+from agent.service import watches as service
+from agent.settings import Retention
+from agent.store import audit, items, registry, watches
+from agent.store.engine import Conflict, reading, writing
+from agent.store.tables import certificate
+from agent.store.watches import Watch
+from tests.databases import NOW, Line, line
+from tests.watches import HASH, Shot, Watched, stream
+
+pytestmark = pytest.mark.usefixtures("each_database")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Line]:
+    with line(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def watched(here: Line) -> Watched:
+    return Watched.on(here)
+
+
+def _actions(here: Line) -> list[str]:
+    with reading(here.engine) as conn:
+        assert audit.verify(conn) is None
+        return [event.action for event in audit.recent(conn)][::-1]
+
+
+def _states(here: Line) -> dict[int, str]:
+    with reading(here.engine) as conn:
+        return {one.number: one.state for one in registry.versions(conn, here.product_id)}
+
+
+def test_a_promotion_over_a_certified_champion_opens_a_watch_and_a_rollback_none(here: Line) -> None:
+    watched = Watched.on(here)
+    first = watched.watch
+    assert (first.kind, first.state, first.share, first.number, first.other_number) == ("watch", "open", 0.2, 2, 1)
+    assert first.deployment_id == watched.live.id
+    with writing(here.engine) as conn:
+        with pytest.raises(Conflict, match="v2 watched against v1 still: end that first"):
+            watches.open(
+                conn, product_id=here.product_id, kind="watch", deployment_id=first.deployment_id,
+                version_id=first.other_version_id, certificate_id=1, share=0.1, now=NOW,
+            )  # fmt: skip
+        bare = watched.promote(conn, watched.version(conn, 3, certified=False))
+        assert watches.active(conn, here.product_id) is None  # there is nothing to compare by
+        watched.promote(conn, watched.version(conn, 4))
+        assert watches.active(conn, here.product_id) is None
+        watched.promote(conn, registry.version(conn, _version_id(conn, here, 4)), by=here.engineer.id)
+        assert watches.active(conn, here.product_id) is None  # the same version again
+        watched.promote(conn, watched.version(conn, 5), watch_share=0.0)
+        assert watches.active(conn, here.product_id) is None  # switched off
+        watched.promote(conn, watched.version(conn, 6))
+        registry.rollback(conn, product_id=here.product_id, reason="blurred", by=here.engineer.id, now=NOW)
+        assert watches.active(conn, here.product_id) is None
+        told = [(one.state, one.words) for one in watches.all(conn, here.product_id)]
+        assert bare.certificate is not None
+    assert told == [("ended", "v5 was taken back"), ("ended", "v3 was promoted")]
+
+
+def _version_id(conn: Connection, here: Line, number: int) -> int:
+    return next(one.id for one in registry.versions(conn, here.product_id) if one.number == number)
+
+
+def test_a_good_challenger_is_kept_once_enough_parts_are_drawn_and_reviewed(watched: Watched, here: Line) -> None:
+    judge = watched.judge()
+    judge.check(NOW)
+    assert watched.watch.told.startswith("0 parts")
+    watched.see(stream(399, seed=1, flag=0.03, other=0.04, defects=0.02))
+    judge.check(NOW)
+    assert (watched.watch.state, watched.watch.full) == ("open", False)
+    last = Shot(True, False, "normal", reviewed=False)
+    watched.see([last])
+    judge.check(NOW)
+    assert (watched.watch.state, watched.watch.full) == ("open", True)
+    watched.review([last], 399)
+    judge.check(NOW)
+    kept = watched.watch
+    assert (kept.state, kept.closed_at, watched.live.number) == ("kept", NOW, 2)
+    assert "neither is evidence against it" in kept.told
+    assert (kept.numbers or {})["parts"] == 400
+    assert (_actions(here)[-1], watched.notices, watched.alarms.said) == ("watch.keep", [], [])
+
+
+def test_a_true_rate_of_twice_the_certificates_is_rolled_back(watched: Watched, here: Line) -> None:
+    judge, shots = watched.judge(), stream(400, seed=2, flag=0.1, other=0.03)
+    for start in range(0, 400, 50):
+        watched.see(shots[start : start + 50])
+        judge.check(NOW)
+        if watched.watch.state != "open":
+            break
+    done = watched.watch
+    assert (done.state, watched.live.number, _states(here)) == ("rolled_back", 1, {1: "champion", 2: "rejected"})
+    assert "v2 flagged" in done.told and "its certificate allows 5.00% (E reached 20 after" in done.told
+    assert "v1 flagged" in done.told and "passes the same test" in done.told
+    assert watched.live.reason == done.words
+    assert watched.notices == [here.product_id]
+    assert _actions(here)[-1] == "model.rollback"
+    judge.check(NOW)  # and nothing more comes of it
+    assert watched.live.number == 1
+    assert len(_actions(here)) == 3
+
+
+def test_a_model_that_goes_blind_is_rolled_back(watched: Watched, here: Line) -> None:
+    watched.see(stream(400, seed=3, flag=0.01, other=0.03, defects=0.1, seen=0.05))
+    watched.judge().check(NOW)
+    assert (watched.watch.state, watched.live.number) == ("rolled_back", 1)
+    assert "were flagged by v1 (E reached 20" in watched.watch.told
+
+
+def test_excess_flags_that_nobody_confirmed_prove_nothing(watched: Watched) -> None:
+    watched.see([one._replace(reviewed=False) for one in stream(300, seed=4, flag=0.5)])
+    watched.judge().check(NOW)
+    assert (watched.watch.state, watched.live.number) == ("open", 2)
+
+
+def test_late_reviews_count_where_their_parts_were_inspected(watched: Watched) -> None:
+    shots = [one._replace(reviewed=False) for one in stream(120, seed=5, flag=0.25)]
+    watched.see(shots)
+    judge = watched.judge()
+    judge.check(NOW)
+    assert (watched.watch.numbers or {})["false_alarms"] == 0
+    watched.review(shots[60:], 60)
+    watched.review(shots[:60], 0)
+    judge.check(NOW)
+    assert (watched.watch.state, watched.live.number) == ("rolled_back", 1)
+
+
+def test_where_the_old_model_fails_too_nothing_is_taken_back_and_somebody_is_told(watched: Watched, here: Line) -> None:
+    judge = watched.judge()
+    watched.see(stream(300, seed=6, flag=0.2, other=0.2))
+    for _ in range(2):
+        judge.check(NOW)
+    distrusted = watched.watch
+    assert (distrusted.state, distrusted.closed_at, distrusted.share) == ("untrusted", None, 1.0)
+    assert "v1 flagged" in distrusted.told and "fails the same test" in distrusted.told
+    assert watched.live.number == 2
+    assert watched.alarms.take() == [("raised", "no_trusted_model", "product:flange")]
+    assert "flange has no trusted model: v2 flagged" in watched.alarms.words[0]
+    assert _actions(here)[-1] == "watch.distrust"
+    with writing(here.engine) as conn:
+        watched.promote(conn, watched.version(conn, 3))
+        new, old = watches.all(conn, here.product_id)
+    assert (new.state, old.state, old.closed_at) == ("open", "untrusted", NOW)
+    assert (old.words or "").endswith("; v3 was promoted")
+    judge.check(NOW)
+    assert watched.alarms.take() == [("cleared", "no_trusted_model", "product:flange")]
+
+
+def test_of_two_agents_one_rolls_back(watched: Watched, here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched.see(stream(300, seed=7, flag=0.3, other=0.03))
+    before = [watched.watch]
+    watched.judge().check(NOW)
+    monkeypatch.setattr(watches, "all_active", lambda conn: before)  # the other one has looked already
+    watched.judge().check(NOW)
+    assert _actions(here).count("model.rollback") == 1
+    assert (watched.live.number, _states(here)) == (1, {1: "champion", 2: "rejected"})
+    assert watched.notices == [here.product_id]
+
+
+def test_a_watch_that_cannot_be_judged_keeps_no_other_from_it(watched: Watched, here: Line) -> None:
+    with writing(here.engine) as conn:
+        watched.promote(conn, watched.version(conn, 3))
+        conn.execute(sa.update(certificate).values(record={"review_threshold": 1.0}))
+    with capture_logs() as said:
+        watched.judge().check(NOW)
+    assert [one["event"] for one in said] == ["watch_not_judged"]
+    assert watched.watch.state == "open"
+
+
+def _shadow(watched: Watched, here: Line) -> Watch:
+    with writing(here.engine) as conn:
+        watches.end(conn, here.product_id, "test", NOW)
+        candidate = watched.version(conn, 3)
+    return service.shadow(here.engine, here.engineer, candidate.id, 0.5, key="shadow", now=NOW)
+
+
+def test_a_candidate_is_promoted_after_its_shadow_and_watched(watched: Watched, here: Line) -> None:
+    made = _shadow(watched, here)
+    assert (made.kind, made.share, made.title) == ("shadow", 0.5, "v3 in the shadow of v2")
+    judge = watched.judge()
+    watched.see(stream(299, seed=8, flag=0.04, other=0.04))
+    judge.check(NOW)
+    assert (watched.watch.state, watched.live.number) == ("open", 2)
+    watched.see([Shot(False, False)])
+    judge.check(NOW)
+    with reading(here.engine) as conn:
+        after, shadow, _ = watches.all(conn, here.product_id)
+    assert (shadow.state, watched.live.number, after.title, after.state) == ("kept", 3, "v3 watched against v2", "open")
+    assert "not more than the 5.00% of its certificate" in shadow.told
+    assert watched.live.reason == shadow.words
+    assert watched.notices == [here.product_id]
+
+
+def test_a_candidate_that_flags_too_much_in_its_shadow_is_rejected_once_all_is_reviewed(
+    watched: Watched, here: Line
+) -> None:
+    _shadow(watched, here)
+    judge, shots = watched.judge(), stream(300, seed=9, other=0.12)
+    watched.see([one._replace(reviewed=False) for one in shots])
+    judge.check(NOW)
+    assert (watched.watch.state, watched.watch.full) == ("open", True)
+    watched.review(shots, 0)
+    judge.check(NOW)
+    assert (watched.watch.state, watched.live.number, _states(here)[3]) == ("ended", 2, "rejected")
+    assert "more than the 5.00%" in watched.watch.told
+    assert _actions(here)[-1] == "watch.reject"
+
+
+def test_only_a_candidate_goes_into_a_shadow_and_only_while_nothing_else_is_watched(
+    watched: Watched, here: Line
+) -> None:
+    with writing(here.engine) as conn:
+        bare, candidate = watched.version(conn, 3, certified=False), watched.version(conn, 4)
+
+    def shadow(version_id: int, share: float = 0.5, who: str = "engineer") -> Watch:
+        return service.shadow(here.engine, getattr(here, who), version_id, share, key=f"{version_id}", now=NOW)
+
+    with pytest.raises(PermissionDenied):
+        shadow(candidate.id, who="operator")
+    with pytest.raises(Invalid, match="above 0"):
+        shadow(candidate.id, 0.0)
+    with pytest.raises(Conflict, match="v2 watched against v1 still"):
+        shadow(candidate.id)
+    ended = service.end(here.engine, here.engineer, watched.watch.id, "new lamps", key="end", now=NOW)
+    assert (ended.state, ended.words) == ("ended", "ended by engineer: new lamps")
+    with pytest.raises(Conflict, match="has ended already"):
+        service.end(here.engine, here.engineer, ended.id, "again", key="again", now=NOW)
+    with pytest.raises(Invalid, match="say why"):
+        service.end(here.engine, here.engineer, ended.id, " ", key="why", now=NOW)
+    with pytest.raises(Conflict, match="v3 has no certificate"):
+        shadow(bare.id)
+    with pytest.raises(Conflict, match="v2 is champion: only a candidate"):
+        shadow(watched.live.model_version_id)
+    made = shadow(candidate.id)
+    assert shadow(candidate.id) == made
+    models.rollback(here.engine, here.engineer, here.product_id, "dust", key="back", now=NOW)
+    assert (watched.watch.state, watched.watch.words) == ("ended", "v1 was taken back")
+
+
+def test_a_persons_promotion_is_watched(watched: Watched, here: Line) -> None:
+    with writing(here.engine) as conn:
+        third = watched.version(conn, 3)
+    models.promote(here.engine, here.engineer, third.id, "better", HASH, key="p", now=NOW, watch_share=0.3)
+    assert (watched.watch.title, watched.watch.share) == ("v3 watched against v2", 0.3)
+
+
+def test_what_a_watch_waits_for_is_reviewed_first_page_by_page(here: Line) -> None:
+    with writing(here.engine) as conn:
+        for offset in range(6):
+            here.add_item(conn, offset, watched=offset in (2, 4))
+        items.set_state(conn, _item(conn, here, 0), "escalated", expected=("open",), decision=None, now=NOW)
+        items.set_state(conn, _item(conn, here, 4), "escalated", expected=("open",), decision=None, now=NOW)
+    with reading(here.engine) as conn:
+        assert [one.offset for one in items.queue(conn)] == [2, 1, 3, 5]
+        for limit in (1, 2, 3, 9):
+            paged, cursor = [], None
+            while page := items.queue(conn, escalated=True, limit=limit, after=cursor):
+                paged += [one.offset for one in page]
+                cursor = page[-1].cursor
+            assert paged == [2, 1, 3, 5, 4, 0]
+        assert items.queue(conn, after=("escalated", False, 1)) == []
+
+
+def _item(conn: Connection, here: Line, offset: int) -> int:
+    found = items.at(conn, here.stream_id, 0, offset)
+    assert found is not None
+    return found.id
+
+
+def test_the_command_starts_a_shadow_and_says_what_scores_beside_the_champion(
+    watched: Watched, here: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Common, "database", lambda self: here.engine)
+    with writing(here.engine) as conn:
+        watched.version(conn, 3)
+
+    def second() -> list[float | None]:
+        models_command.list_(product="flange", json=True, common=Common())
+        return [one["second"] for one in json.loads(capsys.readouterr().out)]
+
+    assert second() == [None, None, 0.2]
+    acting = Acting(by="engineer")
+    with pytest.raises(CommandError, match="flange has no version v9"):
+        models_command.shadow(9, product="flange", acting=acting)
+    command.end(watched.watch.id, reason="lamps", acting=acting)
+    assert "flange: v2 watched against v1 is over" in capsys.readouterr().out
+    models_command.shadow(3, product="flange", share=0.5, acting=acting)
+    assert "flange v3 scores 50.0% of the parts beside v2 (watch 2)" in capsys.readouterr().out
+    assert second() == [0.5, None, None]
+
+
+def test_scores_of_a_watch_stay_while_it_is_under_way_and_for_a_while_after_it(watched: Watched, here: Line) -> None:
+    prune, old = Pruner(here.engine, Retention(inspections_days=10), pause=lambda _: None), NOW - timedelta(days=30)
+    watched.see([Shot(False, False)] * 3)
+
+    def kept() -> int:
+        with reading(here.engine) as conn:
+            return len(watches.seen(conn, first.id))
+
+    first = watched.watch
+    prune(NOW + timedelta(days=30))
+    assert kept() == 3
+    with writing(here.engine) as conn:
+        watches.end(conn, here.product_id, "test", old)
+        watched.promote(conn, watched.version(conn, 3))
+    watched.see([Shot(False, False)])
+    prune(old + timedelta(days=5))
+    assert kept() == 3
+    prune(NOW)
+    assert kept() == 0
+    with reading(here.engine) as conn:
+        assert len(watches.seen(conn, watched.watch.id)) == 1
+
+
+def test_the_command_lists_the_numbers(
+    watched: Watched, here: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched.see([Shot(True, False), Shot(False, True, "defect"), Shot(True, True), Shot(False, False)])
+    watched.judge().check(NOW)
+    monkeypatch.setattr(Common, "database", lambda self: here.engine)
+    command.list_(product="flange", json=True, common=Common())
+    (told,) = json.loads(capsys.readouterr().out)
+    names = ("kind", "state", "decides", "beside", "share", "parts", "new_only", "old_only", "both", "reviewed")
+    assert [told[name] for name in names] == ["watch", "open", "v2", "v1", 0.2, 4, 1, 1, 1, 3]
+    assert told["e_misses"] > 1
+    assert "4 parts, flagged 1 by the new model only" in told["words"]

@@ -1,0 +1,67 @@
+"""What the parts of a watch say of its two models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.store.watches import Seen
+from agent.watching.judging import Part, decided, judge, parts, shadowed
+
+PARTS = st.builds(Part, st.booleans(), st.booleans(), st.sampled_from(["normal", "defect"]))
+
+
+def test_a_part_is_one_at_its_station_whatever_frames_it_has() -> None:
+    frames = [
+        Seen(1, "A", False, False, None),
+        Seen(1, "B", True, False, "normal"),
+        Seen(1, "A", True, False, "normal"),
+        Seen(2, "A", False, True, None),
+        Seen(1, "B", False, True, None),  # still to be reviewed
+        Seen(1, "C", True, False, "normal"),
+        Seen(1, "C", False, False, "defect"),  # audited: one bad frame is a bad part
+    ]
+    found = parts(frames, new_decides=True)
+    assert found == [
+        Part(True, False, "normal"), Part(True, True, None), Part(False, True, None), Part(True, False, "defect")
+    ]  # fmt: skip
+    assert parts(frames, new_decides=False) == [Part(one.old, one.new, one.verdict) for one in found]
+    assert [one.waits for one in found] == [False, True, True, False]
+    assert (decided(found, 1), decided(found, 2), decided(found, 5)) == (True, False, False)
+
+
+def test_only_good_parts_that_the_new_model_flagged_count_against_it() -> None:
+    found = [Part(True, True, "normal")] * 3 + [Part(False, True, "normal")] * 30 + [Part(True, False, "defect")] * 30
+    judged = judge(found, 0.5, 0.05)
+    assert (judged.new.ones, judged.old.ones, judged.misses.n, judged.misses.ones) == (3, 33, 30, 0)
+    assert not judged.accused
+    assert not judged.old_holds
+    assert judged.numbers(full=False)["both"] == 3
+
+
+def test_defects_that_the_old_model_alone_flagged_accuse_the_new_one() -> None:
+    judged = judge([Part(False, True, "defect")] * 12, 0.05, 0.05)
+    assert judged.accused
+    assert judged.misses.reached_at is not None
+    assert "of 12 defects that only one of them flagged 12 were flagged by v1" in judged.words("v2", "v1")
+
+
+@given(st.lists(PARTS, max_size=60), st.data())
+def test_what_is_not_reviewed_yet_never_accuses(found: list[Part], data: st.DataObject) -> None:
+    known = data.draw(st.lists(st.booleans(), min_size=len(found), max_size=len(found)))
+    partly = [one if keep else replace(one, verdict=None) for one, keep in zip(found, known, strict=True)]
+    whole, now = judge(found, 0.05, 0.05), judge(partly, 0.05, 0.05)
+    assert now.new.ones <= whole.new.ones
+    if now.new.reached_at is not None:
+        assert whole.new.reached_at is not None
+        assert whole.new.reached_at <= now.new.reached_at
+
+
+def test_in_a_shadow_flags_count_until_they_are_confirmed_defects() -> None:
+    good, bad = Part(False, False, None), Part(True, False, None)
+    waiting = shadowed([good] * 90 + [bad] * 12, 0.05)
+    assert (waiting.flagged, waiting.n, waiting.exceeds) == (12, 102, True)
+    confirmed = shadowed([good] * 90 + [replace(bad, verdict="defect")] * 12, 0.05)
+    assert (confirmed.flagged, confirmed.n, confirmed.exceeds) == (0, 90, False)
