@@ -16,7 +16,7 @@ SPREAD = 1.349  # interquartile range of Normal(0, 1)
 
 def false_alarms(n: int, parts: int, alpha: float, runs: int, seed: int) -> Share:
     """Streams that never change and raise an alarm within so many parts."""
-    rng, alarms = np.random.default_rng(seed), []
+    rng, alarms = np.random.default_rng([seed, n]), []
     for run in range(runs):
         state = Drift.begin(rng.normal(size=n), alpha=alpha, seed=run)
         while state.n < parts and state.alarm_at is None:
@@ -27,7 +27,7 @@ def false_alarms(n: int, parts: int, alpha: float, runs: int, seed: int) -> Shar
 
 def false_alarms_of_fixed_ranks(n: int, parts: int, alpha: float, runs: int, seed: int) -> Share:
     """The same, had each score been ranked among the calibration scores only."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, n])
     return Share.of(_fixed_ranks_alarm(rng, n, parts, alpha) for _ in range(runs))
 
 
@@ -45,7 +45,7 @@ def _fixed_ranks_alarm(rng: np.random.Generator, n: int, parts: int, alpha: floa
 
 def caught(n: int, before: int, runs: int, seed: int, shift: float = SPREAD / 2, parts: int = 5000) -> Delay:
     """After how many parts a shift is caught that comes after so many; a false alarm before it counts as missed."""
-    rng, delays = np.random.default_rng(seed), []
+    rng, delays = np.random.default_rng([seed, n]), []
     for run in range(runs):
         state = Drift.begin(rng.normal(size=n), alpha=0.01, seed=run).update(rng.normal(size=before))
         early = state.alarm_at is not None
@@ -56,7 +56,7 @@ def caught(n: int, before: int, runs: int, seed: int, shift: float = SPREAD / 2,
 
 def alarms_by_defects(n: int, share: float, parts: int, runs: int, seed: int) -> Share:
     """Alarms where the stream holds a constant share of defects and the calibration scores are of good parts."""
-    rng, alarms = np.random.default_rng(seed), []
+    rng, alarms = np.random.default_rng([seed, n]), []
     for run in range(runs):
         scores = rng.normal(size=parts) + 4 * (rng.random(parts) < share)
         alarms.append(Drift.begin(rng.normal(size=n), alpha=0.01, seed=run).update(scores).alarm_at)
