@@ -174,8 +174,16 @@ class Certificates(_Section):
     confidence: Rate = 0.95
 
 
+def _part_of_a_day(hours: int) -> int:
+    if hours < 1 or 24 % hours:
+        raise ValueError("hours that divide a day are allowed: 1, 2, 3, 4, 6, 8, 12 or 24")
+    return hours
+
+
 class Audit(_Section):
-    rate: Annotated[float, Field(ge=0, le=1)] = 0.01
+    rate: Share = 0.01
+    burst_rate: Share = 0.1
+    window_h: Annotated[int, AfterValidator(_part_of_a_day)] = 24
 
 
 def is_loopback(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""What an installation does beside its frames: evidence let go, blobs swept, rows pruned, conditions watched."""
+"""What an installation does beside its frames: evidence let go, blobs swept, rows pruned, audits admitted, watching."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import structlog
 from sqlalchemy import Engine
 
 from agent import hot_window
-from agent.alerts import flags
+from agent.alerts import flags, lapses
 from agent.alerts.base import Alarms
 from agent.alerts.disk import DiskWatch, folders
 from agent.alerts.watch import Watch
 from agent.chores import Chore
 from agent.retention import Retention
+from agent.retrain import admission
 from agent.settings import Settings
 from agent.store.blobs import BlobStore
 from agent.store.sweep import Sweeper
@@ -36,7 +37,7 @@ def keeping(
     clock: Callable[[], datetime],
     stopping: Callable[[], bool],
 ) -> list[Chore]:
-    """What keeps the database and the blob store within their limits."""
+    """What keeps the database and the blob store within their limits, and the audited parts in their windows."""
     sweeper = Sweeper(engine, store, clock=clock, stopping=stopping)
     retention = Retention(engine, settings.retention, alarms, stopping=stopping)
 
@@ -51,6 +52,7 @@ def keeping(
     return [
         Chore("retention", RETENTION_EVERY_S, release),
         Chore("sweep", SWEEP_EVERY_S, sweep),
+        Chore("audit_windows", admission.EVERY_S, admission.Admission(engine, settings, alarms).check),
         *hot_window.chores(engine, settings.retention),
     ]
 
@@ -81,6 +83,7 @@ def watching(
     disk = DiskWatch(engine, alarms, host=host, folders=folders(settings), limit_gb=wanted.disk_free_gb)
     return [
         Chore("watch", WATCH_EVERY_S, watch.check),
+        Chore(lapses.KIND, lapses.EVERY_S, lapses.Lapses(engine, settings, alarms).check),
         Chore("flag_rate", flags.EVERY_S, flags.FlagRates(engine, alarms, certified=certified).check),
         Chore("judge", judge.EVERY_S, judge.Judge(engine, settings, alarms, notify=notify).check),
         Chore(f"disk.{host}", DISK_EVERY_S, disk.check),

@@ -117,8 +117,12 @@ class Certificate:
         except (KeyError, TypeError) as error:
             raise CertificateError(f"not a certificate of this version: {error}") from error
 
-    def describe(self) -> str:
-        """A few lines for people: what holds, at which confidence, on how many, and what does not."""
+    def describe(self, rests_on: str = "") -> str:
+        """A few lines for people: what holds, at which confidence, on how many, and what does not.
+
+        Args:
+            rests_on: which calibration set it is and what that assumes, in words; "" where nothing is known of it.
+        """
         at = f"with {self.confidence:.0%} confidence, n = {self.n}, look {self.look}"
         if self.review_threshold is None:
             return f"certificate: none; {self.n} good {self.unit}s certify no useful rate, all are reviewed"
@@ -137,7 +141,7 @@ class Certificate:
             above = f"above {self.reject_threshold:.4g} (k = {self.reject_k})"
             lines.append(f"  at most {self.reject_rate:.2%} are rejected, {above}")
         lines += self._origins()
-        lines.append("  it assumes that the stream looks like these images")
+        lines.append(f"  {rests_on or 'it assumes that the stream looks like these images'}")
         return "\n".join(lines)
 
     def _origins(self) -> list[str]:

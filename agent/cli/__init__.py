@@ -47,6 +47,16 @@ COMMANDS = {  # name: where it is, what it does, an example
     "alerts": ("alerts:app", "What somebody must look at, and who has seen it.", "alerts list"),
     "users": ("users:app", "List, add and change the people who act.", "users add kim --role operator"),
     "samples": ("samples:app", "The images that train and calibrate.", "samples import photos/ --product flange"),
+    "epochs": (
+        "epochs:app",
+        "Spans of the stream that a product is calibrated for.",
+        'epochs open flange --cause camera --reason "new lamp"',
+    ),
+    "rates": (
+        "rates:rates",
+        "How many defects escape, how many good parts are flagged.",
+        "rates --product flange",
+    ),
     "items": ("items:app", "Keep the evidence of an item for good.", "items pin 17"),
     "blobs": ("blobs:app", "Check the evidence and artifacts, and sweep what nobody names.", "blobs check"),
     "models": ("models:app", "Versions, certificates and runs.", "models list --product flange"),

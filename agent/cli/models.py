@@ -90,7 +90,9 @@ def recertify(version: int, /, *, product: str, reason: str, json: bool = False,
         record = {"dropped": made.dropped, "live": live, "certificate": made.certificate.to_dict()}
         print(json_module.dumps(record, indent=2))
         return
-    print(f"{product} v{version}, without {made.dropped} calibration images; {made.certificate.describe()}")
+    print(
+        f"{product} v{version}, without {made.dropped} calibration images; {made.certificate.describe(made.rests_on)}"
+    )
     if made.deployment_id is not None:
         print("it is live; running agents swap within a second")
 

@@ -8,7 +8,7 @@ from agent.cli.common import Acting, CommandError, Common, new_key, show
 from agent.cli.inputs import CONFIGURED, InputOptions, words
 from agent.service import products as service
 from agent.settings import Input, utc_now
-from agent.store import products, registry
+from agent.store import epochs, products, registry
 from agent.store.engine import reading
 
 app = App(name="products", help="List, add and change products. Example: goodpart products add flange")
@@ -16,7 +16,7 @@ app = App(name="products", help="List, add and change products. Example: goodpar
 
 @app.command(name="list")
 def list_(*, json: bool = False, common: Common = Common()) -> None:
-    """List products, the input of their next model, and the version that is live.
+    """List products, the input of their next model, the version that is live, and whose certificate has lapsed.
 
     Example: goodpart products list --json
     """
@@ -24,6 +24,7 @@ def list_(*, json: bool = False, common: Common = Common()) -> None:
     configured = settings.training.model_dump(include={*Input.model_fields, "ignore"})
     with reading(common.database()) as conn:
         live = registry.live_all(conn)
+        lapsed = epochs.lapsed_all(conn, settings.certificate)
         rows = [
             (
                 product.name,
@@ -31,10 +32,12 @@ def list_(*, json: bool = False, common: Common = Common()) -> None:
                 product.review_rate or settings.certificate.review_rate,
                 words({**configured, **(product.input or {})}),
                 f"v{live[product.id].number}" if product.id in live else None,
+                lapsed[product.id].words if product.id in lapsed else None,
             )
             for product in products.all(conn)
         ]
-    show(["name", "teacher", "review_rate", "input", "live"], rows, as_json=json, empty="no products yet")
+    columns = ["name", "teacher", "review_rate", "input", "live", "lapsed"]
+    show(columns, rows, as_json=json, empty="no products yet")
 
 
 @app.command

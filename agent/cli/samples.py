@@ -35,10 +35,11 @@ def list_(*, product: str, revoked: bool = False, json: bool = False, common: Co
         if found is None:
             raise CommandError(f"there is no product {product!r}; see: goodpart products list")
         rows = [
-            (sample.id, sample.role, sample.origin, sample.serial, sample.reason, sample.created_at)
+            (sample.id, sample.role, sample.origin, sample.epoch_id, sample.serial, sample.reason, sample.created_at)
             for sample in samples.all(conn, found.id, revoked=revoked)
         ]
-    show(["id", "role", "origin", "serial", "reason", "created_at"], rows, as_json=json, empty="no samples yet")
+    columns = ["id", "role", "origin", "epoch", "serial", "reason", "created_at"]
+    show(columns, rows, as_json=json, empty="no samples yet")
 
 
 @app.command(name="import")

@@ -12,7 +12,7 @@ from agent.frame import BadHeader, Envelope
 from agent.pipeline.patience import Patience
 from agent.pipeline.work import Place, Work
 from agent.settings import Settings
-from agent.store import changeovers, products, stations
+from agent.store import changeovers, epochs, products, stations
 from agent.store.engine import reading
 
 REFRESH_S = 1.0
@@ -40,6 +40,7 @@ class Directory:
         self._read_at = float("-inf")
         self._stations: dict[str, stations.Station] = {}
         self._products: dict[str | int, products.Product] = {}
+        self._lapsed: frozenset[int] = frozenset()  # products whose certificate does not speak for their stream now
 
     def place(self, work: Work, envelope: Envelope) -> Place:
         """The frame's station and product, as they are registered.
@@ -63,11 +64,12 @@ class Directory:
     def _refresh(self) -> None:
         started = self._monotonic()
 
-        def read() -> tuple[list[stations.Station], list[products.Product]]:
+        def read() -> tuple[list[stations.Station], list[products.Product], frozenset[int]]:
             with reading(self._engine) as conn:
-                return list(stations.all(conn)), list(products.all(conn))
+                lapsed = frozenset(epochs.lapsed_all(conn, self._settings.certificate))
+                return list(stations.all(conn)), list(products.all(conn)), lapsed
 
-        found_stations, found_products = self._patience.call(read, "database")
+        found_stations, found_products, self._lapsed = self._patience.call(read, "database")
         self._stations = {one.name: one for one in found_stations}
         self._products = {name: one for one in found_products for name in (one.name, one.id)}
         self._read_at = started
@@ -78,6 +80,8 @@ class Directory:
             raise BadHeader(f"station {envelope.station!r} is not registered; goodpart stations add it")
         product = self._product(work, envelope, station)
         rate = self._settings.audit.rate if station.audit_rate is None else station.audit_rate
+        if product.id in self._lapsed:
+            rate = max(rate, self._settings.audit.burst_rate)
         return Place(
             station_id=station.id,
             station=station.name,

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from agent.retrain import roles
 from agent.retrain.errors import TooFewImages
 from agent.settings import Settings
-from agent.store import commands, products, runs, samples
+from agent.store import commands, epochs, products, runs, samples
+from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.runs import TrainingRun
 
@@ -59,9 +60,14 @@ def _trigger(
     history = runs.all(conn, product.id)
     if now < rests_until(history, timedelta(seconds=settings.retrain.cooldown_s), now):
         return None
+    wanted = epochs.asked(product, settings.certificate)
+    epoch = epochs.calibrating(conn, product.id, wanted)
+    if epoch is None or (epoch.cuts and _parts(conn, epoch) < wanted):
+        # Each version spends a look at the epoch: none is spent before it can certify the rate. A person may ask.
+        return None
     judged = next((run for run in history if run.state in runs.VERDICTS), None)
-    new = samples.count_new(conn, product.id, judged.started_at if judged else None)
-    if not new or not _can_train(conn, settings, product):
+    new = samples.count_new(conn, product.id, judged.started_at if judged else None, epoch_id=epoch.id)
+    if not new or not _can_train(conn, settings, product, epoch):
         return None
     if new >= settings.retrain.new_samples:
         return "samples"
@@ -84,11 +90,16 @@ def rests_until(history: Sequence[TrainingRun], cooldown: timedelta, now: dateti
     return (history[0].finished_at or now) + pause
 
 
-def _can_train(conn: Connection, settings: Settings, product: Product) -> bool:
-    counts = samples.counts(conn, product.id)
+def _can_train(conn: Connection, settings: Settings, product: Product, epoch: Epoch) -> bool:
+    train = samples.counts(conn, product.id, epoch.id)["train"]
     rate = product.review_rate or settings.certificate.review_rate
     try:
-        roles.check_enough(counts["train"], counts["calibration"], roles.needs(rate, settings.certificate.confidence))
+        roles.check_enough(train, _parts(conn, epoch), roles.needs(rate, settings.certificate.confidence))
     except TooFewImages:
         return False
     return True
+
+
+def _parts(conn: Connection, epoch: Epoch) -> int:
+    found = epochs.held(conn, epoch.product_id).get(epoch.id)
+    return found.calibration if found else 0

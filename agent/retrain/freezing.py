@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import Connection
 
 from agent.settings import Settings
-from agent.store import ancestry, registry, samples
+from agent.store import ancestry, epochs, registry, samples
 from agent.store.products import Product
 from agent.store.runs import TrainingRun
 from agent.store.samples import Snapshot
@@ -17,12 +17,15 @@ log = structlog.get_logger()
 
 
 def freeze(conn: Connection, settings: Settings, product: Product, now: datetime) -> Snapshot:
-    """The snapshot that a new run of the product takes now; the same samples give the same one.
+    """The snapshot that a new run of the product takes now, calibrated by the epoch that speaks for its stream.
+
+    The same samples give the same one.
 
     Raises:
         Conflict: the product has no samples.
     """
-    return samples.freeze(conn, product.id, now)
+    epoch = epochs.calibrating(conn, product.id, epochs.asked(product, settings.certificate))
+    return samples.freeze(conn, product.id, now, epoch_id=epoch.id if epoch else None)
 
 
 def choose_parent(conn: Connection, settings: Settings, run: TrainingRun) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from agent.frame import CONTENT_TYPES
 from agent.retrain import roles
@@ -25,9 +25,10 @@ from agent.retrain.progress import OnProgress, Stage
 from agent.service import samples as service
 from agent.service.acts import current
 from agent.settings import Settings
-from agent.store import samples
+from agent.store import epochs, samples
 from agent.store.blobs import BlobStore, keep_all
 from agent.store.engine import reading
+from agent.store.epochs import GIVEN, Epoch, Held
 from agent.store.install import install_of
 from agent.store.products import Product
 from agent.store.rows import chunks
@@ -47,13 +48,15 @@ class ImportResult:
     roles: dict[str, int]
     duplicates: int
     warning: str | None = None
+    note: str | None = None  # why none of them calibrates
 
     def describe(self) -> str:
         """One or two lines for people."""
         listed = ", ".join(f"{count} {role}" for role, count in sorted(self.roles.items())) or "nothing new"
         skipped = f"; {self.duplicates} duplicates skipped" if self.duplicates else ""
+        noted = f"\n{self.note}" if self.note else ""
         warned = f"\nwarning: {self.warning}" if self.warning else ""
-        return f"imported for {self.product}: {listed}{skipped}{warned}"
+        return f"imported for {self.product}: {listed}{skipped}{noted}{warned}"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -79,6 +82,20 @@ class _Checked:
 class _Sorted:
     new: list[_Checked] = field(default_factory=list)
     duplicates: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """What there is before an import.
+
+    `epoch` is the one whose set the product calibrates on where that is of the stream, so that no image may join it;
+    `held` counts what a snapshot would take together with the imported images.
+    """
+
+    secret: bytes
+    known: list[Sample]
+    epoch: Epoch | None
+    held: Mapping[str, int]
 
 
 def import_folder(
@@ -139,6 +156,9 @@ def import_images(
     their part, so that an import repeated gives the same roles, and nobody can choose them. A part's first role sticks.
     Identical decoded pixels are one image; what the product has, or had and revoked, is skipped.
 
+    Calibration and hold-out become those of the product's import epoch. Where its calibration set is one of the stream
+    by now, all new good images train, but for those of parts that calibrate already: these are skipped.
+
     Args:
         engine: the database.
         blobs: takes the images' bytes.
@@ -163,21 +183,42 @@ def import_images(
     """
     with reading(engine) as conn:
         current(conn, actor, "engineer", "sample.add")
-        secret = install_of(conn).secret
-        known = samples.all(conn, product.id) + samples.all(conn, product.id, revoked=True)
+        stand = _stand(conn, product, settings)
     checked = _check([*good, *defects], _serials(group_by), settings, on_progress)
-    sorted_ = _without_duplicates(checked, {one.pixels_sha256 for one in known})
-    planned = _plan(sorted_.new, secret, known)
+    sorted_ = _without_duplicates(checked, {one.pixels_sha256 for one in stand.known})
+    planned = _plan(sorted_.new, stand)
     counts = Counter(role for _, role in planned)
-    held = Counter(one.role for one in known if one.revoked_at is None)
-    warning = roles.check_enough(
-        counts["train"] + held["train"],
-        counts["calibration"] + held["calibration"],
-        roles.needs(product.review_rate or settings.certificate.review_rate, settings.certificate.confidence),
-    )
+    warning = note = None
+    if stand.epoch is None:
+        warning = roles.check_enough(
+            counts["train"] + stand.held["train"],
+            counts["calibration"] + stand.held["calibration"],
+            roles.needs(product.review_rate or settings.certificate.review_rate, settings.certificate.confidence),
+        )
+    else:
+        note = _note(stand.epoch, len(sorted_.new) - len(planned))
     rows = list(_stored(engine, blobs, product.id, actor.id, planned, now, on_progress))
     service.add_all(engine, actor, product.id, rows, key=f"import-{uuid4()}", now=now)
-    return ImportResult(product.name, dict(counts), sorted_.duplicates, warning)
+    return ImportResult(product.name, dict(counts), sorted_.duplicates, warning, note)
+
+
+def _stand(conn: Connection, product: Product, settings: Settings) -> _Stand:
+    known = samples.all(conn, product.id) + samples.all(conn, product.id, revoked=True)
+    needed = epochs.asked(product, settings.certificate)
+    chosen, n = epochs.calibrating(conn, product.id, needed), epochs.held(conn, product.id)
+    taught_enough = chosen and chosen.cause == "teach" and n.get(chosen.id, Held()).calibration >= needed
+    of_stream = chosen is not None and (chosen.cause not in GIVEN or bool(taught_enough))
+    imported = next((one for one in epochs.of_product(conn, product.id) if one.cause == "import"), None)
+    held = samples.counts(conn, product.id, imported.id if imported else None)
+    return _Stand(install_of(conn).secret, known, chosen if of_stream else None, held)
+
+
+def _note(epoch: Epoch, skipped: int) -> str:
+    left = f"; {skipped} images of parts that calibrate already are skipped" if skipped else ""
+    return (
+        f"the new good images train only: the product is calibrated on its stream (epoch {epoch.id}, {epoch.cause}), "
+        f"and imported images are never pooled with that{left}"
+    )
 
 
 def _check(
@@ -247,13 +288,16 @@ def _without_duplicates(checked: Iterable[_Checked], known: set[str]) -> _Sorted
     return result
 
 
-def _plan(new: Sequence[_Checked], secret: bytes, known: Sequence[Sample]) -> list[tuple[_Checked, str]]:
-    good = [one for one in known if one.role != "defect"]
+def _plan(new: Sequence[_Checked], stand: _Stand) -> list[tuple[_Checked, str]]:
+    good = [one for one in stand.known if one.role != "defect"]
     first = {one.serial: one.role for one in good if one.serial}
+    if stand.epoch:
+        placed = ((one, first.get(one.serial or "", "train") if one.image.label == GOOD else "defect") for one in new)
+        return [(one, role) for one, role in placed if role in ("train", "defect")]
     before = {one.serial or one.pixels_sha256: one.role for one in good if one.origin == "import"}
     keys = {one.part: None for one in new if one.image.label == GOOD}
     held = Counter(role for key, role in before.items() if key not in keys)
-    assigned = roles.assign(secret, list(keys), held, first)
+    assigned = roles.assign(stand.secret, list(keys), held, first)
     return [(one, assigned[one.part] if one.image.label == GOOD else "defect") for one in new]
 
 

@@ -13,7 +13,7 @@ from agent.retrain.comparison import Lists, units
 from agent.retrain.errors import RetrainError
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid
-from agent.store import calibration, registry, samples
+from agent.store import calibration, epochs, registry, samples
 from agent.store.users import User
 from model.certificate import Certificate, certify
 
@@ -25,6 +25,7 @@ class Recertified:
     certificate: Certificate
     dropped: int
     deployment_id: int | None
+    rests_on: str  # which epoch the certificate rests on, in words
 
 
 class NotRecertifiable(RetrainError):
@@ -59,9 +60,14 @@ def recertify(engine: Engine, actor: User, version_id: int, reason: str, *, key:
 
     def work(conn: Connection, actor: User) -> Done:
         certificate, dropped = _certify(conn, version_id)
-        version = registry.version(conn, version_id)
+        version, epoch_id = registry.version(conn, version_id), registry.certificates(conn, version_id)[0].epoch_id
         certificate_id = registry.add_certificate(
-            conn, version_id=version_id, snapshot_id=version.snapshot_id, record=certificate.to_dict(), now=now
+            conn,
+            version_id=version_id,
+            snapshot_id=version.snapshot_id,
+            epoch_id=epoch_id,
+            record=certificate.to_dict(),
+            now=now,
         )
         live = registry.live(conn, version.product_id)
         deployment_id = None
@@ -71,14 +77,19 @@ def recertify(engine: Engine, actor: User, version_id: int, reason: str, *, key:
                 reason=reason, by=actor.id, now=now,
             ).id  # fmt: skip
         detail = {"certificate_id": certificate_id, "dropped": dropped, "reason": reason}
-        result = {"certificate": certificate.to_dict(), "dropped": len(dropped), "deployment_id": deployment_id}
+        rests_on = "" if epoch_id is None else epochs.get(conn, epoch_id).rests_on
+        result = {
+            "certificate": certificate.to_dict(), "dropped": len(dropped), "deployment_id": deployment_id,
+            "rests_on": rests_on,
+        }  # fmt: skip
         return Done(result, f"model_version:{version_id}", detail)
 
     request = {"version_id": version_id, "reason": reason}
     done: Mapping[str, Any] = perform(
         engine, actor, "model.recertify", request, work, least="engineer", key=key, now=now
     )
-    return Recertified(Certificate.from_dict(done["certificate"]), done["dropped"], done["deployment_id"])
+    certificate = Certificate.from_dict(done["certificate"])
+    return Recertified(certificate, done["dropped"], done["deployment_id"], done["rests_on"])
 
 
 def _certify(conn: Connection, version_id: int) -> tuple[Certificate, list[int]]:

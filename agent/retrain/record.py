@@ -13,7 +13,7 @@ from agent.retrain.errors import Cancelled
 from agent.retrain.gate import Report
 from agent.retrain.holding import Holding
 from agent.settings import Settings
-from agent.store import audit, calibration, registry, runs, watches
+from agent.store import audit, calibration, epochs, registry, runs, watches
 from agent.store.errors import Conflict
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
@@ -58,12 +58,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The verdict as it stands in the database; `deployment_id` is None where the version was not promoted."""
+    """The verdict as it stands in the database; `deployment_id` is None where the version was not promoted.
+
+    `rests_on` says in words which epoch the certificate rests on.
+    """
 
     state: str
     reason: str
     version: ModelVersion
     deployment_id: int | None
+    rests_on: str
 
 
 def record(
@@ -113,7 +117,9 @@ def record(
         runs.close(conn, run.id, state, reason, now)
     except Conflict:
         raise Cancelled(f"training run {run.id} was ended from outside") from None
-    return Recorded(state, reason, version, deployment_id)
+    epoch_id = outcome.snapshot.epoch_id
+    rests_on = "" if epoch_id is None else epochs.get(conn, epoch_id).rests_on
+    return Recorded(state, reason, version, deployment_id, rests_on)
 
 
 def _add_version(conn: Connection, run: TrainingRun, outcome: Outcome, now: datetime) -> tuple[ModelVersion, int]:
@@ -134,6 +140,7 @@ def _add_version(conn: Connection, run: TrainingRun, outcome: Outcome, now: date
         conn,
         version_id=version.id,
         snapshot_id=outcome.snapshot.id,
+        epoch_id=outcome.snapshot.epoch_id,
         record=candidate.certificate.to_dict(),
         now=now,
     )

@@ -23,6 +23,7 @@ class RunResult:
     report: Report | None  # None: the product's first model
     deployment_id: int | None  # None: not promoted
     seconds: float
+    rests_on: str = ""  # which epoch the certificate rests on, in words
 
     @property
     def promoted(self) -> bool:
@@ -37,7 +38,7 @@ class RunResult:
             "rejected": "was rejected",
             "needs_person": "needs a person",
         }[self.state]
-        lines = [f"{self.product} v{self.number} {outcome}: {self.reason}", self.certificate.describe()]
+        lines = [f"{self.product} v{self.number} {outcome}: {self.reason}", self.certificate.describe(self.rests_on)]
         if self.report:
             lines.append(f"gate: {self.report.words}")
         if self.state == "needs_person":
@@ -56,5 +57,6 @@ class RunResult:
             "version": self.number,
             "seconds": round(self.seconds, 1),
             "certificate": self.certificate.to_dict(),
+            "rests_on": self.rests_on,
             "gate": {"verdict": self.report.verdict, "numbers": self.report.numbers} if self.report else None,
         }

@@ -81,11 +81,12 @@ def _first_delta(confidence: float) -> float:
     return look_delta(1 - confidence, 1) / 2
 
 
-def check_enough(train: int, calibration: int, wanted: Needs) -> str | None:
+def check_enough(train: int, calibration: int, wanted: Needs, *, advice: str = "add good images") -> str | None:
     """Refuses what cannot be certified at all; warns where the review rate asked for cannot be.
 
     Too few images for the configured rate is a warning, because the certificate then states the best rate that they do
     support; it is an error only where not even a rate below one half could be certified, or nothing could be trained.
+    The error ends in `advice`: what a person does about it.
 
     Returns:
         The warning, or None where there are enough.
@@ -100,7 +101,7 @@ def check_enough(train: int, calibration: int, wanted: Needs) -> str | None:
             f"{train} good images to train and {calibration} to calibrate are too few: at least {LEAST_TRAIN} and "
             f"{wanted.least} are needed (about {few} good images in all), and {wanted.asked} to calibrate "
             f"(about {wanted.good_parts(wanted.asked)} in all) for a review rate of {rate} at confidence "
-            f"{confidence}; add good images"
+            f"{confidence}; {advice}"
         )
     if calibration >= wanted.asked:
         return None

@@ -23,7 +23,7 @@ from agent.retrain.result import RunResult
 from agent.retrain.scoring import open_scorer, training_settings
 from agent.settings import Settings
 from agent.store import blobs as blob_store
-from agent.store import products, registry, runs, samples
+from agent.store import epochs, products, registry, runs, samples
 from agent.store.blobs import BlobCorrupt, BlobMissing, BlobStore
 from agent.store.engine import reading, writing
 from agent.store.products import Product
@@ -76,7 +76,7 @@ def work(bench: Bench, run: TrainingRun, holding: Holding, on_progress: OnProgre
     log.info("training_ended", product=product.name, run=run.id, version=number, state=found.state, reason=found.reason)
     return RunResult(
         run.id, product.name, found.state, found.reason, found.version.id, number,
-        candidate.certificate, judged.report, found.deployment_id, monotonic() - began,
+        candidate.certificate, judged.report, found.deployment_id, monotonic() - began, found.rests_on,
     )  # fmt: skip
 
 
@@ -85,6 +85,7 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot, Training
     certificates, now = bench.settings.certificate, bench.clock()
     with writing(bench.engine) as conn:
         product = products.get(conn, run.product_id)
+        epoch = epochs.calibrating(conn, product.id, epochs.asked(product, certificates))
         if run.snapshot_id is None:
             snapshot = freezing.freeze(conn, bench.settings, product, now)
             chosen = {**run.settings, "parent": freezing.choose_parent(conn, bench.settings, run)}
@@ -94,7 +95,8 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot, Training
         run = runs.get(conn, run.id)
     lists = Lists.of(snapshot)
     wanted = roles.needs(product.review_rate or certificates.review_rate, certificates.confidence)
-    warning = roles.check_enough(len(lists.train), lists.units, wanted)
+    advice = epoch.grows_by if epoch else "import good images"
+    warning = roles.check_enough(len(lists.train), lists.units, wanted, advice=advice)
     log.info("training_started", product=product.name, run=run.id, train=len(lists.train),
              calibration=lists.units, attempt=run.attempts, warning=warning)  # fmt: skip
     return product, snapshot, run
@@ -117,7 +119,7 @@ def _candidate(
     by_image = comparison.score_images(scorer, lists.calibration, load, stage)
     scores = comparison.units(lists.calibration, by_image, lists.unit)
     with reading(bench.engine) as conn:
-        look = 1 + registry.looks(conn, product.id)
+        look = 1 + registry.looks(conn, epoch_id=snapshot.epoch_id)
     certificates = bench.settings.certificate
     certificate = certify(
         scores,

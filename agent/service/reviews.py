@@ -163,8 +163,8 @@ def _sample(
 ) -> tuple[samples.Sample | None, str | None]:
     """The sample that a decision makes, or why it makes none.
 
-    What was chosen because of its score trains only; what was drawn before scoring calibrates only. Pixels and
-    serials that have another role keep it.
+    What was chosen because of its score trains only; what was drawn before scoring calibrates only, once its audit
+    window is admitted (`agent.retrain.admission`). Pixels and serials that have another role keep it.
     """
     if decision == "unsure":
         return None, None
@@ -178,7 +178,8 @@ def _sample(
     if known is not None and known.revoked_at is None:
         return None, f"the same image is a {known.role} sample already"
     if item.serial and role != "defect":
-        others = samples.roles_of_serial(conn, item.product_id, item.serial) - {role, "defect"}
+        same = {"calibration", "holdout"} if role == "calibration" else {role}
+        others = samples.roles_of_serial(conn, item.product_id, item.serial) - same - {"defect"}
         if others:
             return None, f"other images of part {item.serial} are {' and '.join(sorted(others))} samples"
     new = samples.NewSample(

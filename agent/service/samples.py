@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid
-from agent.store import products, samples
+from agent.store import epochs, products, samples
 from agent.store.rows import values
 from agent.store.samples import NewSample
 from agent.store.users import User
@@ -31,6 +31,8 @@ def add_all(
 ) -> Added:
     """Adds imported samples, all or none; their blobs were kept before.
 
+    Imported calibration and hold-out become those of the product's import epoch, which the first ones open.
+
     Raises:
         PermissionDenied: the actor's role is too low.
         Invalid: one is another product's.
@@ -43,8 +45,11 @@ def add_all(
 
     def work(conn: Connection, _: User) -> Done:
         products.get(conn, product_id)
-        fresh = 0
-        for new in new_samples:
+        fresh, rows = 0, new_samples
+        if any(_wants_epoch(new) for new in rows):
+            epoch_id = epochs.of_import(conn, product_id, now).id
+            rows = [replace(new, epoch_id=epoch_id) if _wants_epoch(new) else new for new in rows]
+        for new in rows:
             known = samples.find(conn, product_id, new.pixels_sha256)
             fresh += known is None or known.revoked_at is not None
             samples.add(conn, new, now)
@@ -52,6 +57,10 @@ def add_all(
         return Done(result, f"product:{product_id}", request | result)
 
     return Added(**perform(engine, actor, "sample.add", request, work, least="engineer", key=key, now=now))
+
+
+def _wants_epoch(new: NewSample) -> bool:
+    return new.origin == "import" and new.epoch_id is None and new.role in ("calibration", "holdout")
 
 
 def revoke(engine: Engine, actor: User, sample_id: int, *, reason: str = "", key: str, now: datetime) -> None:

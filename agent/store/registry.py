@@ -42,6 +42,7 @@ class CertificateRow:
     id: int
     model_version_id: int
     snapshot_id: int | None
+    epoch_id: int | None  # whose calibration set it rests on
     look: int
     calibration_sha256: str
     n: int
@@ -126,12 +127,19 @@ def versions(conn: Connection, product_id: int) -> list[ModelVersion]:
 
 
 def add_certificate(
-    conn: Connection, *, version_id: int, snapshot_id: int | None = None, record: Mapping[str, Any], now: datetime
+    conn: Connection,
+    *,
+    version_id: int,
+    snapshot_id: int | None = None,
+    epoch_id: int | None = None,
+    record: Mapping[str, Any],
+    now: datetime,
 ) -> int:
     """Adds a certificate and returns its id; `look`, `n` and `calibration_sha256` are read from the record."""
     statement = sa.insert(certificate).values(
         model_version_id=version_id,
         snapshot_id=snapshot_id,
+        epoch_id=epoch_id,
         look=record["look"],
         calibration_sha256=record["calibration_sha256"],
         n=record["n"],
@@ -147,18 +155,16 @@ def certificates(conn: Connection, version_id: int) -> list[CertificateRow]:
     return read_all(CertificateRow, conn.execute(query.order_by(certificate.c.id.desc())))
 
 
-def looks(conn: Connection, product_id: int) -> int:
-    """How many of the product's model versions were certified so far; the next one's look is one more.
+def looks(conn: Connection, *, epoch_id: int | None) -> int:
+    """How many model versions were certified on an epoch so far (None: no epoch, 0); the next one's look is one more.
 
-    Counted per product, not per calibration set: a set that grew by a few samples still shares the others with the
-    sets before it. A second certificate of one version (another engine) is no new look.
+    Counted per epoch, not per calibration set: a set that grew by a few samples still shares the others with the sets
+    before it; the sets of two epochs share none. A second certificate of one version (another engine) is no new look.
     """
-    query = (
-        sa.select(sa.func.count(sa.distinct(certificate.c.model_version_id)))
-        .join(model_version)
-        .where(model_version.c.product_id == product_id)
-    )
-    return conn.execute(query).scalar_one()
+    if epoch_id is None:
+        return 0
+    query = sa.select(sa.func.count(sa.distinct(certificate.c.model_version_id)))
+    return conn.execute(query.where(certificate.c.epoch_id == epoch_id)).scalar_one()
 
 
 def live(conn: Connection, product_id: int) -> Deployment | None:

@@ -33,6 +33,7 @@ class NewSample:
     serial: str | None = None
     reason: str | None = None  # the defect's reason code
     added_by: int | None = None
+    epoch_id: int | None = None  # of calibration and hold-out; None: nothing uses it yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Sample:
     serial: str | None
     reason: str | None
     added_by: int | None
+    epoch_id: int | None
     created_at: datetime
     revoked_at: datetime | None
 
@@ -68,6 +70,11 @@ class Snapshot:
         """Its samples of one role."""
         return tuple(one for one in self.samples if one.role == role)
 
+    @property
+    def epoch_id(self) -> int | None:
+        """Of the epoch that its calibration samples belong to; None where it has none."""
+        return next((one.epoch_id for one in self.of_role("calibration") if one.epoch_id is not None), None)
+
     def role_sha256(self, role: str) -> str:
         """SHA-256 of its samples of one role, such as the calibration set that a certificate names."""
         return _digest(self.of_role(role))
@@ -82,7 +89,7 @@ def add(conn: Connection, new: NewSample, now: datetime) -> Sample:
     taken = {field.name: statement.excluded[field.name] for field in fields(NewSample)}
     statement = statement.on_conflict_do_update(
         index_elements=["product_id", "pixels_sha256"],
-        set_={**taken, "created_at": statement.excluded.created_at, "revoked_at": None},
+        set_={**taken, "created_at": statement.excluded.created_at, "revoked_at": None, "accepted_at": None},
         where=sample.c.revoked_at.is_not(None),
     )
     conn.execute(statement)
@@ -118,25 +125,26 @@ def all(conn: Connection, product_id: int, role: str | None = None, *, revoked: 
     return read_all(Sample, conn.execute(query.order_by(sample.c.role, sample.c.pixels_sha256)))
 
 
-def counts(conn: Connection, product_id: int) -> dict[str, int]:
-    """How many usable samples the product has of each role."""
+def counts(conn: Connection, product_id: int, epoch_id: int | None = None) -> dict[str, int]:
+    """How many samples of each role a snapshot would take now; arguments as `freeze`."""
     query = (
         sa.select(sample.c.role, sa.func.count())
-        .where(sample.c.product_id == product_id, sample.c.revoked_at.is_(None))
+        .where(sample.c.product_id == product_id, *_usable(epoch_id))
         .group_by(sample.c.role)
     )
     return dict.fromkeys(ROLES, 0) | {str(row[0]): int(row[1]) for row in conn.execute(query)}
 
 
-def count_new(conn: Connection, product_id: int, since: datetime | None) -> int:
-    """How many usable normals of the stream were accepted after `since` (None: ever): what starts a training run."""
+def count_new(conn: Connection, product_id: int, since: datetime | None, *, epoch_id: int | None = None) -> int:
+    """How many normals of the stream came to what a snapshot takes after `since` (None: ever): what starts a run."""
     query = sa.select(sa.func.count()).where(
         sample.c.product_id == product_id,
-        sample.c.revoked_at.is_(None),
+        *_usable(epoch_id),
         sample.c.role != "defect",
         sample.c.origin != "import",
     )
-    return conn.execute(query if since is None else query.where(sample.c.created_at > since)).scalar_one()
+    came = sa.func.coalesce(sample.c.accepted_at, sample.c.created_at)
+    return conn.execute(query if since is None else query.where(came > since)).scalar_one()
 
 
 def roles_of_serial(conn: Connection, product_id: int, serial: str) -> set[str]:
@@ -165,13 +173,20 @@ def revoke_of_item(conn: Connection, item_id: int, now: datetime) -> list[int]:
     return list(conn.execute(statement.values(revoked_at=now).returning(sample.c.id)).scalars())
 
 
-def freeze(conn: Connection, product_id: int, now: datetime) -> Snapshot:
+def freeze(conn: Connection, product_id: int, now: datetime, *, epoch_id: int | None = None) -> Snapshot:
     """Freezes the product's usable samples; the same ones give the snapshot there is already.
+
+    Args:
+        conn: a writing transaction.
+        product_id: of the product.
+        now: the time.
+        epoch_id: calibration and hold-out are taken of this epoch only; None: of none.
 
     Raises:
         Conflict: it has none.
     """
-    samples = all(conn, product_id)
+    query = sa.select(*columns(sample, Sample)).where(sample.c.product_id == product_id, *_usable(epoch_id))
+    samples = read_all(Sample, conn.execute(query.order_by(sample.c.role, sample.c.pixels_sha256)))
     if not samples:
         raise Conflict("the product has no samples: import a folder of good parts first")
     digest = _digest(samples)
@@ -208,6 +223,12 @@ def snapshot(conn: Connection, snapshot_id: int) -> Snapshot:
     for *own, role in conn.execute(query):
         samples.append(replace(Sample(*own), role=role))
     return Snapshot(head.id, head.product_id, head.sha256, head.created_at, tuple(samples))
+
+
+def _usable(epoch_id: int | None) -> tuple[sa.ColumnElement[bool], ...]:
+    row = sample.c
+    of_it = sa.false() if epoch_id is None else row.epoch_id == epoch_id
+    return row.revoked_at.is_(None), row.state == "accepted", sa.or_(row.role.in_(("train", "defect")), of_it)
 
 
 def _digest(samples: Sequence[Sample]) -> str:

@@ -176,6 +176,7 @@ item = Table(
     UniqueConstraint("stream_id", "partition", "offset"),
 )
 Index("ix_item_state_id", item.c.state, item.c.id)
+Index("ix_item_product_id_kind_event_at", item.c.product_id, item.c.kind, item.c.event_at)
 
 review = Table(
     "review",

@@ -13,7 +13,7 @@ import streamlit as st
 from agent.service import stations as service
 from agent.settings import utc_now
 from agent.store import alerts as stored_alerts
-from agent.store import items, offsets, products, registry, stations, trends
+from agent.store import epochs, items, offsets, products, registry, stations, trends
 from agent.store.alerts import fitted, station_subject
 from agent.store.offsets import Counts
 from agent.store.stations import Station
@@ -61,9 +61,9 @@ def status_of(station: Station, kinds: Collection[str], now: datetime) -> str:
 
 def rows_of(
     found: Sequence[Station], rates: Mapping[int, StationRate], names: Mapping[int, str], models: Mapping[int, int],
-    kinds: Mapping[str, Collection[str]], now: datetime,
+    kinds: Mapping[str, Collection[str]], now: datetime, lapsed: Collection[int] = (),
 ) -> list[Row]:  # fmt: skip
-    """The table, one row a station; `kinds` are the open alerts by subject."""
+    """The table, one row a station; `kinds` are the open alerts by subject, `lapsed` products by id."""
     rows = []
     for station in found:
         rate = rates.get(station.id)
@@ -73,7 +73,7 @@ def rows_of(
                 station=station.name,
                 status=status_of(station, kinds.get(fitted(station_subject(station.name)), ()), now),
                 product=names.get(product, "—") if product is not None else "—",
-                model=f"v{models[product]}" if product is not None and product in models else "none",
+                model=_model(product, models, lapsed),
                 per_minute=(rate.frames if rate else 0) / (WINDOW.total_seconds() / 60),
                 flag_rate=rate.flagged / rate.inspected if rate and rate.inspected else None,
                 not_inspected=rate.not_inspected if rate else 0,
@@ -81,6 +81,12 @@ def rows_of(
             )
         )
     return rows
+
+
+def _model(product: int | None, models: Mapping[int, int], lapsed: Collection[int]) -> str:
+    if product is None or product not in models:
+        return "none"
+    return f"v{models[product]}, lapsed" if product in lapsed else f"v{models[product]}"
 
 
 def show() -> None:
@@ -104,12 +110,13 @@ def _now() -> None:
         names = {product.id: product.name for product in products.all(conn)}
         models = {product: live.number for product, live in registry.live_all(conn).items()}
         standing = stored_alerts.standing(conn)
+        lapsed = epochs.lapsed_all(conn, context.settings().certificate)
     alerts.show(standing, now)
     _books(counts, waiting.open)
     if not found:
         st.info("There are no stations yet. Add one: `goodpart stations add NAME --product PRODUCT`")
     else:
-        st.html(table(rows_of(found, rates, names, models, alerts.by_subject(standing), now)))
+        st.html(table(rows_of(found, rates, names, models, alerts.by_subject(standing), now, lapsed)))
         st.caption(f"Rates over the last {int(WINDOW.total_seconds() // 60)} minutes.")
     _agents()
 

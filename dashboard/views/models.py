@@ -8,7 +8,8 @@ from typing import Any
 import streamlit as st
 
 from agent.service import models, retrain
-from agent.store import products, registry, runs, samples, watches
+from agent.store import epochs, products, registry, runs, samples, watches
+from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
@@ -16,8 +17,8 @@ from dashboard import charts, context
 from dashboard import watches as second
 
 
-def words(certificate: Mapping[str, Any] | None) -> str:
-    """A certificate's record as one paragraph for people."""
+def words(certificate: Mapping[str, Any] | None, epoch: Epoch | None = None) -> str:
+    """A certificate's record, and the epoch that it rests on, as one paragraph for people."""
     if certificate is None or certificate["review_threshold"] is None:
         return "No certificate: every part goes to review."
     unit, n = certificate["unit"], certificate["n"]
@@ -32,7 +33,8 @@ def words(certificate: Mapping[str, Any] | None) -> str:
         text += " Reject is off: too few calibration images for its rate, so every flag is a review."
     else:
         text += f" At most {certificate['reject_rate']:.2%} are rejected."
-    return text + " It assumes that the stream looks like the calibration images."
+    rests_on = epoch.rests_on if epoch else "it assumes that the stream looks like the calibration images"
+    return f"{text} {rests_on[0].upper()}{rests_on[1:]}."
 
 
 def show() -> None:
@@ -51,12 +53,16 @@ def show() -> None:
 def _product(product: Product) -> None:
     with context.reading() as conn:
         live = registry.live(conn, product.id)
+        epoch = epochs.of_certificate(conn, live.certificate_id) if live else None
+        lapse = epochs.lapsed(conn, product.id, epochs.asked(product, context.settings().certificate))
         versions = registry.versions(conn, product.id)
         recent = runs.all(conn, product.id, limit=20)
         reports = {run.id: report.words for run in recent if (report := runs.report_of(conn, run.id))}
         kept = samples.all(conn, product.id)
         watched = watches.all(conn, product.id)
-    _live(live)
+    _live(live, epoch)
+    if lapse:
+        st.warning(f"The certificate has lapsed: {lapse.words}.")
     roles = ("train", "calibration", "holdout", "defect")
     for column, role in zip(st.columns(len(roles)), roles, strict=True):
         column.metric(f"{role} samples", sum(one.role == role for one in kept), border=True)
@@ -68,13 +74,13 @@ def _product(product: Product) -> None:
     _versions(versions)
 
 
-def _live(live: Deployment | None) -> None:
+def _live(live: Deployment | None, epoch: Epoch | None) -> None:
     if live is None:
         st.warning("No model is live: frames of this product are not inspected (`no_model`).")
         return
     since = live.live_from.astimezone(context.settings().timezone)
     st.success(f"**v{live.number}** is live since {since:%Y-%m-%d %H:%M:%S}: {live.reason}")
-    st.markdown(words(live.certificate))
+    st.markdown(words(live.certificate, epoch))
 
 
 def _actions(product: Product, versions: Sequence[ModelVersion], live: Deployment | None) -> None:

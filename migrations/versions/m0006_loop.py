@@ -66,6 +66,7 @@ def downgrade() -> None:
         raise CommandError("there are proposals that nobody accepted; in revision 0005 they would train: revoke them")
     for table in TABLES:
         op.drop_table(table)
+    op.drop_index("ix_item_product_id_kind_event_at", "item")
     with op.batch_alter_table("item") as item:
         item.drop_column("watched")
         item.drop_constraint(op.f("ck_item_kind"), type_="check")
@@ -154,6 +155,7 @@ def _columns() -> None:
         item.add_column(Column("watched", sa.Boolean, nullable=False, server_default=sa.false()))
         item.drop_constraint(op.f("ck_item_kind"), type_="check")
         item.create_check_constraint(op.f("ck_item_kind"), "kind IN ('flagged', 'audit', 'failed', 'teach')")
+    op.create_index("ix_item_product_id_kind_event_at", "item", ["product_id", "kind", "event_at"])
 
 
 def _samples() -> None:

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,18 @@ import numpy as np
 import pytest
 
 from agent.cli import COMMANDS
+from agent.cli import epochs as cli_epochs
+from agent.cli import products as cli_products
+from agent.cli import rates as cli_rates
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.server import free_port
+from agent.service import reviews
 from agent.settings import Kafka, utc_now
-from agent.store import alerts
+from agent.store import alerts, epochs
 from agent.store.engine import open_engine, writing
 from model.artifact import load
 from model.images import InputSpec, decode
+from tests.databases import line
 
 ROOT = Path(__file__).parents[2]
 NOTHING: Mapping[str, str] = {}
@@ -110,6 +116,36 @@ def test_alerts_are_listed_and_acknowledged(plant: Path) -> None:
     assert [one["state"] for one in json.loads(goodpart("alerts", "list", "--all", "--json", folder=plant))] == [
         "open", "over",
     ]  # fmt: skip
+
+
+def test_a_changed_camera_is_an_epoch_and_rates_come_of_audited_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    opening = ("epochs", "open", "flange", "--cause", "camera", "--reason", "new lamp", "--as", "engineer")
+    with line(tmp_path) as here:
+        with writing(here.engine) as conn:
+            epochs.open(conn, here.product_id, "import", "imported images", now=utc_now())
+            item = here.add_item(conn, 1, kind="audit", verdict="pass", event_at=utc_now() - timedelta(days=2))
+        reviews.decide(here.engine, here.operator, item.id, "normal", key="1", now=utc_now())
+    said = goodpart(*opening, folder=tmp_path)
+    assert "opened epoch 2 of flange; 10% of its parts" in said and "0 of 82 audited parts" in said
+    said = goodpart("rates", "--product", "flange", folder=tmp_path)
+    assert "flange at press-1: 1 of 1 audit windows" in said and "0 of 1 audited passes" in said
+
+    def printed(command: Callable[..., None], *words: str, **options: Any) -> Any:
+        command(*words, json=True, **options)
+        return json.loads(capsys.readouterr().out)
+
+    assert [(one["cause"], one["calibrates"], one["why"]) for one in printed(cli_epochs.list_, "flange")] == [
+        ("import", "no", "imported images"), ("camera", "yes", "new lamp"),
+    ]  # fmt: skip
+    assert "new lamp" in printed(cli_products.list_)[0]["lapsed"]
+    (found,) = printed(cli_rates.rates)
+    assert (found["station"], found["escape_rate"]["n"], found["escape_rate"]["low"]) == ("press-1", 1, 0)
+    assert printed(cli_rates.rates, days=1) == []
+    cli_epochs.list_("flange")
+    assert "lapsed: there is no certificate since" in capsys.readouterr().out
 
 
 def test_who_may_not_is_told_so(plant: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from agent.retrain.due import Due, due
 from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import Settings
-from agent.store import leases, products, runs, samples
+from agent.store import epochs, leases, products, runs, samples
 from agent.store.blobs import keep
 from agent.store.engine import writing
 from agent.store.local_blobs import MemoryBlobs
@@ -36,9 +37,11 @@ class Shop:
         self.blobs = MemoryBlobs()
         sha = keep(self.engine, self.blobs, picture(0), "image/png", NOW)
         with writing(self.engine) as conn:
+            self.epoch_id = epochs.of_import(conn, self.product.id, NOW).id
             for i in range(40):
-                role = "train" if i < 20 else "calibration"
-                samples.add(conn, samples.NewSample(self.product.id, role, "import", sha, f"{i:064}"), NOW)
+                role, epoch_id = ("train", None) if i < 20 else ("calibration", self.epoch_id)
+                new = samples.NewSample(self.product.id, role, "import", sha, f"{i:064}", epoch_id=epoch_id)
+                samples.add(conn, new, NOW)
 
     def approve(self, seeds: range, minutes: int = 0) -> None:
         approve(self.engine, self.blobs, self.product, seeds, NOW + minutes * MINUTE)
@@ -56,7 +59,8 @@ class Shop:
         now = NOW + minutes * MINUTE
         with writing(self.engine) as conn:
             run_id = run.open_run(conn, self.settings, Due(self.product.id, "person"), now).id
-            runs.start(conn, run_id, samples.freeze(conn, self.product.id, now).id, now)
+            frozen = samples.freeze(conn, self.product.id, now, epoch_id=self.epoch_id)
+            runs.start(conn, run_id, frozen.id, now)
             runs.close(conn, run_id, state, "because", now)
 
 
@@ -146,6 +150,34 @@ def test_too_few_calibration_images_start_nothing(shop: Shop) -> None:
     with writing(shop.engine) as conn:
         for one in samples.all(conn, shop.product.id, "calibration")[:-1]:
             samples.revoke(conn, one.id, NOW)
+    assert shop.trigger() is None
+
+
+def test_no_look_at_a_new_epoch_is_spent_before_it_can_certify_the_rate(shop: Shop) -> None:
+    shop.approve(range(8))
+    wanted = epochs.asked(shop.product, shop.settings.certificate)
+    with writing(shop.engine) as conn:
+        blob = samples.all(conn, shop.product.id)[0].blob_sha256
+        cut = epochs.open(conn, shop.product.id, "camera", "new lamp", now=NOW)
+        for i in range(100, 99 + wanted):
+            new = samples.NewSample(shop.product.id, "calibration", "audit", blob, f"{i:064}", epoch_id=cut.id)
+            samples.add(conn, new, NOW)
+    assert shop.trigger(60, cron_minutes=50) is None
+    asked = service.request(shop.engine, shop.user, shop.product.id, key="1", now=NOW)
+    assert shop.due(60) == Due(shop.product.id, "person", shop.user.id, asked)
+    assert "review the audit items" in cut.grows_by
+    with writing(shop.engine) as conn:
+        samples.add(conn, replace(new, pixels_sha256="f" * 64), NOW)
+    assert shop.trigger(60) == "samples"
+
+
+def test_audited_parts_of_an_epoch_that_does_not_calibrate_start_nothing(shop: Shop) -> None:
+    with writing(shop.engine) as conn:
+        blob = samples.all(conn, shop.product.id)[0].blob_sha256
+        stream = epochs.open(conn, shop.product.id, "stream", "audited parts", now=NOW)
+        for i in range(100, 108):
+            new = samples.NewSample(shop.product.id, "calibration", "audit", blob, f"{i:064}", epoch_id=stream.id)
+            samples.add(conn, new, NOW)
     assert shop.trigger() is None
 
 

@@ -14,7 +14,7 @@ from agent.retrain.importer import ImportResult, import_folder
 from agent.retrain.progress import Step
 from agent.service.ranks import PermissionDenied
 from agent.settings import Settings
-from agent.store import samples, tables, users
+from agent.store import epochs, samples, tables, users
 from agent.store.engine import reading, writing
 from agent.store.local_blobs import LocalBlobs
 from agent.store.products import Product
@@ -121,6 +121,39 @@ def test_a_part_keeps_the_role_it_had_before_the_import(shop: Shop) -> None:
             samples.add(conn, new, NOW)
     result = shop.bring(shop.place / "a", group_by="(part[0-9]+)_")
     assert result.roles["holdout"] == 8
+
+
+def test_imported_calibration_is_of_one_epoch(shop: Shop) -> None:
+    shop.bring(folder(shop.place / "a", 50))
+    shop.bring(folder(shop.place / "b", 50, first=50))
+    with reading(shop.engine) as conn:
+        (epoch,) = epochs.of_product(conn, shop.product.id)
+        calibration = epochs.held(conn, shop.product.id)[epoch.id].calibration
+    assert (epoch.cause, epoch.by) == ("import", None)
+    assert {(one.role, one.epoch_id) for one in shop.samples()} == {("train", None), ("calibration", epoch.id)}
+    assert calibration == sum(one.role == "calibration" for one in shop.samples())
+
+
+def test_once_the_stream_calibrates_imported_images_train_only(shop: Shop) -> None:
+    good = shop.place / "b" / "good"
+    good.mkdir(parents=True)
+    for i in range(12):
+        (good / f"part{i}_b.png").write_bytes(picture(100 + i))
+    shop.bring(folder(shop.place / "a", 50))
+    with writing(shop.engine) as conn:
+        cut = epochs.open(conn, shop.product.id, "camera", "new lamp", now=NOW)
+        blob = samples.all(conn, shop.product.id)[0].blob_sha256
+        for i in range(2):
+            new = samples.NewSample(
+                shop.product.id, "calibration", "audit", blob, f"{i:064}", serial=f"part{i}", epoch_id=cut.id
+            )
+            samples.add(conn, new, NOW)
+    result = shop.bring(shop.place / "b", group_by="(part[0-9]+)_")
+    assert (result.roles, result.warning) == ({"train": 10}, None)
+    assert result.note and f"epoch {cut.id}, camera" in result.note and "2 images of parts" in result.note
+    assert result.note in result.describe()
+    with reading(shop.engine) as conn:
+        assert epochs.current(conn, shop.product.id) == cut
 
 
 def test_too_few_for_the_rate_is_a_warning_that_names_the_number(shop: Shop) -> None:

@@ -23,7 +23,7 @@ from agent.retrain.progress import Step
 from agent.retrain.run import open_run
 from agent.service import retrain as service
 from agent.settings import utc_now
-from agent.store import ancestry, audit, calibration, products, registry, runs, samples, tables
+from agent.store import ancestry, audit, calibration, epochs, products, registry, runs, samples, tables
 from agent.store.blobs import keep
 from agent.store.engine import reading, writing
 from model.artifact import from_bytes
@@ -100,7 +100,23 @@ def test_a_good_challenger_is_promoted_at_the_next_look(plant: Plant) -> None:
         report = runs.report_of(conn, result.run_id)
         states = {one.number: one.state for one in registry.versions(conn, plant.product.id)}
     assert report and report.numbers["look"] == 2 and report.words == result.report.words
+    assert "it rests on the imported images and assumes that the stream looks like them" in result.describe()
     assert states == {1: "retired", 2: "champion"}
+
+
+def test_a_certificate_names_its_epoch_and_counts_its_looks(plant: Plant) -> None:
+    plant.change("training", steps=1)
+    with writing(plant.engine) as conn:
+        cut = epochs.open(conn, plant.product.id, "camera", "new lamp", now=utc_now())
+        calibrating = tables.sample.c.role == "calibration"
+        conn.execute(sa.update(tables.sample).where(calibrating).values(epoch_id=cut.id, origin="audit"))
+    result = plant.train()
+    assert result.certificate.look == 1
+    assert f"it rests on audited parts since {cut.opened_at:%Y-%m-%d %H:%M} UTC (epoch {cut.id}" in result.describe()
+    with reading(plant.engine) as conn:
+        (row,) = registry.certificates(conn, result.version_id)
+        assert (row.epoch_id, row.look) == (cut.id, 1)
+        assert registry.looks(conn, epoch_id=cut.id) == 1
 
 
 def test_a_poisoned_challenger_is_rejected_with_its_reason_on_record(plant: Plant) -> None:

@@ -9,9 +9,12 @@ import pytest
 
 from agent.alerts.base import KINDS
 from agent.store.alerts import Alert
+from agent.store.epochs import Epoch
 from agent.store.stations import Station
 from dashboard.alerts import ago, by_subject, line
 from dashboard.views.line import rows_of, status_of, table
+from dashboard.views.models import words
+from model.certificate import certify
 from tests.databases import NOW
 
 STATION = Station(1, "press-1", None, None, "ok", None, 0, NOW, None, NOW, None)
@@ -53,6 +56,23 @@ def test_a_row_gets_the_alerts_of_its_own_station() -> None:
     assert "<span class='pill silent'>silent</span>" in table([row])
     (row,) = rows_of([replace(STATION, name=long)], {}, {}, {}, kinds, NOW)
     assert row.status == "ok"
+
+
+def test_a_station_shows_a_model_whose_certificate_has_lapsed() -> None:
+    station = replace(STATION, product_id=1)
+    rows = [rows_of([station], {}, {1: "p"}, {1: 3}, {}, NOW, lapsed)[0] for lapsed in ((), (1,), (2,))]
+    assert [row.model for row in rows] == ["v3", "v3, lapsed", "v3"]
+
+
+def test_a_certificate_says_what_it_rests_on() -> None:
+    scores = [n / 100 for n in range(100)]
+    record = certify(
+        scores, artifact_sha256="a", calibration_sha256="c", fingerprint="f", review_rate=0.05, reject_rate=0.01,
+        confidence=0.95,
+    ).to_dict()  # fmt: skip
+    epoch = Epoch(1, 1, "import", "imported images", False, None, NOW, None)
+    assert words(record, epoch).endswith("It rests on the imported images and assumes that the stream looks like them.")
+    assert words(record).endswith("It assumes that the stream looks like the calibration images.")
 
 
 def test_an_alert_is_one_line_of_words_colour_and_icon() -> None:

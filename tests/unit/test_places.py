@@ -18,7 +18,7 @@ from agent.metrics import Metrics
 from agent.pipeline.directory import Directory
 from agent.pipeline.patience import Patience
 from agent.pipeline.work import Lane, Work
-from agent.store import changeovers, offsets, products, stations
+from agent.store import changeovers, epochs, offsets, products, stations
 from agent.store.engine import writing
 from tests.databases import NOW, Line, line
 from tests.streams import headers, settings
@@ -48,6 +48,11 @@ class Desk:
             claim = offsets.claim(conn, self.here.stream_id, 0, holder="me", start=0, now=NOW)
             offsets.reposition(conn, claim, at)
             changeovers.change(conn, stations.get(conn, self.here.station_id), product_id, NOW)
+
+    def audit_rate(self, lane: Lane, station: str = "press-1") -> float:
+        self._ticks = count(next(self._ticks) + 10**7)  # a good second later
+        record = Record(0, 0, NOW, None, tuple(headers(station=station)), b"")
+        return self._directory.place(Work(lane, record, NOW, 0), parse(record, stream="s")).audit_rate
 
     def product(self, lane: Lane, offset: int, **given: Any) -> str:
         record = Record(0, offset, NOW, None, tuple(headers(**({"station": "press-1"} | given))), b"")
@@ -93,3 +98,14 @@ def test_a_retired_product_is_not_taken_for_the_topics(desk: Desk) -> None:
     with pytest.raises(BadHeader, match="'press-1' runs a retired product"):
         desk.product(lane, 0)
     assert desk.product(lane, 0, station="press-2") == "spare"
+
+
+def test_more_parts_are_drawn_while_a_certificate_has_lapsed(desk: Desk) -> None:
+    lane, here = desk.claim(), desk.here
+    with writing(here.engine) as conn:
+        stations.add(conn, "press-2", product_id=here.product_id, audit_rate=0.5, now=NOW)
+        epochs.open(conn, here.product_id, "import", "imported images", now=NOW)
+    assert [desk.audit_rate(lane, station) for station in ("press-1", "press-2")] == [0, 0.5]
+    with writing(here.engine) as conn:
+        epochs.open(conn, here.product_id, "camera", "new lamp", now=NOW)
+    assert [desk.audit_rate(lane, station) for station in ("press-1", "press-2")] == [0.1, 0.5]

@@ -21,7 +21,7 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
 def sample(number: int, role: str, *, serial: str | None = None, origin: str = "import") -> Sample:
     name = f"{number:064}"
-    return Sample(number, 1, role, origin, name, None, None, name, serial, None, None, NOW, None)
+    return Sample(number, 1, role, origin, name, None, None, name, serial, None, None, None, NOW, None)
 
 
 def lists(*samples: Sample) -> Lists:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from agent.store import audit, products, registry, runs, samples
+from agent.store import audit, epochs, products, registry, runs, samples
 from agent.store.engine import Conflict, NotFound, writing
 from agent.store.registry import ModelVersion
 from agent.store.samples import NewSample
@@ -80,15 +80,16 @@ def test_a_revoked_sample_comes_back_with_its_new_role_and_old_snapshots_keep_th
 
 def test_a_snapshot_names_its_samples_whatever_the_order_they_came_in(here: Line) -> None:
     with writing(here.engine) as conn:
+        other = products.add(conn, "bracket", now=NOW).id
+        epoch, others = (epochs.of_import(conn, product_id, NOW).id for product_id in (here.product_id, other))
         rows = [_sample(here, conn, n, role) for n, role in enumerate(["train", "calibration", "train", "defect"])]
         for row in rows:
-            samples.add(conn, row, NOW)
-        first = samples.freeze(conn, here.product_id, NOW)
-        assert samples.freeze(conn, here.product_id, NOW + timedelta(days=1)) == first
-        other = products.add(conn, "bracket", now=NOW).id
+            samples.add(conn, replace(row, epoch_id=epoch), NOW)
+        first = samples.freeze(conn, here.product_id, NOW, epoch_id=epoch)
+        assert samples.freeze(conn, here.product_id, NOW + timedelta(days=1), epoch_id=epoch) == first
         for row in rows[::-1]:
-            samples.add(conn, replace(row, product_id=other), NOW)
-        assert samples.freeze(conn, other, NOW).sha256 == first.sha256
+            samples.add(conn, replace(row, product_id=other, epoch_id=others), NOW)
+        assert samples.freeze(conn, other, NOW, epoch_id=others).sha256 == first.sha256
         assert len(first.of_role("train")) == 2
         assert first.role_sha256("train") != first.role_sha256("calibration")
         assert samples.snapshot(conn, first.id) == first
@@ -96,13 +97,14 @@ def test_a_snapshot_names_its_samples_whatever_the_order_they_came_in(here: Line
 
 def test_new_samples_are_normals_of_the_stream(here: Line) -> None:
     with writing(here.engine) as conn:
-        later = NOW + timedelta(hours=1)
+        later, epoch = NOW + timedelta(hours=1), epochs.of_import(conn, here.product_id, NOW).id
         rows = [("train", "import"), ("train", "flagged"), ("calibration", "audit"), ("defect", "flagged")]
         for number, (role, origin) in enumerate(rows):
-            samples.add(conn, _sample(here, conn, number, role, origin), later)
-        assert samples.count_new(conn, here.product_id, None) == 2
-        assert samples.count_new(conn, here.product_id, NOW) == 2
-        assert samples.count_new(conn, here.product_id, later) == 0
+            samples.add(conn, replace(_sample(here, conn, number, role, origin), epoch_id=epoch), later)
+        assert samples.count_new(conn, here.product_id, None, epoch_id=epoch) == 2
+        assert samples.count_new(conn, here.product_id, NOW, epoch_id=epoch) == 2
+        assert samples.count_new(conn, here.product_id, NOW) == 1, "calibration of no epoch is of no use"
+        assert samples.count_new(conn, here.product_id, later, epoch_id=epoch) == 0
         assert samples.roles_of_serial(conn, here.product_id, "s2") == {"calibration"}
 
 
@@ -161,18 +163,6 @@ def test_each_rollback_goes_one_model_further_back(here: Line) -> None:
             assert registry.version(conn, versions[number].id).state == "rejected"
         with pytest.raises(Conflict, match="no earlier model"):
             registry.rollback(conn, product_id=here.product_id, reason="r", by=None, now=NOW)
-
-
-def test_looks_count_certified_versions_of_the_product(here: Line) -> None:
-    with writing(here.engine) as conn:
-        first, second = _version(here, conn, 1), _version(here, conn, 2)
-        assert registry.looks(conn, here.product_id) == 0
-        _certify(conn, first)
-        _certify(conn, first)  # another engine of the same version is no new look
-        assert registry.looks(conn, here.product_id) == 1
-        _certify(conn, second, look=2)
-        assert registry.looks(conn, here.product_id) == 2
-        assert [row.look for row in registry.certificates(conn, second.id)] == [2]
 
 
 def test_a_run_from_request_to_end(here: Line) -> None:

@@ -1,0 +1,269 @@
+"""Epochs: spans of a product's stream, and which one's calibration set speaks for the stream now.
+
+Calibration and hold-out belong to one epoch and are never pooled across epochs. Source: goodpart's model.md, "Roles
+and the audit sample".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from agent.settings import Certificates
+from agent.store import audit, products
+from agent.store.products import Product
+from agent.store.rows import columns, one, read_all
+from agent.store.tables import certificate, deployment, epoch, sample
+from model.statistics import look_delta, smallest_n
+
+GIVEN = frozenset({"import", "teach"})  # their images were chosen by people, not drawn from the stream
+CUTTING = frozenset({"drift", "camera", "person"})  # calibration sets before them no longer speak for the stream
+RESTS_ON = {
+    "import": "the imported images",
+    "teach": "the parts that it was taught with",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One of them; the open one has no `closed_at`. Its span is [opened_at, closed_at)."""
+
+    id: int
+    product_id: int
+    cause: str  # import | teach | stream | drift | camera | person
+    words: str  # why it was opened
+    cuts: bool  # calibration sets before it no longer speak for the stream
+    by: int | None  # None: the agent
+    opened_at: datetime
+    closed_at: datetime | None
+
+    @property
+    def rests_on(self) -> str:
+        """What a certificate of this epoch rests on and assumes, for people."""
+        if self.cause in GIVEN:
+            return f"it rests on {RESTS_ON[self.cause]} and assumes that the stream looks like them"
+        why = f", {self.cause}: {self.words}" if self.cuts else ""
+        return (
+            f"it rests on audited parts since {self.opened_at:%Y-%m-%d %H:%M} UTC (epoch {self.id}{why}) and assumes "
+            "that the stream has stayed as it was then"
+        )
+
+    @property
+    def grows_by(self) -> str:
+        """What a person does so that it gets more calibration parts."""
+        return "add good images" if self.cause in GIVEN else "review the audit items, or raise audit.rate"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an epoch has: parts, or frames where not every one of its images names its serial."""
+
+    calibration: int = 0
+    holdout: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lapse:
+    """Why a product's certificate does not speak for its stream now.
+
+    Attributes:
+        epoch: the newest one that cuts.
+        calibration: parts that calibrate since then, of `needed` for the review rate asked for.
+        certified: whether the certificate in use rests on parts since then; None: there is no certificate.
+    """
+
+    epoch: Epoch
+    calibration: int
+    needed: int
+    certified: bool | None
+
+    @property
+    def words(self) -> str:
+        """One line for people: what is wrong and what comes next."""
+        since = f"{self.epoch.opened_at:%Y-%m-%d %H:%M} UTC ({self.epoch.cause}: {self.epoch.words})"
+        have = f"{self.calibration} of {self.needed} audited parts"
+        if self.certified:
+            return f"its certificate rests on only {have} since {since}: it holds at the best rate that so few allow"
+        old = "its certificate is from before" if self.certified is False else "there is no certificate since"
+        old = f"{old} {since}"
+        if self.calibration >= self.needed:
+            return f"{old}; {self.calibration} audited parts are there: a training run gives the next one"
+        return f"{old}; {have} are there for the next one: review the audit items"
+
+
+def open(
+    conn: Connection,
+    product_id: int,
+    cause: str,
+    words: str,
+    *,
+    by: int | None = None,
+    at: datetime | None = None,
+    now: datetime,
+) -> Epoch:
+    """Opens an epoch, closes the one of that moment, and appends an audit event.
+
+    One that begins before a later one ends where that begins, so that spans never overlap.
+
+    Args:
+        conn: a writing transaction; openers take turns.
+        product_id: whose.
+        cause: import, teach, stream, drift, camera or person; what it cuts follows from it.
+        words: why.
+        by: the user; None: the agent.
+        at: where it begins; None: now.
+        now: the time.
+
+    Raises:
+        NotFound: there is no such product.
+    """
+    audit.take_turn(conn)
+    products.get(conn, product_id)
+    start = now if at is None else at
+    history = of_product(conn, product_id)
+    before = next((one for one in reversed(history) if one.opened_at <= start), None)
+    after = next((one for one in history if one.opened_at > start), None)
+    if before and (before.closed_at is None or before.closed_at > start):
+        conn.execute(sa.update(epoch).where(epoch.c.id == before.id).values(closed_at=start))
+    new = {
+        "product_id": product_id, "cause": cause, "words": words, "cuts": cause in CUTTING, "by": by,
+        "opened_at": start, "closed_at": after.opened_at if after else None,
+    }  # fmt: skip
+    made = get(conn, int(conn.execute(sa.insert(epoch).values(**new).returning(epoch.c.id)).scalar_one()))
+    detail = {"product_id": product_id, "cause": cause, "words": words, "opened_at": start.isoformat()}
+    audit.append(conn, by, "epoch.open", f"epoch:{made.id}", detail, now)
+    return made
+
+
+def get(conn: Connection, epoch_id: int) -> Epoch:
+    """The epoch of that id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return one(conn, Epoch, epoch, epoch_id)
+
+
+def of_product(conn: Connection, product_id: int) -> list[Epoch]:
+    """The product's epochs, oldest first."""
+    query = sa.select(*columns(epoch, Epoch)).where(epoch.c.product_id == product_id)
+    return read_all(Epoch, conn.execute(query.order_by(epoch.c.opened_at, epoch.c.id)))
+
+
+def current(conn: Connection, product_id: int) -> Epoch | None:
+    """The open one; None where the product has none yet."""
+    return next((one for one in of_product(conn, product_id) if one.closed_at is None), None)
+
+
+def at(conn: Connection, product_id: int, moment: datetime) -> Epoch | None:
+    """The epoch whose span holds that moment; None before the first one."""
+    return next((one for one in reversed(of_product(conn, product_id)) if one.opened_at <= moment), None)
+
+
+def of_import(conn: Connection, product_id: int, now: datetime) -> Epoch:
+    """The epoch of the product's imported images; the first import opens it.
+
+    Raises:
+        NotFound: there is no such product.
+    """
+    found = [one for one in of_product(conn, product_id) if one.cause == "import"]
+    return found[-1] if found else open(conn, product_id, "import", "imported images", now=now)
+
+
+def of_certificate(conn: Connection, certificate_id: int | None) -> Epoch | None:
+    """The epoch that a certificate rests on; None where it is not known."""
+    query = sa.select(certificate.c.epoch_id).where(certificate.c.id == certificate_id)
+    found = conn.execute(query).scalar_one_or_none()
+    return None if found is None else get(conn, found)
+
+
+def held(conn: Connection, product_id: int) -> dict[int, Held]:
+    """What calibrates and is held out, by epoch id; epochs without any are left out."""
+    row = sample.c
+    frames, named, serials = sa.func.count(), sa.func.count(row.serial), sa.func.count(sa.distinct(row.serial))
+    query = sa.select(row.epoch_id, row.role, frames, named, serials).where(
+        row.product_id == product_id, row.epoch_id.is_not(None), row.role.in_(("calibration", "holdout")),
+        row.state == "accepted", row.revoked_at.is_(None),
+    )  # fmt: skip
+    rows = conn.execute(query.group_by(row.epoch_id, row.role)).all()
+    nameless = {epoch_id for epoch_id, _, n, n_named, _ in rows if n_named < n}
+    found: dict[int, dict[str, int]] = {}
+    for epoch_id, role, n, _, parts in rows:
+        found.setdefault(epoch_id, {})[role] = n if epoch_id in nameless else parts
+    return {epoch_id: Held(**by_role) for epoch_id, by_role in found.items()}
+
+
+def asked(product: Product, certificates: Certificates) -> int:
+    """Calibration parts that the product's review rate needs at the first look, with two thresholds."""
+    return _asked(product.review_rate or certificates.review_rate, certificates.confidence)
+
+
+@cache
+def _asked(review_rate: float, confidence: float) -> int:
+    return smallest_n(review_rate, look_delta(1 - confidence, 1) / 2)
+
+
+def chosen(history: Sequence[Epoch], n: Mapping[int, int], needed_n: int) -> Epoch | None:
+    """Which epoch's set calibrates. A pure function.
+
+    Among the epochs from the newest cutting one on (all, where none cuts) the newest that has `needed_n`. Where none
+    has: the newest cutting one, whose set certifies the best rate that so few allow; without any, the newest one of
+    given images (import, teach), else the newest.
+
+    Args:
+        history: the product's epochs, oldest first.
+        n: calibration parts by epoch id.
+        needed_n: what the review rate asked for needs.
+    """
+    cut = max((place for place, one in enumerate(history) if one.cuts), default=None)
+    enough = [one for one in history[cut or 0 :] if n.get(one.id, 0) >= needed_n]
+    if enough:
+        return enough[-1]
+    if cut is not None:
+        return history[cut]
+    given = [one for one in history if one.cause in GIVEN]
+    return next(reversed(given or history), None)
+
+
+def calibrating(conn: Connection, product_id: int, needed_n: int) -> Epoch | None:
+    """As `chosen`; None where the product has no epoch yet."""
+    n = {epoch_id: one.calibration for epoch_id, one in held(conn, product_id).items()}
+    return chosen(of_product(conn, product_id), n, needed_n)
+
+
+def lapsed(conn: Connection, product_id: int, needed_n: int) -> Lapse | None:
+    """Why the product's certificate does not speak for its stream now; None where it does.
+
+    It has lapsed where the live deployment's certificate is of an epoch older than the newest cutting one, or where the
+    calibrating epoch is a cutting one without its `needed_n`.
+    """
+    history = of_product(conn, product_id)
+    cut = max((place for place, one in enumerate(history) if one.cuts), default=None)
+    if cut is None:
+        return None
+    n = {epoch_id: one.calibration for epoch_id, one in held(conn, product_id).items()}
+    found = chosen(history, n, needed_n)
+    assert found is not None
+    live = conn.execute(
+        sa.select(certificate.c.id, certificate.c.epoch_id)
+        .select_from(deployment.outerjoin(certificate, certificate.c.id == deployment.c.certificate_id))
+        .where(deployment.c.product_id == product_id, deployment.c.live_until.is_(None))
+    ).one_or_none()
+    since = {one.id for one in history[cut:]}
+    certified = live.epoch_id in since if live is not None and live.id is not None else None
+    few = found.cuts and n.get(found.id, 0) < needed_n
+    return Lapse(history[cut], n.get(found.id, 0), needed_n, certified) if few or certified is False else None
+
+
+def lapsed_all(conn: Connection, certificates: Certificates) -> dict[int, Lapse]:
+    """The lapsed ones among the products that are made, by id; cheap where no epoch cuts."""
+    cut = set(conn.execute(sa.select(epoch.c.product_id).where(epoch.c.cuts).distinct()).scalars())
+    if not cut:
+        return {}
+    found = {one.id: lapsed(conn, one.id, asked(one, certificates)) for one in products.all(conn) if one.id in cut}
+    return {product_id: lapse for product_id, lapse in found.items() if lapse}

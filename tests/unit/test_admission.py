@@ -1,0 +1,469 @@
+"""Audit windows: what is admitted, when, with which epoch and role; and what never enters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent import upkeep
+from agent.retrain.admission import HELD_OUT, Admission
+from agent.service import Refused, reviews
+from agent.store import audit, audits, epochs, products, samples, tables, windows
+from agent.store.engine import StoreError, reading, writing
+from agent.store.epochs import Epoch
+from agent.store.evidence import releasable
+from agent.store.install import install_of
+from agent.store.local_blobs import MemoryBlobs
+from agent.store.windows import Window, window_at
+from model.statistics import keyed_fraction
+from tests.alarms import Noted
+from tests.databases import Line, line
+from tests.streams import settings as stream_settings
+
+pytestmark = pytest.mark.usefixtures("each_database")
+MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
+NEEDED = 12  # for a review rate of 0.3
+OVER = 25.5  # hours: the first day's window has ended, and its frames are too old to be scored
+OFFSETS = count(1)
+Place = tuple[str, str | None]  # role, cause of the epoch
+
+
+def at(hours: float) -> datetime:
+    return MIDNIGHT + timedelta(hours=hours)
+
+
+class Plant:
+    """A line whose product has imported images, audited parts, and the chore."""
+
+    def __init__(self, here: Line, folder: Path, **sections: Any) -> None:
+        self.here, self.alarms = here, Noted(here.engine)
+        given = {"certificate": {"review_rate": 0.3}, "pipeline": {"max_age_s": 3600}, **sections}
+        self.settings = stream_settings(folder, **given)
+        self.admission = Admission(here.engine, self.settings, self.alarms)
+        with writing(here.engine) as conn:
+            epochs.open(conn, here.product_id, "import", "imported images", now=at(-48))
+
+    def draw(self, hours: float, serial: str | None = None, **changes: Any) -> int:
+        """A drawn part's frame, not reviewed yet."""
+        given = {"kind": "audit", "verdict": "pass", "event_at": at(hours), "serial": serial, **changes}
+        with writing(self.here.engine) as conn:
+            return self.here.add_item(conn, next(OFFSETS), **given).id
+
+    def say(self, item_id: int, decision: str = "normal", key: str = "") -> None:
+        reason = "crack" if decision == "defect" else None
+        reviews.decide(
+            self.here.engine, self.here.engineer, item_id, decision, reason,
+            key=key or f"{item_id}-{decision}", now=at(24),
+        )  # fmt: skip
+
+    def undo(self, item_id: int, key: str = "") -> None:
+        reviews.undo(self.here.engine, self.here.engineer, item_id, key=key or f"{item_id}-undo", now=at(24))
+
+    def look(self, hours: float = OVER) -> None:
+        self.alarms.now = at(hours)
+        self.admission.check(at(hours))
+
+    def cut(self, hours: float, cause: str = "camera") -> Epoch:
+        with writing(self.here.engine) as conn:
+            return epochs.open(conn, self.here.product_id, cause, "new lamp", now=at(hours))
+
+    @property
+    def placed(self) -> dict[int, Place]:
+        """Role and epoch of each item's sample that is not revoked; no epoch while it waits."""
+        with reading(self.here.engine) as conn:
+            causes = {one.id: one.cause for one in epochs.of_product(conn, self.here.product_id)}
+            found = samples.all(conn, self.here.product_id)
+        return {
+            one.item_id: (one.role, causes[one.epoch_id] if one.epoch_id else None)
+            for one in found
+            if one.item_id and one.role != "defect"
+        }
+
+    @property
+    def admitted(self) -> list[Window]:
+        with reading(self.here.engine) as conn:
+            return windows.admitted(conn, self.here.product_id)
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Iterator[Plant]:
+    with line(tmp_path) as here:
+        yield Plant(here, tmp_path)
+
+
+# Cutting
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe"])
+@given(hours=st.sampled_from([1, 2, 3, 4, 6, 8, 12, 24]), minutes=st.integers(0, 366 * 24 * 60))
+def test_every_moment_lies_in_one_window_and_windows_tile(zone: str, hours: int, minutes: int) -> None:
+    timezone, moment = ZoneInfo(zone), datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+    window = window_at(moment, hours, timezone)
+    assert window.holds(moment)
+    for inside in (window.starts_at, moment, window.ends_at - timedelta(microseconds=1)):
+        assert window_at(inside, hours, timezone) == window
+    assert window_at(window.ends_at, hours, timezone).starts_at == window.ends_at
+    if hours == 24:
+        assert window.starts_at.astimezone(timezone).time() == window.ends_at.astimezone(timezone).time()
+
+
+def test_windows_that_were_cut_otherwise_are_not_admitted_again(plant: Plant) -> None:
+    plant.say(plant.draw(3))
+    plant.look()
+    daily = plant.admission
+    shorter = stream_settings(Path(), certificate={"review_rate": 0.3}, audit={"window_h": 8})
+    plant.admission = Admission(plant.here.engine, shorter, plant.alarms)
+    plant.say(plant.draw(20))  # of the admitted day
+    plant.say(plant.draw(26))
+    plant.look(40)
+    assert plant.admitted == [Window(at(0), at(24)), Window(at(24), at(32))]
+    assert [place[1] for place in plant.placed.values()] == ["stream"] * 3
+    plant.say(plant.draw(34))
+    plant.admission = daily
+    plant.look(60)
+    assert plant.admitted[-1] == Window(at(32), at(48)), "what is left of the day"
+
+
+# Admission
+
+
+def test_a_window_enters_once_every_drawn_part_of_it_is_decided(plant: Plant) -> None:
+    first, second, third = plant.draw(1), plant.draw(2), plant.draw(23)
+    plant.say(first)
+    plant.say(second, "defect")
+    plant.look()
+    assert (plant.placed, plant.admitted) == ({first: ("calibration", None)}, [])
+    plant.say(third, "unsure")
+    plant.look()
+    assert plant.admitted == [], "an engineer has yet to decide"
+    plant.say(third)
+    plant.look()
+    assert plant.placed == {first: ("calibration", "stream"), third: ("calibration", "stream")}
+    assert plant.admitted == [Window(at(0), at(24))]
+    with reading(plant.here.engine) as conn:
+        row = conn.execute(sa.select(tables.audit_window)).one()
+        assert (row.drawn, row.normal, row.defect) == (3, 2, 1)
+        made = epochs.of_product(conn, plant.here.product_id)
+        assert [(one.cause, one.opened_at, one.closed_at) for one in made] == [
+            ("import", at(-48), at(0)), ("stream", at(0), None),
+        ]  # fmt: skip
+        event = audit.recent(conn)[0]
+        assert (event.action, event.detail["calibration"]) == ("audit_window.admit", 2)
+        n_events = len(audit.recent(conn))
+    plant.look()
+    with reading(plant.here.engine) as conn:
+        assert len(audit.recent(conn)) == n_events, "once"
+        assert audit.verify(conn) is None
+
+
+def test_no_window_is_admitted_while_a_frame_of_it_may_still_be_scored(plant: Plant) -> None:
+    plant.say(plant.draw(5))
+    plant.look(24.99)
+    assert plant.admitted == []
+    plant.look(25)
+    assert plant.admitted == [Window(at(0), at(24))]
+
+
+def test_days_are_those_of_the_plant(tmp_path: Path) -> None:
+    with line(tmp_path) as here:
+        plant = Plant(here, tmp_path, plant={"timezone": "Asia/Tokyo"})
+        plant.say(plant.draw(14))
+        later = plant.draw(16)
+        plant.look(17)
+        assert plant.admitted == [Window(at(-9), at(15))]
+        plant.say(later)
+        plant.look(42)
+        assert len(plant.admitted) == 2
+
+
+def test_a_part_whose_frames_lie_in_two_windows_is_decided_as_a_whole(plant: Plant) -> None:
+    other, evening, night = plant.draw(20), plant.draw(23.9, "p"), plant.draw(24.1, "p")
+    next_day = plant.draw(30)
+    plant.say(other)
+    plant.say(evening)
+    plant.look()
+    assert plant.admitted == [], "its second frame is undecided"
+    plant.say(night)
+    plant.look()
+    assert plant.placed == dict.fromkeys((other, evening, night), ("calibration", "stream"))
+    plant.say(next_day)
+    plant.look(50)
+    assert plant.admitted == [Window(at(0), at(24)), Window(at(24), at(48))]
+    assert plant.placed[night] == ("calibration", "stream")
+
+
+def test_a_part_waits_for_the_window_in_which_it_began(plant: Plant) -> None:
+    undecided, evening, night = plant.draw(20), plant.draw(23.9, "p"), plant.draw(24.1, "p")
+    for item in (evening, night):
+        plant.say(item)
+    plant.look(50)
+    assert plant.admitted == [Window(at(24), at(48))]
+    assert plant.placed == dict.fromkeys((evening, night), ("calibration", None))
+    plant.say(undecided)
+    plant.look(51)
+    assert plant.placed == dict.fromkeys((undecided, evening, night), ("calibration", "stream"))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_part_with_a_defect_on_any_frame_enters_nothing(plant: Plant, which: int) -> None:
+    frames = [plant.draw(23.9, "p"), plant.draw(24.1, "p")]
+    plant.say(frames[which], "defect")
+    plant.say(frames[1 - which])
+    plant.look(50)
+    assert len(plant.admitted) == 2
+    assert plant.placed == {frames[1 - which]: ("calibration", None)}
+    plant.undo(frames[which])
+    plant.look(51)
+    assert plant.placed == {frames[1 - which]: ("calibration", None)}
+    plant.say(frames[which])
+    plant.look(52)
+    assert set(plant.placed.values()) == {("calibration", "stream")} and len(plant.placed) == 2
+
+
+def test_what_comes_later_joins_its_part(plant: Plant) -> None:
+    first = plant.draw(3, "p")
+    plant.say(first)
+    plant.look()
+    late, again = plant.draw(4, "p"), plant.draw(5)
+    plant.say(late)
+    plant.look()
+    assert plant.placed == {first: ("calibration", "stream"), late: ("calibration", "stream")}
+    plant.say(again, "unsure")
+    plant.look()
+    plant.say(again)
+    plant.look()
+    assert plant.placed[again] == ("calibration", "stream")
+    plant.undo(first)
+    assert first not in plant.placed
+    plant.look()
+    plant.say(first, key="again")
+    plant.cut(30)
+    plant.look(80)
+    assert plant.placed[first] == ("calibration", "stream")
+    assert len(plant.admitted) == 1
+
+
+def test_beyond_what_the_rate_needs_a_keyed_hash_holds_out(plant: Plant) -> None:
+    items = {f"p{n}": plant.draw(n / 10, f"p{n}") for n in range(30)}
+    for item in items.values():
+        plant.say(item)
+    plant.look()
+    with reading(plant.here.engine) as conn:
+        secret = install_of(conn).secret
+        held = epochs.held(conn, plant.here.product_id)
+    expected, n = dict[int, str](), 0
+    for serial, item in items.items():
+        role = "holdout" if n >= NEEDED and keyed_fraction(secret, "role", serial) < HELD_OUT else "calibration"
+        n, expected[item] = n + (role == "calibration"), role
+    assert {item: role for item, (role, _) in plant.placed.items()} == expected
+    (only,) = held.values()
+    assert (only.calibration, only.holdout) == tuple(Counter(expected.values())[r] for r in ("calibration", "holdout"))
+    late = plant.draw(1, "p29")
+    plant.say(late)
+    plant.look()
+    assert plant.placed[late] == plant.placed[items["p29"]], "a part's first role sticks"
+
+
+def test_a_part_belongs_to_the_epoch_of_its_first_frame(plant: Plant) -> None:
+    before, astride, astride_too, after = plant.draw(9), plant.draw(9.9, "p"), plant.draw(10.1, "p"), plant.draw(11)
+    plant.cut(10)
+    for item in (before, astride, astride_too, after):
+        plant.say(item)
+    plant.look()
+    assert plant.placed == {
+        **dict.fromkeys((before, astride, astride_too), ("calibration", "stream")),
+        after: ("calibration", "camera"),
+    }
+    with reading(plant.here.engine) as conn:
+        made = epochs.of_product(conn, plant.here.product_id)
+    assert [(one.cause, one.opened_at) for one in made] == [("import", at(-48)), ("stream", at(0)), ("camera", at(10))]
+
+
+def test_a_stream_epoch_begins_no_earlier_than_what_it_follows(tmp_path: Path) -> None:
+    with line(tmp_path) as here:
+        plant = Plant(here, tmp_path)
+        with writing(here.engine) as conn:
+            epochs.open(conn, here.product_id, "teach", "taught", now=at(6))
+        plant.say(plant.draw(8))
+        plant.look()
+        with reading(here.engine) as conn:
+            made = epochs.of_product(conn, here.product_id)
+        assert [(one.cause, one.opened_at) for one in made[1:]] == [("teach", at(6)), ("stream", at(6))]
+
+
+def test_a_crash_between_leaves_all_or_nothing(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = plant.draw(3)
+    plant.say(item)
+    admit = audits.admit
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(audits, "admit", dies)
+    with pytest.raises(KeyboardInterrupt):
+        plant.look()
+    assert (plant.admitted, plant.placed) == ([], {item: ("calibration", None)})
+    with reading(plant.here.engine) as conn:
+        assert [one.cause for one in epochs.of_product(conn, plant.here.product_id)] == ["import"]
+    monkeypatch.setattr(audits, "admit", admit)
+    plant.look()
+    assert plant.placed == {item: ("calibration", "stream")}
+
+
+def test_two_agents_admit_a_window_once(plant: Plant) -> None:
+    items = [plant.draw(n / 2) for n in range(10)]
+    for item in items:
+        plant.say(item)
+    agents = [Admission(plant.here.engine, plant.settings, Noted()) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(one.check, at(OVER)) for one in agents]:
+            done.result(60)
+    with reading(plant.here.engine) as conn:
+        actions = Counter(event.action for event in audit.recent(conn, 200))
+        assert (actions["audit_window.admit"], actions["epoch.open"], actions["audit_window.join"]) == (1, 2, 0)
+        assert audit.verify(conn) is None
+    assert {cause for _, cause in plant.placed.values()} == {"stream"} and len(plant.placed) == 10
+
+
+def test_agents_look_as_a_chore(plant: Plant) -> None:
+    plant.say(plant.draw(3))
+    chores = upkeep.keeping(
+        plant.here.engine, MemoryBlobs(), plant.settings, plant.alarms, clock=lambda: at(OVER), stopping=bool
+    )
+    next(one for one in chores if one.name == "audit_windows").do(at(OVER))
+    assert plant.admitted == [Window(at(0), at(24))]
+
+
+def test_retention_keeps_what_waits(plant: Plant) -> None:
+    item = plant.draw(3)
+    plant.say(item)
+    with reading(plant.here.engine) as conn:
+        assert releasable(conn, limit=10) == []
+
+
+def test_an_admitted_sample_is_new_from_then_on(plant: Plant) -> None:
+    plant.say(plant.draw(3))
+    plant.look()
+    with reading(plant.here.engine) as conn:
+        stream = epochs.of_product(conn, plant.here.product_id)[-1].id
+        assert samples.count_new(conn, plant.here.product_id, at(24.5), epoch_id=stream) == 1
+        assert samples.count_new(conn, plant.here.product_id, at(OVER), epoch_id=stream) == 0
+
+
+# What waits too long
+
+
+def test_windows_that_wait_too_long_are_told_until_they_are_decided(plant: Plant) -> None:
+    items = [plant.draw(n) for n in range(12)]
+    plant.say(items[3], "unsure")
+    plant.look(24 + 47)
+    assert plant.alarms.take() == []
+    plant.look(24 + 48)
+    assert plant.alarms.take() == [("raised", "audit_waits", "product:flange")]
+    words = plant.alarms.words[-1]
+    assert "12 audited frames of flange from before 2026-03-03 00:00" in words and "1 of an engineer" in words
+    assert f"items {', '.join(map(str, items[:10]))} and others" in words
+    plant.look(24 + 49)
+    assert plant.alarms.take() == []
+    plant.say(items[0])
+    plant.look(24 + 50)
+    assert plant.alarms.take() == [("raised", "audit_waits", "product:flange")]
+    for item in items[1:]:
+        plant.say(item)
+    plant.look(24 + 51)
+    assert plant.alarms.take() == [("cleared", "audit_waits", "product:flange")]
+
+
+def test_a_retired_product_waits_for_nobody(plant: Plant) -> None:
+    plant.draw(1)
+    plant.look(100)
+    with writing(plant.here.engine) as conn:
+        products.retire(conn, plant.here.product_id, at(100))
+    plant.look(101)
+    assert [what for what, _, _ in plant.alarms.take()] == ["raised", "cleared"]
+
+
+# Whatever happens
+
+ACTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("draw"), st.integers(0, 70), st.sampled_from(["p", "q", None])),
+        st.tuples(st.sampled_from(["normal", "defect", "unsure", "undo"]), st.integers(0, 20), st.none()),
+        st.tuples(st.sampled_from(["look", "cut"]), st.integers(0, 100), st.none()),
+    ),
+    max_size=25,
+)
+
+
+def test_a_snapshot_holds_good_parts_of_one_epoch_whose_window_is_admitted(tmp_path: Path) -> None:
+    with line(tmp_path) as here:
+
+        @settings(max_examples=12, deadline=None)
+        @given(acts=ACTS)
+        def whatever_happens(acts: list[tuple[str, int, Any]]) -> None:
+            with writing(here.engine) as conn:
+                product = products.add(conn, uuid4().hex, now=at(-50))
+            plant = Plant(replace(here, product_id=product.id), tmp_path)
+            _act(plant, acts)
+            with writing(here.engine) as conn:
+                products.retire(conn, product.id, at(0))  # which leaves it out of later looks
+
+        whatever_happens()
+
+
+def _act(plant: Plant, acts: list[tuple[str, int, Any]]) -> None:
+    items, hours = list[int](), 0.0
+    for act, value, serial in acts:
+        if act == "draw":
+            items.append(plant.draw(value, serial))
+        elif act == "look":
+            plant.look(hours := max(hours, value))
+            _check_snapshots(plant)
+        elif act == "cut":
+            plant.cut(value)
+        elif items:
+            item = items[value % len(items)]
+            with suppress(StoreError, Refused):
+                plant.undo(item, uuid4().hex) if act == "undo" else plant.say(item, act, uuid4().hex)
+    plant.look(hours)
+    _check_snapshots(plant)
+
+
+def _check_snapshots(plant: Plant) -> None:
+    done = plant.admitted
+    with writing(plant.here.engine) as conn:
+        found = samples.all(conn, plant.here.product_id)
+        for epoch in epochs.of_product(conn, plant.here.product_id):
+            if not found:
+                continue
+            try:
+                frozen = samples.freeze(conn, plant.here.product_id, at(0), epoch_id=epoch.id)
+            except StoreError:
+                continue  # nothing of this epoch
+            counted = frozen.of_role("calibration") + frozen.of_role("holdout")
+            assert {one.epoch_id for one in counted} <= {epoch.id}
+            assert not counted or epoch.cause != "import"
+            for one in counted:
+                assert one.item_id is not None
+                item = plant.here.item(one.item_id)
+                assert (item.state, item.decision) == ("closed", "normal")
+                assert any(window.holds(item.event_at) for window in done) or item.serial
+        by_part: dict[str, set[tuple[str, int]]] = {}
+        for one in found:
+            if one.serial and one.epoch_id is not None:
+                by_part.setdefault(one.serial, set()).add((one.role, one.epoch_id))
+    assert all(len(places) == 1 for places in by_part.values()), "a part has one place"
