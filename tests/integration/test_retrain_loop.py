@@ -348,7 +348,9 @@ def test_a_certificate_is_made_anew_without_the_calibration_parts_that_were_take
         live = registry.live(conn, plant.product.id)
         assert not calibration.top(conn, version.id, 1)[0].usable
         assert [one.action for one in audit.recent(conn)[:2]] == ["model.recertify", "model.promote"]
-        assert registry.looks(conn, plant.product.id) == 1
+        newest, first = registry.certificates(conn, version.id)
+        assert newest.epoch_id == first.epoch_id is not None
+        assert registry.looks(conn, epoch_id=newest.epoch_id) == 1
     assert live and live.id == made.deployment_id != before.id
     assert live.certificate == made.certificate.to_dict() and live.number == 1
     with pytest.raises(recertifying.NotRecertifiable, match="stands"):
