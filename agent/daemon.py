@@ -247,7 +247,8 @@ class _Daemon:
             self._engine, self._store, self._settings, self._alarms, clock=self._clock, stopping=self._stop.is_set
         )
         watching = upkeep.watching(
-            self._engine, self._settings, self._alarms, host=self._host, reading_frames=lambda: pipeline.caught_up,
+            self._engine, self._settings, self._alarms, self._metrics, host=self._host,
+            reading_frames=lambda: pipeline.caught_up,
             certified=lambda: [one.deployment_id for one in provider.all() if one.certified and one.deployment_id],
             notify=live.notify_promotion,
         )  # fmt: skip

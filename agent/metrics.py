@@ -56,6 +56,10 @@ class Metrics:
         self.dependency_up = gauge("goodpart_dependency_up", "1 while the dependency answers", ["dependency"])
         self.retries = counter("goodpart_dependency_retries", "Attempts repeated during an outage", ["dependency"])
         self.breaker = gauge("goodpart_breaker_open", "1 once the scoring engine failed on every product", [])
+        self.drift_frames = counter(
+            "goodpart_drift_frames", "Frames that drift watches counted", ["product", "station"]
+        )
+        self.drift_alarms = counter("goodpart_drift_alarms", "Drift alarms raised", ["product", "station"])
         self.alerts = gauge("goodpart_alerts_open", "Open alerts of the whole installation", ["kind"])
         self.webhooks = counter("goodpart_webhooks", "Messages to alerts.webhook, by what became of them", ["outcome"])
 

@@ -236,6 +236,11 @@ class Retrain(_Section):
     checkpoint_s: Annotated[float, Field(ge=0)] = 30.0
 
 
+class Drift(_Section):
+    alpha: Rate = 0.01
+    opens_epoch: bool = False
+
+
 class Gate(_Section):
     min_defects: Annotated[int, Field(ge=0)] = 10
 
@@ -281,6 +286,7 @@ class Settings(BaseModel):
     training: Training = Training()
     certificate: Certificates = Certificates()
     audit: Audit = Audit()
+    drift: Drift = Drift()
     alerts: Alerts = Alerts()
     retention: Retention = Retention()
     retrain: Retrain = Retrain()

@@ -14,6 +14,8 @@ from agent.alerts.base import Alarms
 from agent.alerts.disk import DiskWatch, folders
 from agent.alerts.watch import Watch
 from agent.chores import Chore
+from agent.drift import watch as drift
+from agent.metrics import Metrics
 from agent.retention import Retention
 from agent.retrain import admission
 from agent.settings import Settings
@@ -61,6 +63,7 @@ def watching(
     engine: Engine,
     settings: Settings,
     alarms: Alarms,
+    metrics: Metrics,
     *,
     host: str,
     reading_frames: Callable[[], bool],
@@ -73,6 +76,7 @@ def watching(
         engine: the database.
         settings: all of them.
         alarms: takes what is found.
+        metrics: counts what drift watches read.
         host: this one's name; its disks are watched by its own agents.
         reading_frames: whether this agent keeps up with what the source has.
         certified: ids of the deployments in use that have a certificate.
@@ -84,6 +88,7 @@ def watching(
     return [
         Chore("watch", WATCH_EVERY_S, watch.check),
         Chore(lapses.KIND, lapses.EVERY_S, lapses.Lapses(engine, settings, alarms).check),
+        Chore(drift.KIND, drift.EVERY_S, drift.DriftWatch(engine, settings, alarms, metrics).check),
         Chore("flag_rate", flags.EVERY_S, flags.FlagRates(engine, alarms, certified=certified).check),
         Chore("judge", judge.EVERY_S, judge.Judge(engine, settings, alarms, notify=notify).check),
         Chore(f"disk.{host}", DISK_EVERY_S, disk.check),

@@ -13,6 +13,7 @@ from agent.store.alerts import Alert, fitted, station_subject
 from agent.store.engine import reading
 from agent.store.stations import Station
 
+OF_PAIRS = frozenset({"flag_rate", "drift"})  # of a station and a product: who raises them ends them
 # What a host says again and again while it lasts; unsaid for so long, the process or the host is gone.
 FORGOTTEN = {"partition_stalled": timedelta(minutes=5), "disk": timedelta(days=1)}
 
@@ -100,7 +101,8 @@ class Watch:
         """Ends what is said of stations that are gone, and of hosts that say nothing any more."""
         known = {fitted(station_subject(one.name)) for one in found}
         for alert in standing:
-            gone = alert.subject.startswith("station:") and alert.kind != "flag_rate" and alert.subject not in known
+            of_station = alert.subject.startswith("station:") and alert.kind not in OF_PAIRS
+            gone = of_station and alert.subject not in known
             if gone or now - alert.seen_at > FORGOTTEN.get(alert.kind, timedelta.max):
                 self._alarms.cleared(alert.kind, alert.subject)
 

@@ -57,6 +57,7 @@ COMMANDS = {  # name: where it is, what it does, an example
         "How many defects escape, how many good parts are flagged.",
         "rates --product flange",
     ),
+    "drift": ("drift:app", "Whether scores still look like those a product was certified on.", "drift list"),
     "items": ("items:app", "Keep the evidence of an item for good.", "items pin 17"),
     "blobs": ("blobs:app", "Check the evidence and artifacts, and sweep what nobody names.", "blobs check"),
     "models": ("models:app", "Versions, certificates and runs.", "models list --product flange"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Column, Index, Table, UniqueConstraint
 
-from agent.store.columns import Big, Name, Sha, Utc, Word, metadata, one_of, refers, row_id
+from agent.store.columns import Big, Name, Sha, Utc, Word, metadata, one_of, position, refers, row_id
 
 epoch = Table(
     "epoch",
@@ -168,8 +168,11 @@ drift = Table(
     Column("stream", sa.Integer, nullable=False),  # s: counts alarms and new epochs from 1
     Column("n", Big, nullable=False),
     Column("log_wealth", sa.Float, nullable=False),
-    Column("state", sa.JSON, nullable=False),  # of model.statistics' martingale
-    Column("read_until", Utc, nullable=False),  # event time of the last score it saw
-    Column("alarmed_at", Utc),
+    Column("state", sa.JSON, nullable=False),  # the martingale, and parts whose frames may still come
+    Column("began_at", Utc, nullable=False),  # of the stream: no part from before is counted
+    Column("read_until", Utc, nullable=False),  # event time of the last frame of the station that was read
+    *position(),  # and its position
+    Column("alarmed_at", Utc),  # event time of the part that raised the last alarm
+    Column("alarm", sa.JSON(none_as_null=True)),  # of which stream, after how many parts, the evidence
     Column("updated_at", Utc, nullable=False),
 )

@@ -8,12 +8,12 @@ from typing import Any
 import streamlit as st
 
 from agent.service import models, retrain
-from agent.store import epochs, products, registry, runs, samples, watches
+from agent.store import drift, epochs, products, registry, runs, samples, stations, watches
 from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
-from dashboard import charts, context
+from dashboard import charts, context, drifts
 from dashboard import watches as second
 
 
@@ -59,10 +59,13 @@ def _product(product: Product) -> None:
         recent = runs.all(conn, product.id, limit=20)
         reports = {run.id: report.words for run in recent if (report := runs.report_of(conn, run.id))}
         kept = samples.all(conn, product.id)
+        drifting, reference = drift.all(conn, product.id), drift.references(conn).get(product.id)
+        places = {one.id: one.name for one in stations.all(conn, retired=True)}
         watched = watches.all(conn, product.id)
     _live(live, epoch)
     if lapse:
         st.warning(f"The certificate has lapsed: {lapse.words}.")
+    drifts.block(drifting, reference, places)
     roles = ("train", "calibration", "holdout", "defect")
     for column, role in zip(st.columns(len(roles)), roles, strict=True):
         column.metric(f"{role} samples", sum(one.role == role for one in kept), border=True)

@@ -1,0 +1,43 @@
+"""Drift: what speaks for a change of a product's scores, station by station."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import tzinfo
+from math import log
+
+import streamlit as st
+
+from agent.store.drift import Reference, Standing, odds
+from dashboard import context
+from model.statistics import look_delta
+
+WAITING = "Drift: not watched until the next model is certified on parts from after the change."
+
+
+def block(found: Sequence[Standing], reference: Reference | None, places: Mapping[int, str]) -> None:
+    """Draws a line for each station."""
+    settings = context.settings()
+    for text in lines(found, reference, places, settings.drift.alpha, settings.timezone):
+        st.caption(text)
+
+
+def lines(
+    found: Sequence[Standing], reference: Reference | None, places: Mapping[int, str], alpha: float, zone: tzinfo
+) -> list[str]:
+    """A line for each station that is watched under what decides now."""
+    if found and reference is None:
+        return [WAITING]
+    return [_line(one, places[one.station_id], alpha, zone) for one in found if one.of(reference)]
+
+
+def _line(one: Standing, place: str, alpha: float, zone: tzinfo) -> str:
+    limit = odds(-log(look_delta(alpha, one.stream)))
+    text = (
+        f"Drift at {place}: evidence {one.evidence} after {one.n:,} parts since "
+        f"{one.began_at.astimezone(zone):%Y-%m-%d %H:%M}; it alarms at {limit}."
+    )
+    if one.alarm and one.alarmed_at:
+        at, evidence = one.alarmed_at.astimezone(zone), odds(one.alarm["log_e"])
+        text += f" **Alarm at {at:%Y-%m-%d %H:%M}**: {evidence} after {one.alarm['n']:,} parts."
+    return text
