@@ -241,6 +241,14 @@ class Drift(_Section):
     opens_epoch: bool = False
 
 
+class Samples(_Section):
+    second_person: Literal["never", "quarantined", "always"] = "quarantined"
+    quarantine: bool = True
+    check_every_s: Seconds = 300.0
+    reviewer_share: Share = 0.5
+    new_share: Share = 0.3
+
+
 class Gate(_Section):
     min_defects: Annotated[int, Field(ge=0)] = 10
 
@@ -290,6 +298,7 @@ class Settings(BaseModel):
     alerts: Alerts = Alerts()
     retention: Retention = Retention()
     retrain: Retrain = Retrain()
+    samples: Samples = Samples()
     gate: Gate = Gate()
     shadow: Shadow = Shadow()
     watch: Watch = Watch()

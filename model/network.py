@@ -67,7 +67,10 @@ class Comparison(nn.Module):
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """The frames' features N x channels; the scales' normalised distances, then the memory's: N * T x h x w."""
-        levels = cast(Levels, self.teacher(tiles.permute(0, 3, 1, 2)))
+        return self.compared(cast(Levels, self.teacher(tiles.permute(0, 3, 1, 2))))
+
+    def compared(self, levels: Levels) -> tuple[Tensor, ...]:
+        """As `forward`, from the teacher's levels on."""
         maps: list[Tensor] = []
         if self.learner is not None:
             mean, deviation = cast(Tensor, self.mean), cast(Tensor, self.deviation)

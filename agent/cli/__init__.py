@@ -47,6 +47,7 @@ COMMANDS = {  # name: where it is, what it does, an example
     "alerts": ("alerts:app", "What somebody must look at, and who has seen it.", "alerts list"),
     "users": ("users:app", "List, add and change the people who act.", "users add kim --role operator"),
     "samples": ("samples:app", "The images that train and calibrate.", "samples import photos/ --product flange"),
+    "bank": ("bank:app", "Confirmed defects that models must catch.", "bank list --product flange"),
     "epochs": (
         "epochs:app",
         "Spans of the stream that a product is calibrated for.",

@@ -45,10 +45,12 @@ def runs_(*, product: str, json: bool = False, common: Common = Common()) -> Non
     with reading(common.database()) as conn:
         rows = [
             (run.id, run.trigger, run.state, run.attempts, run.phase, _percent(run), run.eta_s, run.loss,
-             run.started_at, run.reason)
+             run.started_at, run.reason, run.held_back)
             for run in runs.all(conn, find_product(conn, product).id)
         ]  # fmt: skip
-    columns = ["run", "trigger", "state", "attempts", "phase", "percent", "eta_s", "loss", "started_at", "reason"]
+    columns = [
+        "run", "trigger", "state", "attempts", "phase", "percent", "eta_s", "loss", "started_at", "reason", "held_back",
+    ]  # fmt: skip
     show(columns, rows, as_json=json, empty="no runs yet")
 
 

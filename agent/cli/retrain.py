@@ -26,7 +26,7 @@ def retrain(*, product: str, cold: bool = False, json: bool = False, acting: Act
 
     Args:
         product: which product.
-        cold: start from fresh weights, whatever retrain.warm says.
+        cold: start from fresh weights, whatever retrain.warm says, so that nothing of a revoked sample stays.
         json: print one JSON object.
     """
     from agent.live import open_live
@@ -42,7 +42,7 @@ def retrain(*, product: str, cold: bool = False, json: bool = False, acting: Act
     with bars() as on_progress:
         result = now.retrain(
             engine, open_blobs(settings.blobs), settings, found.id,
-            actor=actor, live=open_live(settings.redis.url), clock=utc_now, cold=cold, on_progress=on_progress,
+            actor=actor, cold=cold, live=open_live(settings.redis.url), clock=utc_now, on_progress=on_progress,
         )  # fmt: skip
     print(json_module.dumps(result.to_dict(), indent=2) if json else result.describe())
 

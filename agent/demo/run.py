@@ -99,6 +99,7 @@ def own(settings: Settings, folder: Path) -> Settings:
             "retrain": settings.retrain.model_copy(
                 update={"check_every_s": 3.0, "cooldown_s": 30.0, "new_samples": 3, "directory": folder / "retrain"}
             ),
+            "samples": settings.samples.model_copy(update={"check_every_s": 10.0}),
         }
     )
 

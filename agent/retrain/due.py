@@ -22,13 +22,13 @@ MOST_DOUBLINGS = 6
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A run that should start."""
+    """A run that should start; `cold`: from fresh weights, because a person asks for it."""
 
     product_id: int
     trigger: str
     requested_by: int | None = None
     command_id: int | None = None
-    cold: bool = False  # from fresh weights, whatever retrain.warm says
+    cold: bool = False
 
 
 def due(conn: Connection, settings: Settings, now: datetime, cron_at: datetime | None) -> Due | None:
@@ -66,7 +66,8 @@ def _trigger(
         # Each version spends a look at the epoch: none is spent before it can certify the rate. A person may ask.
         return None
     judged = next((run for run in history if run.state in runs.VERDICTS), None)
-    new = samples.count_new(conn, product.id, judged.started_at if judged else None, epoch_id=epoch.id)
+    since, beyond = (judged.started_at, judged.snapshot_id) if judged else (None, None)
+    new = samples.count_new(conn, product.id, since, epoch_id=epoch.id, beyond=beyond)
     if not new or not _can_train(conn, settings, product, epoch):
         return None
     if new >= settings.retrain.new_samples:

@@ -7,6 +7,8 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Connection
 
+from agent.retrain import caps
+from agent.retrain.caps import Held
 from agent.settings import Settings
 from agent.store import ancestry, epochs, registry, samples
 from agent.store.products import Product
@@ -16,16 +18,18 @@ from agent.store.samples import Snapshot
 log = structlog.get_logger()
 
 
-def freeze(conn: Connection, settings: Settings, product: Product, now: datetime) -> Snapshot:
+def freeze(conn: Connection, settings: Settings, product: Product, now: datetime) -> tuple[Snapshot, Held]:
     """The snapshot that a new run of the product takes now, calibrated by the epoch that speaks for its stream.
 
-    The same samples give the same one.
+    The same samples give the same one. What the caps hold back is not in it.
 
     Raises:
         Conflict: the product has no samples.
     """
     epoch = epochs.calibrating(conn, product.id, epochs.asked(product, settings.certificate))
-    return samples.freeze(conn, product.id, now, epoch_id=epoch.id if epoch else None)
+    held = caps.of_run(conn, settings, product.id)
+    snapshot = samples.freeze(conn, product.id, now, epoch_id=epoch.id if epoch else None, without=held.ids)
+    return snapshot, held
 
 
 def choose_parent(conn: Connection, settings: Settings, run: TrainingRun) -> int | None:

@@ -33,10 +33,10 @@ LOOK_S = 0.5  # seconds between two looks at the parent process
 log = structlog.get_logger()
 
 
-def acquire(conn: Connection, now: datetime) -> Lease | None:
-    """Takes the lease; None while another run holds it."""
+def acquire(conn: Connection, now: datetime, name: str = LEASE) -> Lease | None:
+    """Takes the lease of training runs, or another one; None while somebody else holds it."""
     holder = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-    return leases.acquire(conn, LEASE, holder, TTL, now)
+    return leases.acquire(conn, name, holder, TTL, now)
 
 
 class Holding:

@@ -203,7 +203,7 @@ def import_images(
 
 
 def _stand(conn: Connection, product: Product, settings: Settings) -> _Stand:
-    known = samples.all(conn, product.id) + samples.all(conn, product.id, revoked=True)
+    known = samples.all(conn, product.id, state=None) + samples.all(conn, product.id, revoked=True)
     needed = epochs.asked(product, settings.certificate)
     chosen, n = epochs.calibrating(conn, product.id, needed), epochs.held(conn, product.id)
     taught_enough = chosen and chosen.cause == "teach" and n.get(chosen.id, Held()).calibration >= needed

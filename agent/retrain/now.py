@@ -25,9 +25,9 @@ def retrain(
     product_id: int,
     *,
     actor: User,
+    cold: bool = False,
     live: Live,
     clock: Callable[[], datetime],
-    cold: bool = False,
     on_progress: OnProgress | None = None,
 ) -> RunResult:
     """As `run.train_product`, for an engineer; running agents are told of a promotion.
@@ -39,7 +39,7 @@ def retrain(
         current(conn, actor, "engineer", "retrain")
     result = train_product(
         engine, blobs, settings, product_id,
-        trigger="person", requested_by=actor.id, clock=clock, cold=cold, on_progress=on_progress,
+        trigger="person", requested_by=actor.id, cold=cold, clock=clock, on_progress=on_progress,
     )  # fmt: skip
     if result.promoted:
         live.notify_promotion(product_id)

@@ -80,4 +80,4 @@ def _take(conn: Connection, run: TrainingRun, settings: Settings, now: datetime)
 
 def _is_up_to_date(conn: Connection, run: TrainingRun, settings: Settings, now: datetime) -> bool:
     product = products.get(conn, run.product_id)
-    return run.snapshot_id in (None, freezing.freeze(conn, settings, product, now).id)
+    return run.snapshot_id in (None, freezing.freeze(conn, settings, product, now)[0].id)

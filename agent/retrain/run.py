@@ -33,8 +33,8 @@ def train_product(
     *,
     trigger: str,
     requested_by: int | None,
-    clock: Callable[[], datetime],
     cold: bool = False,
+    clock: Callable[[], datetime],
     on_progress: OnProgress | None = None,
     threads: int = 0,
 ) -> RunResult:
@@ -50,8 +50,8 @@ def train_product(
         product_id: which product.
         trigger: samples, cron, person, import or teach.
         requested_by: user id; None: the agent.
-        clock: the time.
         cold: start from fresh weights, whatever retrain.warm says.
+        clock: the time.
         on_progress: hears of each step; raising from it ends the run.
         threads: CPU threads of training and scoring; 0 = all cores.
 

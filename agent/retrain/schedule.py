@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine
 
 from agent.live import Live
 from agent.retrain import holding, job, resuming, run
+from agent.retrain.checking import Checker
 from agent.retrain.due import due
 from agent.settings import Settings
 from agent.store import leases, runs
@@ -49,6 +50,7 @@ class Scheduler:
 
     def __init__(self, settings: Settings, engine: Engine, live: Live, clock: Callable[[], datetime]):
         self._settings, self._engine, self._live, self._clock = settings, engine, live, clock
+        self._checker = Checker(settings, engine)
         self._lock = Lock()  # guards what follows
         self._started: Started | None = None
         self._watcher: Thread | None = None
@@ -63,6 +65,7 @@ class Scheduler:
         """Looks for the first time at once, then every `retrain.check_every_s`."""
         wanted = self._settings.retrain
         self._jobs.add_job(self.tick, "interval", seconds=wanted.check_every_s, next_run_time=datetime.now(UTC))
+        self._jobs.add_job(self._checker.tick, "interval", seconds=self._settings.samples.check_every_s)
         if wanted.cron:
             self._jobs.add_job(self.fire_cron, CronTrigger.from_crontab(wanted.cron, timezone=self._settings.timezone))
         self._jobs.start()
@@ -71,6 +74,7 @@ class Scheduler:
         """Ends the looking and, with SIGTERM and then SIGKILL, a running child; another agent, or the next, goes on."""
         self._stopping = True
         self._jobs.shutdown(wait=True)
+        self._checker.stop()
         with self._lock:
             started, watcher = self._started, self._watcher
         if started:

@@ -87,18 +87,20 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot, Training
         product = products.get(conn, run.product_id)
         epoch = epochs.calibrating(conn, product.id, epochs.asked(product, certificates))
         if run.snapshot_id is None:
-            snapshot = freezing.freeze(conn, bench.settings, product, now)
-            chosen = {**run.settings, "parent": freezing.choose_parent(conn, bench.settings, run)}
+            snapshot, held = freezing.freeze(conn, bench.settings, product, now)
+            parent = freezing.choose_parent(conn, bench.settings, run)
+            held_back = {"samples": len(held.ids), "words": held.words}
+            runs.note(conn, run.id, parent=parent, held_back=held_back)
         else:
-            snapshot, chosen = samples.snapshot(conn, run.snapshot_id), dict(run.settings)
-        runs.start(conn, run.id, snapshot.id, now, chosen)
+            snapshot = samples.snapshot(conn, run.snapshot_id)
+        runs.start(conn, run.id, snapshot.id, now)
         run = runs.get(conn, run.id)
     lists = Lists.of(snapshot)
     wanted = roles.needs(product.review_rate or certificates.review_rate, certificates.confidence)
     advice = epoch.grows_by if epoch else "import good images"
     warning = roles.check_enough(len(lists.train), lists.units, wanted, advice=advice)
     log.info("training_started", product=product.name, run=run.id, train=len(lists.train),
-             calibration=lists.units, attempt=run.attempts, warning=warning)  # fmt: skip
+             calibration=lists.units, attempt=run.attempts, warning=warning, held_back=run.held_back)  # fmt: skip
     return product, snapshot, run
 
 
@@ -167,10 +169,16 @@ def _loader(bench: Bench) -> Callable[[Sample], images.Frame]:
         try:
             return images.decode(bench.blobs.get(sample.blob_sha256), max_megapixels=limit)
         except (images.ImageError, BlobMissing, BlobCorrupt) as error:
-            problem = f"sample {sample.id} cannot be read: {error}; revoke it: goodpart samples revoke {sample.id}"
-            raise RetrainError(problem) from error
+            raise RetrainError(f"sample {sample.id} cannot be read: {error}; take it out: {_out(sample)}") from error
 
     return load
+
+
+def _out(sample: Sample) -> str:
+    if sample.role == "train":
+        return f"goodpart samples revoke {sample.id}"
+    group = "bank" if sample.role == "defect" else "samples"
+    return f"goodpart {group} withdraw {sample.id} --reason unreadable, and a second person confirms"
 
 
 def _judge(bench: Bench, product: Product, lists: Lists, candidate: Candidate, on_progress: OnProgress) -> Judged:

@@ -22,7 +22,7 @@ def request(engine: Engine, actor: User, product_id: int, *, cold: bool = False,
         engine: the database.
         actor: an engineer or higher.
         product_id: what to train.
-        cold: start from fresh weights, whatever `retrain.warm` says.
+        cold: start from fresh weights, whatever `retrain.warm` says, so that nothing of a revoked sample stays.
         key: idempotency key.
         now: the time.
 

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine
 
 from agent.service.acts import Done, current, perform
 from agent.service.ranks import Invalid, PermissionDenied, may
-from agent.store import items, reviews, samples, trends
+from agent.settings import Samples
+from agent.store import items, lineage, reviews, samples, trends
 from agent.store.engine import writing
 from agent.store.errors import Conflict
 from agent.store.items import Item
@@ -18,13 +19,15 @@ from agent.store.users import User
 
 DECISIONS = ("normal", "defect", "unsure")
 CLAIM_FOR = timedelta(minutes=5)
+DEFAULTS = Samples()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """An item after a review.
 
-    `sample_id` and `role` are those of the sample that the review made; `unused` says why it made none.
+    `sample_id`, `role` and `sample_state` are those of the sample that the review made; `unused` says why it made none.
+    `live` is the number of the live model that learnt from a sample which an undo took back.
     """
 
     item_id: int
@@ -33,6 +36,8 @@ class Outcome:
     sample_id: int | None = None
     role: str | None = None
     unused: str | None = None
+    sample_state: str | None = None
+    live: int | None = None
 
 
 def decide(
@@ -43,10 +48,14 @@ def decide(
     reason: str | None = None,
     *,
     note: str | None = None,
+    rules: Samples = DEFAULTS,
     key: str,
     now: datetime,
 ) -> Outcome:
     """Records a decision: normal and defect close the item and make a sample of it, unsure escalates it.
+
+    A flagged part called normal is only proposed for training: it waits for the quarantine check or a second person,
+    where `rules` want one of them.
 
     Args:
         engine: the database.
@@ -55,6 +64,7 @@ def decide(
         decision: normal, defect or unsure.
         reason: the defect's reason code; only for defects, and required there.
         note: free words.
+        rules: [samples].
         key: idempotency key.
         now: the time.
 
@@ -76,10 +86,9 @@ def decide(
         items.set_state(conn, item_id, state, expected=("open", "escalated"), decision=closing, now=now)
         reviews.release(conn, item_id, actor.id)
         trends.add_review(conn, item, decision, reason, 1)
-        sample, unused = _sample(conn, item, decision, reason, actor, now)
-        outcome = Outcome(
-            item_id, state, closing, sample.id if sample else None, sample.role if sample else None, unused
-        )
+        sample, unused = _sample(conn, item, decision, reason, actor, rules, now)
+        made = (sample.id, sample.role, unused, sample.state) if sample else (None, None, unused)
+        outcome = Outcome(item_id, state, closing, *made)
         return Done(values(outcome), f"item:{item_id}", request | {"state": state, "sample_id": outcome.sample_id})
 
     return Outcome(**perform(engine, actor, "review.decide", request, work, least="operator", key=key, now=now))
@@ -88,12 +97,13 @@ def decide(
 def undo(engine: Engine, actor: User, item_id: int, *, key: str, now: datetime) -> Outcome:
     """Takes back the item's last review: the item, the counts and the samples are as before it.
 
-    A sample that is in a snapshot stays there, revoked.
+    A sample that is in a snapshot stays there, revoked. One that measures models leaves only by two people, once a
+    training run has used it: see `agent.service.withdrawals`.
 
     Raises:
         PermissionDenied: the actor is no operator, or no engineer and the review is another's.
         NotFound: there is no such item.
-        Conflict: it has no review to take back, or its evidence is no longer kept.
+        Conflict: it has no review to take back, its evidence is no longer kept, or its sample measures models.
     """
 
     def work(conn: Connection, actor: User) -> Done:
@@ -107,12 +117,19 @@ def undo(engine: Engine, actor: User, item_id: int, *, key: str, now: datetime) 
         if last.user_id != actor.id and not may(actor, "engineer"):
             raise PermissionDenied(f"the last review is {last.user}'s: only they or an engineer may take it back")
         state = "escalated" if before else "open"
+        made = samples.of_item(conn, item_id)
+        for one in made:
+            _check_may_leave(conn, one)
+        traced = [lineage.of_sample(conn, one.id) for one in made]
         reviews.add(conn, item_id, actor.id, "undo", now=now)
         items.set_state(conn, item_id, state, expected=(item.state,), decision=None, now=now)
         trends.add_review(conn, item, last.decision, last.reason, -1)
         revoked = samples.revoke_of_item(conn, item_id, now)
+        seen_by = sorted({version.number for one in traced for version in one.versions})
+        live = next((one.live for one in traced if one.live), None)
         detail = {"took_back": last.decision, "of": last.user_id, "state": state, "revoked_samples": revoked}
-        return Done(values(Outcome(item_id, state, None)), f"item:{item_id}", detail)
+        detail |= {"seen_by": seen_by, "live": live}
+        return Done(values(Outcome(item_id, state, None, live=live)), f"item:{item_id}", detail)
 
     request = {"item_id": item_id}
     return Outcome(**perform(engine, actor, "review.undo", request, work, least="operator", key=key, now=now))
@@ -158,13 +175,22 @@ def _check_open(conn: Connection, item: Item, actor: User, now: datetime) -> Non
         raise Conflict(f"{other} is looking at item {item.id}: take the next one")
 
 
+def _check_may_leave(conn: Connection, sample: samples.Sample) -> None:
+    if sample.role != "train" and lineage.used_as(conn, sample.id, sample.role):
+        raise Conflict(
+            f"a training run has used sample {sample.id} as {sample.role}: two people take it out, the first with "
+            f"goodpart {'bank' if sample.role == 'defect' else 'samples'} withdraw {sample.id}"
+        )
+
+
 def _sample(
-    conn: Connection, item: Item, decision: str, reason: str | None, actor: User, now: datetime
+    conn: Connection, item: Item, decision: str, reason: str | None, actor: User, rules: Samples, now: datetime
 ) -> tuple[samples.Sample | None, str | None]:
     """The sample that a decision makes, or why it makes none.
 
-    What was chosen because of its score trains only; what was drawn before scoring calibrates only, once its audit
-    window is admitted (`agent.retrain.admission`). Pixels and serials that have another role keep it.
+    What was chosen because of its score trains only, and nobody decides that alone (see `_state`); what was drawn
+    before scoring calibrates only, once its audit window is admitted (`agent.retrain.admission`). Pixels and serials
+    that have another role keep it.
     """
     if decision == "unsure":
         return None, None
@@ -192,5 +218,15 @@ def _sample(
         serial=item.serial,
         reason=reason,
         added_by=actor.id,
+        state=_state(role, rules),
     )
     return samples.add(conn, new, now), None
+
+
+def _state(role: str, rules: Samples) -> str:
+    """Where a sample of a review starts."""
+    if role != "train":
+        return "accepted"
+    if rules.quarantine:
+        return "proposed"
+    return "quarantined" if rules.second_person == "always" else "accepted"

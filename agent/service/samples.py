@@ -1,4 +1,4 @@
-"""Adding and revoking samples. For engineers."""
+"""Adding samples, accepting and refusing those that reviews propose, and revoking them. For engineers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from agent.service.acts import Done, perform
-from agent.service.ranks import Invalid
-from agent.store import epochs, products, samples
+from agent.service.ranks import Invalid, PermissionDenied
+from agent.store import epochs, lineage, products, proposals, samples
 from agent.store.rows import values
 from agent.store.samples import NewSample
 from agent.store.users import User
@@ -63,18 +63,80 @@ def _wants_epoch(new: NewSample) -> bool:
     return new.origin == "import" and new.epoch_id is None and new.role in ("calibration", "holdout")
 
 
-def revoke(engine: Engine, actor: User, sample_id: int, *, reason: str = "", key: str, now: datetime) -> None:
-    """Makes a sample unusable from the next snapshot on.
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Which model versions learnt from a sample, by number, and the one of them that decides now."""
+
+    sample_id: int
+    seen_by: tuple[int, ...]
+    live: int | None
+
+
+def accept(engine: Engine, actor: User, sample_id: int, *, key: str, now: datetime) -> None:
+    """Lets a proposal train: a second person has looked at it, whatever the quarantine check said.
+
+    Raises:
+        PermissionDenied: the actor is no engineer, or the one whose review proposed it.
+        NotFound: there is no such sample.
+        Conflict: it is revoked, or accepted already.
+    """
+
+    def work(conn: Connection, actor: User) -> Done:
+        found = samples.get(conn, sample_id)
+        if found.added_by == actor.id:
+            raise PermissionDenied(f"{actor.name} proposed sample {sample_id}: a second person accepts it")
+        waiting = ("proposed", "quarantined", "refused")
+        proposals.move(conn, sample_id, "accepted", expected=waiting, by=actor.id, now=now)
+        return Done({}, f"sample:{sample_id}", {"from": found.state, "proposed_by": found.added_by})
+
+    request = {"sample_id": sample_id}
+    perform(engine, actor, "sample.accept", request, work, least="engineer", key=key, now=now)
+
+
+def refuse(engine: Engine, actor: User, sample_id: int, reason: str, *, key: str, now: datetime) -> None:
+    """Keeps a proposal from training; it may be accepted later.
+
+    Raises:
+        PermissionDenied: the actor is no engineer.
+        Invalid: there is no reason.
+        NotFound: there is no such sample.
+        Conflict: it is revoked, or no proposal any more.
+    """
+    if not reason.strip():
+        raise Invalid("say why, for the record")
+
+    def work(conn: Connection, _: User) -> Done:
+        found = samples.get(conn, sample_id)
+        proposals.move(conn, sample_id, "refused", expected=("proposed", "quarantined"), by=None, now=now)
+        return Done({}, f"sample:{sample_id}", {"from": found.state, "reason": reason})
+
+    request = {"sample_id": sample_id, "reason": reason}
+    perform(engine, actor, "sample.refuse", request, work, least="engineer", key=key, now=now)
+
+
+def revoke(engine: Engine, actor: User, sample_id: int, *, reason: str = "", key: str, now: datetime) -> Revoked:
+    """Makes a train sample unusable from the next snapshot on, and says which models learnt from it.
 
     Raises:
         PermissionDenied: the actor's role is too low.
+        Invalid: the sample measures models; such a one leaves by two people, see `agent.service.withdrawals`.
         NotFound: there is no such sample.
         Conflict: it is revoked already.
     """
 
     def work(conn: Connection, _: User) -> Done:
+        found = samples.get(conn, sample_id)
+        if found.role != "train" and found.revoked_at is None:
+            group = "bank" if found.role == "defect" else "samples"
+            raise Invalid(
+                f"sample {sample_id} is a {found.role} sample, which two people take out: "
+                f"goodpart {group} withdraw {sample_id}"
+            )
+        traced = lineage.of_sample(conn, sample_id)
         samples.revoke(conn, sample_id, now)
-        return Done({}, f"sample:{sample_id}", {"reason": reason})
+        seen = {"seen_by": [one.number for one in traced.versions], "live": traced.live}
+        return Done(seen, f"sample:{sample_id}", {"reason": reason, **seen})
 
     request = {"sample_id": sample_id, "reason": reason}
-    perform(engine, actor, "sample.revoke", request, work, least="engineer", key=key, now=now)
+    done = perform(engine, actor, "sample.revoke", request, work, least="engineer", key=key, now=now)
+    return Revoked(sample_id, tuple(done["seen_by"]), done["live"])

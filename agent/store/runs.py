@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from agent.store import commands
 from agent.store.errors import Conflict
-from agent.store.rows import columns, one, read, read_all
+from agent.store.rows import columns, one, read, read_all, update_one
 from agent.store.tables import gate_report, training_run
 
 UNFINISHED = ("queued", "running")
@@ -46,6 +46,11 @@ class TrainingRun:
     started_at: datetime | None
     heartbeat_at: datetime | None
     finished_at: datetime | None
+
+    @property
+    def held_back(self) -> str | None:
+        """Which new samples wait for the next run and why, in words; None: none, or the run has not begun."""
+        return self.settings.get("held_back", {}).get("words") or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +99,15 @@ def take(conn: Connection, run_id: int, settings: Mapping[str, Any], now: dateti
     return get(conn, run_id)
 
 
-def start(
-    conn: Connection, run_id: int, snapshot_id: int | None, now: datetime, settings: Mapping[str, Any] | None = None
-) -> None:
-    """Marks a run as running on a snapshot; a run that is resumed after a crash too. None leaves the settings.
+def start(conn: Connection, run_id: int, snapshot_id: int | None, now: datetime) -> None:
+    """Marks a run as running on a snapshot; a run that is resumed after a crash too.
 
     Raises:
         Conflict: it is finished or cancelled.
     """
     started = sa.func.coalesce(training_run.c.started_at, sa.literal(now, training_run.c.started_at.type))
-    changes: dict[str, object] = {"state": "running", "snapshot_id": snapshot_id, "started_at": started}
-    if settings is not None:
-        changes["settings"] = dict(settings)
-    if not _change(conn, run_id, **changes, heartbeat_at=now):
+    changes = {"state": "running", "snapshot_id": snapshot_id, "started_at": started, "heartbeat_at": now}
+    if not _change(conn, run_id, **changes):
         raise Conflict(f"training run {run_id} is not waiting to be run")
 
 
@@ -125,6 +126,15 @@ def leave(conn: Connection, run_id: int, words: str, now: datetime, *, crashed: 
     reason = f"{run.reason}; {words}" if run.reason else words
     attempts = run.attempts if crashed else max(0, run.attempts - 1)
     return _change(conn, run_id, state="queued", reason=reason, attempts=attempts, eta_s=None, heartbeat_at=now)
+
+
+def note(conn: Connection, run_id: int, **facts: Any) -> None:
+    """Adds facts to the settings on a run's record, such as which samples it held back.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    update_one(conn, training_run, run_id, settings={**get(conn, run_id).settings, **facts})
 
 
 def progress(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from agent.store.tables import sample, snapshot_sample
 from agent.store.tables import snapshot as frozen
 
 ROLES = ("train", "calibration", "holdout", "defect")
+STATES = ("proposed", "quarantined", "accepted", "refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,12 @@ class NewSample:
     reason: str | None = None  # the defect's reason code
     added_by: int | None = None
     epoch_id: int | None = None  # of calibration and hold-out; None: nothing uses it yet
+    state: str = "accepted"
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An image with a role; unusable from `revoked_at` on."""
+    """An image with a role; usable while it is accepted and not revoked."""
 
     id: int
     product_id: int
@@ -52,6 +55,10 @@ class Sample:
     reason: str | None
     added_by: int | None
     epoch_id: int | None
+    state: str  # proposed | quarantined | accepted | refused
+    quarantine: Mapping[str, Any] | None  # what the check found; None: not checked
+    accepted_by: int | None  # None: the agent, or accepted as it was added
+    accepted_at: datetime | None  # None: as it was added, or never
     created_at: datetime
     revoked_at: datetime | None
 
@@ -89,7 +96,11 @@ def add(conn: Connection, new: NewSample, now: datetime) -> Sample:
     taken = {field.name: statement.excluded[field.name] for field in fields(NewSample)}
     statement = statement.on_conflict_do_update(
         index_elements=["product_id", "pixels_sha256"],
-        set_={**taken, "created_at": statement.excluded.created_at, "revoked_at": None, "accepted_at": None},
+        set_={
+            **dict.fromkeys(("revoked_at", "quarantine", "accepted_by", "accepted_at")),
+            **taken,
+            "created_at": statement.excluded.created_at,
+        },
         where=sample.c.revoked_at.is_not(None),
     )
     conn.execute(statement)
@@ -116,10 +127,27 @@ def get(conn: Connection, sample_id: int) -> Sample:
     return one(conn, Sample, sample, sample_id)
 
 
-def all(conn: Connection, product_id: int, role: str | None = None, *, revoked: bool = False) -> list[Sample]:
-    """The product's samples by role and pixels: the usable ones, or with `revoked` the revoked ones."""
+def all(
+    conn: Connection,
+    product_id: int,
+    role: str | None = None,
+    *,
+    revoked: bool = False,
+    state: str | None = "accepted",
+) -> list[Sample]:
+    """The product's samples by role and pixels: the usable ones, those of another state, or the revoked ones.
+
+    Args:
+        conn: any transaction.
+        product_id: of the product.
+        role: only this role.
+        revoked: the revoked ones instead, whatever their state.
+        state: None for any.
+    """
     query = sa.select(*columns(sample, Sample)).where(sample.c.product_id == product_id)
     query = query.where(sample.c.revoked_at.is_not(None) if revoked else sample.c.revoked_at.is_(None))
+    if state is not None and not revoked:
+        query = query.where(sample.c.state == state)
     if role is not None:
         query = query.where(sample.c.role == role)
     return read_all(Sample, conn.execute(query.order_by(sample.c.role, sample.c.pixels_sha256)))
@@ -135,22 +163,50 @@ def counts(conn: Connection, product_id: int, epoch_id: int | None = None) -> di
     return dict.fromkeys(ROLES, 0) | {str(row[0]): int(row[1]) for row in conn.execute(query)}
 
 
-def count_new(conn: Connection, product_id: int, since: datetime | None, *, epoch_id: int | None = None) -> int:
-    """How many normals of the stream came to what a snapshot takes after `since` (None: ever): what starts a run."""
+def count_new(
+    conn: Connection,
+    product_id: int,
+    since: datetime | None,
+    *,
+    epoch_id: int | None = None,
+    beyond: int | None = None,
+) -> int:
+    """How many normals of the stream came to what a snapshot takes after `since` (None: ever): what starts a run.
+
+    So do those that were there before, but held back from the snapshot `beyond`.
+    """
     query = sa.select(sa.func.count()).where(
         sample.c.product_id == product_id,
         *_usable(epoch_id),
         sample.c.role != "defect",
         sample.c.origin != "import",
     )
-    came = sa.func.coalesce(sample.c.accepted_at, sample.c.created_at)
-    return conn.execute(query if since is None else query.where(came > since)).scalar_one()
+    if since is not None:
+        query = query.where(sa.or_(_accepted_at > since, sa.and_(*_fresh(beyond)) if beyond else sa.false()))
+    return conn.execute(query).scalar_one()
+
+
+def fresh(conn: Connection, product_id: int, beyond: int | None) -> list[Sample]:
+    """The usable train samples of reviews that the snapshot `beyond` does not hold (None: all), oldest first."""
+    query = sa.select(*columns(sample, Sample)).where(
+        sample.c.product_id == product_id, *_usable(None), *_fresh(beyond)
+    )
+    return read_all(Sample, conn.execute(query.order_by(_accepted_at, sample.c.id)))
+
+
+def _fresh(beyond: int | None) -> tuple[sa.ColumnElement[bool], ...]:
+    frozen_then = sa.select(snapshot_sample.c.sample_id).where(snapshot_sample.c.snapshot_id == beyond)
+    reviewed = (sample.c.role == "train", sample.c.origin == "flagged")
+    return reviewed if beyond is None else (*reviewed, sample.c.id.not_in(frozen_then))
 
 
 def roles_of_serial(conn: Connection, product_id: int, serial: str) -> set[str]:
-    """The roles that usable samples of this part have."""
+    """The roles that samples of this part have, those that wait included."""
     query = sa.select(sample.c.role).where(
-        sample.c.product_id == product_id, sample.c.serial == serial, sample.c.revoked_at.is_(None)
+        sample.c.product_id == product_id,
+        sample.c.serial == serial,
+        sample.c.revoked_at.is_(None),
+        sample.c.state != "refused",
     )
     return set(conn.execute(query).scalars())
 
@@ -167,13 +223,26 @@ def revoke(conn: Connection, sample_id: int, now: datetime) -> None:
     conn.execute(sa.update(sample).where(sample.c.id == sample_id).values(revoked_at=now))
 
 
+def of_item(conn: Connection, item_id: int) -> list[Sample]:
+    """What an item's review added and nobody revoked."""
+    query = sa.select(*columns(sample, Sample)).where(sample.c.item_id == item_id, sample.c.revoked_at.is_(None))
+    return read_all(Sample, conn.execute(query))
+
+
 def revoke_of_item(conn: Connection, item_id: int, now: datetime) -> list[int]:
     """Revokes what an item's review added; returns the ids."""
     statement = sa.update(sample).where(sample.c.item_id == item_id, sample.c.revoked_at.is_(None))
     return list(conn.execute(statement.values(revoked_at=now).returning(sample.c.id)).scalars())
 
 
-def freeze(conn: Connection, product_id: int, now: datetime, *, epoch_id: int | None = None) -> Snapshot:
+def freeze(
+    conn: Connection,
+    product_id: int,
+    now: datetime,
+    *,
+    epoch_id: int | None = None,
+    without: Collection[int] = (),
+) -> Snapshot:
     """Freezes the product's usable samples; the same ones give the snapshot there is already.
 
     Args:
@@ -181,12 +250,14 @@ def freeze(conn: Connection, product_id: int, now: datetime, *, epoch_id: int | 
         product_id: of the product.
         now: the time.
         epoch_id: calibration and hold-out are taken of this epoch only; None: of none.
+        without: ids of samples that are held back.
 
     Raises:
         Conflict: it has none.
     """
     query = sa.select(*columns(sample, Sample)).where(sample.c.product_id == product_id, *_usable(epoch_id))
-    samples = read_all(Sample, conn.execute(query.order_by(sample.c.role, sample.c.pixels_sha256)))
+    found = read_all(Sample, conn.execute(query.order_by(sample.c.role, sample.c.pixels_sha256)))
+    samples = [one for one in found if one.id not in without]
     if not samples:
         raise Conflict("the product has no samples: import a folder of good parts first")
     digest = _digest(samples)
@@ -223,6 +294,9 @@ def snapshot(conn: Connection, snapshot_id: int) -> Snapshot:
     for *own, role in conn.execute(query):
         samples.append(replace(Sample(*own), role=role))
     return Snapshot(head.id, head.product_id, head.sha256, head.created_at, tuple(samples))
+
+
+_accepted_at = sa.func.coalesce(sample.c.accepted_at, sample.c.created_at)
 
 
 def _usable(epoch_id: int | None) -> tuple[sa.ColumnElement[bool], ...]:

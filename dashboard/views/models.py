@@ -8,12 +8,12 @@ from typing import Any
 import streamlit as st
 
 from agent.service import models, retrain
-from agent.store import drift, epochs, products, registry, runs, samples, stations, watches
+from agent.store import drift, epochs, lineage, products, registry, runs, samples, stations, watches
 from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
-from dashboard import charts, context, drifts
+from dashboard import charts, context, drifts, proposals
 from dashboard import watches as second
 
 
@@ -61,8 +61,9 @@ def _product(product: Product) -> None:
         kept = samples.all(conn, product.id)
         drifting, reference = drift.all(conn, product.id), drift.references(conn).get(product.id)
         places = {one.id: one.name for one in stations.all(conn, retired=True)}
+        unclean = lineage.unclean(conn, product.id)
         watched = watches.all(conn, product.id)
-    _live(live, epoch)
+    _live(live, epoch, unclean)
     if lapse:
         st.warning(f"The certificate has lapsed: {lapse.words}.")
     drifts.block(drifting, reference, places)
@@ -71,19 +72,26 @@ def _product(product: Product) -> None:
         column.metric(f"{role} samples", sum(one.role == role for one in kept), border=True)
     _actions(product, versions, live)
     second.block(watched)
+    proposals.show(product.id)
     st.subheader("Training runs")
     _runs(recent, reports)
     st.subheader("Versions")
     _versions(versions)
 
 
-def _live(live: Deployment | None, epoch: Epoch | None) -> None:
+def _live(live: Deployment | None, epoch: Epoch | None, unclean: Sequence[int]) -> None:
     if live is None:
         st.warning("No model is live: frames of this product are not inspected (`no_model`).")
         return
     since = live.live_from.astimezone(context.settings().timezone)
     st.success(f"**v{live.number}** is live since {since:%Y-%m-%d %H:%M:%S}: {live.reason}")
     st.markdown(words(live.certificate, epoch))
+    if unclean:
+        listed = ", ".join(map(str, unclean[:10])) + (" and more" if len(unclean) > 10 else "")
+        st.warning(
+            f"v{live.number} learnt from {len(unclean)} samples that were revoked since ({listed}): train a clean one, "
+            "from fresh weights"
+        )
 
 
 def _actions(product: Product, versions: Sequence[ModelVersion], live: Deployment | None) -> None:
@@ -92,8 +100,12 @@ def _actions(product: Product, versions: Sequence[ModelVersion], live: Deploymen
         return
     candidates = [one for one in versions if one.state == "candidate"]
     first, second, third = st.columns(3)
+    cold = first.checkbox("From fresh weights", key="cold", help="Nothing of a revoked sample stays in them.")
     if first.button("Retrain now", icon=":material/model_training:", key="retrain"):
-        context.act(lambda **given: retrain.request(context.engine(), _user(), product.id, **given), "a run is queued")
+        context.act(
+            lambda **given: retrain.request(context.engine(), _user(), product.id, cold=cold, **given),
+            "a run is queued",
+        )
     with second.popover("Promote a candidate", disabled=not candidates):
         number = st.selectbox("Version", [one.number for one in candidates], key="candidate")
         why = st.text_input("Why", key="promote-why")
@@ -136,7 +148,7 @@ def _runs(recent: Sequence[TrainingRun], reports: Mapping[int, str]) -> None:
             "trigger": run.trigger,
             "state": run.state,
             "started": run.started_at.astimezone(zone).strftime("%m-%d %H:%M:%S") if run.started_at else "",
-            "why": reports.get(run.id) or run.reason or "",
+            "why": " ".join(filter(None, (reports.get(run.id) or run.reason, run.held_back))),
         }
         for run in recent
     ]

@@ -52,16 +52,22 @@ def answer(press: Said, user: User | None) -> Answer:
     engine, now = context.engine(), utc_now()
     try:
         if press.decision == "undo":
-            reviews.undo(engine, user, press.item, key=press.key, now=now)
-            return {"ok": True, "words": "the part is back in the queue"}
-        done = reviews.decide(engine, user, press.item, press.decision, press.reason, key=press.key, now=now)
+            undone = reviews.undo(engine, user, press.item, key=press.key, now=now)
+            learnt = f"; v{undone.live}, which is live, learnt from it: tell an engineer" if undone.live else ""
+            return {"ok": True, "words": f"the part is back in the queue{learnt}"}
+        rules = context.settings().samples
+        done = reviews.decide(
+            engine, user, press.item, press.decision, press.reason, rules=rules, key=press.key, now=now
+        )
     except (Refused, PermissionDenied, Invalid, Conflict, NotFound) as error:
         return {"ok": False, "words": str(error)}
     with context.reading() as conn:
         item = items.get(conn, press.item)
     figures = "" if item.score is None else f" · score {item.score:.2f}"
     figures += "" if item.p_value is None else f", p {item.p_value:.3f}"
-    became = f"now a {done.role} sample" if done.role else done.unused or f"the part is {done.state}"
+    became = done.unused or f"the part is {done.state}"
+    if done.role:
+        became = f"now a {done.role} sample" if done.sample_state == "accepted" else "proposed for training"
     return {"ok": True, "words": became + figures}
 
 

@@ -24,7 +24,18 @@ from sqlalchemy import Engine
 
 from agent.demo.server import free_port
 from agent.settings import environment, load, utc_now
-from agent.store import alerts, inspections, items, products, reviews, samples, score_bins, stations, trends
+from agent.store import (
+    alerts,
+    inspections,
+    items,
+    products,
+    proposals,
+    reviews,
+    samples,
+    score_bins,
+    stations,
+    trends,
+)
 from agent.store.blobs import keep
 from agent.store.engine import reading, writing
 from agent.store.items import Item
@@ -171,7 +182,8 @@ def test_an_operator_approves_a_part_and_it_leaves_the_queue(page: Page, served:
     expect(page.locator(".desk .last")).to_contain_text("score 13.50")
     assert served.line.item(first.id).decision == "normal"
     with reading(served.line.engine) as conn:
-        assert [sample.role for sample in samples.all(conn, served.line.product_id)] == ["train"]
+        (sample,) = samples.all(conn, served.line.product_id, state=None)
+    assert (sample.role, sample.state) == ("train", "proposed")
 
 
 def test_a_defect_gets_its_reason_and_undo_brings_the_part_back(page: Page, served: Served) -> None:
@@ -233,6 +245,38 @@ def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: S
         expect(page.locator("[data-testid=stException]")).to_have_count(0)
     page.goto(f"{served.url}/models?user=operator")
     expect(page.get_by_text("Engineers retrain, promote and roll back here.")).to_be_visible()
+
+
+def test_a_second_person_lets_a_proposal_train_beside_the_defects_it_resembles(page: Page, served: Served) -> None:
+    made = served.line
+    picture = open_items(made)[0].frame_sha256
+    assert picture
+    with writing(made.engine) as conn:
+        known = samples.add(
+            conn, samples.NewSample(made.product_id, "defect", "import", picture, "d" * 64, reason="scratch"), utc_now()
+        )
+        new = samples.NewSample(
+            made.product_id, "train", "flagged", picture, "e" * 64, added_by=made.operator.id, state="proposed"
+        )
+        held = samples.add(conn, new, utc_now())
+        found = {"words": "looks more like a defect", "nearest": [known.id]}
+        proposals.move(
+            conn, held.id, "quarantined", expected=["proposed"], by=None, quarantine=found, now=utc_now()
+        )  # fmt: skip
+    page.goto(f"{served.url}/models?user=operator")
+    expect(page.get_by_text("looks more like a defect")).to_be_visible()
+    expect(page.get_by_role("button", name="Good: let it train")).to_have_count(0)
+    page.goto(f"{served.url}/models?user=engineer")
+    expect(page.get_by_text("approved by operator")).to_be_visible()
+    expect(page.get_by_text("scratch")).to_be_visible()
+    page.get_by_role("button", name="Good: let it train").click()
+    expect(page.get_by_text("Proposed for training")).to_have_count(0)
+    with reading(made.engine) as conn:
+        assert (samples.get(conn, held.id).state, samples.get(conn, held.id).accepted_by) == (
+            "accepted",
+            made.engineer.id,
+        )
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
 
 
 def test_an_engineer_lets_a_station_run_another_product(page: Page, served: Served) -> None:

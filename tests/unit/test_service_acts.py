@@ -156,7 +156,7 @@ def test_an_input_that_no_model_could_have(here: Line, input: dict[str, Any], wo
         lambda here, who: stations.retire(here.engine, who, "press-1", key="k", now=NOW),
         lambda here, who: stations.relearn(here.engine, who, "press-1", key="k", now=NOW),
         lambda here, who: samples.add_all(here.engine, who, here.product_id, [], key="k", now=NOW),
-        lambda here, who: retrain.request(here.engine, who, here.product_id, key="k", now=NOW),
+        lambda here, who: retrain.request(here.engine, who, here.product_id, cold=True, key="k", now=NOW),
     ],
 )
 def test_engineers_only(here: Line, act: Callable[[Line, known.User], object]) -> None:

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.service import Invalid, PermissionDenied, Refused, reviews
+from agent.service import samples as accepting
 from agent.service.reviews import Outcome
 from agent.store import audit, items, samples, stations, trends, users
 from agent.store import reviews as said
@@ -46,7 +47,7 @@ def _decide(here: Line, item_id: int, decision: str, reason: str | None = None, 
 
 def _samples(here: Line, *, revoked: bool = False) -> list[tuple[str, str, str | None]]:
     with reading(here.engine) as conn:
-        found = samples.all(conn, here.product_id, revoked=revoked)
+        found = samples.all(conn, here.product_id, revoked=revoked, state=None)
     return [(one.role, one.origin, one.reason) for one in found]
 
 
@@ -185,7 +186,9 @@ def test_undo_is_for_whoever_decided_or_an_engineer(here: Line) -> None:
 
 def test_a_sample_in_a_snapshot_stays_there_revoked(here: Line) -> None:
     item_id = _item(here)
-    _decide(here, item_id, "normal")
+    made = _decide(here, item_id, "normal").sample_id
+    assert made
+    accepting.accept(here.engine, here.engineer, made, key="a", now=NOW)
     with writing(here.engine) as conn:
         before = samples.freeze(conn, here.product_id, NOW)
     reviews.undo(here.engine, here.operator, item_id, key="u", now=NOW)

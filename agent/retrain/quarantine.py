@@ -1,0 +1,184 @@
+"""The quarantine of proposals: those that look like confirmed defects wait for a second person.
+
+Source: goodpart's model.md, "Quarantine of proposals"; the comparison is `model.likeness`. It looks at train samples
+only: calibration images must not choose what trains.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import structlog
+from sqlalchemy import Engine
+
+from agent.retrain.progress import OnProgress, Stage
+from agent.settings import Settings
+from agent.store import audit, products, proposals, registry, samples
+from agent.store.blobs import BlobCorrupt, BlobMissing, BlobStore
+from agent.store.engine import reading, writing
+from agent.store.errors import Conflict
+from agent.store.rows import chunks
+from agent.store.samples import Sample
+from model import images
+from model.images import Frame
+from model.likeness import LEAST_NORMALS, RATE, Patches, compare
+
+LEAST_DEFECTS = 10
+MOST = 200  # defects, normals and proposals that are looked at in one check
+BATCH = 16
+
+Eye = Callable[[Sequence[Frame]], Patches]  # frames -> patches of each, see `model.hottest.Hottest`
+OpenEye = Callable[[bytes], Eye]  # of a model file
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the check says of one proposal: clear, suspect, off (it could not be checked) or unreadable."""
+
+    found: str
+    words: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    def state(self, second_person: str) -> str:
+        """The sample's next state, by `samples.second_person`."""
+        if self.found in ("clear", "off"):
+            return "quarantined" if second_person == "always" else "accepted"
+        return "refused" if second_person == "never" else "quarantined"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the sample's record keeps it."""
+        return {"found": self.found, "words": self.words, **self.numbers}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a check works with. `pause` is called before each batch and may raise, which ends the check."""
+
+    engine: Engine
+    blobs: BlobStore
+    settings: Settings
+    open_eye: OpenEye
+    clock: Callable[[], datetime]
+    pause: Callable[[], None] = lambda: None
+
+    def all(self, on_progress: OnProgress | None = None) -> Counter[str]:
+        """Checks the waiting proposals of every product; counts those that moved, by their new state."""
+        moved = Counter[str]()
+        with reading(self.engine) as conn:
+            found = proposals.products(conn)
+        for product_id in found:
+            moved += self.product(product_id, on_progress)
+        return moved
+
+    def product(self, product_id: int, on_progress: OnProgress | None = None) -> Counter[str]:
+        """As `all`, of one product.
+
+        Raises:
+            StoreError, model errors: the check could not be done; what it had not judged waits.
+        """
+        with reading(self.engine) as conn:
+            name = products.get(conn, product_id).name
+            waiting = proposals.waiting(conn, product_id, MOST)
+            bank = samples.all(conn, product_id, "defect")
+            normals = samples.all(conn, product_id, "train")
+            champion = registry.live(conn, product_id)
+        bank = sorted(bank, key=lambda one: -one.id)[:MOST]  # the newest first; ids rise
+        normals = normals[:MOST]  # in the order of their pixels' hashes, so at random
+        why = self._off(len(bank), len(normals), champion is not None)
+        if why or champion is None:
+            verdicts = {one.id: Verdict("off", f"not checked: {why}") for one in waiting}
+        else:
+            look = _Look(self, self.open_eye(self.blobs.get(champion.artifact_sha256)))
+            stage = Stage("checking", len(bank) + len(normals) + len(waiting), on_progress)
+            verdicts = look.judge(waiting, bank, normals, champion.number, stage)
+        moved = Counter(self._record(sample, verdicts[sample.id]) for sample in waiting)
+        log.info("proposals_checked", product=name, **moved)
+        return moved
+
+    def _off(self, defects: int, normals: int, live: bool) -> str:
+        """Why nothing can be checked; "" where it can."""
+        if not self.settings.samples.quarantine:
+            return "samples.quarantine is false"
+        if not live:
+            return "no model is live"
+        if defects < LEAST_DEFECTS:
+            return f"the defect bank has {defects} of {LEAST_DEFECTS} defects"
+        return f"there are {normals} of {LEAST_NORMALS} accepted normals" if normals < LEAST_NORMALS else ""
+
+    def _record(self, sample: Sample, verdict: Verdict) -> str:
+        state, now = verdict.state(self.settings.samples.second_person), self.clock()
+        record = verdict.to_dict()
+        try:
+            with writing(self.engine) as conn:
+                audit.take_turn(conn)
+                proposals.move(
+                    conn, sample.id, state, expected=("proposed",), by=None, quarantine=record, now=now
+                )  # fmt: skip
+                audit.append(conn, None, "sample.check", f"sample:{sample.id}", {"state": state, **record}, now)
+        except Conflict:  # a person was faster
+            return "decided meanwhile"
+        return state
+
+
+class _Look:
+    """One check of one product, with its champion's eye."""
+
+    def __init__(self, check: Check, eye: Eye):
+        self._check, self._eye = check, eye
+
+    def judge(
+        self, waiting: Sequence[Sample], bank: Sequence[Sample], normals: Sequence[Sample], number: int, stage: Stage
+    ) -> dict[int, Verdict]:
+        defects, normal = self._patches(bank, stage), self._patches(normals, stage)
+        proposed = self._patches(waiting, stage)
+        why = self._check._off(len(defects), len(normal), True)
+        verdicts = {
+            one.id: Verdict("off", f"not checked: {why}") if why else Verdict("unreadable", "its image cannot be read")
+            for one in waiting
+        }
+        if why or not proposed:
+            return verdicts
+        compared = compare(*(np.stack(list(group.values())) for group in (proposed, defects, normal)))
+        known, ids = _kinds(bank), list(defects)
+        for sample_id, one in zip(proposed, compared.found, strict=True):
+            suspect = compared.suspect(one)
+            numbers = {
+                "figure": round(one.figure, 4), "cut": round(compared.cut, 4), "version": number,
+                "defects": len(defects), "normals": len(normal), "nearest": [ids[at] for at in one.nearest],
+            }  # fmt: skip
+            words = f"looks {'more' if suspect else 'no more'} like a defect than {1 - RATE:.0%} of the normals do"
+            verdicts[sample_id] = Verdict(
+                "suspect" if suspect else "clear", f"{words}; compared with {known}: others it cannot know", numbers
+            )
+        return verdicts
+
+    def _patches(self, wanted: Sequence[Sample], stage: Stage) -> dict[int, Patches]:
+        """The patches of each sample whose image can be read, by its id."""
+        found: dict[int, Patches] = {}
+        for batch in chunks(wanted, BATCH):
+            self._check.pause()
+            frames = {one.id: frame for one in batch if (frame := self._read(one)) is not None}
+            if frames:
+                found |= zip(frames, self._eye(list(frames.values())), strict=True)
+            stage.advance(len(batch))
+        return found
+
+    def _read(self, sample: Sample) -> Frame | None:
+        limit = self._check.settings.pipeline.max_megapixels
+        try:
+            return images.decode(self._check.blobs.get(sample.blob_sha256), max_megapixels=limit)
+        except (images.ImageError, BlobMissing, BlobCorrupt) as error:
+            log.warning("sample_unreadable", sample=sample.id, problem=str(error))
+            return None
+
+
+def _kinds(bank: Sequence[Sample]) -> str:
+    counted = Counter(one.reason or "unnamed" for one in bank)
+    return ", ".join(f"{count} {reason}" for reason, count in counted.most_common())

@@ -1,0 +1,139 @@
+"""Taking out samples that measure models: one person asks, another one decides.
+
+A defect of the bank is revoked. A calibration or hold-out part leaves only as a defect, and joins the bank: with any
+other reason the thresholds would hold for the parts that people like. An image that cannot be read is just revoked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from agent.service.acts import Done, perform
+from agent.service.ranks import Invalid, PermissionDenied
+from agent.store import items, reviews, samples, trends, withdrawals
+from agent.store.errors import Conflict
+from agent.store.rows import values
+from agent.store.samples import NewSample, Sample
+from agent.store.users import User
+from agent.store.withdrawals import Withdrawal
+
+UNREADABLE = "unreadable"  # the reason of a calibration part whose image is damaged or lost
+LONGEST = 64  # characters of a reason code
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What became of a withdrawal; `role` is that of the sample before."""
+
+    withdrawal_id: int
+    sample_id: int
+    role: str
+    decision: str  # confirmed | refused
+    joined_bank: bool = False
+
+
+def ask(engine: Engine, actor: User, sample_id: int, reason: str, *, key: str, now: datetime) -> int:
+    """Asks for a sample to be taken out; returns the withdrawal's id. It stays in use until another person confirms.
+
+    Args:
+        engine: the database.
+        actor: an operator or higher.
+        sample_id: of a defect, calibration or hold-out sample.
+        reason: in words; of a calibration or hold-out part the reason code of its defect, or `UNREADABLE`.
+        key: idempotency key.
+        now: the time.
+
+    Raises:
+        PermissionDenied: the actor is no operator.
+        Invalid: there is no reason or a wrong one, or the sample is a train sample.
+        NotFound: there is no such sample.
+        Conflict: it is revoked, or somebody has asked already.
+    """
+    reason = reason.strip()
+    if not reason:
+        raise Invalid("say why, for the record")
+
+    def work(conn: Connection, actor: User) -> Done:
+        found = _usable(conn, sample_id)
+        if found.role == "train":
+            raise Invalid(f"sample {sample_id} is a train sample: goodpart samples revoke {sample_id}")
+        if found.role != "defect" and len(reason) > LONGEST:
+            raise Invalid(f"a {found.role} part leaves only as a defect: give its reason code, such as scratch")
+        if (earlier := withdrawals.open_of(conn, sample_id)) is not None:
+            raise Conflict(f"withdrawal {earlier.id} of sample {sample_id} waits for a second person already")
+        made = withdrawals.ask(conn, sample_id, reason, actor.id, now)
+        return Done({"id": made}, f"sample:{sample_id}", {"withdrawal": made, "reason": reason, "role": found.role})
+
+    request = {"sample_id": sample_id, "reason": reason}
+    return int(perform(engine, actor, "sample.withdraw", request, work, least="operator", key=key, now=now)["id"])
+
+
+def confirm(engine: Engine, actor: User, withdrawal_id: int, *, key: str, now: datetime) -> Decided:
+    """Takes the sample out.
+
+    Raises:
+        PermissionDenied: the actor is no engineer, or the one who asked.
+        NotFound: there is no such withdrawal.
+        Conflict: it was decided, or its sample revoked.
+    """
+    return _decide(engine, actor, withdrawal_id, "confirmed", key, now)
+
+
+def refuse(engine: Engine, actor: User, withdrawal_id: int, *, key: str, now: datetime) -> Decided:
+    """Leaves the sample where it is; raises as `confirm` does."""
+    return _decide(engine, actor, withdrawal_id, "refused", key, now)
+
+
+def _decide(engine: Engine, actor: User, withdrawal_id: int, decision: str, key: str, now: datetime) -> Decided:
+    def work(conn: Connection, actor: User) -> Done:
+        asked = withdrawals.get(conn, withdrawal_id)
+        if asked.asked_by == actor.id:
+            raise PermissionDenied(f"{actor.name} asked for withdrawal {withdrawal_id}: a second person decides it")
+        withdrawals.decide(conn, withdrawal_id, decision, actor.id, now)
+        role, joined = samples.get(conn, asked.sample_id).role, False
+        if decision == "confirmed":
+            joined = _take_out(conn, asked, _usable(conn, asked.sample_id), actor, now)
+        done = Decided(withdrawal_id, asked.sample_id, role, decision, joined)
+        return Done(values(done), f"sample:{asked.sample_id}", values(done) | {"reason": asked.reason})
+
+    action = "sample.withdrawal_confirm" if decision == "confirmed" else "sample.withdrawal_refuse"
+    request = {"withdrawal_id": withdrawal_id}
+    return Decided(**perform(engine, actor, action, request, work, least="engineer", key=key, now=now))
+
+
+def _take_out(conn: Connection, asked: Withdrawal, found: Sample, actor: User, now: datetime) -> bool:
+    """Whether it joined the bank."""
+    samples.revoke(conn, found.id, now)
+    if found.role == "defect" or asked.reason == UNREADABLE:
+        return False
+    as_defect = NewSample(
+        product_id=found.product_id, role="defect", origin=found.origin, blob_sha256=found.blob_sha256,
+        pixels_sha256=found.pixels_sha256, mask_sha256=found.mask_sha256, item_id=found.item_id, serial=found.serial,
+        reason=asked.reason, added_by=asked.asked_by,
+    )  # fmt: skip
+    samples.add(conn, as_defect, now)
+    if found.item_id is not None:
+        _review_again(conn, found.item_id, asked.reason, actor, now)
+    return True
+
+
+def _review_again(conn: Connection, item_id: int, reason: str, actor: User, now: datetime) -> None:
+    """The part was no normal one: its item says so from now on, and so do the counts."""
+    item = items.lock(conn, item_id)
+    if (item.state, item.decision) != ("closed", "normal"):
+        return
+    reviews.add(conn, item_id, actor.id, "undo", now=now)
+    reviews.add(conn, item_id, actor.id, "defect", reason=reason, now=now)
+    items.set_state(conn, item_id, "closed", expected=("closed",), decision="defect", now=now)
+    trends.add_review(conn, item, "normal", None, -1)
+    trends.add_review(conn, item, "defect", reason, 1)
+
+
+def _usable(conn: Connection, sample_id: int) -> Sample:
+    found = samples.get(conn, sample_id)
+    if found.revoked_at is not None:
+        raise Conflict(f"sample {sample_id} is revoked already")
+    return found
