@@ -231,6 +231,9 @@ class Retrain(_Section):
     cooldown_s: Annotated[float, Field(ge=0)] = 600.0
     cron: Annotated[str, AfterValidator(_cron)] = ""
     nice: Annotated[int, Field(ge=0, le=19)] = 10
+    warm: bool = False
+    directory: Path = Path("retrain")
+    checkpoint_s: Annotated[float, Field(ge=0)] = 30.0
 
 
 class Drift(_Section):

@@ -62,6 +62,21 @@ def reasons(points: Sequence[ReasonPoint], bucket: Bucket) -> alt.Chart:
     return _stacked(rows, "reason", "parts", None, bucket)
 
 
+def losses(points: Sequence[Sequence[float]]) -> alt.Chart:
+    """A training run's loss over its steps, on a logarithmic axis."""
+    frame = pd.DataFrame(points, columns=["step", "loss"])
+    chart: alt.Chart = (
+        alt.Chart(frame[frame["loss"] > 0], height=HEIGHT)
+        .mark_line()
+        .encode(
+            x=alt.X("step:Q", title="step"),
+            y=alt.Y("loss:Q", title="loss", scale=alt.Scale(type="log")),
+            tooltip=["step:Q", alt.Tooltip("loss:Q", format=".4g")],
+        )
+    )
+    return chart
+
+
 def severities(found: Histogram) -> alt.Chart:
     """How many frames lie in each bin of severity, on an axis on which bins are about equally wide."""
     rows = [(*edges(number), "above" if number >= 0 else "below", n) for number, n in sorted(found.counts.items())]

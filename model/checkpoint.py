@@ -5,28 +5,44 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import torch
 
-from model.errors import TrainingError
+from model.errors import CheckpointUnusable
 
 PAUSE = 20  # times as long as keeping took must pass before the next: 5 % of a run at most
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Where, how often and how long the newest good state of a run is kept.
+
+    Attributes:
+        path: of the file.
+        every_s: seconds between two states, at least; keeping takes a twentieth of a run at most, whatever this says.
+        after: the file stays when training is over, because what follows may fail too; who asked for it removes it.
+    """
+
+    path: Path
+    every_s: float = 0.0
+    after: bool = False
 
 
 class Checkpoint:
     """One file with the newest good state of one run.
 
     Args:
-        path: of the file.
+        keep: see there.
         identity: what a state must agree on to be gone on from; plain values.
         clock: seconds.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], clock: Callable[[], float] = monotonic):
-        self._path, self._identity, self._clock = path, dict(identity), clock
+    def __init__(self, keep: Keep, identity: Mapping[str, Any], clock: Callable[[], float] = monotonic):
+        self._keep, self._path, self._identity, self._clock = keep, keep.path, dict(identity), clock
         self._next = -float("inf")
         self._step: int | None = None
 
@@ -43,13 +59,13 @@ class Checkpoint:
         part.replace(self._path)
         self._step = step
         ended = self._clock()
-        self._next = ended + PAUSE * (ended - began)
+        self._next = ended + max(self._keep.every_s, PAUSE * (ended - began))
 
     def load(self, device: torch.device) -> Mapping[str, Any] | None:
         """The state that is there; None where there is no file.
 
         Raises:
-            TrainingError: it is damaged, or of another run.
+            CheckpointUnusable: it is damaged, or of another run.
         """
         if not self._path.exists():
             return None
@@ -57,17 +73,18 @@ class Checkpoint:
             state: Mapping[str, Any] = torch.load(self._path, map_location=device, weights_only=True)
             theirs = state["identity"]
         except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
-            raise TrainingError(f"{self._path}: is no checkpoint, or damaged; remove it to start anew") from None
+            raise CheckpointUnusable(f"{self._path}: is no checkpoint, or damaged; remove it to start anew") from None
         other = sorted(name for name, value in self._identity.items() if theirs.get(name) != value)
         if other:
-            raise TrainingError(f"{self._path}: is of a run with other {', '.join(other)}; remove it to start anew")
+            names = ", ".join(other)
+            raise CheckpointUnusable(f"{self._path}: is of a run with other {names}; remove it to start anew")
         self._step = state["step"]
         return state
 
-    def remove(self) -> None:
-        """The run is over."""
-        self._path.unlink(missing_ok=True)
-        self._part.unlink(missing_ok=True)
+    def over(self) -> None:
+        """Training is over: the file goes, unless it was asked to stay."""
+        if not self._keep.after:
+            remove(self._path)
 
     def __str__(self) -> str:
         """What is kept, as an error message says it."""
@@ -75,4 +92,14 @@ class Checkpoint:
 
     @property
     def _part(self) -> Path:
-        return self._path.with_name(f".{self._path.name}.part")
+        return _part_of(self._path)
+
+
+def remove(path: Path) -> None:
+    """Removes a checkpoint, and what a crash left of one that was being written."""
+    path.unlink(missing_ok=True)
+    _part_of(path).unlink(missing_ok=True)
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from model import forming, memory
 from model.artifact import Artifact, Manifest, assemble, weights_sha256
-from model.checkpoint import Checkpoint
+from model.checkpoint import Checkpoint, Keep
 from model.distillation import Learner
 from model.distributed import Group, joined
 from model.errors import Diverged, TrainingError
@@ -95,7 +96,7 @@ def train(
     settings: TrainingSettings,
     *,
     on_progress: OnProgress | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Path | Keep | None = None,
     parent: Artifact | None = None,
 ) -> Artifact:
     """Trains bottleneck and student on good images (Deng & Li 2022) and averages their weights.
@@ -108,23 +109,25 @@ def train(
         images: uint8 H x W x 3 RGB frames, or functions that load one; at least 5. All of one product, all good.
         settings: see there.
         on_progress: hears of each batch of features and of each step, in this thread.
-        checkpoint: file in which the last good state is kept every 25 steps. If it is there already, the run goes on
-            from it and gives the same weights as an unbroken one; only the learning rate may differ from the first
-            run's. Removed at the end.
+        checkpoint: file in which the last good state is kept, looked for every 25 steps. If it is there already, the
+            run goes on from it and gives the same weights as an unbroken one; only the learning rate may differ from
+            the first run's. Removed at the end, unless a `Keep` says otherwise.
         parent: start from its weights instead of fresh ones.
 
     Returns:
         The model version. Same images, settings, machine type, versions and thread count: same weights.
 
     Raises:
-        TrainingError: too few images, a parent of another teacher, or a checkpoint of another run.
+        TrainingError: too few images, or a parent of another teacher.
+        CheckpointUnusable: the checkpoint is damaged, or of another run.
         Diverged: see there; the checkpoint keeps the last good state.
         TeacherError, DeviceError: the teacher or the device cannot be had.
     """
     if len(images) < FEWEST:
         raise TrainingError(f"{len(images)} good images; training needs {FEWEST}, and is useful from about 50")
     with cpu_threads(settings.threads) as threads, joined(choose_device(settings.device)) as group:
-        return _Run(images, settings, threads, group, on_progress, checkpoint, parent).artifact()
+        keep = Keep(checkpoint) if isinstance(checkpoint, Path) else checkpoint
+        return _Run(images, settings, threads, group, on_progress, keep, parent).artifact()
 
 
 class _Run:
@@ -135,7 +138,7 @@ class _Run:
         threads: int,
         group: Group,
         on_progress: OnProgress | None,
-        checkpoint: Path | None,
+        keep: Keep | None,
         parent: Artifact | None,
     ):
         self._images, self._settings, self._group, self._parent = images, settings, group, parent
@@ -156,9 +159,9 @@ class _Run:
         self._recorded: dict[str, Any] = {
             **{name: value for name, value in asdict(settings).items() if name not in ("weights", "spec")},
             "steps": self._steps, "device": self._device.type, "precision": name_of(self._dtype), "threads": threads,
-            "processes": group.size, "images": len(images), "validation": held,
+            "machine": machine(self._device), "processes": group.size, "images": len(images), "validation": held,
         }  # fmt: skip
-        self._checkpoint = Checkpoint(checkpoint, self._identity()) if checkpoint else None
+        self._checkpoint = Checkpoint(keep, self._identity()) if keep else None
 
     def artifact(self) -> Artifact:
         with torch.inference_mode():
@@ -177,7 +180,7 @@ class _Run:
             score = self._score(forming.Version(reconstruct, prototypes), report)
         tensors = assemble(learner.state_dict() if learner else {}, score, self._features.normals)
         if self._checkpoint and self._group.rank == 0:
-            self._checkpoint.remove()
+            self._checkpoint.over()
         return Artifact(self._manifest(tensors), tensors)
 
     def _score(self, version: forming.Version, report: Report) -> ScoreParameters:
@@ -257,6 +260,12 @@ class _Run:
             versions=_versions(),
             weights_sha256=weights_sha256(tensors),
         )
+
+
+def machine(device: torch.device) -> str:
+    """The machine's type, as far as it shows in the last bits of a sum: the processor's instructions, and the GPU."""
+    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return processor if device.type == "cpu" else f"{processor}, {torch.cuda.get_device_name(device)}"
 
 
 def _versions() -> dict[str, str]:

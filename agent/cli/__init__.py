@@ -41,7 +41,7 @@ COMMANDS = {  # name: where it is, what it does, an example
         "export flange.safetensors --out flange-openvino --format openvino --images photos/",
     ),
     "teachers": ("teachers:teachers", "List the frozen encoders, and whether their weights are here.", "teachers"),
-    "retrain": ("retrain:retrain", "Train a challenger now, and let the gate decide.", "retrain --product flange"),
+    "retrain": ("retrain:app", "Train a challenger now, and let the gate decide.", "retrain --product flange"),
     "products": ("products:app", "List, add, change and teach products.", "products add flange"),
     "stations": ("stations:app", "List, add and change stations.", "stations add press-1 --product flange"),
     "alerts": ("alerts:app", "What somebody must look at, and who has seen it.", "alerts list"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json as json_module
+
 from cyclopts import App
 from sqlalchemy import Connection
 
@@ -9,8 +11,11 @@ from agent.cli.common import Acting, CommandError, Common, find_product, new_key
 from agent.service import models as service
 from agent.service import watches as watching
 from agent.settings import utc_now
+from agent.store import calibration as scores
 from agent.store import registry, runs, watches
 from agent.store.engine import reading
+from agent.store.registry import ModelVersion
+from agent.store.runs import TrainingRun
 
 app = App(name="models", help="Versions, certificates and runs. Example: goodpart models list --product flange")
 
@@ -39,12 +44,59 @@ def runs_(*, product: str, json: bool = False, common: Common = Common()) -> Non
     """List a product's training runs. Example: goodpart models runs --product flange"""
     with reading(common.database()) as conn:
         rows = [
-            (run.id, run.trigger, run.state, f"{run.step}/{run.steps}", run.loss, run.started_at, run.reason,
-             run.held_back)
+            (run.id, run.trigger, run.state, run.attempts, run.phase, _percent(run), run.eta_s, run.loss,
+             run.started_at, run.reason, run.held_back)
             for run in runs.all(conn, find_product(conn, product).id)
         ]  # fmt: skip
-    columns = ["run", "trigger", "state", "steps", "loss", "started_at", "reason", "held_back"]
+    columns = [
+        "run", "trigger", "state", "attempts", "phase", "percent", "eta_s", "loss", "started_at", "reason", "held_back",
+    ]  # fmt: skip
     show(columns, rows, as_json=json, empty="no runs yet")
+
+
+@app.command
+def calibration(version: int, /, *, product: str, json: bool = False, common: Common = Common()) -> None:
+    """List the calibration images that scored highest: a defect among them would be the threshold.
+
+    Look at them before you trust a certificate; a part that is none of the good ones is withdrawn by two people, and
+    goodpart models recertify makes the certificate anew. Example: goodpart models calibration 3 --product flange
+    """
+    with reading(common.database()) as conn:
+        found = _version(conn, product, version)
+        issued = registry.certificates(conn, found.id)
+        record = issued[0].record if issued else {}
+        top = scores.top(conn, found.id, scores.worth_a_look(record.get("review_k", 0)))
+    threshold = record.get("review_threshold")
+    rows = [(one.sample_id, one.serial, one.item_id, one.score, threshold, one.usable, one.blob_sha256) for one in top]
+    columns = ["sample", "part", "item", "score", "threshold", "usable", "blob"]
+    show(columns, rows, as_json=json, empty="no scores are on record: this version was made before they were kept")
+
+
+@app.command
+def recertify(version: int, /, *, product: str, reason: str, json: bool = False, acting: Acting = Acting()) -> None:
+    """Certify a version anew, without the calibration parts that were withdrawn since.
+
+    Example: goodpart models recertify 3 --product flange --reason "part S-17 is scratched"
+    """
+    from agent.live import open_live
+    from agent.retrain import recertifying
+
+    engine, settings = acting.database(), acting.settings()
+    with reading(engine) as conn:
+        found = _version(conn, product, version)
+    made = recertifying.recertify(engine, acting.actor(engine), found.id, reason, key=new_key(), now=utc_now())
+    if made.deployment_id is not None:
+        open_live(settings.redis.url).notify_promotion(found.product_id)
+    if json:
+        live = made.deployment_id is not None
+        record = {"dropped": made.dropped, "live": live, "certificate": made.certificate.to_dict()}
+        print(json_module.dumps(record, indent=2))
+        return
+    print(
+        f"{product} v{version}, without {made.dropped} calibration images; {made.certificate.describe(made.rests_on)}"
+    )
+    if made.deployment_id is not None:
+        print("it is live; running agents swap within a second")
 
 
 @app.command
@@ -91,7 +143,11 @@ def rollback(*, product: str, reason: str, acting: Acting = Acting()) -> None:
     print(f"{product} runs v{live.number} again; running agents swap within a second")
 
 
-def _version(conn: Connection, product: str, number: int) -> registry.ModelVersion:
+def _percent(run: TrainingRun) -> float | None:
+    return 100 * run.step / run.steps if run.steps else None
+
+
+def _version(conn: Connection, product: str, number: int) -> ModelVersion:
     for one in registry.versions(conn, find_product(conn, product).id):
         if one.number == number:
             return one

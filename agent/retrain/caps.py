@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from agent.retrain.due import VERDICTS
 from agent.settings import Settings
 from agent.store import runs, samples
 
@@ -89,7 +88,7 @@ def of_run(conn: Connection, settings: Settings, product_id: int) -> Held:
 
     A product's first run has no caps: there is no model yet that it could spoil.
     """
-    judged = next((one for one in runs.all(conn, product_id) if one.state in VERDICTS), None)
+    judged = next((one for one in runs.all(conn, product_id) if one.state in runs.VERDICTS), None)
     if judged is None:
         return hold_back([], 0, new_share=1, reviewer_share=1)
     fresh = samples.fresh(conn, product_id, judged.snapshot_id)

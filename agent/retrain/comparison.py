@@ -53,15 +53,30 @@ class Scores:
     defects: tuple[float, ...]
 
 
-def score_calibration(scorer: Scorer, lists: Lists, load: Load, stage: Stage) -> tuple[float, ...]:
-    """Scores of the calibration units."""
-    return _units(lists.calibration, _score(scorer, lists.calibration, load, stage), lists.unit)
+def score_images(scorer: Scorer, samples: Sequence[Sample], load: Load, stage: Stage) -> tuple[float, ...]:
+    """Scores of the samples' images, in their order."""
+    rest, scores = iter(samples), list[float]()
+    while batch := list(islice(rest, BATCH)):
+        scores += [one.score for one in scorer.score([load(sample) for sample in batch])]
+        stage.advance(len(batch))
+    return tuple(scores)
+
+
+def units(samples: Sequence[Sample], scores: Sequence[float], unit: str) -> tuple[float, ...]:
+    """From scores of images to scores of units: of a part, the largest of its images'."""
+    if unit == "frame":
+        return tuple(scores)
+    parts: dict[str | None, list[float]] = {}
+    for sample, score in zip(samples, scores, strict=True):
+        parts.setdefault(sample.serial, []).append(score)
+    # numpy's max, because a score that is not a number must not vanish.
+    return tuple(float(np.max(found)) for found in parts.values())
 
 
 def score_rest(scorer: Scorer, lists: Lists, load: Load, stage: Stage) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Scores of the hold-out units, and of the defects."""
-    holdout = _units(lists.holdout, _score(scorer, lists.holdout, load, stage), lists.unit)
-    return holdout, tuple(_score(scorer, lists.defects, load, stage))
+    holdout = units(lists.holdout, score_images(scorer, lists.holdout, load, stage), lists.unit)
+    return holdout, score_images(scorer, lists.defects, load, stage)
 
 
 def evidence(
@@ -97,21 +112,3 @@ def _flags(champion: Sequence[float], old: float, challenger: Sequence[float], n
 
 def _of_origin(flags: Sequence[tuple[bool, bool]], flagged_origin: Sequence[bool], wanted: bool) -> Caught:
     return caught(pair for pair, origin in zip(flags, flagged_origin, strict=True) if origin == wanted)
-
-
-def _score(scorer: Scorer, samples: Sequence[Sample], load: Load, stage: Stage) -> list[float]:
-    rest, scores = iter(samples), list[float]()
-    while batch := list(islice(rest, BATCH)):
-        scores += [one.score for one in scorer.score([load(sample) for sample in batch])]
-        stage.advance(len(batch))
-    return scores
-
-
-def _units(samples: Sequence[Sample], scores: Sequence[float], unit: str) -> tuple[float, ...]:
-    if unit == "frame":
-        return tuple(scores)
-    parts: dict[str | None, list[float]] = {}
-    for sample, score in zip(samples, scores, strict=True):
-        parts.setdefault(sample.serial, []).append(score)
-    # numpy's max, because a score that is not a number must not vanish.
-    return tuple(float(np.max(found)) for found in parts.values())

@@ -17,7 +17,6 @@ from agent.store.products import Product
 from agent.store.runs import TrainingRun
 
 COMMAND = "retrain"
-VERDICTS = ("promoted", "shadow", "rejected", "needs_person")
 MOST_DOUBLINGS = 6
 
 
@@ -68,7 +67,7 @@ def _trigger(
     if epoch is None or (epoch.cuts and _parts(conn, epoch) < wanted):
         # Each version spends a look at the epoch: none is spent before it can certify the rate. A person may ask.
         return None
-    judged = next((run for run in history if run.state in VERDICTS), None)
+    judged = next((run for run in history if run.state in runs.VERDICTS), None)
     since, beyond = (judged.started_at, judged.snapshot_id) if judged else (None, None)
     new = samples.count_new(conn, product.id, since, epoch_id=epoch.id, beyond=beyond)
     if not new or not _can_train(conn, settings, product, epoch):

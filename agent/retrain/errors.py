@@ -20,4 +20,17 @@ class Busy(RetrainError):
 
 
 class Cancelled(RetrainError):
-    """The run was told to stop: SIGTERM, its agent is gone, or its lease is lost."""
+    """A person ended the run."""
+
+
+class Interrupted(RetrainError):
+    """This process must let go of the run, which another takes up again.
+
+    Args:
+        words: why.
+        crashed: something died, and perhaps of this run; False for an end in good order.
+    """
+
+    def __init__(self, words: str, *, crashed: bool = False):
+        super().__init__(words)
+        self.crashed = crashed

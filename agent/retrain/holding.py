@@ -1,7 +1,7 @@
 """Holding the lease `retrain`: at most one training run among all agents, and none that outlives its lease.
 
 The lease row carries a fencing token that rises with every acquisition. A thread renews it while a run works; a run
-whose lease is lost, whose agent is gone, or that is told to stop raises `Cancelled` at its next step. The transaction
+whose lease is lost, whose agent is gone, or that is told to stop raises `Interrupted` at its next step. The transaction
 that records the verdict checks the token once more, so a run that lost its lease without noticing promotes nothing.
 """
 
@@ -19,7 +19,7 @@ from uuid import uuid4
 import structlog
 from sqlalchemy import Connection, Engine
 
-from agent.retrain.errors import Cancelled
+from agent.retrain.errors import Interrupted
 from agent.store import leases
 from agent.store.engine import writing
 from agent.store.errors import Fenced, StoreError
@@ -51,7 +51,7 @@ class Holding:
 
     def __init__(self, engine: Engine, lease: Lease, clock: Callable[[], datetime], *, parent: int | None = None):
         self._engine, self._lease, self._clock, self._parent = engine, lease, clock, parent
-        self._problem: str | None = None
+        self._problem: Interrupted | None = None
         self._over = Event()
         self._thread = Thread(target=self._keep, name="retrain-lease", daemon=True)
 
@@ -66,28 +66,30 @@ class Holding:
         self._thread.join()
         give_back(self._engine, self._lease, self._clock())
 
-    def stop(self, reason: str) -> None:
-        """Makes the run raise Cancelled at its next step. Safe in a signal handler."""
-        self._problem = self._problem or reason
+    def stop(self, reason: str, *, crashed: bool = False) -> None:
+        """Makes the run raise Interrupted at its next step. Safe in a signal handler."""
+        self._problem = self._problem or Interrupted(reason, crashed=crashed)
 
     def check(self) -> None:
-        """Raises Cancelled if the run must not go on."""
+        """Raises Interrupted if this process must not go on with the run."""
         if self._problem:
-            raise Cancelled(self._problem)
+            raise self._problem
 
     def confirm(self, conn: Connection) -> None:
         """As `check`, and holds the fencing token against the lease row in the transaction of `conn`."""
         self.check()
-        try:
-            leases.check(conn, self._lease, self._clock())
-        except Fenced as error:
-            raise Cancelled(f"the lease of this run was taken over ({error})") from None
+        if not self.owns(conn):
+            raise Interrupted("the lease of this run was taken over: whoever has it goes on with the run")
+
+    def owns(self, conn: Connection) -> bool:
+        """Whether the lease is still this run's, whatever else `check` says."""
+        return owns(conn, self._lease, self._clock())
 
     def _keep(self) -> None:
         renewed = monotonic()
         while not self._over.wait(LOOK_S):
             if self._parent is not None and os.getppid() != self._parent:
-                self.stop("the agent that started it is gone")
+                self.stop("the agent that started it is gone", crashed=True)
             if monotonic() - renewed >= RENEW_S:
                 renewed = monotonic()
                 self._renew()
@@ -102,6 +104,15 @@ class Holding:
             log.warning("lease_not_renewed", problem=str(error))
             if self._clock() >= self._lease.expires_at:
                 self.stop("its lease ran out while the database did not answer")
+
+
+def owns(conn: Connection, lease: Lease, now: datetime) -> bool:
+    """Whether a lease still holds; what is written about its run in the transaction of `conn` is then no one else's."""
+    try:
+        leases.check(conn, lease, now)
+    except Fenced:
+        return False
+    return True
 
 
 def give_back(engine: Engine, lease: Lease, now: datetime) -> None:

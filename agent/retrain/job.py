@@ -2,7 +2,8 @@
 
 The scheduler starts it with the lease already taken and the run opened; the settings come by the environment. It works
 at low priority on half of the cores, so that the live line keeps its speed. SIGTERM, and the end of the agent that
-started it, end it too: the run is then recorded as cancelled. Its exit status is 0 where a verdict is on record.
+started it, end it too: the run is then left to whoever takes the lease next. Its exit status is 0 where a verdict is on
+record.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import structlog
 from agent import logs
 from agent import settings as settings_module
 from agent.retrain import run
-from agent.retrain.errors import Cancelled, RetrainError
+from agent.retrain.errors import Cancelled, Interrupted, RetrainError
 from agent.retrain.holding import LEASE, TTL, Holding
 from agent.settings import Settings, utc_now
 from agent.store.blobs import open_blobs
@@ -27,7 +28,7 @@ from agent.store.engine import open_engine
 from agent.store.errors import StoreError
 from agent.store.leases import Lease
 
-CANCELLED, FAILED = 3, 4
+CANCELLED, FAILED, LEFT = 3, 4, 5
 
 log = structlog.get_logger()
 
@@ -75,6 +76,8 @@ def main(arguments: Sequence[str]) -> int:
             )  # fmt: skip
         except Cancelled:
             return CANCELLED
+        except Interrupted:
+            return LEFT
         except (RetrainError, StoreError) as error:
             log.error("training_failed", run=given.run, problem=str(error))
             return FAILED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -15,6 +15,7 @@ from agent.store import runs
 from agent.store.engine import writing
 
 EVERY_S = 1.0  # seconds between two progress rows; a change of phase is always written
+MOST_POINTS = 200  # of a curve of losses
 
 
 class Step(Protocol):
@@ -64,8 +65,27 @@ class Stage:
             self._report(Done(self._phase, self._step, self._steps, rate, (self._steps - self._step) / rate))
 
 
+class Curve:
+    """The losses of a run, thinned evenly to `MOST_POINTS`, its last step among them.
+
+    Args:
+        points: steps and losses that a process before this one left; those that are now done again are replaced.
+    """
+
+    def __init__(self, points: Sequence[Sequence[float]] = ()):
+        self.points = [(int(step), float(loss)) for step, loss in points]
+
+    def add(self, step: int, steps: int, loss: float | None) -> None:
+        """The loss of one step of so many; None where it is not known."""
+        while self.points and self.points[-1][0] >= step:
+            self.points.pop()
+        every = -(-steps // (MOST_POINTS - 1))
+        if loss is not None and (step % every == 0 or step == steps):
+            self.points.append((step, loss))
+
+
 class RunRow:
-    """Writes a run's progress and heartbeat, throttled; passes every step on."""
+    """Writes a run's progress, losses and heartbeat, throttled; passes every step on."""
 
     def __init__(
         self,
@@ -75,8 +95,10 @@ class RunRow:
         clock: Callable[[], datetime],
         on_progress: OnProgress | None,
         timer: Callable[[], float] = monotonic,
+        losses: Sequence[Sequence[float]] = (),
     ):
         self._engine, self._run_id = engine, run_id
+        self._curve = Curve(losses)
         self._clock, self._report, self._timer = clock, on_progress, timer
         self._phase: str | None = None
         self._written = 0.0
@@ -85,6 +107,8 @@ class RunRow:
         """Takes one step's progress; raises Cancelled where the run has been ended from outside."""
         if self._report:
             self._report(step)
+        if step.phase == "training":
+            self._curve.add(step.step, step.steps, step.loss)
         now = self._timer()
         if step.phase == self._phase and now - self._written < EVERY_S and step.step < step.steps:
             return
@@ -92,7 +116,7 @@ class RunRow:
         with writing(self._engine) as conn:
             alive = runs.progress(
                 conn, self._run_id, phase=step.phase, step=step.step, steps=step.steps,
-                loss=step.loss, eta_s=step.eta_s, now=self._clock(),
+                loss=step.loss, losses=self._curve.points, eta_s=step.eta_s, now=self._clock(),
             )  # fmt: skip
         if not alive:
             raise Cancelled(f"training run {self._run_id} was ended from outside")

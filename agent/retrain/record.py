@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from agent.retrain.comparison import Scores
+from agent.retrain.errors import Cancelled
 from agent.retrain.gate import Report
 from agent.retrain.holding import Holding
 from agent.settings import Settings
-from agent.store import audit, epochs, registry, runs, teachings, watches
+from agent.store import audit, calibration, epochs, registry, runs, watches
+from agent.store.errors import Conflict
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
@@ -20,7 +23,6 @@ from model.artifact import Artifact
 from model.certificate import Certificate
 
 FIRST = "first model"
-TAUGHT = "taught from the stream: look at the calibration images that scored highest, then promote it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Candidate:
     certificate: Certificate
     scores: Scores
     metrics: dict[str, float]
+    images: Mapping[int, float]  # score by calibration sample
+    parent_id: int | None  # the version that it started from
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ def record(
     What passes the gate is promoted, and watched; where shadow.share is set it goes into a shadow first.
 
     Raises:
-        Cancelled: the lease is lost, or the run was told to stop.
+        Cancelled: a person ended the run.
+        Interrupted: the lease is lost, or this process must let go of the run.
     """
     holding.confirm(conn)
     audit.take_turn(conn)  # before any row, as everybody who changes what decides
@@ -108,7 +113,10 @@ def record(
         ).id
     elif state == "rejected":
         registry.reject(conn, version.id, reason)
-    runs.close(conn, run.id, state, reason, now)
+    try:
+        runs.close(conn, run.id, state, reason, now)
+    except Conflict:
+        raise Cancelled(f"training run {run.id} was ended from outside") from None
     epoch_id = outcome.snapshot.epoch_id
     rests_on = "" if epoch_id is None else epochs.get(conn, epoch_id).rests_on
     return Recorded(state, reason, version, deployment_id, rests_on)
@@ -122,6 +130,7 @@ def _add_version(conn: Connection, run: TrainingRun, outcome: Outcome, now: date
         artifact_sha256=candidate.artifact_sha256,
         snapshot_id=outcome.snapshot.id,
         training_run_id=run.id,
+        parent_id=candidate.parent_id,
         teacher=manifest.teacher,
         manifest=manifest.to_dict(),
         metrics=candidate.metrics,
@@ -135,6 +144,7 @@ def _add_version(conn: Connection, run: TrainingRun, outcome: Outcome, now: date
         record=candidate.certificate.to_dict(),
         now=now,
     )
+    calibration.add_all(conn, version.id, candidate.images)
     return version, certificate_id
 
 
@@ -169,7 +179,10 @@ def _verdict(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str,
     report = outcome.judged.report
     if report is None and compared:
         return "needs_person", f"the champion v{compared.number} was made by an older goodpart and can score no more"
+    if report is None and run.trigger == "teach":
+        many = calibration.worth_a_look(outcome.candidate.certificate.review_k)
+        return "needs_person", f"look at the {many} calibration images that scored highest before it goes live"
     if report is None:
-        return ("needs_person", TAUGHT) if run.trigger == teachings.TRIGGER else ("promoted", FIRST)
+        return "promoted", FIRST
     states = {"pass": "promoted", "fail": "rejected", "needs_person": "needs_person"}
     return states[report.verdict], report.reason

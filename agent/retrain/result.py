@@ -42,7 +42,9 @@ class RunResult:
         if self.report:
             lines.append(f"gate: {self.report.words}")
         if self.state == "needs_person":
-            lines.append(f'promote it: goodpart models promote {self.number} --product {self.product} --reason "..."')
+            of = f"{self.number} --product {self.product}"
+            lines.append(f"see what its certificate rests on: goodpart models calibration {of}")
+            lines.append(f'promote it: goodpart models promote {of} --reason "..."')
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:

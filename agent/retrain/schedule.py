@@ -1,4 +1,6 @@
-"""Starts training runs when they are due, each in a child process. Any number of agents may run this.
+"""Starts training runs when they are due, each in a child process, and takes up those whose process is gone.
+
+Any number of agents may run this.
 
 The database is the truth: the lease says who trains, the run's row how far it is. The job store is in memory.
 Source: APScheduler 3.11, BackgroundScheduler.
@@ -18,15 +20,16 @@ from apscheduler.triggers.cron import CronTrigger
 from sqlalchemy import Connection, Engine
 
 from agent.live import Live
-from agent.retrain import holding, job, run
+from agent.retrain import holding, job, resuming, run
 from agent.retrain.checking import Checker
 from agent.retrain.due import due
 from agent.retrain.looks import Looks
 from agent.settings import Settings
-from agent.store import leases
+from agent.store import leases, runs
 from agent.store.engine import writing
 from agent.store.errors import StoreError
 from agent.store.leases import Lease
+from agent.store.runs import TrainingRun
 
 PATIENCE_S = 4.0  # what a child has between SIGTERM and SIGKILL; the agent itself must end within drain_s
 
@@ -71,7 +74,7 @@ class Scheduler:
         self._jobs.start()
 
     def stop(self) -> None:
-        """Ends the looking and, with SIGTERM and then SIGKILL, a running child; its run is recorded as cancelled."""
+        """Ends the looking and, with SIGTERM and then SIGKILL, a running child; another agent, or the next, goes on."""
         self._stopping = True
         self._looks.stop()
         self._jobs.shutdown(wait=True)
@@ -98,7 +101,7 @@ class Scheduler:
         self._cron_at = self._clock().replace(second=0, microsecond=0)
 
     def tick(self) -> None:
-        """Looks once: clears away a dead run, starts a due one. An outage of the database is for the next look."""
+        """Looks once: takes up a run whose process is gone, or starts a due one. An outage is for the next look."""
         if self.running or self._stopping:
             return
         try:
@@ -110,30 +113,30 @@ class Scheduler:
         if opened:
             self._spawn(*opened)
 
-    def _open(self, conn: Connection) -> tuple[int, int, Lease] | None:
-        """Takes the lease, ends dead runs, opens the due one: one transaction, so two agents start one training."""
+    def _open(self, conn: Connection) -> tuple[TrainingRun, Lease] | None:
+        """Takes the lease and a run: one transaction, so two agents start one training."""
         now = self._clock()
         lease = holding.acquire(conn, now)
         if lease is None:
             return None
-        run.end_dead_runs(conn, now)
-        found = due(conn, self._settings, now, self._cron_at)
-        if found is None:
+        taken = resuming.take_up(conn, self._settings, now)
+        if taken is None and (found := due(conn, self._settings, now, self._cron_at)):
+            taken = run.open_run(conn, self._settings, found, now)
+        if taken is None:
             leases.release(conn, lease, now)
             return None
-        run_id = run.open_run(conn, self._settings, found, now)
-        return run_id, found.product_id, lease
+        return taken, lease
 
-    def _spawn(self, run_id: int, product_id: int, lease: Lease) -> None:
+    def _spawn(self, taken: TrainingRun, lease: Lease) -> None:
         process = subprocess.Popen(
-            job.command(run_id, lease),
+            job.command(taken.id, lease),
             env=job.environment(self._settings),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the agent, which then ends the child
         )
-        log.info("training_child_started", run=run_id, pid=process.pid)
-        started = Started(run_id, product_id, lease, process)
+        log.info("training_child_started", run=taken.id, attempt=taken.attempts, pid=process.pid)
+        started = Started(taken.id, taken.product_id, lease, process)
         watcher = Thread(target=self._watch, args=(started,), name="retrain-child", daemon=True)
         with self._lock:
             self._started, self._watcher = started, watcher
@@ -151,13 +154,14 @@ class Scheduler:
                 self._started = None
 
     def _ended(self, started: Started, code: int) -> None:
+        """Records what a child could not record itself: that it was killed, or how it crashed."""
         how = f"its process ended with status {code}" if code >= 0 else f"its process was killed by signal {-code}"
         with writing(self._engine) as conn:
-            if self._stopping:
-                state = run.end(conn, started.run_id, "cancelled", "the agent was stopped", self._clock())
-            else:
-                state = run.end(conn, started.run_id, "failed", how, self._clock())
-            leases.release(conn, started.lease, self._clock())
+            now, state = self._clock(), runs.get(conn, started.run_id).state
+            if state == "running" and holding.owns(conn, started.lease, now):
+                runs.leave(conn, started.run_id, how, now, crashed=not self._stopping)
+                log.warning("training_child_crashed", run=started.run_id, problem=how, stopping=self._stopping)
+            leases.release(conn, started.lease, now)
         log.info("training_child_ended", run=started.run_id, status=code, state=state)
         if state == "promoted":
             self._live.notify_promotion(started.product_id)

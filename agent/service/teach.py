@@ -104,8 +104,7 @@ def train(engine: Engine, actor: User, product_id: int, *, key: str, now: dateti
             if unseen:
                 raise Conflict(f"{unseen} images are not looked through yet; an agent does it, then look at the oddest")
             teachings.move(conn, product_id, "training", now, expected=("looking",))
-        args = {"product_id": product_id, "trigger": teachings.TRIGGER}
-        command_id = commands.add(conn, retrain.KIND, args, actor.id, now)
+        command_id = retrain.ask(conn, actor, product_id, trigger=teachings.TRIGGER, now=now)
         return Done({}, f"product:{product_id}", {"command_id": command_id})
 
     perform(engine, actor, "teach.train", {"product_id": product_id}, work, least="engineer", key=key, now=now)

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store import commands, registry, runs, teachings
+from agent.store import calibration, commands, registry, runs, teachings
+from agent.store.calibration import Calibrator
 from agent.store.commands import Command
 from agent.store.registry import ModelVersion
-from agent.store.rows import read_all
 from agent.store.runs import TrainingRun
-from agent.store.tables import calibration_score, item, sample
 from agent.store.teachings import Left, Teaching, View
-
-FEWEST_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +70,6 @@ class Lesson:
         return "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class Calibrating:
-    """A calibration image and what the version scored on it."""
-
-    sample_id: int
-    serial: str | None
-    score: float
-    frame_sha256: str
-    preview_sha256: str | None  # where it came from the stream and its evidence is there
-
-
 def find(conn: Connection, product_id: int) -> Lesson | None:
     """The product's teaching; None where it never was taught from the stream."""
     teaching = teachings.find(conn, product_id)
@@ -107,28 +92,11 @@ def find(conn: Connection, product_id: int) -> Lesson | None:
     )
 
 
-def top_calibration(conn: Connection, version_id: int) -> list[Calibrating]:
-    """The max(5, 2k) calibration images that a version scored highest; k is the certificate's, of its review rate.
-
-    One mislabelled defect among them would be the threshold. Source: goodpart's model.md, "Certificate".
-    """
+def top_calibration(conn: Connection, version_id: int) -> list[Calibrator]:
+    """The calibration images that a version scored highest, as many as are to be looked at before it goes live."""
     issued = registry.certificates(conn, version_id)
-    k = int(issued[0].record.get("review_k") or 0) if issued else 0
-    query = (
-        sa.select(
-            sample.c.id.label("sample_id"),
-            sample.c.serial,
-            calibration_score.c.score,
-            sample.c.blob_sha256.label("frame_sha256"),
-            item.c.preview_sha256,
-        )
-        .join(calibration_score, calibration_score.c.sample_id == sample.c.id)
-        .outerjoin(item, item.c.id == sample.c.item_id)
-        .where(calibration_score.c.model_version_id == version_id)
-        .order_by(calibration_score.c.score.desc(), sample.c.id)
-        .limit(max(FEWEST_SHOWN, 2 * k))
-    )
-    return read_all(Calibrating, conn.execute(query))
+    k = int(issued[0].record["review_k"]) if issued else 0
+    return calibration.top(conn, version_id, calibration.worth_a_look(k))
 
 
 def _of(teaching: Teaching, run: TrainingRun) -> bool:

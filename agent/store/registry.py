@@ -27,6 +27,7 @@ class ModelVersion:
     artifact_sha256: str
     snapshot_id: int | None
     training_run_id: int | None
+    parent_id: int | None  # the version whose weights its training started from
     teacher: str
     manifest: Mapping[str, Any]
     metrics: Mapping[str, Any]
@@ -82,6 +83,7 @@ def add_version(
     metrics: Mapping[str, Any] | None = None,
     snapshot_id: int | None = None,
     training_run_id: int | None = None,
+    parent_id: int | None = None,
     now: datetime,
 ) -> ModelVersion:
     """Adds a candidate with the product's next number. Its artifact is a blob kept before.
@@ -100,6 +102,7 @@ def add_version(
         artifact_sha256=artifact_sha256,
         snapshot_id=snapshot_id,
         training_run_id=training_run_id,
+        parent_id=parent_id,
         teacher=teacher,
         manifest=dict(manifest),
         metrics=dict(metrics or {}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,30 +10,38 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.store import commands
 from agent.store.errors import Conflict
 from agent.store.rows import columns, one, read, read_all, update_one
 from agent.store.tables import gate_report, training_run
 
 UNFINISHED = ("queued", "running")
+VERDICTS = ("promoted", "shadow", "rejected", "needs_person")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """One training run; `loss` and `eta_s` are those of the last progress."""
+    """One training run; `loss` and `eta_s` are those of the last progress.
+
+    Running means that a process has it. Queued means that none has: it was only just opened, or `attempts` processes
+    ended before it did, and `reason` says how.
+    """
 
     id: int
     product_id: int
     snapshot_id: int | None
-    trigger: str  # samples | cron | person | import
+    trigger: str  # samples | cron | person | import | teach
     requested_by: int | None
     state: str  # queued | running | promoted | shadow | rejected | needs_person | failed | cancelled
     reason: str | None
-    phase: str | None  # features | training | calibrating | comparing
+    phase: str | None  # of model.progress.Progress, then calibrating | comparing
     step: int
     steps: int
     loss: float | None
+    losses: Sequence[Sequence[float]] | None  # step and loss, thinned
     eta_s: float | None
-    settings: Mapping[str, Any]
+    attempts: int  # processes that took it up
+    settings: Mapping[str, Any]  # those that decide, and: command (id), cold, parent (version id)
     created_at: datetime
     started_at: datetime | None
     heartbeat_at: datetime | None
@@ -79,6 +87,18 @@ def open(
     return get(conn, int(conn.execute(statement.returning(training_run.c.id)).scalar_one()))
 
 
+def take(conn: Connection, run_id: int, settings: Mapping[str, Any], now: datetime) -> TrainingRun:
+    """A process takes up a run with these settings: one attempt more.
+
+    Raises:
+        Conflict: it is finished or cancelled.
+    """
+    changes = {"state": "running", "attempts": training_run.c.attempts + 1, "settings": dict(settings)}
+    if not _change(conn, run_id, **changes, heartbeat_at=now):
+        raise Conflict(f"training run {run_id} is not waiting to be run")
+    return get(conn, run_id)
+
+
 def start(conn: Connection, run_id: int, snapshot_id: int | None, now: datetime) -> None:
     """Marks a run as running on a snapshot; a run that is resumed after a crash too.
 
@@ -89,6 +109,23 @@ def start(conn: Connection, run_id: int, snapshot_id: int | None, now: datetime)
     changes = {"state": "running", "snapshot_id": snapshot_id, "started_at": started, "heartbeat_at": now}
     if not _change(conn, run_id, **changes):
         raise Conflict(f"training run {run_id} is not waiting to be run")
+
+
+def leave(conn: Connection, run_id: int, words: str, now: datetime, *, crashed: bool) -> bool:
+    """A run's process has ended before the run; another may take it up. False: the run has ended.
+
+    Args:
+        conn: a writing transaction, of whoever holds the lease.
+        run_id: the run.
+        words: how the process ended; added to the run's reason.
+        now: the time.
+        crashed: a process that ended in good order gives its attempt back.
+    """
+    run = get(conn, run_id)
+    words = f"attempt {run.attempts}: {words}" if crashed else words
+    reason = f"{run.reason}; {words}" if run.reason else words
+    attempts = run.attempts if crashed else max(0, run.attempts - 1)
+    return _change(conn, run_id, state="queued", reason=reason, attempts=attempts, eta_s=None, heartbeat_at=now)
 
 
 def note(conn: Connection, run_id: int, **facts: Any) -> None:
@@ -108,21 +145,28 @@ def progress(
     step: int = 0,
     steps: int = 0,
     loss: float | None = None,
+    losses: Sequence[tuple[int, float]] | None = None,
     eta_s: float | None = None,
     now: datetime,
 ) -> bool:
-    """Records how far a run is. False: it was cancelled or closed, and must stop."""
-    return _change(conn, run_id, phase=phase, step=step, steps=steps, loss=loss, eta_s=eta_s, heartbeat_at=now)
+    """Records how far a run is; None leaves the losses. False: it was cancelled or closed, and must stop."""
+    changes = {} if losses is None else {"losses": [list(point) for point in losses]}
+    done = {"phase": phase, "step": step, "steps": steps, "loss": loss, "eta_s": eta_s}
+    return _change(conn, run_id, **done, **changes, heartbeat_at=now)
 
 
 def close(conn: Connection, run_id: int, state: str, reason: str, now: datetime) -> None:
-    """Ends a run, with its reason in words.
+    """Ends a run, with its reason in words, and the command that asked for it.
 
     Raises:
         Conflict: it has ended already.
     """
     if not _change(conn, run_id, state=state, reason=reason, eta_s=None, finished_at=now):
         raise Conflict(f"training run {run_id} has ended already")
+    command_id = get(conn, run_id).settings.get("command")
+    if command_id is not None:
+        result = {"run": run_id, "state": state}
+        commands.finish(conn, command_id, failed=state not in VERDICTS, result=result, now=now)
 
 
 def get(conn: Connection, run_id: int) -> TrainingRun:

@@ -13,7 +13,7 @@ from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
-from dashboard import context, drifts, proposals
+from dashboard import charts, context, drifts, proposals
 from dashboard import watches as second
 
 
@@ -143,7 +143,8 @@ def _runs(recent: Sequence[TrainingRun], reports: Mapping[int, str]) -> None:
             share = run.step / run.steps if run.steps else 0.0
             eta = "" if run.eta_s is None else f" · {run.eta_s:.0f} s left"
             loss = "" if run.loss is None else f" · loss {run.loss:.4f}"
-            st.progress(min(share, 1.0), f"run {run.id}: {run.phase or run.state} {run.step}/{run.steps}{loss}{eta}")
+            name = f"run {run.id}, attempt {run.attempts}" if run.attempts > 1 else f"run {run.id}"
+            st.progress(min(share, 1.0), f"{name}: {run.phase or run.state} {run.step}/{run.steps}{loss}{eta}")
     zone = context.settings().timezone
     rows = [
         {
@@ -155,10 +156,14 @@ def _runs(recent: Sequence[TrainingRun], reports: Mapping[int, str]) -> None:
         }
         for run in recent
     ]
-    if recent:
-        st.dataframe(rows, hide_index=True)
-    else:
+    if not recent:
         st.caption("none yet")
+        return
+    st.dataframe(rows, hide_index=True)
+    newest = next((run for run in recent if run.losses), None)
+    if newest and newest.losses:
+        with st.expander(f"Loss of run {newest.id}"):
+            st.altair_chart(charts.losses(newest.losses))
 
 
 def _versions(versions: Sequence[ModelVersion]) -> None:

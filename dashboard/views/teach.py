@@ -11,7 +11,8 @@ from agent.service import models, reviews
 from agent.service import teach as service
 from agent.store import epochs, products, registry, stations, teachings
 from agent.store import lesson as lessons
-from agent.store.lesson import Calibrating, Lesson
+from agent.store.calibration import Calibrator
+from agent.store.lesson import Lesson
 from agent.store.products import Product
 from agent.store.users import User
 from dashboard import context
@@ -158,7 +159,7 @@ def _left(lesson: Lesson, user: User | None) -> None:
                 _do(partial(reviews.undo, context.engine(), user, one.item_id), f"{one.part} is back")
 
 
-def _top(top: list[Calibrating]) -> None:
+def _top(top: list[Calibrator]) -> None:
     if not top:
         return
     st.subheader("Calibration images that scored highest")

@@ -1,8 +1,8 @@
 """An agent as a process of its own, with the tests' scorer in place of torch: `python -m tests.crash.agent_process`.
 
-Everything else is the product's own daemon; settings come from the environment, as do three things of the tests:
+Everything else is the product's own daemon; settings come from the environment, as do four things of the tests:
 `SCORING_DELAY_S`, seconds a frame; `BREAKS_AFTER`, batches; `FULL_DISK`, a file that fills the blobs' disk while it is
-there.
+there; `RETRAINS`, for an agent that trains too, in its child and with torch.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def main() -> int:
     """Runs the daemon over a fake scorer."""
     if flag := os.environ.get("FULL_DISK"):
         fill(Path(flag))
-    code = daemon.run(settings.load(None, os.environ), wiring=daemon.Wiring(load=load, retrain=None))
+    retrain = daemon.start_retraining if os.environ.get("RETRAINS") else None
+    code = daemon.run(settings.load(None, os.environ), wiring=daemon.Wiring(load=load, retrain=retrain))
     assert "torch" not in sys.modules
     return code
 

@@ -6,23 +6,34 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from agent.settings import Settings
-from agent.store import products, users
+from agent.live import NoLive
+from agent.retrain import schedule
+from agent.retrain.importer import import_folder
+from agent.retrain.result import RunResult
+from agent.retrain.run import train_product
+from agent.retrain.schedule import Scheduler
+from agent.settings import Settings, utc_now
+from agent.store import products, registry, runs, users
 from agent.store.blobs import BlobStore, keep
-from agent.store.engine import open_engine, upgrade, writing
+from agent.store.engine import open_engine, reading, upgrade, writing
+from agent.store.local_blobs import LocalBlobs
 from agent.store.products import Product
+from agent.store.runs import TrainingRun
 from agent.store.samples import NewSample, Sample
 from agent.store.samples import add as add_sample
 from agent.store.tables import install
 from agent.store.users import User
 
 SIDE = 64
+GOOD, DEFECTS = 110, 12
+PERSON: dict[str, Any] = {"trigger": "person", "threads": 1}
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 
 
@@ -62,10 +73,16 @@ def tiny(place: Path, **retrain: object) -> Settings:
             "training": {"height": SIDE, "width": SIDE, "steps": 12},
             "scoring": {"device": "cpu", "precision": "fp32", "threads": 1},
             "certificate": {"review_rate": 0.3, "reject_rate": 0.2},
-            "retrain": {"new_samples": 4, "check_every_s": 0.2, "cooldown_s": 0, **retrain},
+            "retrain": {
+                "new_samples": 4,
+                "check_every_s": 0.2,
+                "cooldown_s": 0,
+                "directory": place / "retrain",
+                **retrain,
+            },
             "gate": {"min_defects": 5},
         }
-    )
+    )  # fmt: skip
 
 
 def database(settings: Settings) -> tuple[Engine, User, Product]:
@@ -89,9 +106,73 @@ def approve(
     return made
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     """Waits until the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the awaited condition never held"
         time.sleep(0.05)
+
+
+class Notices(NoLive):
+    def __init__(self) -> None:
+        super().__init__()
+        self.products: list[int] = []
+
+    def notify_promotion(self, product_id: int) -> None:
+        self.products.append(product_id)
+
+
+class Plant:
+    """A database and blobs in a folder, with one product."""
+
+    def __init__(self, place: Path, **retrain: object) -> None:
+        self.settings: Settings = tiny(place, **retrain)
+        self.engine: Engine = open_engine(self.settings.database.url)
+        self.blobs = LocalBlobs(self.settings.blobs.directory)
+        self.live = Notices()
+        with reading(self.engine) as conn:
+            product, user = products.find(conn, "disc"), users.find(conn, "eve")
+        assert product and user
+        self.product, self.user = product, user
+
+    def change(self, section: str, **values: object) -> None:
+        changed = getattr(self.settings, section).model_copy(update=values)
+        self.settings = self.settings.model_copy(update={section: changed})
+
+    def train(self, **options: Any) -> RunResult:
+        return train_product(
+            self.engine, self.blobs, self.settings, self.product.id,
+            requested_by=self.user.id, clock=utc_now, **(PERSON | options),
+        )  # fmt: skip
+
+    def approve(self, seeds: range, **options: Any) -> None:
+        approve(self.engine, self.blobs, self.product, seeds, utc_now(), **options)
+
+    def scheduler(self) -> Scheduler:
+        return schedule.start(self.settings, self.engine, self.live, utc_now)
+
+    def live_version(self) -> int | None:
+        with reading(self.engine) as conn:
+            live = registry.live(conn, self.product.id)
+        return live.number if live else None
+
+    def runs(self) -> list[TrainingRun]:
+        with reading(self.engine) as conn:
+            return runs.all(conn, self.product.id)
+
+    def count(self, table: sa.Table) -> int:
+        with reading(self.engine) as conn:
+            return int(conn.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+
+
+def imported(place: Path, images: Path) -> Path:
+    """A plant with imported samples, not trained."""
+    settings = tiny(place)
+    engine, user, product = database(settings)
+    given = folder(images, GOOD, defects=DEFECTS)
+    import_folder(
+        engine, LocalBlobs(settings.blobs.directory), settings, user, product, given, defects=True, now=utc_now()
+    )
+    engine.dispose()
+    return place

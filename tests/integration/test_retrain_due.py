@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from agent.live import NoLive
 from agent.retrain import run
@@ -14,9 +14,9 @@ from agent.retrain.due import Due, due
 from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import Settings
-from agent.store import commands, epochs, leases, products, runs, samples
+from agent.store import epochs, leases, products, runs, samples
 from agent.store.blobs import keep
-from agent.store.engine import reading, writing
+from agent.store.engine import writing
 from agent.store.local_blobs import MemoryBlobs
 from agent.store.products import Product
 from agent.store.users import User
@@ -58,7 +58,7 @@ class Shop:
     def ran(self, state: str, minutes: float) -> None:
         now = NOW + minutes * MINUTE
         with writing(self.engine) as conn:
-            run_id = run.open_run(conn, self.settings, Due(self.product.id, "person"), now)
+            run_id = run.open_run(conn, self.settings, Due(self.product.id, "person"), now).id
             frozen = samples.freeze(conn, self.product.id, now, epoch_id=self.epoch_id)
             runs.start(conn, run_id, frozen.id, now)
             runs.close(conn, run_id, state, "because", now)
@@ -128,11 +128,11 @@ def test_the_cron_of_two_agents_starts_one_run(shop: Shop) -> None:
     other.fire_cron()
     with writing(shop.engine) as conn:
         opened = one._open(conn)
-        assert opened and runs.get(conn, opened[0]).trigger == "cron"
+        assert opened and opened[0].trigger == "cron"
     with writing(shop.engine) as conn:
         assert other._open(conn) is None
-        run.end(conn, opened[0], "failed", "because", clock())
-        leases.release(conn, opened[2], clock())
+        runs.close(conn, opened[0].id, "failed", "because", clock())
+        leases.release(conn, opened[1], clock())
     clock.now += 10 * MINUTE
     with writing(shop.engine) as conn:
         assert other._open(conn) is None
@@ -186,21 +186,3 @@ def test_a_retired_product_trains_no_more(shop: Shop) -> None:
     with writing(shop.engine) as conn:
         products.retire(conn, shop.product.id, NOW)
     assert shop.trigger() is None
-
-
-def test_dead_runs_fail_with_the_command_that_asked(shop: Shop) -> None:
-    asked = service.request(shop.engine, shop.user, shop.product.id, key="1", now=NOW)
-    found = shop.due()
-    assert found
-    with writing(shop.engine) as conn:
-        run_id = run.open_run(conn, shop.settings, found, NOW)
-    with writing(shop.engine) as conn:
-        assert run.end_dead_runs(conn, NOW) == [run_id]
-    with reading(shop.engine) as conn:
-        check_failed(conn, run_id, asked)
-
-
-def check_failed(conn: Connection, run_id: int, command_id: int) -> None:
-    assert runs.get(conn, run_id).state == "failed"
-    command = commands.get(conn, command_id)
-    assert (command.state, command.result) == ("failed", {"run": run_id, "state": "failed"})

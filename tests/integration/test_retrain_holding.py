@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from agent.retrain import holding as module
-from agent.retrain.errors import Cancelled
+from agent.retrain.errors import Interrupted
 from agent.retrain.holding import LEASE, TTL, Holding, acquire
 from agent.store import leases, tables
 from agent.store.engine import reading, writing
@@ -42,7 +42,7 @@ def taken(engine: Engine, now: datetime) -> Lease | None:
 def stopped(holding: Holding) -> bool:
     try:
         holding.check()
-    except Cancelled:
+    except Interrupted:
         return True
     return False
 
@@ -81,7 +81,7 @@ def test_a_lost_lease_stops_the_run_and_its_transaction(engine: Engine) -> None:
     assert other and other.token > lease.token
     with Holding(engine, lease, clock) as holding:
         until(lambda: stopped(holding))
-        with pytest.raises(Cancelled), writing(engine) as conn:
+        with pytest.raises(Interrupted), writing(engine) as conn:
             holding.confirm(conn)
     with reading(engine) as conn:
         leases.check(conn, other, clock())  # the loser did not give back what it no longer has
@@ -95,7 +95,7 @@ def test_confirm_sees_a_takeover_that_the_thread_did_not(engine: Engine, monkeyp
     with Holding(engine, lease, clock) as holding:
         assert taken(engine, clock() + TTL + timedelta(seconds=1))
         holding.check()
-        with pytest.raises(Cancelled, match="taken over"), writing(engine) as conn:
+        with pytest.raises(Interrupted, match="taken over"), writing(engine) as conn:
             holding.confirm(conn)
 
 
@@ -104,5 +104,6 @@ def test_a_run_does_not_outlive_its_agent(engine: Engine) -> None:
     assert lease and lease.name == LEASE
     with Holding(engine, lease, Clock(), parent=-1) as holding:
         until(lambda: stopped(holding))
-        with pytest.raises(Cancelled, match="agent"):
+        with pytest.raises(Interrupted, match="agent") as caught:
             holding.check()
+    assert caught.value.crashed

@@ -1,14 +1,10 @@
-"""The loop with real, tiny trainings: first model, challenger, gate, child process, kill -9."""
+"""The loop with real, tiny trainings: first model, challenger, gate, warm start, interruption, child process."""
 
 from __future__ import annotations
 
-import os
-import shlex
+import json
 import shutil
-import signal
-import subprocess
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,94 +12,30 @@ import pytest
 import sqlalchemy as sa
 import torch
 from safetensors.torch import save as safetensors
-from sqlalchemy import Engine
 
-from agent.live import NoLive
-from agent.retrain import holding, job, schedule
-from agent.retrain.errors import Busy, Cancelled, RetrainError, TooFewImages
-from agent.retrain.importer import import_folder
+from agent.cli import models as models_cli
+from agent.cli import retrain as retrain_cli
+from agent.cli.common import Acting, CommandError, Common
+from agent.retrain import holding, recertifying
+from agent.retrain.due import Due
+from agent.retrain.errors import Busy, Cancelled, Interrupted, RetrainError, TooFewImages
 from agent.retrain.progress import Step
-from agent.retrain.result import RunResult
-from agent.retrain.run import train_product
-from agent.retrain.schedule import Scheduler
+from agent.retrain.run import open_run
 from agent.service import retrain as service
-from agent.settings import Settings, utc_now
-from agent.store import commands, epochs, products, registry, runs, samples, tables, users
+from agent.settings import utc_now
+from agent.store import ancestry, audit, calibration, epochs, products, registry, runs, samples, tables
 from agent.store.blobs import keep
-from agent.store.engine import open_engine, reading, writing
-from agent.store.local_blobs import LocalBlobs
-from agent.store.runs import TrainingRun
+from agent.store.engine import reading, writing
 from model.artifact import from_bytes
 from model.certificate import Certificate
 from model.images import InputSpec
-from tests.integration.retrain_parts import approve, database, folder, tiny, until
-
-GOOD, DEFECTS = 110, 12
-
-
-class Notices(NoLive):
-    def __init__(self) -> None:
-        super().__init__()
-        self.products: list[int] = []
-
-    def notify_promotion(self, product_id: int) -> None:
-        self.products.append(product_id)
-
-
-class Plant:
-    """A database and blobs in a folder, with one product."""
-
-    def __init__(self, place: Path, **retrain: object) -> None:
-        self.settings: Settings = tiny(place, **retrain)
-        self.engine: Engine = open_engine(self.settings.database.url)
-        self.blobs = LocalBlobs(self.settings.blobs.directory)
-        self.live = Notices()
-        with reading(self.engine) as conn:
-            product, user = products.find(conn, "disc"), users.find(conn, "eve")
-        assert product and user
-        self.product, self.user = product, user
-
-    def change(self, section: str, **values: object) -> None:
-        changed = getattr(self.settings, section).model_copy(update=values)
-        self.settings = self.settings.model_copy(update={section: changed})
-
-    def train(self, **options: Any) -> RunResult:
-        return train_product(
-            self.engine, self.blobs, self.settings, self.product.id,
-            trigger="person", requested_by=self.user.id, clock=utc_now, threads=1, **options,
-        )  # fmt: skip
-
-    def approve(self, seeds: range, **options: Any) -> None:
-        approve(self.engine, self.blobs, self.product, seeds, utc_now(), **options)
-
-    def scheduler(self) -> Scheduler:
-        return schedule.start(self.settings, self.engine, self.live, utc_now)
-
-    def live_version(self) -> int | None:
-        with reading(self.engine) as conn:
-            live = registry.live(conn, self.product.id)
-        return live.number if live else None
-
-    def runs(self) -> list[TrainingRun]:
-        with reading(self.engine) as conn:
-            return runs.all(conn, self.product.id)
-
-    def count(self, table: sa.Table) -> int:
-        with reading(self.engine) as conn:
-            return int(conn.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+from tests.integration.retrain_parts import DEFECTS, Plant, imported, until
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plant with imported samples, not trained."""
-    place = tmp_path_factory.mktemp("bare")
-    settings = tiny(place)
-    engine, user, product = database(settings)
-    images = folder(tmp_path_factory.mktemp("images"), GOOD, defects=DEFECTS)
-    blobs = LocalBlobs(settings.blobs.directory)
-    import_folder(engine, blobs, settings, user, product, images, defects=True, now=utc_now())
-    engine.dispose()
-    return place
+    return imported(tmp_path_factory.mktemp("bare"), tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")
@@ -268,10 +200,10 @@ def test_a_run_whose_lease_was_taken_over_promotes_nothing(plant: Plant) -> None
             with writing(plant.engine) as conn:
                 conn.execute(sa.update(tables.lease).values(holder="other", token=tables.lease.c.token + 1))
 
-    with pytest.raises(Cancelled, match="taken over"):
+    with pytest.raises(Interrupted, match="taken over"):
         plant.train(on_progress=steal)
     assert plant.live_version() == 1 and plant.count(tables.model_version) == 1
-    assert plant.runs()[0].state == "cancelled"
+    assert plant.runs()[0].state == "running", "whoever took the lease has the run"
 
 
 def test_a_run_cancelled_by_a_person_stops(plant: Plant) -> None:
@@ -288,6 +220,173 @@ def test_a_run_cancelled_by_a_person_stops(plant: Plant) -> None:
     run = plant.runs()[0]
     assert (run.state, run.reason) == ("cancelled", "not now")
     assert plant.count(tables.model_version) == 1
+    with writing(plant.engine) as conn:
+        assert holding.acquire(conn, utc_now()), "the lease was not given back"
+
+
+def test_a_run_cancelled_just_before_its_verdict_is_cancelled(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant.change("training", steps=1)
+
+    def cancel(name: str) -> None:
+        if name == "train.verdict":
+            run = plant.runs()[0]
+            service.cancel(plant.engine, plant.user, run.id, reason="not now", key="c", now=utc_now())
+
+    monkeypatch.setattr("agent.retrain.work.passing", cancel)
+    with pytest.raises(Cancelled, match="ended from outside"):
+        plant.train()
+    assert (plant.runs()[0].state, plant.runs()[0].reason) == ("cancelled", "not now")
+    assert plant.count(tables.model_version) == 1
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint_to_the_same_artifact(
+    untrained_plant: Plant, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant, kept = untrained_plant, untrained_plant.settings.retrain.directory
+    monkeypatch.setattr("model.fitting.LOOK_EVERY", 4)
+
+    def strike(step: Step) -> None:
+        if (step.phase, step.step) == ("training", 9):
+            raise Interrupted("the lights went out", crashed=True)
+
+    with pytest.raises(Interrupted):
+        plant.train(on_progress=strike)
+    (run,) = plant.runs()
+    assert (run.state, run.attempts, run.reason) == ("queued", 1, "attempt 1: the lights went out")
+    (path,) = kept.iterdir()
+    assert path.name.startswith(f"run-{run.id}-")
+    heard: list[Step] = []
+    result = plant.train(on_progress=heard.append)
+    assert min(one.step for one in heard if one.phase == "training") > 4, "it began anew"
+    assert result.run_id == run.id and result.state == "promoted"
+    (run,) = plant.runs()
+    assert (run.attempts, [step for step, _ in run.losses or ()]) == (2, list(range(1, 13)))
+    assert not list(kept.iterdir())
+    unbroken = Plant(trained)
+    with reading(plant.engine) as conn, reading(unbroken.engine) as other:
+        (version,) = registry.versions(conn, plant.product.id)
+        (wanted,) = registry.versions(other, unbroken.product.id)
+    unbroken.engine.dispose()
+    assert version.manifest["weights_sha256"] == wanted.manifest["weights_sha256"]
+    assert (version.number, version.artifact_sha256) == (wanted.number, wanted.artifact_sha256)
+    assert version.manifest["settings"]["threads"] == 1 and version.manifest["settings"]["machine"]
+
+
+def test_a_checkpoint_of_other_settings_is_dropped(untrained_plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = untrained_plant
+    monkeypatch.setattr("model.fitting.LOOK_EVERY", 2)
+    plant.change("training", steps=3)
+
+    def strike(step: Step) -> None:
+        if (step.phase, step.step) == ("training", 3):
+            raise Interrupted("the lights went out")
+
+    with pytest.raises(Interrupted):
+        plant.train(on_progress=strike)
+    plant.change("training", steps=4)
+    heard: list[Step] = []
+    assert plant.train(on_progress=heard.append).state == "promoted"
+    assert [one.step for one in heard if one.phase == "training"] == [1, 2, 3, 4]
+
+
+def test_a_warm_start_names_its_parent_and_a_revoked_sample_forces_a_cold_one(plant: Plant) -> None:
+    plant.change("training", steps=1)
+    plant.change("retrain", warm=True)
+    plant.train()
+    with reading(plant.engine) as conn:
+        child, parent = registry.versions(conn, plant.product.id)
+        trained_on = samples.all(conn, plant.product.id, "train")
+    assert (child.parent_id, parent.parent_id) == (parent.id, None)
+    assert child.manifest["parent_sha256"] == parent.manifest["weights_sha256"]
+    plant.train(cold=True)
+    with writing(plant.engine) as conn:
+        samples.revoke(conn, trained_on[0].id, utc_now())
+        assert ancestry.spoiled(conn, child.id) == [trained_on[0].id]
+        registry.promote(
+            conn, version_id=child.id, certificate_id=None, config_hash="0" * 64, reason="r", by=plant.user.id,
+            now=utc_now(),
+        )  # fmt: skip
+    plant.train()
+    with reading(plant.engine) as conn:
+        clean, cold, *_ = registry.versions(conn, plant.product.id)
+        assert ancestry.spoiled(conn, clean.id) == []
+    assert (clean.parent_id, cold.parent_id) == (None, None)
+
+
+def test_a_taught_product_waits_for_a_look_at_what_scored_highest(untrained_plant: Plant) -> None:
+    plant = untrained_plant
+    plant.change("training", steps=1)
+    result = plant.train(trigger="teach")
+    assert result.state == "needs_person" and "look at the" in result.reason
+    assert plant.live_version() is None
+    assert "goodpart models calibration 1 --product disc" in result.describe()
+
+
+def test_a_certificate_is_made_anew_without_the_calibration_parts_that_were_taken_out(plant: Plant) -> None:
+    with reading(plant.engine) as conn:
+        (version,) = registry.versions(conn, plant.product.id)
+        before = registry.live(conn, plant.product.id)
+        scores = calibration.scores_of(conn, version.id)
+        top = calibration.top(conn, version.id, calibration.worth_a_look(3))
+    assert before and before.certificate
+    certificate = Certificate.from_dict(before.certificate)
+    assert sorted(scores.values()) == list(certificate.scores)
+    assert [one.score for one in top] == list(certificate.scores[:-7:-1]) and all(one.usable for one in top)
+
+    def again(key: str) -> recertifying.Recertified:
+        return recertifying.recertify(plant.engine, plant.user, version.id, "scratched", key=key, now=utc_now())
+
+    with pytest.raises(recertifying.NotRecertifiable, match="stands"):
+        again("1")
+    with writing(plant.engine) as conn:
+        samples.revoke(conn, top[0].sample_id, utc_now())
+    made = again("2")
+    assert (made.dropped, made.certificate.n, made.certificate.look) == (1, certificate.n - 1, certificate.look)
+    assert made.certificate.scores == certificate.scores[:-1]
+    assert made.certificate.calibration_sha256 != certificate.calibration_sha256
+    with reading(plant.engine) as conn:
+        live = registry.live(conn, plant.product.id)
+        assert not calibration.top(conn, version.id, 1)[0].usable
+        assert [one.action for one in audit.recent(conn)[:2]] == ["model.recertify", "model.promote"]
+        newest, first = registry.certificates(conn, version.id)
+        assert newest.epoch_id == first.epoch_id is not None
+        assert registry.looks(conn, epoch_id=newest.epoch_id) == 1
+    assert live and live.id == made.deployment_id != before.id
+    assert live.certificate == made.certificate.to_dict() and live.number == 1
+    with pytest.raises(recertifying.NotRecertifiable, match="stands"):
+        again("3")
+
+
+def test_the_command_line_shows_runs_and_what_calibrated_and_ends_a_run(
+    plant: Plant, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[database]\nurl = "{plant.settings.database.url}"\n[redis]\nurl = ""\n')
+    common, acting = Common(config), Acting(config, by="eve")
+
+    def said() -> Any:
+        return json.loads(capsys.readouterr().out)
+
+    models_cli.runs_(product="disc", json=True, common=common)
+    (row,) = said()
+    assert (row["state"], row["attempts"], row["percent"], row["eta_s"]) == ("promoted", 1, 100, None)
+    with writing(plant.engine) as conn:
+        opened = open_run(conn, plant.settings, Due(plant.product.id, "cron"), utc_now())
+    retrain_cli.cancel(opened.id, reason="mistake", acting=acting)
+    assert "is cancelled" in capsys.readouterr().out and plant.runs()[0].reason == "mistake"
+    models_cli.calibration(1, product="disc", json=True, common=common)
+    rows = said()
+    above = [one for one in rows if one["score"] > one["threshold"]]
+    assert len(above) < len(rows) == calibration.worth_a_look(len(above) + 1)
+    with writing(plant.engine) as conn:
+        samples.revoke(conn, rows[0]["sample"], utc_now())
+    models_cli.recertify(1, product="disc", reason="scratched", json=True, acting=acting)
+    made = said()
+    assert (made["dropped"], made["live"]) == (1, True)
+    models_cli.calibration(1, product="disc", json=True, common=common)
+    assert [one["usable"] for one in said()][:2] == [False, True]
+    with pytest.raises(CommandError, match="no version v2"):
+        models_cli.calibration(2, product="disc", common=common)
 
 
 def test_one_run_at_a_time(plant: Plant) -> None:
@@ -297,15 +396,16 @@ def test_one_run_at_a_time(plant: Plant) -> None:
         plant.train()
 
 
-def test_new_samples_start_a_child_that_swaps_the_model(plant: Plant) -> None:
+def test_new_samples_start_one_child_of_two_agents_that_swaps_the_model(plant: Plant) -> None:
     plant.approve(range(30_000, 30_004))
-    scheduler = plant.scheduler()
+    agents = [plant.scheduler(), plant.scheduler()]
     try:
         until(lambda: plant.runs()[0].state in ("promoted", "failed", "rejected", "needs_person"))
         until(lambda: bool(plant.live.products))
-        until(lambda: scheduler.running is None)
+        until(lambda: all(agent.running is None for agent in agents))
     finally:
-        scheduler.stop()
+        for agent in agents:
+            agent.stop()
     run, first = plant.runs()
     assert (run.trigger, run.state) == ("samples", "promoted"), run.reason
     assert plant.live_version() == 2 and plant.live.products == [plant.product.id]
@@ -313,72 +413,3 @@ def test_new_samples_start_a_child_that_swaps_the_model(plant: Plant) -> None:
     assert run.settings["decision_hash"] == plant.settings.decision_hash
     with writing(plant.engine) as conn:
         assert holding.acquire(conn, utc_now()), "the lease was not given back"
-
-
-def test_kill_9_of_the_child_is_on_record_and_the_next_run_starts_and_ends_with_its_agent(plant: Plant) -> None:
-    plant.change("training", steps=100_000)
-    asked = service.request(plant.engine, plant.user, plant.product.id, key="1", now=utc_now())
-    scheduler = plant.scheduler()
-    try:
-        until(lambda: plant.runs()[0].phase == "training")
-        started = scheduler.running
-        assert started
-        os.kill(started.process.pid, signal.SIGKILL)
-        until(lambda: scheduler.running is None)
-        killed = plant.runs()[0]
-        assert (killed.state, killed.reason) == ("failed", "its process was killed by signal 9")
-        with reading(plant.engine) as conn:
-            assert commands.get(conn, asked).state == "failed"
-        asked = service.request(plant.engine, plant.user, plant.product.id, key="2", now=utc_now())
-        until(lambda: plant.runs()[0].id != killed.id and plant.runs()[0].phase == "training")
-    finally:
-        scheduler.stop()
-    stopped = plant.runs()[0]
-    assert stopped.state == "cancelled" and stopped.reason and "stopped" in stopped.reason
-    with writing(plant.engine) as conn:
-        assert commands.get(conn, asked).result == {"run": stopped.id, "state": "cancelled"}
-        assert holding.acquire(conn, utc_now()), "the lease was not given back"
-    assert plant.live_version() == 1 and plant.count(tables.model_version) == 1
-
-
-def test_an_agent_that_died_with_its_child_leaves_a_run_that_the_next_one_ends(plant: Plant) -> None:
-    plant.approve(range(30_000, 30_004))
-    scheduler = Scheduler(plant.settings, plant.engine, plant.live, utc_now)
-    with writing(plant.engine) as conn:
-        opened = scheduler._open(conn)
-    assert opened
-
-    def later() -> Any:
-        return utc_now() + holding.TTL + timedelta(seconds=1)
-
-    early = Scheduler(plant.settings, plant.engine, plant.live, utc_now)
-    late = Scheduler(plant.settings, plant.engine, plant.live, later)
-    with writing(plant.engine) as conn:
-        assert early._open(conn) is None, "two agents must not train at once"
-    with writing(plant.engine) as conn:
-        again = late._open(conn)
-    assert again and again[0] != opened[0] and again[2].token > opened[2].token
-    assert [run.state for run in plant.runs()[:2]] == ["queued", "failed"]
-
-
-def test_the_child_ends_when_its_agent_is_killed(plant: Plant) -> None:
-    plant.change("training", steps=100_000)
-    plant.approve(range(30_000, 30_004))
-    with writing(plant.engine) as conn:
-        opened = Scheduler(plant.settings, plant.engine, plant.live, utc_now)._open(conn)
-    assert opened
-    command = shlex.join(job.command(opened[0], opened[2])[:-1])
-    agent = subprocess.Popen(["sh", "-c", f"{command} $$ & wait"], env=job.environment(plant.settings))
-    try:
-        until(lambda: plant.runs()[0].phase == "training")
-    finally:
-        agent.kill()
-        agent.wait()
-    until(lambda: plant.runs()[0].state == "cancelled")
-    assert plant.runs()[0].reason == "the agent that started it is gone"
-
-    def free() -> bool:
-        with writing(plant.engine) as conn:
-            return holding.acquire(conn, utc_now()) is not None
-
-    until(free, seconds=20)  # well before the lease would run out

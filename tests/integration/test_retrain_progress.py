@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from agent.retrain import run
 from agent.retrain.due import Due
 from agent.retrain.errors import Cancelled
-from agent.retrain.progress import Done, RunRow, Stage, Step
+from agent.retrain.progress import MOST_POINTS, Curve, Done, RunRow, Stage, Step
 from agent.store import runs
 from agent.store.engine import reading, writing
 from tests.integration.retrain_parts import NOW, database, tiny
@@ -28,7 +30,7 @@ class Shop:
         self.engine: Engine
         self.engine, _, product = database(settings)
         with writing(self.engine) as conn:
-            self.run_id = run.open_run(conn, settings, Due(product.id, "cron"), NOW)
+            self.run_id = run.open_run(conn, settings, Due(product.id, "cron"), NOW).id
             runs.start(conn, self.run_id, None, NOW)
         self.timer = Timer()
         self.heard: list[Step] = []
@@ -66,6 +68,30 @@ def test_a_row_is_written_once_a_second_at_each_new_phase_and_at_its_end(shop: S
     shop.row(step("calibrating", 1))
     assert shop.written() == ("calibrating", 1, 0.1)
     assert len(shop.heard) == 5
+
+
+def test_the_losses_of_training_are_kept_for_their_curve(shop: Shop) -> None:
+    for number in range(1, 11):
+        shop.row(step("training", number))
+    shop.row(step("calibrating", 1))
+    with reading(shop.engine) as conn:
+        losses = runs.get(conn, shop.run_id).losses
+    assert losses == [[number, number / 10] for number in range(1, 11)]
+
+
+@given(st.integers(1, 5000), st.lists(st.floats(0, 1), max_size=3))
+def test_a_curve_has_few_points_however_often_the_run_began_again(steps: int, breaks: list[float]) -> None:
+    whole, points = Curve(), list[tuple[int, float]]()
+    for number in range(1, steps + 1):
+        whole.add(number, steps, 1 / number)
+    first = 1
+    for last in [*(max(1, round(share * steps)) for share in breaks), steps]:
+        curve = Curve(points)
+        for number in range(min(first, last), last + 1):
+            curve.add(number, steps, 1 / number)
+        points, first = curve.points, max(1, last - 30)  # from a checkpoint a while ago
+    assert points == whole.points
+    assert len(points) <= MOST_POINTS and points[-1] == (steps, 1 / steps)
 
 
 def test_a_run_ended_from_outside_hears_of_it(shop: Shop) -> None:

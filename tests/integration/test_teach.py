@@ -184,6 +184,9 @@ def test_ninety_parts_are_taught_and_the_next_frame_is_decided(shop: Shop) -> No
         _train(shop, line)
         found = shop.lesson(disc)
         assert found.run and found.run.state == "needs_person" and found.version
+        with reading(shop.engine) as conn:
+            top = lesson.top_calibration(conn, found.version.id)
+        assert len(top) >= 5 and top[0].score == max(one.score for one in top)
         shop.send(1)
         line.until_received(96)
         assert _last(line).reason == "uncertified", "not live before a person says so"
@@ -218,7 +221,7 @@ def _train(shop: Shop, line: Running) -> None:
         lease = holdings.acquire(conn, utc_now())
         found = due(conn, shop.settings, utc_now(), None)
         assert lease is not None and found is not None and found.trigger == "teach"
-        run_id = run.open_run(conn, shop.settings, found, utc_now())
+        run_id = run.open_run(conn, shop.settings, found, utc_now()).id
     with Holding(shop.engine, lease, utc_now) as holding:
         run.execute(shop.engine, line.store, shop.settings, run_id, holding, clock=utc_now, threads=1)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.averaging import batch_statistics, reestimate_norms
-from model.checkpoint import Checkpoint
+from model.checkpoint import Checkpoint, Keep
 from model.distillation import Learner, Levels
 from model.distributed import Group
 from model.features import Features
@@ -126,14 +126,15 @@ def test_a_batch_that_processes_cannot_share_is_refused() -> None:
     assert [Group(rank, 2).share([5, 6, 7, 8]) for rank in (0, 1)] == [[5, 6], [7, 8]]
 
 
-def test_checkpoints_cost_a_twentieth_of_the_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("every_s", "steps"), [(0.0, [1, 41, 81]), (50.0, [1, 51])])
+def test_checkpoints_cost_a_twentieth_of_the_time(tmp_path: Path, every_s: float, steps: list[int]) -> None:
     now = [0.0]
 
     def state() -> dict[str, Any]:
         now[0] += 2.0  # seconds that keeping takes
         return {}
 
-    checkpoint = Checkpoint(tmp_path / "run.pt", {"seed": 0}, clock=lambda: now[0])
+    checkpoint = Checkpoint(Keep(tmp_path / "run.pt", every_s), {"seed": 0}, clock=lambda: now[0])
     kept = []
     for step in range(1, 101):
         now[0] += 1.0
@@ -141,9 +142,9 @@ def test_checkpoints_cost_a_twentieth_of_the_time(tmp_path: Path) -> None:
         checkpoint.offer(step, state)
         if now[0] > before:
             kept.append(step)
-    assert kept == [1, 41, 81]
+    assert kept == steps
     loaded = checkpoint.load(CPU)
-    assert loaded is not None and loaded["step"] == 81
+    assert loaded is not None and loaded["step"] == steps[-1]
 
 
 def test_norm_statistics_are_the_mean_over_the_batches() -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from agent.retrain.comparison import Lists, Scores, evidence, score_calibration, score_rest
+from agent.retrain.comparison import Lists, Scores, evidence, score_images, score_rest, units
 from agent.retrain.gate import Caught
 from agent.retrain.progress import Stage, Step
 from agent.store.samples import Sample, Snapshot
@@ -21,7 +21,26 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
 def sample(number: int, role: str, *, serial: str | None = None, origin: str = "import") -> Sample:
     name = f"{number:064}"
-    return Sample(number, 1, role, origin, name, None, None, name, serial, None, None, None, NOW, None)
+    return Sample(
+        number,
+        1,
+        role,
+        origin,
+        name,
+        None,
+        None,
+        name,
+        serial,
+        None,
+        None,
+        None,
+        "accepted",
+        None,
+        None,
+        None,
+        NOW,
+        None,
+    )
 
 
 def lists(*samples: Sample) -> Lists:
@@ -54,7 +73,8 @@ def certificate(scores: Sequence[float]) -> Certificate:
 def test_a_part_scores_as_its_worst_frame_where_all_have_serials(serials: bool) -> None:
     found = lists(*(sample(i, "calibration", serial=f"part{i // 2}" if serials or i else None) for i in range(6)))
     scorer = FakeScorer({0: 1.0, 1: 3.0, 2: 5.0, 3: 4.0, 4: math.nan, 5: 1.0})
-    scores = score_calibration(cast(Scorer, scorer), found, load, Stage("calibrating", 6, None))
+    images = score_images(cast(Scorer, scorer), found.calibration, load, Stage("calibrating", 6, None))
+    scores = units(found.calibration, images, found.unit)
     assert len(scores) == found.units == (3 if serials else 6)
     assert found.unit == ("part" if serials else "frame")
     if serials:

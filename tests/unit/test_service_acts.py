@@ -268,7 +268,8 @@ def test_a_retraining_is_a_command_and_can_be_cancelled(here: Line) -> None:
     with writing(here.engine) as conn:
         taken = commands.next(conn, [retrain.KIND])
         assert taken is not None
-        assert (taken.args, taken.by) == ({"product_id": here.product_id, "cold": False}, here.engineer.id)
+        args = {"product_id": here.product_id, "cold": False, "trigger": "person"}
+        assert (taken.args, taken.by) == (args, here.engineer.id)
         run = runs.open(conn, product_id=here.product_id, trigger="person", settings={}, now=NOW)
     retrain.cancel(here.engine, here.engineer, run.id, reason="not now", key="2", now=NOW)
     with reading(here.engine) as conn:

@@ -14,8 +14,9 @@ from agent.live import NoLive
 from agent.service import teach
 from agent.settings import Settings
 from agent.store import commands, items, lesson, products, registry, runs, teachings
+from agent.store.calibration import Calibrator
 from agent.store.engine import reading, writing
-from agent.store.lesson import Calibrating, Lesson
+from agent.store.lesson import Lesson
 from agent.store.tables import calibration_score
 from agent.store.teachings import View
 from agent.store.users import User
@@ -235,8 +236,9 @@ def test_a_card_is_a_part_with_its_frames_in_their_order() -> None:
 
 
 def test_a_calibration_image_says_its_sample_and_score() -> None:
-    html = calibrating_html(Calibrating(7, None, 1.23456, sha(1), sha(2)))
-    assert "sample 7 · score 1.235" in html and sha(2) in html and sha(1) not in html
+    html = calibrating_html(Calibrator(7, 1.23456, None, None, sha(1), usable=True))
+    assert "sample 7 · score 1.235" in html and f"/blob/{sha(1)}" in html and "taken out" not in html
+    assert "taken out" in calibrating_html(Calibrator(7, 1.2, "<S>", None, sha(1), usable=False))
 
 
 def test_an_item_of_a_teaching_never_comes_to_the_review_page(here: Line) -> None:

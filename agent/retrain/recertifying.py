@@ -1,0 +1,124 @@
+"""A version's certificate anew, after calibration parts turned out to be no good parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from agent.retrain.comparison import Lists, units
+from agent.retrain.errors import RetrainError
+from agent.service.acts import Done, perform
+from agent.service.ranks import Invalid
+from agent.store import calibration, epochs, registry, samples
+from agent.store.users import User
+from model.certificate import Certificate, certify
+
+
+@dataclass(frozen=True, slots=True)
+class Recertified:
+    """The new certificate, how many images left its calibration set, and what decides by it (None: not live)."""
+
+    certificate: Certificate
+    dropped: int
+    deployment_id: int | None
+    rests_on: str  # which epoch the certificate rests on, in words
+
+
+class NotRecertifiable(RetrainError):
+    """Nothing was taken out, or the version's scores were not kept; the message says what to do."""
+
+
+def recertify(engine: Engine, actor: User, version_id: int, reason: str, *, key: str, now: datetime) -> Recertified:
+    """Certifies a version on what is left of its calibration samples, by the scores that it had.
+
+    The look stays as it was: the version was chosen no second time. Where the version is live, a deployment with the
+    new certificate replaces the present one at once, and a watch of it ends: its thresholds are others now.
+
+    Assumes that what was taken out are defects: a certificate that leaves out good parts because of their scores
+    promises too much.
+
+    Args:
+        engine: the database.
+        actor: an engineer or higher.
+        version_id: the version.
+        reason: why, in words.
+        key: idempotency key.
+        now: the time.
+
+    Raises:
+        PermissionDenied: the actor's role is too low.
+        Invalid: there is no reason.
+        NotFound: there is no such version.
+        NotRecertifiable: nothing changed, or nothing is left to certify on.
+    """
+    if not reason.strip():
+        raise Invalid("say why, for the record")
+
+    def work(conn: Connection, actor: User) -> Done:
+        certificate, dropped = _certify(conn, version_id)
+        version, epoch_id = registry.version(conn, version_id), registry.certificates(conn, version_id)[0].epoch_id
+        certificate_id = registry.add_certificate(
+            conn,
+            version_id=version_id,
+            snapshot_id=version.snapshot_id,
+            epoch_id=epoch_id,
+            record=certificate.to_dict(),
+            now=now,
+        )
+        live = registry.live(conn, version.product_id)
+        deployment_id = None
+        if live and live.model_version_id == version_id:
+            deployment_id = registry.promote(
+                conn, version_id=version_id, certificate_id=certificate_id, config_hash=live.config_hash,
+                reason=reason, by=actor.id, now=now,
+            ).id  # fmt: skip
+        detail = {"certificate_id": certificate_id, "dropped": dropped, "reason": reason}
+        rests_on = "" if epoch_id is None else epochs.get(conn, epoch_id).rests_on
+        result = {
+            "certificate": certificate.to_dict(), "dropped": len(dropped), "deployment_id": deployment_id,
+            "rests_on": rests_on,
+        }  # fmt: skip
+        return Done(result, f"model_version:{version_id}", detail)
+
+    request = {"version_id": version_id, "reason": reason}
+    done: Mapping[str, Any] = perform(
+        engine, actor, "model.recertify", request, work, least="engineer", key=key, now=now
+    )
+    certificate = Certificate.from_dict(done["certificate"])
+    return Recertified(certificate, done["dropped"], done["deployment_id"], done["rests_on"])
+
+
+def _certify(conn: Connection, version_id: int) -> tuple[Certificate, list[int]]:
+    """The certificate on what is left, and the samples that left since the newest one."""
+    version = registry.version(conn, version_id)
+    issued, scores = registry.certificates(conn, version_id), calibration.scores_of(conn, version_id)
+    if not issued or not scores or version.snapshot_id is None:
+        raise NotRecertifiable(f"v{version.number} has no calibration scores on record: train a new version")
+    usable = {one.id for one in samples.all(conn, version.product_id, "calibration")}
+    frozen = samples.snapshot(conn, version.snapshot_id)
+    gone = {one.id for one in frozen.of_role("calibration")} - usable
+    left = replace(frozen, samples=tuple(one for one in frozen.samples if one.id not in gone))
+    if left.role_sha256("calibration") == issued[0].calibration_sha256:
+        raise NotRecertifiable(
+            f"the certificate of v{version.number} stands: none of its calibration parts was taken out"
+        )
+    lists = Lists.of(left)
+    if not lists.calibration:
+        raise NotRecertifiable(f"nothing is left to certify v{version.number} on: add good parts and train anew")
+    before = Certificate.from_dict(issued[0].record)
+    certificate = certify(
+        units(lists.calibration, [scores[one.id] for one in lists.calibration], lists.unit),
+        artifact_sha256=before.artifact_sha256,
+        calibration_sha256=left.role_sha256("calibration"),
+        fingerprint=before.fingerprint,
+        review_rate=before.review_rate,
+        reject_rate=before.reject_rate,
+        confidence=before.confidence,
+        look=before.look,
+        unit=lists.unit,
+    )
+    return certificate, sorted(gone)
