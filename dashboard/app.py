@@ -6,7 +6,7 @@ import streamlit as st
 
 from agent.store.errors import StoreError
 from dashboard import context
-from dashboard.views import line, models, review, trends
+from dashboard.views import line, models, review, teach, trends
 
 
 def main() -> None:
@@ -16,6 +16,7 @@ def main() -> None:
         st.Page(line.show, title="Line", icon=":material/factory:", default=True),
         st.Page(review.show, title="Review", icon=":material/rate_review:", url_path="review"),
         st.Page(trends.show, title="Trends", icon=":material/monitoring:", url_path="trends"),
+        st.Page(teach.show, title="Teach", icon=":material/school:", url_path="teach"),
         st.Page(models.show, title="Models", icon=":material/model_training:", url_path="models"),
     ]
     page = st.navigation(pages)

@@ -40,7 +40,12 @@ def nearest(features: Tensor, prototypes: Tensor) -> Tensor:
 
 
 def choose(candidates: Tensor, count: int, seed: int) -> Tensor:
-    """A greedy k-centre choice: each next prototype is the patch farthest from all chosen ones.
+    """The patches that `chosen` names."""
+    return candidates[chosen(candidates, count, seed)].clone()
+
+
+def chosen(candidates: Tensor, count: int, seed: int) -> Tensor:
+    """A greedy k-centre choice, as row numbers: each next prototype is the patch farthest from all chosen ones.
 
     Args:
         candidates: float32 M x D patch features of good parts.
@@ -50,14 +55,15 @@ def choose(candidates: Tensor, count: int, seed: int) -> Tensor:
     Source: Gonzalez 1985; Sener & Savarese, ICLR 2018; distances after a random projection (Johnson & Lindenstrauss).
     """
     generator = torch.Generator().manual_seed(seed)
-    rows = candidates[torch.randperm(len(candidates), generator=generator)[:CANDIDATES].to(candidates.device)]
+    drawn = torch.randperm(len(candidates), generator=generator)[:CANDIDATES].to(candidates.device)
+    rows = candidates[drawn]
     projection = torch.randn(rows.shape[1], PROJECTED, generator=generator).to(rows) / PROJECTED**0.5
     small = rows @ projection
     norms = (small * small).sum(1)
     farthest = torch.full_like(norms, torch.inf)
-    chosen, at = [], 0  # the rows are already in random order
+    found, at = [], 0  # the rows are already in random order
     for _ in range(min(count, len(rows))):
-        chosen.append(at)
+        found.append(at)
         farthest = torch.minimum(farthest, norms + norms[at] - 2 * (small @ small[at]))
         at = int(farthest.argmax())
-    return rows[chosen].clone()
+    return drawn[found]

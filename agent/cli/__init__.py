@@ -42,7 +42,7 @@ COMMANDS = {  # name: where it is, what it does, an example
     ),
     "teachers": ("teachers:teachers", "List the frozen encoders, and whether their weights are here.", "teachers"),
     "retrain": ("retrain:app", "Train a challenger now, and let the gate decide.", "retrain --product flange"),
-    "products": ("products:app", "List, add and change products.", "products add flange"),
+    "products": ("products:app", "List, add, change and teach products.", "products add flange"),
     "stations": ("stations:app", "List, add and change stations.", "stations add press-1 --product flange"),
     "alerts": ("alerts:app", "What somebody must look at, and who has seen it.", "alerts list"),
     "users": ("users:app", "List, add and change the people who act.", "users add kim --role operator"),

@@ -6,12 +6,15 @@ from cyclopts import App
 
 from agent.cli.common import Acting, CommandError, Common, new_key, show
 from agent.cli.inputs import CONFIGURED, InputOptions, words
+from agent.cli.teach import teach
 from agent.service import products as service
 from agent.settings import Input, utc_now
 from agent.store import epochs, products, registry
 from agent.store.engine import reading
 
-app = App(name="products", help="List, add and change products. Example: goodpart products add flange")
+app = App(name="products", help="List, add, change and teach products. Example: goodpart products add flange")
+
+app.command(teach)
 
 
 @app.command(name="list")

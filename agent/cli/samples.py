@@ -65,13 +65,23 @@ def _numbers(seen: Sequence[lineage.Seen]) -> str:
 
 @app.command(name="import")
 def import_(
-    images: Path, /, *, product: str, defects: bool = False, json: bool = False, acting: Acting = Acting()
+    images: Path,
+    /,
+    *,
+    product: str,
+    group_by: str | None = None,
+    defects: bool = False,
+    json: bool = False,
+    acting: Acting = Acting(),
 ) -> None:
     """Import good images as training and calibration samples. Example: goodpart samples import photos/ --product flange
 
     Args:
         images: folder with train/good/ (MVTec layout) or good/.
         product: which product.
+        group_by: which images show one part, so that they are not spread over training and calibration: a regular
+            expression on the file name with a group around the serial, such as '(part[0-9]+)_', or a time such as 2s:
+            images taken no further apart (by EXIF, else by the files' times).
         defects: import its labelled defects into the defect bank too; then they cannot measure the model any more.
         json: print one JSON object.
     """
@@ -87,7 +97,7 @@ def import_(
     with bars() as on_progress:
         result = importer.import_folder(
             engine, open_blobs(settings.blobs), settings, actor, found, images,
-            defects=defects, now=utc_now(), on_progress=on_progress,
+            defects=defects, group_by=group_by, now=utc_now(), on_progress=on_progress,
         )  # fmt: skip
     print(json_module.dumps(result.to_dict(), indent=2) if json else result.describe())
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from agent.failpoints import passing
-from agent.pipeline import decisions
+from agent.pipeline import decisions, taught
 from agent.pipeline.work import DEAD_LETTER, KEPT, NOT_INSPECTED, Lane, Outcome, StationState, Work
 from agent.settings import Pipeline, Settings
 from agent.store import (
@@ -23,6 +23,7 @@ from agent.store import (
     score_bins,
     seen,
     stations,
+    teachings,
     trends,
     watches,
 )
@@ -98,7 +99,8 @@ def commit(
     recorded = [_inspection(claim, work, limits) for work in kept if work.place]
     inspections.add_all(conn, recorded)
     passing("commit.inspections")
-    items.add_all(conn, [_item(claim, work, now) for work in kept if _shown(work)])
+    shown = taught.admit(conn, [work for work in kept if _shown(work)], now)
+    items.add_all(conn, [_item(claim, work, now) for work in shown])
     trends.add_inspections(conn, recorded, lots)
     score_bins.add_inspections(conn, recorded, settings.timezone)
     if scores := [_score(claim, work) for work in kept if _watched(work)]:
@@ -222,7 +224,7 @@ def _item(claim: Claim, work: Work, now: datetime) -> NewItem:
     outcome, place, envelope, evidence = _outcome(work), work.place, work.envelope, work.evidence
     if place is None or envelope is None or evidence is None:
         raise ValueError("an item needs its station and its evidence")
-    audited = work.audit and work.decoded
+    kind = _kind(work)
     return NewItem(
         stream_id=claim.stream_id,
         partition=claim.partition,
@@ -233,7 +235,7 @@ def _item(claim: Claim, work: Work, now: datetime) -> NewItem:
         product_id=place.product_id,
         serial=envelope.serial,
         lot=envelope.lot,
-        kind="audit" if audited else "failed" if outcome.verdict == NOT_INSPECTED else "flagged",
+        kind=kind,
         verdict=outcome.verdict,
         reason=outcome.reason,
         score=outcome.score,
@@ -247,7 +249,7 @@ def _item(claim: Claim, work: Work, now: datetime) -> NewItem:
         thumbnail_sha256=evidence.thumbnail,
         created_at=now,
         # An audited part keeps its place among the others: that it is flagged must not show before its verdict.
-        watched=outcome.second is not None and not audited,
+        watched=outcome.second is not None and kind != "audit",
     )
 
 
@@ -269,6 +271,14 @@ def _score(claim: Claim, work: Work) -> Score:
         score=outcome.score,
         other_score=second.score,
     )
+
+
+def _kind(work: Work) -> str:
+    if work.taught:
+        return teachings.KIND
+    if work.audit and work.decoded:
+        return "audit"
+    return "failed" if _outcome(work).verdict == NOT_INSPECTED else "flagged"
 
 
 def _dead_letter(claim: Claim, work: Work, now: datetime) -> NewDeadLetter:

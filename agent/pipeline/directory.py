@@ -12,10 +12,11 @@ from agent.frame import BadHeader, Envelope
 from agent.pipeline.patience import Patience
 from agent.pipeline.work import Place, Work
 from agent.settings import Settings
-from agent.store import changeovers, epochs, products, stations
+from agent.store import changeovers, epochs, products, stations, teachings
 from agent.store.engine import reading
 
 REFRESH_S = 1.0
+SETTLING_S = 60.0  # after a taught product went live: its model is being loaded
 
 
 class Directory:
@@ -40,6 +41,8 @@ class Directory:
         self._read_at = float("-inf")
         self._stations: dict[str, stations.Station] = {}
         self._products: dict[str | int, products.Product] = {}
+        self._teachings: dict[int, teachings.Teaching] = {}
+        self._taught_at: dict[int, float] = {}  # when each was last seen unfinished
         self._lapsed: frozenset[int] = frozenset()  # products whose certificate does not speak for their stream now
 
     def place(self, work: Work, envelope: Envelope) -> Place:
@@ -64,15 +67,24 @@ class Directory:
     def _refresh(self) -> None:
         started = self._monotonic()
 
-        def read() -> tuple[list[stations.Station], list[products.Product], frozenset[int]]:
+        def read() -> tuple[list[stations.Station], list[products.Product], list[teachings.Teaching], frozenset[int]]:
             with reading(self._engine) as conn:
                 lapsed = frozenset(epochs.lapsed_all(conn, self._settings.certificate))
-                return list(stations.all(conn)), list(products.all(conn)), lapsed
+                return stations.all(conn), products.all(conn), teachings.all(conn), lapsed
 
-        found_stations, found_products, self._lapsed = self._patience.call(read, "database")
+        found_stations, found_products, found_teachings, self._lapsed = self._patience.call(read, "database")
         self._stations = {one.name: one for one in found_stations}
         self._products = {name: one for one in found_products for name in (one.name, one.id)}
+        self._teachings = {one.product_id: one for one in found_teachings}
+        self._taught_at |= {one.product_id: started for one in found_teachings if one.unfinished}
         self._read_at = started
+
+    def _taught(self, product_id: int) -> bool:
+        found = self._teachings.get(product_id)
+        if found is None or found.unfinished:
+            return found is not None
+        since = self._monotonic() - self._taught_at.get(product_id, float("-inf"))
+        return found.state == "done" and since < SETTLING_S
 
     def _place(self, work: Work, envelope: Envelope) -> Place:
         station = self._stations.get(envelope.station)
@@ -82,12 +94,15 @@ class Directory:
         rate = self._settings.audit.rate if station.audit_rate is None else station.audit_rate
         if product.id in self._lapsed:
             rate = max(rate, self._settings.audit.burst_rate)
+        teaching = self._teachings.get(product.id)
         return Place(
             station_id=station.id,
             station=station.name,
             product_id=product.id,
             product=product.name,
             audit_rate=rate,
+            taught=self._taught(product.id),
+            collects=teaching is not None and (teaching.state, teaching.station_id) == ("collecting", station.id),
         )
 
     def _product(self, work: Work, envelope: Envelope, station: stations.Station) -> products.Product:

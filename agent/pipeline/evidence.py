@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Engine
 
 from agent.frame import CONTENT_TYPES
-from agent.pipeline import pictures
+from agent.pipeline import pictures, taught
 from agent.pipeline.patience import Patience
 from agent.pipeline.work import DEAD_LETTER, KEPT, Evidence, Work
 from agent.store import blobs
@@ -57,10 +57,12 @@ class EvidenceMaker:
 
     @staticmethod
     def wanted(work: Work) -> bool:
-        """Whether the frame may be kept: what passes unaudited is not."""
+        """Whether the frame may be kept: what passes unaudited is not, nor what is taught from other parts."""
         outcome = work.outcome
         if outcome is None:
             raise ValueError("a frame without an outcome has no evidence")
+        if work.taught:
+            return work.place is not None and work.place.collects
         return outcome.shown or outcome.reason in KEPT or (work.audit and outcome.verdict == "pass")
 
     def __call__(self, work: Work) -> None:
@@ -75,6 +77,8 @@ class EvidenceMaker:
 
     def _within_quota(self, work: Work) -> bool:
         outcome = work.outcome
+        if work.taught:
+            return self._patience.call(lambda: taught.wanted(self._engine, work), "database")
         if outcome is None or outcome.reason is None or (work.audit and outcome.verdict != DEAD_LETTER):
             return True
         return self._quota.take(work.place.station if work.place else "", outcome.reason, self._clock())

@@ -106,7 +106,7 @@ class BatchScorer:
         deployed = self._provider.current(place.product_id) if place else None
         if place is None or deployed is None:
             for work in batch:
-                work.fail("no_model", f"product {place.product if place else '?'} has no model yet", self._clock())
+                without_model(work, self._clock())
             return None
         started = time.perf_counter()
         failed = self._score(deployed, batch)
@@ -154,6 +154,16 @@ class BatchScorer:
             f"the scoring engine fails on every product ({type(error).__name__}: {error}); nothing was recorded for "
             "the frames in hand, they are read again at the next start. Check the device and scoring.device"
         ) from error
+
+
+def without_model(work: Work, now: datetime) -> None:
+    """The outcome of a frame whose product has no model: a person's to judge while it is being taught."""
+    name = work.place.product if work.place else "?"
+    if work.place and work.place.taught:
+        work.taught = True
+        work.outcome = Outcome("review", now, "uncertified", f"product {name} is being taught and has no model yet")
+    else:
+        work.fail("no_model", f"product {name} has no model yet", now)
 
 
 def decide(work: Work, deployed: Deployed, scored: Scored, now: datetime) -> None:

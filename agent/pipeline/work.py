@@ -52,13 +52,18 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a frame belongs: its registered station and product."""
+    """Where a frame belongs: its registered station and product.
+
+    `taught`: the product is being taught, so that its frames need no model. `collects`: from this station's parts.
+    """
 
     station_id: int
     station: str
     product_id: int
     product: str
     audit_rate: float
+    taught: bool = False
+    collects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,7 @@ class Work:
     envelope: Envelope | None = None
     place: Place | None = None
     audit: bool = False
+    taught: bool = False  # its product is being taught, and no model saw it
     draw: float = 1.0  # it is in a watch's sample where this is below the share
     decoded: bool = False
     claimed: bytes | None = None  # what a claim check named; let go with the pixels

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from agent.retrain import roles
+from agent.retrain import roles, taught
 from agent.retrain.errors import TooFewImages
 from agent.settings import Settings
-from agent.store import commands, epochs, products, runs, samples
+from agent.store import commands, epochs, products, runs, samples, teachings
 from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.runs import TrainingRun
@@ -45,7 +45,9 @@ def due(conn: Connection, settings: Settings, now: datetime, cron_at: datetime |
     """
     request = commands.next(conn, [COMMAND])
     if request:
-        trigger, cold = request.args.get("trigger", "person"), request.args.get("cold", False)
+        trigger, cold = request.args.get("trigger", "person"), bool(request.args.get("cold"))
+        if trigger == teachings.TRIGGER and not taught.ready(conn, settings, request, now):
+            return None
         return Due(int(request.args["product_id"]), trigger, request.by, request.id, cold)
     for product in products.all(conn):
         trigger = _trigger(conn, settings, product, now, cron_at)

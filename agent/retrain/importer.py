@@ -6,9 +6,8 @@ Sources: roles and shares of goodpart's model.md; the folder layout is MVTec AD'
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -19,8 +18,9 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine
 
 from agent.frame import CONTENT_TYPES
-from agent.retrain import roles
+from agent.retrain import grouping, roles
 from agent.retrain.errors import ImportRefused
+from agent.retrain.grouping import SerialOf
 from agent.retrain.progress import OnProgress, Stage
 from agent.service import samples as service
 from agent.service.acts import current
@@ -167,8 +167,8 @@ def import_images(
         product: whose samples they become.
         good: images of good parts.
         defects: images of defects, labelled by their kind; their masks come along.
-        group_by: regular expression on a good image's file name whose first group is the part's serial, so that all
-            images of a part share a role. None: each image is a part of its own.
+        group_by: which good images show the same part, so that they share a role: a regular expression on their names
+            or a time between them, see `grouping.serials`. None: each image is a part of its own.
         now: time of the import.
         on_progress: hears of each image checked and stored.
 
@@ -184,7 +184,8 @@ def import_images(
     with reading(engine) as conn:
         current(conn, actor, "engineer", "sample.add")
         stand = _stand(conn, product, settings)
-    checked = _check([*good, *defects], _serials(group_by), settings, on_progress)
+    serial_of = grouping.serials(group_by, [image.path for image in good])
+    checked = _check([*good, *defects], serial_of, settings, on_progress)
     sorted_ = _without_duplicates(checked, {one.pixels_sha256 for one in stand.known})
     planned = _plan(sorted_.new, stand)
     counts = Counter(role for _, role in planned)
@@ -223,7 +224,7 @@ def _note(epoch: Epoch, skipped: int) -> str:
 
 def _check(
     found: Sequence[LabelledImage],
-    serial_of: Callable[[Path], str | None],
+    serial_of: SerialOf,
     settings: Settings,
     on_progress: OnProgress | None,
 ) -> list[_Checked]:
@@ -251,25 +252,6 @@ def _decode(data: bytes, path: Path, settings: Settings) -> images.Frame:
         return images.decode(data, max_megapixels=settings.pipeline.max_megapixels)
     except images.ImageError as error:
         raise ImportRefused(f"{path}: {error}; remove or replace it, nothing was imported") from None
-
-
-def _serials(group_by: str | None) -> Callable[[Path], str | None]:
-    if group_by is None:
-        return lambda _: None
-    try:
-        pattern = re.compile(group_by)
-    except re.error as error:
-        raise ImportRefused(f"{group_by!r} is not a regular expression: {error}") from None
-    if not pattern.groups:
-        raise ImportRefused(f"{group_by!r} has no group; write one around the serial, such as '(part[0-9]+)_'")
-
-    def serial(path: Path) -> str:
-        match = pattern.search(path.name)
-        if not match or not match[1]:
-            raise ImportRefused(f"{path}: no serial found by {group_by!r} in its name")
-        return match[1]
-
-    return serial
 
 
 def _without_duplicates(checked: Iterable[_Checked], known: set[str]) -> _Sorted:

@@ -23,6 +23,7 @@ from agent.live import Live
 from agent.retrain import holding, job, resuming, run
 from agent.retrain.checking import Checker
 from agent.retrain.due import due
+from agent.retrain.looks import Looks
 from agent.settings import Settings
 from agent.store import leases, runs
 from agent.store.engine import writing
@@ -56,6 +57,7 @@ class Scheduler:
         self._watcher: Thread | None = None
         self._cron_at: datetime | None = None
         self._stopping = False
+        self._looks = Looks(settings, engine, clock)
         self._jobs = BackgroundScheduler(
             timezone=settings.timezone,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -65,6 +67,7 @@ class Scheduler:
         """Looks for the first time at once, then every `retrain.check_every_s`."""
         wanted = self._settings.retrain
         self._jobs.add_job(self.tick, "interval", seconds=wanted.check_every_s, next_run_time=datetime.now(UTC))
+        self._jobs.add_job(self._looks.tick, "interval", seconds=wanted.check_every_s, next_run_time=datetime.now(UTC))
         self._jobs.add_job(self._checker.tick, "interval", seconds=self._settings.samples.check_every_s)
         if wanted.cron:
             self._jobs.add_job(self.fire_cron, CronTrigger.from_crontab(wanted.cron, timezone=self._settings.timezone))
@@ -73,6 +76,7 @@ class Scheduler:
     def stop(self) -> None:
         """Ends the looking and, with SIGTERM and then SIGKILL, a running child; another agent, or the next, goes on."""
         self._stopping = True
+        self._looks.stop()
         self._jobs.shutdown(wait=True)
         self._checker.stop()
         with self._lock:

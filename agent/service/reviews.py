@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
+from agent.service import teach
 from agent.service.acts import Done, current, perform
 from agent.service.ranks import Invalid, PermissionDenied, may
 from agent.settings import Samples
-from agent.store import items, lineage, reviews, samples, trends
+from agent.store import items, lineage, reviews, samples, teachings, trends
 from agent.store.engine import writing
 from agent.store.errors import Conflict
 from agent.store.items import Item
@@ -19,6 +20,7 @@ from agent.store.users import User
 
 DECISIONS = ("normal", "defect", "unsure")
 CLAIM_FOR = timedelta(minutes=5)
+ORIGINS = {"audit": "audit", "teach": "import"}  # no model had a say in choosing these
 DEFAULTS = Samples()
 
 
@@ -57,6 +59,8 @@ def decide(
     A flagged part called normal is only proposed for training: it waits for the quarantine check or a second person,
     where `rules` want one of them.
 
+    A part that a product is being taught from leaves the set as a defect, by an engineer; there is no other decision.
+
     Args:
         engine: the database.
         actor: an operator or higher; an engineer or higher where the item is escalated.
@@ -80,6 +84,8 @@ def decide(
     def work(conn: Connection, actor: User) -> Done:
         item = items.lock(conn, item_id)
         _check_open(conn, item, actor, now)
+        if item.kind == teachings.KIND:
+            teach.leave(conn, item, decision, actor, now)
         state = "escalated" if decision == "unsure" else "closed"
         closing = decision if state == "closed" else None
         reviews.add(conn, item_id, actor.id, decision, reason=reason, note=note, now=now)
@@ -116,6 +122,8 @@ def undo(engine: Engine, actor: User, item_id: int, *, key: str, now: datetime) 
         last, before = standing[-1], standing[:-1]
         if last.user_id != actor.id and not may(actor, "engineer"):
             raise PermissionDenied(f"the last review is {last.user}'s: only they or an engineer may take it back")
+        if item.kind == teachings.KIND:
+            teach.come_back(conn, item, actor)
         state = "escalated" if before else "open"
         made = samples.of_item(conn, item_id)
         for one in made:
@@ -211,7 +219,7 @@ def _sample(
     new = samples.NewSample(
         product_id=item.product_id,
         role=role,
-        origin="audit" if item.kind == "audit" else "flagged",
+        origin=ORIGINS.get(item.kind, "flagged"),
         blob_sha256=item.frame_sha256,
         pixels_sha256=item.frame_sha256,
         item_id=item.id,

@@ -49,6 +49,20 @@ def next(conn: Connection, kinds: Collection[str]) -> Command | None:
     return read(Command, found) if found else None
 
 
+def restart(conn: Connection, kinds: Collection[str]) -> int:
+    """Queues running commands of these kinds again, whose agents are gone; returns how many."""
+    dead = sa.update(command).where(command.c.state == "running", command.c.kind.in_(kinds))
+    return conn.execute(dead.values(state="queued")).rowcount
+
+
+def of_product(conn: Connection, kind: str, product_id: int) -> Command | None:
+    """The newest command of that kind whose args name the product."""
+    query = sa.select(*columns(command, Command)).where(command.c.kind == kind)
+    mine = command.c.args["product_id"].as_integer() == product_id
+    found = conn.execute(query.where(mine).order_by(command.c.id.desc()).limit(1)).one_or_none()
+    return read(Command, found) if found else None
+
+
 def finish(
     conn: Connection, command_id: int, *, failed: bool = False, result: Mapping[str, Any] | None = None, now: datetime
 ) -> None:

@@ -9,11 +9,14 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
 from agent.store.references import OF_ITEMS, Page, named
-from agent.store.tables import blob, dead_letter, item, sample
+from agent.store.tables import blob, dead_letter, item, sample, teaching
+from agent.store.teachings import UNFINISHED
 
 
 def releasable(conn: Connection, *, after: int = 0, limit: int, closed_before: datetime | None = None) -> list[int]:
-    """Ids of items whose evidence may go, oldest first: closed, not pinned, and no sample is of them or of their frame.
+    """Ids of items whose evidence may go, oldest first.
+
+    They are closed and not pinned, no sample is of them or of their frame, and no product is being taught from them.
 
     Args:
         conn: any transaction.
@@ -64,6 +67,9 @@ def bytes_of_items(conn: Connection, page: Page) -> int:
 def _may_go() -> ColumnElement[bool]:
     of_it = sa.exists().where(sample.c.item_id == item.c.id)
     of_its_frame = sa.exists().where(sample.c.blob_sha256 == item.c.frame_sha256)
+    taught = sa.exists().where(
+        item.c.kind == "teach", teaching.c.product_id == item.c.product_id, teaching.c.state.in_(UNFINISHED)
+    )
     return sa.and_(
-        item.c.state == "closed", item.c.pinned.is_(False), item.c.released_at.is_(None), ~of_it, ~of_its_frame
+        item.c.state == "closed", item.c.pinned.is_(False), item.c.released_at.is_(None), ~of_it, ~of_its_frame, ~taught
     )

@@ -31,7 +31,7 @@ class NewItem:
     product_id: int
     serial: str | None = None
     lot: str | None = None
-    kind: str  # flagged | audit | failed
+    kind: str  # flagged | audit | failed | teach
     verdict: str
     reason: str | None = None
     score: float | None = None
@@ -63,7 +63,7 @@ class Item:
     product: str
     serial: str | None
     lot: str | None
-    kind: str  # flagged | audit | failed
+    kind: str  # flagged | audit | failed | teach
     state: str  # open | escalated | closed
     decision: str | None  # of the closing review: normal | defect
     verdict: str
@@ -131,6 +131,8 @@ def _read(conn: Connection, query: sa.Select[Any]) -> list[Item]:
 
 
 def _of(query: sa.Select[Any], product_id: int | None, station_id: int | None, kind: str | None) -> sa.Select[Any]:
+    # Parts that a product is taught from are looked through on a page of their own.
+    query = query.where(item.c.kind != "teach")
     for column, wanted in ((item.c.product_id, product_id), (item.c.station_id, station_id), (item.c.kind, kind)):
         if wanted is not None:
             query = query.where(column == wanted)
@@ -148,6 +150,8 @@ def queue(
     after: Cursor | None = None,
 ) -> list[Item]:
     """What waits for a person: what a watch waits for, then the others, oldest first, audit items among them.
+
+    Parts to teach a product from are in no queue.
 
     Args:
         conn: any transaction.
@@ -212,7 +216,7 @@ def frames_at(conn: Connection, stream_id: int, partition: int, offsets: Sequenc
 
 
 def counts(conn: Connection, *, product_id: int | None = None) -> ItemCounts:
-    """How many items are in each state."""
+    """How many items of the review queue are in each state."""
     query = _of(sa.select(item.c.state, item.c.kind, sa.func.count()), product_id, None, None)
     rows = conn.execute(query.group_by(item.c.state, item.c.kind)).all()
     by_state = {state: sum(n for s, _, n in rows if s == state) for state in ("open", "escalated", "closed")}

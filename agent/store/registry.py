@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store import audit, watches
+from agent.store import audit, teachings, watches
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import columns, one, read, read_all
 from agent.store.tables import certificate, deployment, model_version, product
@@ -321,6 +321,7 @@ def _deploy(
             live_from=now,
         )
     )
+    teachings.finish(conn, chosen.product_id, now)
     made = live(conn, chosen.product_id)
     assert made is not None
     detail = {

@@ -13,7 +13,7 @@ import streamlit as st
 from agent.service import stations as service
 from agent.settings import utc_now
 from agent.store import alerts as stored_alerts
-from agent.store import epochs, items, offsets, products, registry, stations, trends
+from agent.store import epochs, items, offsets, products, registry, stations, teachings, trends
 from agent.store.alerts import fitted, station_subject
 from agent.store.offsets import Counts
 from agent.store.stations import Station
@@ -60,10 +60,13 @@ def status_of(station: Station, kinds: Collection[str], now: datetime) -> str:
 
 
 def rows_of(
-    found: Sequence[Station], rates: Mapping[int, StationRate], names: Mapping[int, str], models: Mapping[int, int],
+    found: Sequence[Station], rates: Mapping[int, StationRate], names: Mapping[int, str], models: Mapping[int, str],
     kinds: Mapping[str, Collection[str]], now: datetime, lapsed: Collection[int] = (),
 ) -> list[Row]:  # fmt: skip
-    """The table, one row a station; `kinds` are the open alerts by subject, `lapsed` products by id."""
+    """The table, one row a station; `models` say what decides and `lapsed` whose certificate lapsed, both by product.
+
+    `kinds` are the open alerts by subject.
+    """
     rows = []
     for station in found:
         rate = rates.get(station.id)
@@ -83,10 +86,10 @@ def rows_of(
     return rows
 
 
-def _model(product: int | None, models: Mapping[int, int], lapsed: Collection[int]) -> str:
+def _model(product: int | None, models: Mapping[int, str], lapsed: Collection[int]) -> str:
     if product is None or product not in models:
         return "none"
-    return f"v{models[product]}, lapsed" if product in lapsed else f"v{models[product]}"
+    return f"{models[product]}, lapsed" if product in lapsed else models[product]
 
 
 def show() -> None:
@@ -108,7 +111,8 @@ def _now() -> None:
         found = stations.all(conn)
         rates = {rate.station_id: rate for rate in trends.station_rates(conn, now - WINDOW)}
         names = {product.id: product.name for product in products.all(conn)}
-        models = {product: live.number for product, live in registry.live_all(conn).items()}
+        models = {one.product_id: "teaching" for one in teachings.all(conn) if one.unfinished}
+        models |= {product: f"v{live.number}" for product, live in registry.live_all(conn).items()}
         standing = stored_alerts.standing(conn)
         lapsed = epochs.lapsed_all(conn, context.settings().certificate)
     alerts.show(standing, now)

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from agent.service import models, retrain
-from agent.store import drift, epochs, lineage, products, registry, runs, samples, stations, watches
+from agent.store import drift, epochs, lineage, products, registry, runs, samples, stations, teachings, watches
 from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
@@ -53,6 +53,7 @@ def show() -> None:
 def _product(product: Product) -> None:
     with context.reading() as conn:
         live = registry.live(conn, product.id)
+        teaching = teachings.find(conn, product.id)
         epoch = epochs.of_certificate(conn, live.certificate_id) if live else None
         lapse = epochs.lapsed(conn, product.id, epochs.asked(product, context.settings().certificate))
         versions = registry.versions(conn, product.id)
@@ -63,7 +64,7 @@ def _product(product: Product) -> None:
         places = {one.id: one.name for one in stations.all(conn, retired=True)}
         unclean = lineage.unclean(conn, product.id)
         watched = watches.all(conn, product.id)
-    _live(live, epoch, unclean)
+    _live(live, epoch, unclean, taught=teaching is not None and teaching.unfinished)
     if lapse:
         st.warning(f"The certificate has lapsed: {lapse.words}.")
     drifts.block(drifting, reference, places)
@@ -79,7 +80,10 @@ def _product(product: Product) -> None:
     _versions(versions)
 
 
-def _live(live: Deployment | None, epoch: Epoch | None, unclean: Sequence[int]) -> None:
+def _live(live: Deployment | None, epoch: Epoch | None, unclean: Sequence[int], *, taught: bool) -> None:
+    if live is None and taught:
+        st.info("No model is live: it is being taught, and its frames go to review. See the page Teach.")
+        return
     if live is None:
         st.warning("No model is live: frames of this product are not inspected (`no_model`).")
         return

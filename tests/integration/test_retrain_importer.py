@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from PIL import Image
 from sqlalchemy import Engine
 
 from agent.retrain.errors import ImportRefused, TooFewImages
@@ -105,6 +108,32 @@ def test_all_images_of_a_part_share_its_first_role(shop: Shop) -> None:
     for one in shop.samples():
         roles.setdefault(one.serial, set()).add(one.role)
     assert len(roles) == 50 and all(len(found) == 1 for found in roles.values())
+
+
+@pytest.mark.parametrize("exif", [True, False])
+def test_images_taken_close_together_are_one_part(shop: Shop, exif: bool) -> None:
+    good = shop.place / "a" / "good"
+    good.mkdir(parents=True)
+    for part in range(50):
+        for view in range(2):
+            path = good / f"{view}-{part:02}.png"
+            path.write_bytes(picture(part + 100 * view))
+            # Parts 10 s apart, their views half a second; what EXIF says goes before the file's time.
+            taken = NOW + timedelta(seconds=10 * part + 0.5 * view)
+            if exif:
+                tags = Image.Exif()
+                tags[0x8769] = {0x9003: f"{taken:%Y:%m:%d %H:%M:%S}", 0x9291: f"{taken:%f}"}
+                with Image.open(path) as image:
+                    image.save(path, exif=tags)
+                taken = NOW
+            os.utime(path, (taken.timestamp(), taken.timestamp()))
+    result = shop.bring(shop.place / "a", group_by="2s")
+    serials = Counter(one.serial for one in shop.samples())
+    assert len(serials) == 50 and set(serials.values()) == {2}
+    assert len({(one.serial, one.role) for one in shop.samples()}) == 50
+    assert result.roles == {"train": 60, "calibration": 40}
+    again = shop.bring(shop.place / "a", group_by="2s")
+    assert (again.roles, again.duplicates) == ({}, 100)
 
 
 def test_a_part_keeps_the_role_it_had_before_the_import(shop: Shop) -> None:

@@ -237,6 +237,7 @@ def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: S
         "": ["press-1", "flange", "Redis"],
         "trends": ["Flag rate by station", "20.00%"],
         "models": ["No model is live", "Retrain now"],
+        "teach": ["No product is being taught", "From the parts of station"],
     }
     for name, texts in wanted.items():
         page.goto(f"{served.url}/{name}?user=engineer")

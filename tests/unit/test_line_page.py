@@ -60,7 +60,7 @@ def test_a_row_gets_the_alerts_of_its_own_station() -> None:
 
 def test_a_station_shows_a_model_whose_certificate_has_lapsed() -> None:
     station = replace(STATION, product_id=1)
-    rows = [rows_of([station], {}, {1: "p"}, {1: 3}, {}, NOW, lapsed)[0] for lapsed in ((), (1,), (2,))]
+    rows = [rows_of([station], {}, {1: "p"}, {1: "v3"}, {}, NOW, lapsed)[0] for lapsed in ((), (1,), (2,))]
     assert [row.model for row in rows] == ["v3", "v3, lapsed", "v3"]
 
 

@@ -1,0 +1,125 @@
+"""Looks through the parts that a product is taught from; the child process `python -m agent.retrain.look`.
+
+An agent starts it with the lease taken and the command running (`agent.retrain.looks`). It works at low priority on
+half of the cores. Its exit status is 0 where every part's oddness is on record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Engine
+
+from agent import logs
+from agent import settings as settings_module
+from agent.retrain import job
+from agent.retrain.errors import RetrainError
+from agent.retrain.holding import TTL, Holding
+from agent.retrain.looks import LEASE
+from agent.retrain.scoring import training_settings
+from agent.settings import Settings, utc_now
+from agent.store import commands, products, teachings
+from agent.store.blobs import BlobCorrupt, BlobMissing, BlobStore, open_blobs
+from agent.store.engine import open_engine, reading, writing
+from agent.store.errors import StoreError
+from agent.store.leases import Lease
+from agent.store.teachings import View
+from model import images
+from model.oddness import oddness
+
+FAILED = 4
+
+log = structlog.get_logger()
+
+
+def execute(
+    engine: Engine,
+    blobs: BlobStore,
+    settings: Settings,
+    command_id: int,
+    holding: Holding,
+    *,
+    clock: Callable[[], datetime],
+    threads: int = 0,
+) -> None:
+    """Does a running `look` command: each item's oddness and the command's end in one transaction.
+
+    Args:
+        engine: the database.
+        blobs: holds the parts' images.
+        settings: training, scoring; the product's own teacher and input go before them.
+        command_id: the command.
+        holding: the lease `look`.
+        clock: the time.
+        threads: CPU threads; 0 = all cores.
+
+    Raises:
+        RetrainError: it was told to stop, and the next agent does it; or an image cannot be read.
+        model errors, StoreError: it failed, as is on record.
+    """
+    with reading(engine) as conn:
+        product = products.get(conn, int(commands.get(conn, command_id).args["product_id"]))
+        views = teachings.views(conn, product.id)
+    try:
+        wanted = training_settings(settings, teacher=product.teacher, own=product.input, threads=threads)
+        loads = [(lambda one=view: _load(blobs, settings, one)) for view in views]
+        found = oddness(loads, [view.part for view in views], wanted, lambda _: holding.check()) if views else []
+    except Exception as error:
+        holding.check()  # raises where it was told to stop: that is no failure
+        _fail(engine, holding, command_id, str(error) or repr(error), clock())
+        raise
+    with writing(engine) as conn:
+        holding.confirm(conn)
+        teachings.record(conn, {view.item_id: value for view, value in zip(views, found, strict=True)})
+        commands.finish(conn, command_id, result={"images": len(views)}, now=clock())
+    log.info("teaching_looked_through", product=product.name, images=len(views))
+
+
+def _load(blobs: BlobStore, settings: Settings, view: View) -> images.Frame:
+    try:
+        return images.decode(blobs.get(view.frame_sha256), max_megapixels=settings.pipeline.max_megapixels)
+    except (images.ImageError, BlobMissing, BlobCorrupt) as error:
+        raise RetrainError(f"the image of part {view.part} (item {view.item_id}) cannot be read: {error}") from error
+
+
+def _fail(engine: Engine, holding: Holding, command_id: int, problem: str, now: datetime) -> None:
+    try:
+        with writing(engine) as conn:
+            holding.confirm(conn)
+            commands.finish(conn, command_id, failed=True, result={"problem": problem[:500]}, now=now)
+    except StoreError as error:
+        log.warning("look_not_closed", command=command_id, problem=str(error))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Does the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m agent.retrain.look", description="Does one `look` command.")
+    parser.add_argument("--command", type=int, required=True, help="id of the command")
+    parser.add_argument("--holder", required=True, help="who holds the lease")
+    parser.add_argument("--token", type=int, required=True, help="the lease's fencing token")
+    parser.add_argument("--parent", type=int, required=True, help="process id of the agent that started this")
+    given = parser.parse_args(arguments)
+    settings = settings_module.load(None, os.environ)
+    logs.configure(settings.log.level, settings.log.format)
+    os.nice(settings.retrain.nice)
+    engine = open_engine(settings.database.url)
+    lease = Lease(LEASE, given.holder, given.token, utc_now() + TTL)
+    with Holding(engine, lease, utc_now, parent=given.parent) as holding:
+        try:
+            execute(
+                engine, open_blobs(settings.blobs), settings, given.command, holding,
+                clock=utc_now, threads=job.threads(),
+            )  # fmt: skip
+        except Exception as error:
+            log.error("look_failed", command=given.command, problem=str(error) or repr(error))
+            return FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

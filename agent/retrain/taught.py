@@ -1,0 +1,87 @@
+"""The parts that a product was taught from become samples, in an epoch of their own, for its first model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection
+
+from agent.retrain import roles
+from agent.retrain.errors import TooFewImages
+from agent.settings import Settings
+from agent.store import audit, commands, epochs, products, samples, teachings
+from agent.store.commands import Command
+from agent.store.install import install_of
+from agent.store.samples import NewSample
+from agent.store.teachings import View
+
+ADVICE = "collect more parts: goodpart products teach with a higher --parts"
+
+log = structlog.get_logger()
+
+
+def ready(conn: Connection, settings: Settings, request: Command, now: datetime) -> bool:
+    """Makes the samples that a person asks to train on; False where that cannot be, and the request has ended.
+
+    Args:
+        conn: a writing transaction, in which the caller opens the run.
+        settings: certificate.
+        request: a running command of the trigger `teach`.
+        now: the time.
+    """
+    product_id = int(request.args["product_id"])
+    audit.take_turn(conn)  # before the teaching is locked, as an act of a person does
+    found = teachings.lock(conn, product_id)
+    problem: str | None = None
+    if found.state != "training":
+        problem = f"the teaching is {found.state}"
+    else:
+        try:
+            _make_samples(conn, settings, product_id, request.by, now)
+        except TooFewImages as error:
+            problem = str(error)
+            teachings.move(conn, product_id, "looking", now, expected=("training",))
+    if problem:
+        commands.finish(conn, request.id, failed=True, result={"problem": problem}, now=now)
+        log.warning("teaching_not_trained", product_id=product_id, problem=problem)
+    return problem is None
+
+
+def _make_samples(conn: Connection, settings: Settings, product_id: int, by: int, now: datetime) -> None:
+    views = teachings.views(conn, product_id)
+    if not views:
+        return  # a run before this one has failed; the samples are there
+    grouped = teachings.by_part(views)
+    known = samples.all(conn, product_id, state=None)
+    first = {one.serial: one.role for one in known if one.serial and one.role != "defect"}
+    # Nothing is held from before: its set belongs to the epoch of these parts alone.
+    assigned = roles.assign(install_of(conn).secret, list(grouped), {}, first)
+    counts = Counter(assigned.values())
+    product = products.get(conn, product_id)
+    rate = product.review_rate or settings.certificate.review_rate
+    trained = sum((one.role, one.state) == ("train", "accepted") for one in known)
+    wanted = roles.needs(rate, settings.certificate.confidence)
+    roles.check_enough(counts["train"] + trained, counts["calibration"], wanted, advice=ADVICE)
+    words = f"{len(grouped)} parts of the stream that the product was taught from"
+    epoch_id = epochs.open(conn, product_id, "teach", words, by=by, now=now).id
+    for part, frames in grouped.items():
+        for view in frames:
+            samples.add(conn, _sample(product_id, assigned[part], view, by, epoch_id), now)
+    teachings.close(conn, product_id, "normal", now)
+    log.info("teaching_sampled", product_id=product_id, epoch=epoch_id, **counts)
+
+
+def _sample(product_id: int, role: str, view: View, by: int, epoch_id: int) -> NewSample:
+    return NewSample(
+        product_id=product_id,
+        role=role,
+        origin="import",  # chosen by people before there was a model, as imported images are
+        blob_sha256=view.frame_sha256,
+        pixels_sha256=view.frame_sha256,  # identical bytes are identical pixels; there is no decoder here
+        item_id=view.item_id,
+        serial=view.serial,
+        added_by=by,
+        epoch_id=epoch_id if role in ("calibration", "holdout") else None,
+    )

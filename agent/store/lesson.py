@@ -1,0 +1,160 @@
+"""What people see of a product that is being taught: its parts, what agents did of late, and what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from agent.store import commands, registry, runs, teachings
+from agent.store.commands import Command
+from agent.store.registry import ModelVersion
+from agent.store.rows import read_all
+from agent.store.runs import TrainingRun
+from agent.store.tables import calibration_score, item, sample
+from agent.store.teachings import Left, Teaching, View
+
+FEWEST_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A teaching as it stands.
+
+    `views` are the frames of the set, the oddest first; `left` those taken out as defects. `look` and `run` are the
+    last ones; `version` is the candidate that the run left. `problem` is what kept an agent from what it was asked for.
+    """
+
+    teaching: Teaching
+    collected: int  # parts
+    views: Sequence[View]
+    left: Sequence[Left]
+    look: Command | None
+    run: TrainingRun | None
+    version: ModelVersion | None
+    problem: str | None
+
+    @property
+    def looked(self) -> bool:
+        """Whether every frame of the set was looked through."""
+        return bool(self.views) and all(view.oddness is not None for view in self.views)
+
+    @property
+    def may_train(self) -> bool:
+        """Whether an agent may be asked to train now."""
+        again = self.run is not None and self.run.state not in runs.UNFINISHED
+        return (self.teaching.state == "looking" and self.looked) or (self.teaching.state == "training" and again)
+
+    @property
+    def words(self) -> str:
+        """One line: how far it is, and who is to do what."""
+        wanted = self.teaching.parts
+        if self.problem:
+            return self.problem
+        match self.teaching.state:
+            case "collecting":
+                return f"{self.collected} of {wanted} parts are collected"
+            case "looking" if not self.looked:
+                return f"{self.collected} parts are there; an agent looks through them"
+            case "looking":
+                return f"{self.collected} parts are sorted, the oddest first: take out what is a defect, then train"
+            case "training" if self.version:
+                return (
+                    f"v{self.version.number} is trained and certified: look at the calibration images that scored "
+                    "highest, then promote it"
+                )
+            case "training" if self.run and self.run.state == "running":
+                return f"run {self.run.id}: {self.run.phase or 'starting'} {self.run.step}/{self.run.steps}"
+            case "training":
+                return "an agent was asked to train"
+            case "done":
+                return "its model is live"
+        return "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrating:
+    """A calibration image and what the version scored on it."""
+
+    sample_id: int
+    serial: str | None
+    score: float
+    frame_sha256: str
+    preview_sha256: str | None  # where it came from the stream and its evidence is there
+
+
+def find(conn: Connection, product_id: int) -> Lesson | None:
+    """The product's teaching; None where it never was taught from the stream."""
+    teaching = teachings.find(conn, product_id)
+    if teaching is None:
+        return None
+    look = commands.of_product(conn, teachings.LOOK, product_id)
+    asked = _asked(conn, product_id)
+    run = next((one for one in runs.all(conn, product_id) if _of(teaching, one)), None)
+    found = registry.versions(conn, product_id) if run else []
+    version = next((one for one in found if run and one.training_run_id == run.id and one.state == "candidate"), None)
+    return Lesson(
+        teaching=teaching,
+        collected=teachings.count(conn, product_id),
+        views=teachings.views(conn, product_id),
+        left=teachings.left(conn, teaching),
+        look=look,
+        run=run,
+        version=version,
+        problem=_problem(teaching, look, asked, run),
+    )
+
+
+def top_calibration(conn: Connection, version_id: int) -> list[Calibrating]:
+    """The max(5, 2k) calibration images that a version scored highest; k is the certificate's, of its review rate.
+
+    One mislabelled defect among them would be the threshold. Source: goodpart's model.md, "Certificate".
+    """
+    issued = registry.certificates(conn, version_id)
+    k = int(issued[0].record.get("review_k") or 0) if issued else 0
+    query = (
+        sa.select(
+            sample.c.id.label("sample_id"),
+            sample.c.serial,
+            calibration_score.c.score,
+            sample.c.blob_sha256.label("frame_sha256"),
+            item.c.preview_sha256,
+        )
+        .join(calibration_score, calibration_score.c.sample_id == sample.c.id)
+        .outerjoin(item, item.c.id == sample.c.item_id)
+        .where(calibration_score.c.model_version_id == version_id)
+        .order_by(calibration_score.c.score.desc(), sample.c.id)
+        .limit(max(FEWEST_SHOWN, 2 * k))
+    )
+    return read_all(Calibrating, conn.execute(query))
+
+
+def _of(teaching: Teaching, run: TrainingRun) -> bool:
+    return run.trigger == teachings.TRIGGER and run.created_at >= teaching.started_at
+
+
+def _asked(conn: Connection, product_id: int) -> Command | None:
+    found = commands.of_product(conn, "retrain", product_id)
+    return found if found and found.args.get("trigger") == teachings.TRIGGER else None
+
+
+def _problem(teaching: Teaching, look: Command | None, asked: Command | None, run: TrainingRun | None) -> str | None:
+    if not teaching.unfinished:
+        return None
+    if teaching.state == "looking" and look and look.state == "failed" and _since(look, asked):
+        return f"the parts could not be looked through: {_said(look)}"
+    if teaching.state == "looking" and asked and asked.state == "failed" and asked.created_at >= teaching.started_at:
+        return f"the parts cannot be trained on: {_said(asked)}"
+    if teaching.state == "training" and run and run.state in ("failed", "cancelled"):
+        return f"run {run.id} {'failed' if run.state == 'failed' else 'was cancelled'}: {run.reason}"
+    return None
+
+
+def _since(look: Command, asked: Command | None) -> bool:
+    return asked is None or look.id > asked.id
+
+
+def _said(command: Command) -> str:
+    return str((command.result or {}).get("problem", "no reason given"))

@@ -1,0 +1,188 @@
+"""Teach: a product from a station's parts. Collect, take out what is odd, train, look at what decides, go live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import streamlit as st
+
+from agent.service import models, reviews
+from agent.service import teach as service
+from agent.store import epochs, products, registry, stations, teachings
+from agent.store import lesson as lessons
+from agent.store.lesson import Calibrating, Lesson
+from agent.store.products import Product
+from agent.store.users import User
+from dashboard import context
+from dashboard.components.review import REASONS
+from dashboard.parts import PAGE, ROW, Card, calibrating_html, card_html, cards, pages
+from dashboard.style import CSS
+from dashboard.views.models import words as certificate_words
+
+USUAL = 250  # parts: 40 % of them calibrate, and a review rate of 5 % needs 82
+HELP = (
+    "40 % of the parts calibrate (25 % from 500 on). At 95 % confidence a review rate of 5 % needs 205 parts, "
+    "one of 1 % needs 1,668; fewer certify a higher rate."
+)
+
+
+def show() -> None:
+    """Draws the page; operators see it, engineers act."""
+    st.title("Teach")
+    st.html(f"<style>{CSS}</style>")
+    user = context.actor()
+    if user is None or not context.may("operator"):
+        st.info("Operators look at what is being taught here; engineers teach.")
+        return
+    with context.reading() as conn:
+        names = {one.id: one for one in products.all(conn)}
+        taught = {names[one.product_id].name: one for one in teachings.all(conn) if one.product_id in names}
+        places = [one.name for one in stations.all(conn)]
+    engineer = context.may("engineer")
+    if engineer:
+        _begin(user, places, first=not taught)
+    if not taught:
+        st.info("No product is being taught. An engineer begins: name the product, its station, and how many parts.")
+        return
+    name = st.selectbox("Product", list(taught), key="taught", bind="query-params")
+    chosen = taught[name]
+    moving = "3s" if chosen.unfinished else None
+    st.fragment(_lesson, run_every=moving)(names[chosen.product_id], user if engineer else None)
+
+
+def _begin(user: User, places: list[str], *, first: bool) -> None:
+    with st.expander("Teach a product", expanded=first, icon=":material/school:"):
+        if not places:
+            st.caption("There are no stations yet. Add one: `goodpart stations add NAME`")
+            return
+        left, middle, right = st.columns((2, 2, 1))
+        name = left.text_input("Product to teach", key="teach-name", placeholder="a new name, or one without a model")
+        station = middle.selectbox("From the parts of station", places, key="teach-station")
+        parts = right.number_input("Parts", 1, service.MOST_PARTS, USUAL, key="teach-parts", help=HELP)
+        st.caption(
+            "The station runs the product from now on. Until its model is live, all its frames go to review. Let only "
+            "good parts pass; what is not good you take out."
+        )
+        if st.button("Begin", key="teach-begin", disabled=not name.strip()):
+            begin = partial(service.start, context.engine(), user, name, station=station, parts=int(parts))
+            _do(begin, f"{name} is taught from the next {parts} parts")
+
+
+def _lesson(product: Product, user: User | None) -> None:
+    """One product; `user` acts, None only looks."""
+    with context.reading() as conn:
+        lesson = lessons.find(conn, product.id)
+        if lesson is None:
+            return
+        station = stations.get(conn, lesson.teaching.station_id).name
+        version = lesson.version
+        top = lessons.top_calibration(conn, version.id) if version else []
+        issued = registry.certificates(conn, version.id)[:1] if version else []
+        epoch = epochs.of_certificate(conn, issued[0].id) if issued else None
+    st.caption(f"{product.name} from {station} · {lesson.teaching.state}")
+    _progress(lesson)
+    if user is None:
+        st.caption("Engineers take parts out, train and go live here.")
+    elif lesson.teaching.unfinished:
+        _actions(product, lesson, user)
+    if lesson.version and lesson.teaching.unfinished:
+        st.markdown(certificate_words(issued[0].record if issued else None, epoch))
+        _top(top)
+        if user is not None:
+            _go_live(product, lesson.version.id, user)
+    if lesson.teaching.state in ("collecting", "looking"):
+        _set(lesson, user)
+
+
+def _progress(lesson: Lesson) -> None:
+    teaching, run = lesson.teaching, lesson.run
+    if lesson.problem:
+        st.error(lesson.problem)
+    elif teaching.state == "training" and run and run.state == "running":
+        st.progress(min(1.0, run.step / run.steps) if run.steps else 0.0, lesson.words)
+    elif teaching.state == "collecting":
+        st.progress(min(1.0, lesson.collected / teaching.parts), lesson.words)
+    else:
+        st.info(lesson.words)
+
+
+def _actions(product: Product, lesson: Lesson, user: User) -> None:
+    engine = context.engine()
+    first, second, third = st.columns(3)
+    if first.button("Train", key="teach-train", icon=":material/model_training:", disabled=not lesson.may_train):
+        _do(partial(service.train, engine, user, product.id), "an agent trains")
+    failed = lesson.teaching.state == "looking" and lesson.look is not None and lesson.look.state == "failed"
+    if failed and second.button("Look through again", key="teach-look"):
+        _do(partial(service.look, engine, user, product.id), "an agent looks through the parts again")
+    with third.popover("Cancel"):
+        st.caption("The parts are let go, and samples made of them are revoked.")
+        if st.button("Cancel the teaching", key="teach-cancel"):
+            _do(partial(service.cancel, engine, user, product.id), "cancelled")
+
+
+def _set(lesson: Lesson, user: User | None) -> None:
+    found = cards(lesson.views)
+    if not found:
+        st.caption("No part has come yet.")
+    elif lesson.looked:
+        st.subheader("The oddest first")
+    else:
+        st.subheader("As they came")
+    last = pages(len(found))
+    page = int(st.number_input("Page", 1, last, 1, key="teach-page")) if last > 1 else 1
+    reason = st.selectbox("A defect is a", REASONS, key="teach-reason") if user and found else ""
+    shown = found[(page - 1) * PAGE : page * PAGE]
+    for start in range(0, len(shown), ROW):
+        for column, card in zip(st.columns(ROW), shown[start : start + ROW], strict=False):
+            with column:
+                _card(card, reason, user)
+    _left(lesson, user)
+
+
+def _card(card: Card, reason: str, user: User | None) -> None:
+    st.html(card_html(card))
+    if user is not None and st.button("Defect", key=f"teach-defect-{card.item_id}"):
+        take = partial(reviews.decide, context.engine(), user, card.item_id, "defect", reason)
+        _do(take, f"{card.part} is a defect ({reason}) now")
+
+
+def _left(lesson: Lesson, user: User | None) -> None:
+    if not lesson.left:
+        return
+    with st.expander(f"{len(lesson.left)} taken out as defects"):
+        for one in lesson.left:
+            words, undo = st.columns((4, 1))
+            words.text(f"{one.part} · {one.reason}")
+            if user is not None and undo.button("Put back", key=f"teach-undo-{one.item_id}"):
+                _do(partial(reviews.undo, context.engine(), user, one.item_id), f"{one.part} is back")
+
+
+def _top(top: list[Calibrating]) -> None:
+    if not top:
+        return
+    st.subheader("Calibration images that scored highest")
+    st.caption(
+        "One defect among them would be the threshold. Two people take one out: the first with "
+        "`goodpart samples withdraw SAMPLE --reason WHY`; then `goodpart models recertify`, or train again."
+    )
+    for start in range(0, len(top), ROW):
+        for column, one in zip(st.columns(ROW), top[start : start + ROW], strict=False):
+            column.html(calibrating_html(one))
+
+
+def _go_live(product: Product, version_id: int, user: User) -> None:
+    with st.popover("Go live", icon=":material/rocket_launch:"):
+        why = st.text_input("Why", key="teach-why", placeholder="looked at the calibration images")
+        if st.button("Promote", key="teach-promote", disabled=not why.strip()):
+            digest = context.settings().decision_hash
+            promote = partial(models.promote, context.engine(), user, version_id, why, digest)
+            if context.act(promote, f"{product.name} is live"):
+                context.live().notify_promotion(product.id)
+                st.rerun()
+
+
+def _do(work: Callable[..., object], done: str) -> None:
+    """Does what a button asks for, and draws the page anew where that was done."""
+    if context.act(work, done):
+        st.rerun()
