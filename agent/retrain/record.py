@@ -13,7 +13,7 @@ from agent.retrain.errors import Cancelled
 from agent.retrain.gate import Report
 from agent.retrain.holding import Holding
 from agent.settings import Settings
-from agent.store import audit, calibration, epochs, registry, runs, watches
+from agent.store import audit, calibration, epochs, registry, runs, teachings, watches
 from agent.store.errors import Conflict
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
@@ -179,7 +179,7 @@ def _verdict(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str,
     report = outcome.judged.report
     if report is None and compared:
         return "needs_person", f"the champion v{compared.number} was made by an older goodpart and can score no more"
-    if report is None and run.trigger == "teach":
+    if report is None and run.trigger == teachings.TRIGGER:
         many = calibration.worth_a_look(outcome.candidate.certificate.review_k)
         return "needs_person", f"look at the {many} calibration images that scored highest before it goes live"
     if report is None:

@@ -221,9 +221,9 @@ def _train(shop: Shop, line: Running) -> None:
         lease = holdings.acquire(conn, utc_now())
         found = due(conn, shop.settings, utc_now(), None)
         assert lease is not None and found is not None and found.trigger == "teach"
-        run_id = run.open_run(conn, shop.settings, found, utc_now()).id
+        opened = run.open_run(conn, shop.settings, found, utc_now())
     with Holding(shop.engine, lease, utc_now) as holding:
-        run.execute(shop.engine, line.store, shop.settings, run_id, holding, clock=utc_now, threads=1)
+        run.execute(shop.engine, line.store, shop.settings, opened.id, holding, clock=utc_now, threads=1)
 
 
 def _deployed(shop: Shop, line: Running, product_id: int) -> Deployed:

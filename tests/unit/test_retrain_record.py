@@ -38,7 +38,8 @@ def _record(watched: Watched, number: int, **sections: Any) -> Recorded:
     with writing(here.engine) as conn:
         add_blob(conn, 2000 + number)
         samples.add(conn, NewSample(here.product_id, "train", "import", sha(0), sha(number)), NOW)
-        candidate = Candidate(artifact, sha(2000 + number), certificate(sha(2000 + number)), Scores((1.0,), (), ()), {})
+        made = certificate(sha(2000 + number))
+        candidate = Candidate(artifact, sha(2000 + number), made, Scores((1.0,), (), ()), {}, {}, None)
         run = runs.open(conn, product_id=here.product_id, trigger="person", settings={}, now=NOW)
         judged = Judged(registry.live(conn, here.product_id), judge(GOOD))
         found = Outcome(
