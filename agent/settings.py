@@ -11,23 +11,39 @@ import json
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
-from apscheduler.triggers.cron import CronTrigger
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agent.sections import Agent as Agent
+from agent.sections import Alerts as Alerts
+from agent.sections import Audit as Audit
+from agent.sections import Blobs as Blobs
+from agent.sections import Certificates as Certificates
+from agent.sections import Dashboard as Dashboard
+from agent.sections import Database as Database
+from agent.sections import Drift as Drift
+from agent.sections import FrameSource as FrameSource
+from agent.sections import Gate as Gate
+from agent.sections import Input as Input
+from agent.sections import Kafka as Kafka
+from agent.sections import Log as Log
+from agent.sections import Pipeline as Pipeline
+from agent.sections import Plant as Plant
+from agent.sections import Redis as Redis
+from agent.sections import Retention as Retention
+from agent.sections import Retrain as Retrain
+from agent.sections import Samples as Samples
+from agent.sections import Scoring as Scoring
+from agent.sections import Shadow as Shadow
+from agent.sections import Training as Training
+from agent.sections import Watch as Watch
+from agent.sections import is_loopback as is_loopback
 
 PREFIX = "GOODPART_"
-Rate = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
-Side = Annotated[int, Field(ge=64, le=2048, multiple_of=32)]
-Tiles = Annotated[int, Field(ge=1, le=16)]
-Share = Annotated[float, Field(ge=0, le=1)]
 SECRETS = {  # settings that never stand in a file, and what such things are called
     ("kafka", "password"): "passwords",
     ("alerts", "webhook"): "webhooks, whose path is a password,",
@@ -36,246 +52,6 @@ SECRETS = {  # settings that never stand in a file, and what such things are cal
 
 class SettingsError(Exception):
     """A setting that cannot be used; the message names the key, where it was set and what is allowed."""
-
-
-def _timezone(name: str) -> str:
-    if name not in available_timezones():
-        raise ValueError("an IANA timezone name such as Europe/Berlin is allowed")
-    return name
-
-
-def _cron(text: str) -> str:
-    if text:
-        try:
-            CronTrigger.from_crontab(text, timezone=UTC)
-        except ValueError as error:
-            raise ValueError(f"five cron fields such as '0 2 * * *', or '' for never, are allowed ({error})") from error
-    return text
-
-
-def _region(value: Any) -> tuple[float, ...]:
-    try:
-        left, top, right, bottom = map(float, value.split(",") if isinstance(value, str) else value)
-    except (TypeError, ValueError):
-        left = top = right = bottom = 0.0
-    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1) or min(right - left, bottom - top) < 1 / 64 - 1e-9:
-        raise ValueError(
-            "left, top, right, bottom as fractions of the frame such as 0.1,0,0.9,1, at least 1/64 apart, are allowed"
-        )
-    return left, top, right, bottom
-
-
-Region = Annotated[tuple[float, float, float, float], BeforeValidator(_region)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
-class Database(_Section):
-    url: str = "sqlite:///goodpart.db"
-
-
-class Blobs(_Section):
-    url: str = ""
-    endpoint: str = ""
-    directory: Path = Path("blobs")
-    failed_per_hour: Annotated[int, Field(ge=0)] = 100
-
-
-class FrameSource(_Section):
-    kind: Literal["kafka", "directory"] = "kafka"
-    directory: Path = Path("spool")
-
-
-class Kafka(_Section):
-    bootstrap: str = "127.0.0.1:9092"
-    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    allow_plaintext: bool = False
-    mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
-    user: str = ""
-    password: Annotated[str, Field(repr=False)] = ""
-    ca_file: str = ""
-    certificate_file: str = ""
-    key_file: str = ""
-    frames_topic: str = "goodpart.frames"
-    decisions_topic: str = "goodpart.decisions"
-    group_id: str = ""
-    group_instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,200}$")] = ""
-    start_from: Literal["earliest", "latest"] = "earliest"
-    on_gap: Literal["earliest", "latest", "stop"] = "earliest"
-    station: str = ""
-    product: str = ""
-    session_timeout_s: Seconds = 45.0
-    heartbeat_s: Seconds = 3.0
-    max_poll_records: Positive = 64
-
-
-class Redis(_Section):
-    url: str = "redis://127.0.0.1:6379/0"
-
-
-class Plant(_Section):
-    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
-    lots_per_day: Positive = 500
-
-
-class Pipeline(_Section):
-    batch_size: Positive = 16
-    max_wait_ms: Annotated[float, Field(ge=0)] = 5.0
-    queue_frames: Positive = 256
-    queue_mb: Positive = 256
-    decode_threads: Positive = 2
-    evidence_threads: Positive = 1
-    max_frame_mb: Positive = 16
-    claim_wait_s: Seconds = 30.0
-    max_megapixels: Positive = 64
-    max_age_s: Seconds = 3600.0
-    decision_deadline_ms: Seconds = 2000.0
-    blind_after: Positive = 20
-    drain_s: Seconds = 25.0
-
-
-class Scoring(_Section):
-    engine: Literal["torch", "openvino"] = "torch"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
-    threads: Annotated[int, Field(ge=0)] = 0
-
-
-class Input(_Section):
-    """How a frame becomes model input, as model.images.InputSpec has it; a product may have its own."""
-
-    height: Side = 256
-    width: Side = 256
-    fit: Literal["stretch", "letterbox"] = "stretch"
-    region: Region = (0.0, 0.0, 1.0, 1.0)
-    rows: Tiles = 1
-    columns: Tiles = 1
-    overlap: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-
-
-class Training(Input):
-    ignore: str = ""
-    teacher: str = "efficientnet_lite2"
-    weights: str = ""
-    steps: Annotated[int, Field(ge=0)] = 0
-    batch_size: Positive = 16
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 0.005
-    averaging: bool = True
-    memory_share: Literal["auto"] | Share = "auto"
-    positional: Literal["auto"] | bool = "auto"
-    seed: Annotated[int, Field(ge=0)] = 0
-
-
-class Certificates(_Section):
-    review_rate: Rate = 0.05
-    reject_rate: Rate = 0.01
-    confidence: Rate = 0.95
-
-
-def _part_of_a_day(hours: int) -> int:
-    if hours < 1 or 24 % hours:
-        raise ValueError("hours that divide a day are allowed: 1, 2, 3, 4, 6, 8, 12 or 24")
-    return hours
-
-
-class Audit(_Section):
-    rate: Share = 0.01
-    burst_rate: Share = 0.1
-    window_h: Annotated[int, AfterValidator(_part_of_a_day)] = 24
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this one, as an address without brackets or as `localhost`."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _webhook(url: str) -> str:
-    """Messages never repeat it: its path is a password in most services."""
-    if not url:
-        return url
-    allowed = "https://HOST/..., or http:// to this host, without user and password, is allowed"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError(allowed) from None
-    plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc and not parts.fragment
-    if not host or not plain or parts.scheme not in ("https", "http"):
-        raise ValueError(allowed)
-    if parts.scheme == "http" and not is_loopback(host):
-        raise ValueError(allowed)
-    return url
-
-
-class Alerts(_Section):
-    webhook: Annotated[str, Field(repr=False), AfterValidator(_webhook)] = ""
-    silent_after_s: Annotated[float, Field(ge=0)] = 0.0
-    disk_free_gb: Annotated[float, Field(ge=0)] = 5.0
-
-
-class Retention(_Section):
-    evidence_days: Annotated[int, Field(ge=0)] = 0
-    evidence_gb: Annotated[float, Field(ge=0)] = 0.0
-    inspections_days: Annotated[int, Field(ge=0)] = 90
-    minutes_days: Annotated[int, Field(ge=0)] = 7
-
-
-class Retrain(_Section):
-    new_samples: Positive = 20
-    check_every_s: Seconds = 15.0
-    cooldown_s: Annotated[float, Field(ge=0)] = 600.0
-    cron: Annotated[str, AfterValidator(_cron)] = ""
-    nice: Annotated[int, Field(ge=0, le=19)] = 10
-    warm: bool = False
-    directory: Path = Path("retrain")
-    checkpoint_s: Annotated[float, Field(ge=0)] = 30.0
-
-
-class Drift(_Section):
-    alpha: Rate = 0.01
-    opens_epoch: bool = False
-
-
-class Samples(_Section):
-    second_person: Literal["never", "quarantined", "always"] = "quarantined"
-    quarantine: bool = True
-    check_every_s: Seconds = 300.0
-    reviewer_share: Share = 0.5
-    new_share: Share = 0.3
-
-
-class Gate(_Section):
-    min_defects: Annotated[int, Field(ge=0)] = 10
-
-
-class Shadow(_Section):
-    share: Share = 0.0
-    parts: Positive = 1000
-
-
-class Watch(_Section):
-    share: Share = 0.2
-    parts: Positive = 2000
-
-
-class Agent(_Section):
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8081
-
-
-class Dashboard(_Section):
-    host: Literal["127.0.0.1", "localhost", "::1"] = "127.0.0.1"
-    port: Port = 8501
-
-
-class Log(_Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["json", "console"] = "console"
 
 
 class Settings(BaseModel):

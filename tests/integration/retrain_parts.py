@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from sqlalchemy import Engine
 from agent.live import NoLive
 from agent.retrain import schedule
 from agent.retrain.importer import import_folder
+from agent.retrain.progress import Step
 from agent.retrain.result import RunResult
 from agent.retrain.run import train_product
 from agent.retrain.schedule import Scheduler
@@ -176,3 +179,24 @@ def imported(place: Path, images: Path) -> Path:
     )
     engine.dispose()
     return place
+
+
+@contextmanager
+def copied(place: Path, to: Path) -> Iterator[Plant]:
+    """A plant of one's own, as the one at `place` was left."""
+    shutil.copytree(place, to)
+    plant = Plant(to)
+    try:
+        yield plant
+    finally:
+        plant.engine.dispose()
+
+
+def with_first_model(bare: Path, to: Path) -> Path:
+    """A copy of an imported plant whose first model is live."""
+    heard: list[Step] = []
+    with copied(bare, to) as plant:
+        result = plant.train(on_progress=heard.append)
+    assert (result.state, result.reason, result.report) == ("promoted", "first model", None)
+    assert {one.phase for one in heard} >= {"training", "calibrating"}
+    return to

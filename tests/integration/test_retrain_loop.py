@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,43 +28,29 @@ from agent.store.engine import reading, writing
 from model.artifact import from_bytes
 from model.certificate import Certificate
 from model.images import InputSpec
-from tests.integration.retrain_parts import DEFECTS, Plant, imported, until
+from tests.integration.retrain_parts import DEFECTS, Plant, copied, imported, until, with_first_model
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plant with imported samples, not trained."""
     return imported(tmp_path_factory.mktemp("bare"), tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")
 def trained(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plant whose first model is live."""
-    place = tmp_path_factory.mktemp("trained") / "plant"
-    shutil.copytree(bare, place)
-    plant = Plant(place)
-    heard: list[Step] = []
-    result = plant.train(on_progress=heard.append)
-    assert (result.state, result.reason, result.report) == ("promoted", "first model", None)
-    assert {one.phase for one in heard} >= {"training", "calibrating"}
-    plant.engine.dispose()
-    return place
+    return with_first_model(bare, tmp_path_factory.mktemp("trained") / "plant")
 
 
 @pytest.fixture
 def untrained_plant(bare: Path, tmp_path: Path) -> Iterator[Plant]:
-    shutil.copytree(bare, tmp_path / "plant")
-    plant = Plant(tmp_path / "plant")
-    yield plant
-    plant.engine.dispose()
+    with copied(bare, tmp_path / "plant") as made:
+        yield made
 
 
 @pytest.fixture
 def plant(trained: Path, tmp_path: Path) -> Iterator[Plant]:
-    shutil.copytree(trained, tmp_path / "plant")
-    plant = Plant(tmp_path / "plant")
-    yield plant
-    plant.engine.dispose()
+    with copied(trained, tmp_path / "plant") as made:
+        yield made
 
 
 def test_the_first_model_is_promoted_with_its_certificate(plant: Plant) -> None:

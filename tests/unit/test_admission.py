@@ -5,98 +5,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import upkeep
 from agent.retrain.admission import HELD_OUT, Admission
-from agent.service import Refused, reviews
-from agent.store import audit, audits, epochs, products, samples, tables, windows
-from agent.store.engine import StoreError, reading, writing
-from agent.store.epochs import Epoch
+from agent.store import audit, audits, epochs, products, samples, tables
+from agent.store.engine import reading, writing
 from agent.store.evidence import releasable
 from agent.store.install import install_of
 from agent.store.local_blobs import MemoryBlobs
 from agent.store.windows import Window, window_at
 from model.statistics import keyed_fraction
 from tests.alarms import Noted
-from tests.databases import Line, line
+from tests.audited import NEEDED, OVER, Plant, at
+from tests.databases import line
 from tests.streams import settings as stream_settings
 
 pytestmark = pytest.mark.usefixtures("each_database")
-MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
-NEEDED = 12  # for a review rate of 0.3
-OVER = 25.5  # hours: the first day's window has ended, and its frames are too old to be scored
-OFFSETS = count(1)
-Place = tuple[str, str | None]  # role, cause of the epoch
-
-
-def at(hours: float) -> datetime:
-    return MIDNIGHT + timedelta(hours=hours)
-
-
-class Plant:
-    """A line whose product has imported images, audited parts, and the chore."""
-
-    def __init__(self, here: Line, folder: Path, **sections: Any) -> None:
-        self.here, self.alarms = here, Noted(here.engine)
-        given = {"certificate": {"review_rate": 0.3}, "pipeline": {"max_age_s": 3600}, **sections}
-        self.settings = stream_settings(folder, **given)
-        self.admission = Admission(here.engine, self.settings, self.alarms)
-        with writing(here.engine) as conn:
-            epochs.open(conn, here.product_id, "import", "imported images", now=at(-48))
-
-    def draw(self, hours: float, serial: str | None = None, **changes: Any) -> int:
-        """A drawn part's frame, not reviewed yet."""
-        given = {"kind": "audit", "verdict": "pass", "event_at": at(hours), "serial": serial, **changes}
-        with writing(self.here.engine) as conn:
-            return self.here.add_item(conn, next(OFFSETS), **given).id
-
-    def say(self, item_id: int, decision: str = "normal", key: str = "") -> None:
-        reason = "crack" if decision == "defect" else None
-        reviews.decide(
-            self.here.engine, self.here.engineer, item_id, decision, reason,
-            key=key or f"{item_id}-{decision}", now=at(24),
-        )  # fmt: skip
-
-    def undo(self, item_id: int, key: str = "") -> None:
-        reviews.undo(self.here.engine, self.here.engineer, item_id, key=key or f"{item_id}-undo", now=at(24))
-
-    def look(self, hours: float = OVER) -> None:
-        self.alarms.now = at(hours)
-        self.admission.check(at(hours))
-
-    def cut(self, hours: float, cause: str = "camera") -> Epoch:
-        with writing(self.here.engine) as conn:
-            return epochs.open(conn, self.here.product_id, cause, "new lamp", now=at(hours))
-
-    @property
-    def placed(self) -> dict[int, Place]:
-        """Role and epoch of each item's sample that is not revoked; no epoch while it waits."""
-        with reading(self.here.engine) as conn:
-            causes = {one.id: one.cause for one in epochs.of_product(conn, self.here.product_id)}
-            found = samples.all(conn, self.here.product_id)
-        return {
-            one.item_id: (one.role, causes[one.epoch_id] if one.epoch_id else None)
-            for one in found
-            if one.item_id and one.role != "defect"
-        }
-
-    @property
-    def admitted(self) -> list[Window]:
-        with reading(self.here.engine) as conn:
-            return windows.admitted(conn, self.here.product_id)
 
 
 @pytest.fixture
@@ -395,75 +328,3 @@ def test_a_retired_product_waits_for_nobody(plant: Plant) -> None:
         products.retire(conn, plant.here.product_id, at(100))
     plant.look(101)
     assert [what for what, _, _ in plant.alarms.take()] == ["raised", "cleared"]
-
-
-# Whatever happens
-
-ACTS = st.lists(
-    st.one_of(
-        st.tuples(st.just("draw"), st.integers(0, 70), st.sampled_from(["p", "q", None])),
-        st.tuples(st.sampled_from(["normal", "defect", "unsure", "undo"]), st.integers(0, 20), st.none()),
-        st.tuples(st.sampled_from(["look", "cut"]), st.integers(0, 100), st.none()),
-    ),
-    max_size=25,
-)
-
-
-def test_a_snapshot_holds_good_parts_of_one_epoch_whose_window_is_admitted(tmp_path: Path) -> None:
-    with line(tmp_path) as here:
-
-        @settings(max_examples=12, deadline=None)
-        @given(acts=ACTS)
-        def whatever_happens(acts: list[tuple[str, int, Any]]) -> None:
-            with writing(here.engine) as conn:
-                product = products.add(conn, uuid4().hex, now=at(-50))
-            plant = Plant(replace(here, product_id=product.id), tmp_path)
-            _act(plant, acts)
-            with writing(here.engine) as conn:
-                products.retire(conn, product.id, at(0))  # which leaves it out of later looks
-
-        whatever_happens()
-
-
-def _act(plant: Plant, acts: list[tuple[str, int, Any]]) -> None:
-    items, hours = list[int](), 0.0
-    for act, value, serial in acts:
-        if act == "draw":
-            items.append(plant.draw(value, serial))
-        elif act == "look":
-            plant.look(hours := max(hours, value))
-            _check_snapshots(plant)
-        elif act == "cut":
-            plant.cut(value)
-        elif items:
-            item = items[value % len(items)]
-            with suppress(StoreError, Refused):
-                plant.undo(item, uuid4().hex) if act == "undo" else plant.say(item, act, uuid4().hex)
-    plant.look(hours)
-    _check_snapshots(plant)
-
-
-def _check_snapshots(plant: Plant) -> None:
-    done = plant.admitted
-    with writing(plant.here.engine) as conn:
-        found = samples.all(conn, plant.here.product_id)
-        for epoch in epochs.of_product(conn, plant.here.product_id):
-            if not found:
-                continue
-            try:
-                frozen = samples.freeze(conn, plant.here.product_id, at(0), epoch_id=epoch.id)
-            except StoreError:
-                continue  # nothing of this epoch
-            counted = frozen.of_role("calibration") + frozen.of_role("holdout")
-            assert {one.epoch_id for one in counted} <= {epoch.id}
-            assert not counted or epoch.cause != "import"
-            for one in counted:
-                assert one.item_id is not None
-                item = plant.here.item(one.item_id)
-                assert (item.state, item.decision) == ("closed", "normal")
-                assert any(window.holds(item.event_at) for window in done) or item.serial
-        by_part: dict[str, set[tuple[str, int]]] = {}
-        for one in found:
-            if one.serial and one.epoch_id is not None:
-                by_part.setdefault(one.serial, set()).add((one.role, one.epoch_id))
-    assert all(len(places) == 1 for places in by_part.values()), "a part has one place"
