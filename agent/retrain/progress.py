@@ -15,6 +15,7 @@ from agent.store import runs
 from agent.store.engine import writing
 
 EVERY_S = 1.0  # seconds between two progress rows; a change of phase is always written
+WRITE_EVERY = 25  # training steps, whatever the time: as often as a checkpoint may be kept, so its curve has no hole
 MOST_POINTS = 200  # of a curve of losses
 
 
@@ -110,7 +111,7 @@ class RunRow:
         if step.phase == "training":
             self._curve.add(step.step, step.steps, step.loss)
         now = self._timer()
-        if step.phase == self._phase and now - self._written < EVERY_S and step.step < step.steps:
+        if step.phase == self._phase and now - self._written < EVERY_S and not self._marked(step):
             return
         self._phase, self._written = step.phase, now
         with writing(self._engine) as conn:
@@ -120,3 +121,7 @@ class RunRow:
             )  # fmt: skip
         if not alive:
             raise Cancelled(f"training run {self._run_id} was ended from outside")
+
+    @staticmethod
+    def _marked(step: Step) -> bool:
+        return step.step >= step.steps or (step.phase == "training" and step.step % WRITE_EVERY == 0)

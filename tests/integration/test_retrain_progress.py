@@ -11,9 +11,10 @@ from sqlalchemy import Engine
 from agent.retrain import run
 from agent.retrain.due import Due
 from agent.retrain.errors import Cancelled
-from agent.retrain.progress import MOST_POINTS, Curve, Done, RunRow, Stage, Step
+from agent.retrain.progress import MOST_POINTS, WRITE_EVERY, Curve, Done, RunRow, Stage, Step
 from agent.store import runs
 from agent.store.engine import reading, writing
+from model.fitting import LOOK_EVERY
 from tests.integration.retrain_parts import NOW, database, tiny
 
 
@@ -110,3 +111,12 @@ def test_a_stage_counts_to_its_end() -> None:
         stage.advance(by)
     assert [one.step for one in heard] == [2, 4, 5]
     assert heard[-1].eta_s == 0 and all(one.rate > 0 for one in heard)
+
+
+def test_the_curve_is_written_as_far_as_a_checkpoint_may_be(shop: Shop) -> None:
+    assert WRITE_EVERY == LOOK_EVERY
+    for number in range(1, WRITE_EVERY + 3):
+        shop.row(Done("training", number, 100, 2.0, 1.0, loss=1.0))
+    with reading(shop.engine) as conn:
+        losses = runs.get(conn, shop.run_id).losses
+    assert losses and [step for step, _ in losses] == list(range(1, WRITE_EVERY + 1))
