@@ -92,7 +92,7 @@ class ModelManager:
         self._monotonic = monotonic
         self._deployed: dict[int, Deployed] = {}
         self._before: dict[int, Deployed] = {}  # what decided until this look
-        self._companions = Companions(self._scorer_of, self._say, metrics, monotonic=monotonic)
+        self._companions = Companions(self._scorer_beside, self._say, metrics, monotonic=monotonic)
         self._problems: dict[int, tuple[int, str, float]] = {}  # by product: deployment, words, when
         self._wake = threading.Event()
         self._ended = False
@@ -195,13 +195,20 @@ class ModelManager:
         return made
 
     def _scorer_of(self, product_id: int, sha256: str) -> Scorer:
+        """What decides is waited for, however long the blob store is away."""
+        return self._scorer(product_id, sha256, lambda: self._patience.call(lambda: self._store.get(sha256), "blobs"))
+
+    def _scorer_beside(self, product_id: int, sha256: str) -> Scorer:
+        """A companion is not: waiting here would hold up the swaps and rollbacks of all products."""
+        return self._scorer(product_id, sha256, lambda: self._store.get(sha256))
+
+    def _scorer(self, product_id: int, sha256: str, fetch: Callable[[], bytes]) -> Scorer:
         """The scorer of an artifact: one that the product has in use, or a new one, warmed up."""
         for used in (self._deployed.get(product_id), self._before.get(product_id)):
             for one in (used, used.companion) if used else ():
                 if one and one.scorer.artifact_sha256 == sha256:
                     return one.scorer
-        data = self._patience.call(lambda: self._store.get(sha256), "blobs")
-        scorer = self._load(data, self._settings)
+        scorer = self._load(fetch(), self._settings)
         scorer.warm_up()
         return scorer
 

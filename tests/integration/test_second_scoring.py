@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from agent.health import Health
 from agent.metrics import Metrics
 from agent.pipeline import companions
 from agent.pipeline.models import ModelManager
-from agent.pipeline.patience import Patience
+from agent.pipeline.patience import BlobsUnreachableError, Patience
 from agent.pipeline.provider import Companion
 from agent.service import reviews
 from agent.settings import Settings, utc_now
@@ -283,22 +283,15 @@ def test_a_companion_that_cannot_be_used_is_told_and_the_line_goes_on(
         second = seed(engine, run.store, artifact=b"two", watch_share=0.5)
         made: dict[bytes, FakeScorer] = {b"two": Choosy()}
         manager = _manager(run, wanted, made)
-
-        def told() -> str | None:
-            with reading(engine) as conn:
-                found = watches.active(conn, second.product_id)
-            assert found is not None
-            return found.words
-
         manager.start()
         try:
             used = manager.current(second.product_id)
             assert used and (used.deployment_id, used.companion) == (second.deployment_id, None)
-            assert "v1 cannot score beside it (KeyError" in (told() or "")
+            assert "v1 cannot score beside it (KeyError" in (_told(run) or "")
             assert manager.problems() is None
             made[b"artifact"] = Choosy(artifact_sha256=run.seeded.artifact_sha256)
             manager.notice(second.product_id)
-            run.until(lambda: told() is None)
+            run.until(lambda: _told(run) is None)
             found = manager.current(second.product_id)
             assert found and found.companion and found.companion.share == 0.5
             with writing(engine) as conn:
@@ -312,6 +305,39 @@ def test_a_companion_that_cannot_be_used_is_told_and_the_line_goes_on(
             run.until(lambda: _share(run) == 0.0)
         finally:
             manager.stop()
+
+
+def test_a_blob_store_that_is_away_costs_the_companion_and_no_swap(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, wanted = MemoryLog(), settings(tmp_path)
+    with running(engine, wanted, MemorySource(log)) as run:
+        seed(engine, run.store, artifact=b"two", watch_share=0.5)
+        made = {b"two": Choosy(), b"artifact": Choosy(artifact_sha256=run.seeded.artifact_sha256)}
+        manager, get = _manager(run, wanted, made), run.store.get
+
+        def away(sha256: str) -> bytes:
+            if sha256 == run.seeded.artifact_sha256:
+                raise BlobsUnreachableError("connection refused")
+            return get(sha256)
+
+        monkeypatch.setattr(run.store, "get", away)
+        looking = Thread(target=manager._refresh, daemon=True)
+        looking.start()
+        looking.join(20)
+        waits = looking.is_alive()
+        manager._patience.abandon.set()
+        assert not waits
+        used = manager.current(run.seeded.product_id)
+        assert used and used.companion is None
+        assert "v1 cannot score beside it (BlobsUnreachableError" in (_told(run) or "")
+
+
+def _told(run: Running) -> str | None:
+    with reading(run.engine) as conn:
+        found = watches.active(conn, run.seeded.product_id)
+    assert found is not None
+    return found.words
 
 
 def _companion(manager: ModelManager, product_id: int) -> Companion:
