@@ -76,7 +76,8 @@ class Companions:
             log.error("companion_unusable", product=watch.product, watch=watch.id, error=repr(error)[:500])
             self._say(watch.id, words)
             return None
-        if self._again_at.pop(watch.id, None) is not None:
+        self._again_at.pop(watch.id, None)
+        if judged and watch.words:  # maybe of an agent before this one
             self._say(watch.id, None)
         log.info(
             "companion_ready", product=watch.product, watch=watch.id, version=watch.other_number, share=watch.share

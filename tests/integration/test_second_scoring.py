@@ -333,6 +333,20 @@ def test_a_blob_store_that_is_away_costs_the_companion_and_no_swap(
         assert "v1 cannot score beside it (BlobsUnreachableError" in (_told(run) or "")
 
 
+def test_what_an_agent_before_said_of_a_companion_is_taken_back(engine: Engine, tmp_path: Path) -> None:
+    log, wanted = MemoryLog(), settings(tmp_path)
+    with running(engine, wanted, MemorySource(log)) as run:
+        seed(engine, run.store, artifact=b"two", watch_share=0.5)
+        made: dict[bytes, FakeScorer] = {b"two": Choosy()}
+        _manager(run, wanted, made)._refresh()
+        assert "cannot score beside it" in (_told(run) or "")
+        made[b"artifact"] = Choosy()
+        restarted = _manager(run, wanted, made)
+        restarted._refresh()
+        assert _companion(restarted, run.seeded.product_id).share == 0.5
+        assert _told(run) is None
+
+
 def _told(run: Running) -> str | None:
     with reading(run.engine) as conn:
         found = watches.active(conn, run.seeded.product_id)
