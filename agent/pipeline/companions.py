@@ -40,6 +40,7 @@ class Companions:
     ) -> None:
         self._scorer_of, self._say, self._metrics, self._monotonic = scorer_of, say, metrics, monotonic
         self._again_at: dict[int, float] = {}  # by watch: those that could not be used
+        self._failing: set[int] = set()  # watches whose companion is told to fail
 
     def of(self, product_id: int, deployed: Deployed, watch: Watch | None) -> Companion | None:
         """The companion that `deployed` should have; the one it has, where that is still right.
@@ -61,6 +62,7 @@ class Companions:
             return None
         used, judged = deployed.companion, watch.state == "open"
         if used and used.watch_id == watch.id:
+            self._follow(used, watch)
             same = (used.share, used.judged) == (watch.share, judged)
             return used if same else replace(used, share=watch.share, judged=judged)
         if self._monotonic() < self._again_at.get(watch.id, 0.0):
@@ -72,9 +74,8 @@ class Companions:
         except Exception as error:  # whatever is wrong with it, what decides goes on deciding
             again_s = math.inf if isinstance(error, Unfit) else RETRY_S
             self._again_at[watch.id] = self._monotonic() + again_s
-            words = f"v{watch.other_number} cannot score beside it ({type(error).__name__}: {error})"[:500]
             log.error("companion_unusable", product=watch.product, watch=watch.id, error=repr(error)[:500])
-            self._say(watch.id, words)
+            self._say(watch.id, _words(watch, f"{type(error).__name__}: {error}"))
             return None
         self._again_at.pop(watch.id, None)
         if judged and watch.words:  # maybe of an agent before this one
@@ -83,6 +84,19 @@ class Companions:
             "companion_ready", product=watch.product, watch=watch.id, version=watch.other_number, share=watch.share
         )
         return made
+
+    def _follow(self, used: Companion, watch: Watch) -> None:
+        """Says when one in use fails on all that it is given, and when it no longer does."""
+        problem = used.failing.problem
+        if (problem is not None) == (watch.id in self._failing):
+            return
+        if problem is None:
+            self._failing.remove(watch.id)
+            log.info("companion_scores_again", product=watch.product, watch=watch.id)
+        else:
+            self._failing.add(watch.id)
+            log.error("companion_fails", product=watch.product, watch=watch.id, error=problem[:500])
+        self._say(watch.id, problem and _words(watch, problem))
 
     def _make(self, deployed: Deployed, watch: Watch) -> Companion:
         from model.certificate import Certificate
@@ -94,3 +108,7 @@ class Companions:
         if not deployed.certified:
             raise Unfit(f"the certificate of what decides does not speak of {deployed.scorer.fingerprint}")
         return Companion(watch.id, scorer, certificate, watch.share, watch.state == "open")
+
+
+def _words(watch: Watch, why: str) -> str:
+    return f"v{watch.other_number} cannot score beside it ({why})"[:500]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+from agent.pipeline.streak import Streak
 
 if TYPE_CHECKING:
     from model.certificate import Certificate
     from model.images import Frame, InputSpec
+
+BELIEVED = 20  # frames in a row that a companion fails on before that is told
 
 
 class Scored(Protocol):
@@ -53,6 +57,23 @@ def speaks_of(certificate: Certificate | None, scorer: Scorer) -> bool:
     )
 
 
+class Failing:
+    """Whether a companion fails on whatever it is given. For the scoring thread; `problem` is for every thread.
+
+    Attributes:
+        problem: what it fails with, once it has failed on `BELIEVED` frames in a row; None from its next score on.
+    """
+
+    def __init__(self) -> None:
+        self._streak = Streak(BELIEVED, 1)
+        self.problem: str | None = None
+
+    def see(self, error: Exception | None) -> None:
+        """Takes one frame, and why it has no score."""
+        if self._streak.see(error is not None):
+            self.problem = error and f"{BELIEVED} frames in a row failed, the last with {type(error).__name__}: {error}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Companion:
     """A second model that scores a share of the parts beside what decides; its certificate speaks of its scorer.
@@ -61,6 +82,7 @@ class Companion:
         watch_id: whose it is.
         share: of the parts.
         judged: whether its scores are recorded; its flags make items all the same.
+        failing: what becomes of the frames that it is given.
     """
 
     watch_id: int
@@ -68,6 +90,7 @@ class Companion:
     certificate: Certificate
     share: float
     judged: bool = True
+    failing: Failing = field(default_factory=Failing)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ import structlog
 
 from agent.metrics import Metrics
 from agent.pipeline.pictures import Heatmap
-from agent.pipeline.provider import Companion
+from agent.pipeline.provider import Companion, Scored
 from agent.pipeline.work import NOT_INSPECTED, Second, Work
 
 log = structlog.get_logger()
@@ -35,32 +35,50 @@ class SecondScorer:
         self._failing = False  # told once, until it works again
 
     def __call__(self, companion: Companion, drawn: Sequence[Work]) -> None:
-        """Adds to each frame's outcome what the companion makes of it; nothing where the companion fails.
+        """Adds to each frame's outcome what the companion makes of it; nothing where it fails on the frame.
 
         Where it alone flags a frame, the map that people see is its own: the other one has nothing to show.
         """
         started = time.perf_counter()
+        failed = self._score(companion, drawn)
+        self._metrics.second_scoring.observe(time.perf_counter() - started)
+        self._metrics.second_frames.labels("failed").inc(len(failed))
+        self._metrics.second_frames.labels("scored").inc(len(drawn) - len(failed))
+        if failed and not self._failing:
+            error = repr(failed[0])[:300]
+            log.error("second_scoring_failed", watch=companion.watch_id, frames=len(failed), error=error)
+        self._failing = bool(failed)
+
+    def _score(self, companion: Companion, drawn: Sequence[Work]) -> list[Exception]:
+        """Scores, halving what fails; returns why those that fail alone do."""
         try:
             found = companion.scorer.score([work.pixels for work in drawn if work.pixels is not None])
             if len(found) != len(drawn):
                 raise ValueError(f"{len(drawn)} frames gave {len(found)} scores")
         except Exception as error:  # whatever it is, the frames are decided
-            self._metrics.second_frames.labels("failed").inc(len(drawn))
-            if not self._failing:
-                log.error("second_scoring_failed", watch=companion.watch_id, frames=len(drawn), error=repr(error)[:300])
-            self._failing = True
-            return
-        self._failing = False
-        self._metrics.second_scoring.observe(time.perf_counter() - started)
+            if len(drawn) == 1:
+                companion.failing.see(error)
+                return [error]
+            middle = len(drawn) // 2
+            return self._score(companion, drawn[:middle]) + self._score(companion, drawn[middle:])
+        failed: list[Exception] = []
         for work, scored in zip(drawn, found, strict=True):
-            score, outcome = float(scored.score), work.outcome
-            finite = math.isfinite(score)
-            self._metrics.second_frames.labels("scored" if finite else "failed").inc()
-            if not finite or outcome is None:
-                continue
-            work.outcome = replace(outcome, second=_second(companion, score))
-            if work.outcome.shown and not outcome.flagged:
-                work.map = Heatmap(scored.map, companion.scorer.spec)
+            problem = _take(companion, work, scored)
+            companion.failing.see(problem)
+            failed += [problem] if problem else []
+        return failed
+
+
+def _take(companion: Companion, work: Work, scored: Scored) -> Exception | None:
+    """Adds one frame's score to its outcome; what is wrong with it, where it is no number."""
+    score, outcome = float(scored.score), work.outcome
+    if not math.isfinite(score):
+        return ValueError(f"the score is {score}")
+    if outcome is not None:
+        work.outcome = replace(outcome, second=_second(companion, score))
+        if work.outcome.shown and not outcome.flagged:
+            work.map = Heatmap(scored.map, companion.scorer.spec)
+    return None
 
 
 def _second(companion: Companion, score: float) -> Second:

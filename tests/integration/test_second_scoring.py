@@ -17,23 +17,27 @@ import pytest
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
+from agent.frame import Record, StreamKey
 from agent.health import Health
 from agent.metrics import Metrics
 from agent.pipeline import companions
 from agent.pipeline.models import ModelManager
 from agent.pipeline.patience import BlobsUnreachableError, Patience
-from agent.pipeline.provider import Companion
+from agent.pipeline.provider import BELIEVED, Companion
+from agent.pipeline.second import SecondScorer
+from agent.pipeline.work import Lane, Outcome, Work
 from agent.service import reviews
 from agent.settings import Settings, utc_now
 from agent.sources.memory import MemoryLog, MemorySource
 from agent.store import items, registry, users, watches
 from agent.store.engine import reading, writing
 from agent.store.install import install_of
+from agent.store.offsets import Claim
 from agent.store.tables import item, shadow_score
 from agent.watching.judge import Judge
 from model.statistics import keyed_fraction
 from tests.alarms import Noted
-from tests.streams import FakeScored, FakeScorer, Running, certificate, frame, headers, running, seed, settings
+from tests.streams import POISON, FakeScored, FakeScorer, Running, certificate, frame, headers, running, seed, settings
 
 NEITHER, NEW, OLD, BOTH = 100, 110, 120, 130  # grey values, by who flags them
 
@@ -135,6 +139,49 @@ def test_a_companion_that_fails_costs_no_frame_anything(engine: Engine, tmp_path
         assert run.metrics.second_frames.labels("failed")._value.get() == 6
         assert run.metrics.breaker._value.get() == 0
     assert sum(one["event"] == "second_scoring_failed" for one in said) == 1
+
+
+def test_of_a_drawn_group_only_the_frame_that_fails_is_missing() -> None:
+    lane = Lane(StreamKey("c", "t", "topic"), Claim(1, 0, 0, 1, "me"))
+
+    def work(offset: int, grey: int) -> Work:
+        made = Work(lane, Record(0, offset, utc_now(), None, (), b""), utc_now(), 0.0)
+        made.pixels, made.outcome = np.full((24, 24, 3), grey, np.uint8), Outcome("pass", utc_now())
+        return made
+
+    metrics = Metrics()
+    drawn = [work(n, POISON if n == 2 else NEITHER) for n in range(7)]
+    SecondScorer(metrics)(Companion(1, Choosy(), certificate(), 1.0), drawn)
+    assert [one.outcome is not None and one.outcome.second is not None for one in drawn] == [n != 2 for n in range(7)]
+    assert metrics.second_frames.labels("failed")._value.get() == 1
+    assert metrics.second_frames.labels("scored")._value.get() == 6
+
+
+def test_a_companion_that_fails_on_all_it_is_given_says_so_until_it_scores_again(
+    engine: Engine, tmp_path: Path
+) -> None:
+    log, wanted = MemoryLog(), settings(tmp_path)
+    with running(engine, wanted, MemorySource(log)) as run:
+        seed(engine, run.store, artifact=b"two", watch_share=1.0)
+        beside = Choosy()
+        manager = _manager(run, wanted, {b"two": Choosy(), b"artifact": beside})
+        manager._refresh()
+        run.provider.current = manager.current  # type: ignore[method-assign]
+
+        def told_after(frames: int) -> str | None:
+            _send(log, [NEITHER] * frames)
+            run.until_received(log.bounds(0).end)
+            manager._refresh()
+            return _told(run)
+
+        beside.broken = True
+        assert told_after(BELIEVED - 1) is None
+        told = told_after(1) or ""
+        assert told.startswith("v1 cannot score beside it (20 frames in a row failed")
+        assert "RuntimeError: the device is gone" in told
+        beside.broken = False
+        assert told_after(1) is None
+        assert len(run.rows(shadow_score)) == 1
 
 
 def test_a_score_that_is_no_number_is_nobodys(engine: Engine, tmp_path: Path) -> None:
