@@ -92,8 +92,10 @@ class Pruner:
             self._drop(before)
             self._delete(inspection.c.event_at, before, end)
             with reading(self.engine) as conn:
-                wanted = watches.oldest_wanted(conn, before)
-            self._delete(shadow_score.c.watch_id, wanted, end)
+                over = watches.over(conn, before)
+            for watch_id in over:
+                of_it = shadow_score.c.watch_id >= watch_id  # with ==, SQLite would read all of them for each chunk
+                self._delete(shadow_score.c.watch_id, watch_id + 1, end, of_it)
         if self.wanted.minutes_days:
             self._delete(rollup_minute.c.start, now - timedelta(days=self.wanted.minutes_days), end)
         self._delete(idempotency_key.c.created_at, now - KEYS_KEPT, end)
@@ -106,12 +108,12 @@ class Pruner:
                 partitions.drop(conn, one)
             log.info("partition_dropped", partition=one.name)
 
-    def _delete(self, column: sa.Column[Any], before: Any, end: float) -> None:
+    def _delete(self, column: sa.Column[Any], before: Any, end: float, *only: sa.ColumnElement[bool]) -> None:
         size, gone = FEWEST, 0
         while self.monotonic() < end:
             with writing(self.engine) as conn:
                 began = self.monotonic()  # with the write lock in hand
-                n = delete_oldest(conn, column, before, size)
+                n = delete_oldest(conn, column, before, size, *only)
             took = self.monotonic() - began
             gone += n
             if n < size:

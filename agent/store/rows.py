@@ -135,20 +135,24 @@ def _insert_sums(dialect: str, table: Table, key: tuple[str, ...], sums: tuple[s
     return statement.on_conflict_do_update(index_elements=list(key), set_=added)
 
 
-def delete_oldest(conn: Connection, column: sa.Column[Any], before: Any, limit: int) -> int:
+def delete_oldest(
+    conn: Connection, column: sa.Column[Any], before: Any, limit: int, *only: sa.ColumnElement[bool]
+) -> int:
     """Deletes the oldest rows, at most `limit`, whose `column` lies before `before`; returns how many.
+
+    `only`: further conditions that these rows fulfil.
 
     With an index that begins with the column, what it costs depends on `limit` alone.
     """
     table = column.table
     order = [column, *(key for key in table.primary_key if key is not column)]
-    query = sa.select(*order).where(column < before).order_by(*order).offset(limit - 1).limit(1)
+    query = sa.select(*order).where(column < before, *only).order_by(*order).offset(limit - 1).limit(1)
     last = conn.execute(query).one_or_none()
     if last is None:
-        return conn.execute(sa.delete(table).where(column < before)).rowcount
+        return conn.execute(sa.delete(table).where(column < before, *only)).rowcount
     bound = sa.tuple_(*(sa.literal(value, one.type) for value, one in zip(last, order, strict=True)))
     # In this order: SQLite ends its range at the first condition. PostgreSQL picks partitions by the second one.
-    return conn.execute(sa.delete(table).where(sa.tuple_(*order) <= bound, column <= last[0])).rowcount
+    return conn.execute(sa.delete(table).where(sa.tuple_(*order) <= bound, column <= last[0], *only)).rowcount
 
 
 def insert_rows(

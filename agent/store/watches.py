@@ -214,11 +214,10 @@ def seen(conn: Connection, watch_id: int) -> list[Seen]:
     return read_all(Seen, conn.execute(query))
 
 
-def oldest_wanted(conn: Connection, since: datetime) -> int:
-    """The id of the first watch that is under way or ended after `since`; frames of those before it may go."""
-    wanted = sa.select(sa.func.min(watch.c.id)).where(sa.or_(watch.c.closed_at.is_(None), watch.c.closed_at >= since))
-    after_all = sa.select(sa.func.max(watch.c.id) + 1)
-    return int(conn.execute(wanted).scalar_one() or conn.execute(after_all).scalar_one() or 0)
+def over(conn: Connection, before: datetime) -> list[int]:
+    """The watches that ended before that time and still have frames, by id."""
+    frames = sa.exists().where(shadow_score.c.watch_id == watch.c.id)
+    return list(conn.execute(sa.select(watch.c.id).where(watch.c.closed_at < before, frames).order_by("id")).scalars())
 
 
 def _leave(conn: Connection, watch_id: int, **changes: Any) -> bool:

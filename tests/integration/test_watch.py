@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from agent.hot_window import Pruner
 from agent.service import Invalid, PermissionDenied, models
 from agent.service import watches as service
 from agent.settings import Retention
-from agent.store import audit, items, registry, watches
+from agent.store import audit, items, products, registry, watches
 from agent.store.engine import Conflict, reading, writing
 from agent.store.tables import certificate
 from agent.store.watches import Watch
@@ -331,6 +332,23 @@ def test_scores_of_a_watch_stay_while_it_is_under_way_and_for_a_while_after_it(w
     assert kept() == 0
     with reading(here.engine) as conn:
         assert len(watches.seen(conn, watched.watch.id)) == 1
+
+
+def test_a_long_watch_keeps_no_other_products_scores(watched: Watched, here: Line) -> None:
+    watched.see([Shot(False, False)] * 3)
+    with writing(here.engine) as conn:
+        other = replace(here, product_id=products.add(conn, "disc", now=NOW).id)
+        beside = replace(watched, line=other)
+        for number in (3, 4):
+            beside.promote(conn, beside.version(conn, number))
+    beside.see([Shot(False, False)] * 250)
+    with writing(here.engine) as conn:
+        watches.end(conn, other.product_id, "test", NOW)
+    Pruner(here.engine, Retention(inspections_days=10), pause=lambda _: None)(NOW + timedelta(days=30))
+    with reading(here.engine) as conn:
+        left = [len(watches.seen(conn, one.id)) for one in (watched.watch, beside.watch)]
+    assert left == [3, 0]
+    assert watched.watch.closed_at is None and watched.watch.id < beside.watch.id
 
 
 def test_the_command_lists_the_numbers(
