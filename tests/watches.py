@@ -87,12 +87,12 @@ class Watched:
         assert found is not None
         return found
 
-    def see(self, shots: Sequence[Shot]) -> None:
-        """The recorder's and people's work for parts of one frame each, in large transactions."""
+    def see(self, shots: Sequence[Shot], part: str | None = None) -> None:
+        """The recorder's and people's work for parts of one frame each, or one `part`, in large transactions."""
         watch_id, first = self.watch.id, self.offset
         self.offset += len(shots)
         with writing(self.line.engine) as conn:
-            scores = [self._score(watch_id, first + i, shot) for i, shot in enumerate(shots)]
+            scores = [self._score(watch_id, first + i, shot, part) for i, shot in enumerate(shots)]
             watches.add_scores(conn, scores)
             rows = [
                 values(self.line.new_item(first + i, frame_sha256=sha(0), watched=True, event_at=_at(first + i)))
@@ -121,9 +121,10 @@ class Watched:
         settings = Settings.model_validate(given)
         return Judge(self.line.engine, settings, self.alarms, notify=self.notices.append)
 
-    def _score(self, watch_id: int, offset: int, shot: Shot) -> Score:
+    def _score(self, watch_id: int, offset: int, shot: Shot, part: str | None) -> Score:
         return Score(
-            watch_id, self.line.stream_id, 0, offset, _at(offset), self.line.station_id, f"part-{offset}",
+            watch_id, self.line.stream_id, 0, offset, _at(offset), self.line.station_id,
+            part or f"part-{offset}",
             shot.flagged, shot.other, 2.0, 1.0,
         )  # fmt: skip
 

@@ -62,29 +62,34 @@ class Judge:
             frames = watches.seen(conn, watch.id)
         found = judging.parts(frames, new_decides=watch.kind == "watch")
         if watch.kind == "watch":
-            self._watch(watch, found, now)
+            self._watch(watch, found, len(frames), now)
         else:
-            self._shadow(watch, found, now)
+            self._shadow(watch, found, len(frames), now)
 
-    def _watch(self, watch: Watch, found: Sequence[Part], now: datetime) -> None:
+    def _watch(self, watch: Watch, found: Sequence[Part], frames: int, now: datetime) -> None:
         wanted = self._settings.watch.parts
+        crowded = judging.crowded(found, frames, wanted)
         judged = judging.judge(found, _rate(watch.certificate), _rate(watch.other_certificate))
-        words = judged.words(f"v{watch.number}", f"v{watch.other_number}")
-        numbers = {**judged.numbers(full=len(found) >= wanted), "words": f"{judged.counts.words}; {words}"}
+        words = _with(judged.words(f"v{watch.number}", f"v{watch.other_number}"), crowded)
+        full = crowded is not None or len(found) >= wanted
+        numbers = {**judged.numbers(full=full), "words": f"{judged.counts.words}; {words}"}
         if judged.accused and judged.old_holds:
             self._roll_back(watch, words, numbers, now)
         elif judged.accused:
             self._distrust(watch, words, numbers, now)
-        elif judging.decided(found, wanted):
+        elif judging.decided(found, len(found) if crowded else wanted):
             self._keep(watch, words, numbers, now)
         else:
             self._count(watch, numbers)
 
-    def _shadow(self, watch: Watch, found: Sequence[Part], now: datetime) -> None:
+    def _shadow(self, watch: Watch, found: Sequence[Part], frames: int, now: datetime) -> None:
         wanted = self._settings.shadow.parts
+        if crowded := judging.crowded(found, frames, wanted):  # so few parts promote nothing
+            crowded += f"; a person must decide: promote it, or goodpart watch end {watch.id} --reason ..."
         judged = judging.shadowed(found, _rate(watch.other_certificate))
-        words = judged.words(f"v{watch.other_number}")
-        numbers = {**judged.numbers(full=len(found) >= wanted), "words": f"{judged.counts.words}; {words}"}
+        words = _with(judged.words(f"v{watch.other_number}"), crowded)
+        full = crowded is not None or len(found) >= wanted
+        numbers = {**judged.numbers(full=full), "words": f"{judged.counts.words}; {words}"}
         if len(found) >= wanted and not judged.exceeds:
             self._promote(watch, words, numbers, now)
         elif judging.decided(found, wanted):
@@ -163,6 +168,10 @@ class Judge:
                 self._alarms.raised(ALERT, subject, words, level="error", watch=one.id)
         for subject in standing - {fitted(f"product:{one.product}") for one in distrusted}:
             self._alarms.cleared(ALERT, subject)
+
+
+def _with(words: str, more: str | None) -> str:
+    return f"{words}; {more}" if more else words
 
 
 def _rate(certificate: Mapping[str, Any] | None) -> float:

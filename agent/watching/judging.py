@@ -13,6 +13,7 @@ from typing import Any
 from agent.store.watches import Seen
 from model.statistics import EVEN, ROLLBACK, Evidence, binomial_tail, evidence_against, exceeds_rate
 
+FRAMES = 20  # of a part on average, at most: so many times the parts wanted are looked at, however few parts they are
 SHADOW_LEVEL = 0.05  # candidates that hold their rate and fail in the shadow, at most
 
 
@@ -209,6 +210,16 @@ def shadowed(found: Sequence[Part], rate: float) -> Shadowed:
 def decided(found: Sequence[Part], wanted: int) -> bool:
     """Whether so many parts were drawn, and people said of all of these that were flagged what they are."""
     return len(found) >= wanted and not any(one.waits for one in found[:wanted])
+
+
+def crowded(found: Sequence[Part], frames: int, wanted: int) -> str | None:
+    """Why no more frames are drawn though fewer parts were than wanted; None where that is not so."""
+    if len(found) >= wanted or frames < FRAMES * wanted:
+        return None
+    return (
+        f"{frames} frames are of only {len(found)} different parts, fewer than the {wanted} wanted, and no more are "
+        "drawn: serials repeat"
+    )
 
 
 def _part(frames: Sequence[Seen], new_decides: bool) -> Part:

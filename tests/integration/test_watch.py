@@ -103,6 +103,30 @@ def test_a_good_challenger_is_kept_once_enough_parts_are_drawn_and_reviewed(watc
     assert (_actions(here)[-1], watched.notices, watched.alarms.said) == ("watch.keep", [], [])
 
 
+def test_serials_that_repeat_do_not_keep_a_watch_open_for_good(watched: Watched) -> None:
+    judge = watched.judge(watch={"parts": 4})
+    watched.see([Shot(False, False)] * 79, part="carrier")
+    judge.check(NOW)
+    assert (watched.watch.state, watched.watch.full) == ("open", False)
+    last = Shot(True, False, reviewed=False)
+    watched.see([last], part="carrier")
+    judge.check(NOW)
+    assert (watched.watch.state, watched.watch.full) == ("open", True)
+    said = "80 frames are of only 1 different parts, fewer than the 4 wanted, and no more are drawn: serials repeat"
+    assert said in watched.watch.told
+    watched.review([last], 79)
+    judge.check(NOW)
+    assert watched.watch.state == "kept" and said in watched.watch.told
+
+
+def test_serials_that_repeat_promote_nothing(watched: Watched, here: Line) -> None:
+    _shadow(watched, here)
+    watched.see([Shot(False, False)] * 80, part="carrier")
+    watched.judge(shadow={"parts": 4}).check(NOW)
+    assert (watched.watch.state, watched.watch.full, watched.live.number) == ("open", True, 2)
+    assert "a person must decide: promote it, or goodpart watch end" in watched.watch.told
+
+
 def test_a_true_rate_of_twice_the_certificates_is_rolled_back(watched: Watched, here: Line) -> None:
     judge, shots = watched.judge(), stream(400, seed=2, flag=0.1, other=0.03)
     for start in range(0, 400, 50):
