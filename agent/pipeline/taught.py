@@ -22,12 +22,14 @@ def wanted(engine: Engine, work: Work) -> bool:
         found = teachings.find(conn, product_id)
         if found is None or found.state != "collecting":
             return False
-        there = teachings.parts(conn, product_id)
-    return part in there or len(there) < found.parts
+        there, refused = teachings.parts(conn, product_id), teachings.defective(conn, found)
+    return part in there or (len(there) < found.parts and part not in refused)
 
 
 def admit(conn: Connection, works: Sequence[Work], now: datetime) -> list[Work]:
     """The frames to keep as items, in one partition's transaction: without the parts beyond those wanted.
+
+    A part that was taken out as a defect does not come back as a good one when it passes the station again.
 
     A teaching whose last part is among them is `looking` from then on, and an agent is asked to look through its parts.
 
@@ -41,10 +43,10 @@ def admit(conn: Connection, works: Sequence[Work], now: datetime) -> list[Work]:
         found = teachings.lock(conn, product_id)
         if found.state != "collecting":
             continue
-        there = teachings.parts(conn, product_id)
+        there, refused = teachings.parts(conn, product_id), teachings.defective(conn, found)
         for work in works:
             own, part = _part(work) if work.taught else (None, "")
-            if own == product_id and (part in there or len(there) < found.parts):
+            if own == product_id and (part in there or (len(there) < found.parts and part not in refused)):
                 there.add(part)
                 kept.add(id(work))
         if len(there) >= found.parts:

@@ -129,6 +129,12 @@ def parts(conn: Connection, product_id: int) -> set[str]:
     return set(conn.execute(sa.select(_PART).where(*_set(product_id))).scalars())
 
 
+def defective(conn: Connection, found: Teaching) -> set[str]:
+    """The parts that were taken out of a teaching's set as defects: none of their frames is good."""
+    taken = (item.c.state == "closed", item.c.decision == "defect", item.c.closed_at >= found.started_at)
+    return set(conn.execute(sa.select(_PART).where(item.c.product_id == found.product_id, _OURS, *taken)).scalars())
+
+
 def views(conn: Connection, product_id: int) -> list[View]:
     """All frames of the set, the oddest first; those that nobody looked through yet last, in the order they came."""
     query = (

@@ -127,6 +127,22 @@ def test_two_frames_of_one_serial_are_one_part(shop: Shop) -> None:
         assert shop.lesson(disc).teaching.state == "looking"
 
 
+def test_a_part_that_was_taken_out_does_not_come_back_on_its_next_lap(shop: Shop) -> None:
+    with running(shop.engine, shop.settings, MemorySource(shop.log)) as line:
+        disc = shop.teach(3)
+        for serial in ("A", "B"):
+            shop.send(1, serial=serial)
+            line.until_received(shop.sent)
+        reviews.decide(shop.engine, shop.eve, shop.items()[0].id, "defect", "dent", key="d", now=utc_now())
+        for serial in ("A", "C", "A", "D"):
+            shop.send(1, serial=serial)
+            line.until_received(shop.sent)
+        assert [(one.serial, one.state) for one in shop.items()] == [
+            ("A", "closed"), ("B", "open"), ("C", "open"), ("D", "open")
+        ]  # fmt: skip
+        assert shop.lesson(disc).teaching.state == "looking"
+
+
 def test_an_agent_that_starts_again_goes_on_counting(shop: Shop) -> None:
     with running(shop.engine, shop.settings, MemorySource(shop.log)) as line:
         disc = shop.teach(5)
