@@ -16,12 +16,14 @@ from agent.store import changeovers, epochs, products, stations, teachings
 from agent.store.engine import reading
 
 REFRESH_S = 1.0
+LAPSES_S = 30.0  # which certificates have lapsed takes counting, and changes with days
 SETTLING_S = 60.0  # after a taught product went live: its model is being loaded
 
 
 class Directory:
     """A cache of at most a second. A name it misses is looked up again before it counts as unknown. Thread-safe.
 
+    A certificate that lapses, or no longer is, is known within half a minute.
     What a station runs is looked up for each lane: it holds as long as the lane's claim, and not for another one's.
     """
 
@@ -44,6 +46,7 @@ class Directory:
         self._teachings: dict[int, teachings.Teaching] = {}
         self._taught_at: dict[int, float] = {}  # when each was last seen unfinished
         self._lapsed: frozenset[int] = frozenset()  # products whose certificate does not speak for their stream now
+        self._lapses_at = float("-inf")
 
     def place(self, work: Work, envelope: Envelope) -> Place:
         """The frame's station and product, as they are registered.
@@ -66,13 +69,16 @@ class Directory:
 
     def _refresh(self) -> None:
         started = self._monotonic()
+        counts = started - self._lapses_at > LAPSES_S
 
         def read() -> tuple[list[stations.Station], list[products.Product], list[teachings.Teaching], frozenset[int]]:
             with reading(self._engine) as conn:
-                lapsed = frozenset(epochs.lapsed_all(conn, self._settings.certificate))
+                lapsed = frozenset(epochs.lapsed_all(conn, self._settings.certificate)) if counts else self._lapsed
                 return stations.all(conn), products.all(conn), teachings.all(conn), lapsed
 
         found_stations, found_products, found_teachings, self._lapsed = self._patience.call(read, "database")
+        if counts:
+            self._lapses_at = started
         self._stations = {one.name: one for one in found_stations}
         self._products = {name: one for one in found_products for name in (one.name, one.id)}
         self._teachings = {one.product_id: one for one in found_teachings}

@@ -49,8 +49,11 @@ class Desk:
             offsets.reposition(conn, claim, at)
             changeovers.change(conn, stations.get(conn, self.here.station_id), product_id, NOW)
 
+    def later(self, seconds: int) -> None:
+        self._ticks = count(next(self._ticks) + seconds * 10**6)
+
     def audit_rate(self, lane: Lane, station: str = "press-1") -> float:
-        self._ticks = count(next(self._ticks) + 10**7)  # a good second later
+        self.later(40)
         record = Record(0, 0, NOW, None, tuple(headers(station=station)), b"")
         return self._directory.place(Work(lane, record, NOW, 0), parse(record, stream="s")).audit_rate
 
@@ -109,3 +112,24 @@ def test_more_parts_are_drawn_while_a_certificate_has_lapsed(desk: Desk) -> None
     with writing(here.engine) as conn:
         epochs.open(conn, here.product_id, "camera", "new lamp", now=NOW)
     assert [desk.audit_rate(lane, station) for station in ("press-1", "press-2")] == [0.1, 0.5]
+
+
+def test_who_has_lapsed_is_counted_less_often_than_the_rest_is_read(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted, lapsed_all = [], epochs.lapsed_all
+
+    def counting(*given: Any) -> Any:
+        counted.append(given)
+        return lapsed_all(*given)
+
+    monkeypatch.setattr(epochs, "lapsed_all", counting)
+    lane = desk.claim()
+    for offset in range(60):
+        desk.later(2)
+        desk.product(lane, offset)
+    assert len(counted) == 4
+    with writing(desk.here.engine) as conn:
+        stations.add(conn, "press-9", product_id=desk.here.product_id, now=NOW)
+    desk.later(2)
+    assert desk.product(desk.claim(), 60, station="press-9") == "flange"
