@@ -70,8 +70,10 @@ class Failing:
 
     def see(self, error: Exception | None) -> None:
         """Takes one frame, and why it has no score."""
-        if self._streak.see(error is not None):
-            self.problem = error and f"{BELIEVED} frames in a row failed, the last with {type(error).__name__}: {error}"
+        if not self._streak.see(error is not None):
+            return
+        last = f"{type(error).__name__}: {error}"
+        self.problem = None if error is None else f"{BELIEVED} frames in a row failed, the last with {last}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
