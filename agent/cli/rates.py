@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, timedelta
 from typing import Any
 
-from agent.cli.common import Common
+from agent.cli.common import CommandError, Common
 from agent.settings import utc_now
 from agent.store import products, stations
 from agent.store import rates as store
@@ -16,6 +16,7 @@ from agent.store.rates import Audited
 from agent.store.windows import window_at
 from model.statistics import AuditSample, Rate
 
+LONGEST = 3650  # days
 NAMES = {"escape rate": "escape_rate", "miss rate": "miss_rate", "false-alarm rate": "false_alarm_rate"}
 
 
@@ -38,6 +39,8 @@ def rates(
         days: of the last so many plant days.
         json: print a JSON list.
     """
+    if not 1 <= days <= LONGEST:
+        raise CommandError(f"--days {days}: 1 to {LONGEST} are allowed")
     settings, now = common.settings(), utc_now()
     zone, hours = settings.timezone, settings.audit.window_h
     today = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)

@@ -14,6 +14,7 @@ from agent.cli.bank import ask
 from agent.cli.common import Acting, CommandError, Common, find_product, new_key, show
 from agent.cli.progress import bars
 from agent.service import samples as service
+from agent.service.ranks import require
 from agent.settings import utc_now
 from agent.store import lineage, products, samples, users
 from agent.store.blobs import open_blobs
@@ -112,7 +113,7 @@ def check(*, json: bool = False, acting: Acting = Acting()) -> None:
     from agent.retrain import checking
 
     settings, engine = acting.settings(), acting.database()
-    acting.actor(engine)
+    require(acting.actor(engine), "operator", "sample.check")
     with bars() as on_progress:
         moved = checking.check(engine, settings, utc_now, on_progress=on_progress)
     words = ", ".join(f"{count} {state}" for state, count in sorted(moved.items()))

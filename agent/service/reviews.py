@@ -11,7 +11,7 @@ from agent.service import teach
 from agent.service.acts import Done, current, perform
 from agent.service.ranks import Invalid, PermissionDenied, may
 from agent.settings import Samples
-from agent.store import items, lineage, reviews, samples, teachings, trends
+from agent.store import items, lineage, reviews, samples, teachings, trends, withdrawals
 from agent.store.engine import writing
 from agent.store.errors import Conflict
 from agent.store.items import Item
@@ -103,8 +103,8 @@ def decide(
 def undo(engine: Engine, actor: User, item_id: int, *, key: str, now: datetime) -> Outcome:
     """Takes back the item's last review: the item, the counts and the samples are as before it.
 
-    A sample that is in a snapshot stays there, revoked. One that measures models leaves only by two people, once a
-    training run has used it: see `agent.service.withdrawals`.
+    A sample that is in a snapshot stays there, revoked. One that measures models leaves only by two people, once its
+    window is admitted, a training run has used it, or two people have moved it: see `agent.service.withdrawals`.
 
     Raises:
         PermissionDenied: the actor is no operator, or no engineer and the review is another's.
@@ -184,11 +184,19 @@ def _check_open(conn: Connection, item: Item, actor: User, now: datetime) -> Non
 
 
 def _check_may_leave(conn: Connection, sample: samples.Sample) -> None:
-    if sample.role != "train" and lineage.used_as(conn, sample.id, sample.role):
-        raise Conflict(
-            f"a training run has used sample {sample.id} as {sample.role}: two people take it out, the first with "
-            f"goodpart {'bank' if sample.role == 'defect' else 'samples'} withdraw {sample.id}"
-        )
+    if sample.role == "train":
+        return
+    if sample.role != "defect" and sample.epoch_id is not None:
+        # By now its score is known: who takes out the highest ones moves the threshold.
+        why = f"sample {sample.id} is one of those that measure models ({sample.role})"
+    elif lineage.used_as(conn, sample.id, sample.role):
+        why = f"a training run has used sample {sample.id} as {sample.role}"
+    elif withdrawals.confirmed(conn, sample.id):
+        why = f"two people have made sample {sample.id} what it is"
+    else:
+        return
+    group = "bank" if sample.role == "defect" else "samples"
+    raise Conflict(f"{why}: two people take it out, the first with goodpart {group} withdraw {sample.id}")
 
 
 def _sample(

@@ -13,9 +13,12 @@ from sqlalchemy import Connection, Engine
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid, PermissionDenied
 from agent.store import epochs, lineage, products, proposals, samples
+from agent.store.errors import Conflict
 from agent.store.rows import values
 from agent.store.samples import NewSample
 from agent.store.users import User
+
+MEASURING = {"calibration", "holdout"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +81,16 @@ def accept(engine: Engine, actor: User, sample_id: int, *, key: str, now: dateti
     Raises:
         PermissionDenied: the actor is no engineer, or the one whose review proposed it.
         NotFound: there is no such sample.
-        Conflict: it is revoked, or accepted already.
+        Conflict: it is revoked, accepted already, or its part measures models by now.
     """
 
     def work(conn: Connection, actor: User) -> Done:
         found = samples.get(conn, sample_id)
         if found.added_by == actor.id:
             raise PermissionDenied(f"{actor.name} proposed sample {sample_id}: a second person accepts it")
+        measures = samples.roles_of_serial(conn, found.product_id, found.serial) & MEASURING if found.serial else None
+        if measures:
+            raise Conflict(f"part {found.serial} is a {' and '.join(sorted(measures))} part by now: it may not train")
         waiting = ("proposed", "quarantined", "refused")
         proposals.move(conn, sample_id, "accepted", expected=waiting, by=actor.id, now=now)
         return Done({}, f"sample:{sample_id}", {"from": found.state, "proposed_by": found.added_by})

@@ -1,11 +1,13 @@
 """Taking out samples that measure models: one person asks, another one decides.
 
 A defect of the bank is revoked. A calibration or hold-out part leaves only as a defect, and joins the bank: with any
-other reason the thresholds would hold for the parts that people like. An image that cannot be read is just revoked.
+other reason the thresholds would hold for the parts that people like. The whole part leaves: its other images would
+calibrate as a good part that scores less. An image that cannot be read is just revoked, once that was looked at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid, PermissionDenied
-from agent.store import items, reviews, samples, trends, withdrawals
+from agent.store import items, reviews, samples, teachings, trends, withdrawals
 from agent.store.errors import Conflict
 from agent.store.rows import values
 from agent.store.samples import NewSample, Sample
@@ -21,6 +23,7 @@ from agent.store.users import User
 from agent.store.withdrawals import Withdrawal
 
 UNREADABLE = "unreadable"  # the reason of a calibration part whose image is damaged or lost
+Readable = Callable[[Sample], bool]  # whether its image can still be decoded
 LONGEST = 64  # characters of a reason code
 
 
@@ -71,23 +74,25 @@ def ask(engine: Engine, actor: User, sample_id: int, reason: str, *, key: str, n
     return int(perform(engine, actor, "sample.withdraw", request, work, least="operator", key=key, now=now)["id"])
 
 
-def confirm(engine: Engine, actor: User, withdrawal_id: int, *, key: str, now: datetime) -> Decided:
-    """Takes the sample out.
+def confirm(engine: Engine, actor: User, withdrawal_id: int, *, readable: Readable, key: str, now: datetime) -> Decided:
+    """Takes the sample out, of a calibration or hold-out part with a defect all samples of its epoch.
 
     Raises:
         PermissionDenied: the actor is no engineer, or the one who asked.
         NotFound: there is no such withdrawal.
-        Conflict: it was decided, or its sample revoked.
+        Conflict: it was decided, its sample revoked, or its image said to be unreadable is not.
     """
-    return _decide(engine, actor, withdrawal_id, "confirmed", key, now)
+    return _decide(engine, actor, withdrawal_id, "confirmed", key, now, readable)
 
 
 def refuse(engine: Engine, actor: User, withdrawal_id: int, *, key: str, now: datetime) -> Decided:
     """Leaves the sample where it is; raises as `confirm` does."""
-    return _decide(engine, actor, withdrawal_id, "refused", key, now)
+    return _decide(engine, actor, withdrawal_id, "refused", key, now, lambda _: False)
 
 
-def _decide(engine: Engine, actor: User, withdrawal_id: int, decision: str, key: str, now: datetime) -> Decided:
+def _decide(
+    engine: Engine, actor: User, withdrawal_id: int, decision: str, key: str, now: datetime, readable: Readable
+) -> Decided:
     def work(conn: Connection, actor: User) -> Done:
         asked = withdrawals.get(conn, withdrawal_id)
         if asked.asked_by == actor.id:
@@ -95,7 +100,10 @@ def _decide(engine: Engine, actor: User, withdrawal_id: int, decision: str, key:
         withdrawals.decide(conn, withdrawal_id, decision, actor.id, now)
         role, joined = samples.get(conn, asked.sample_id).role, False
         if decision == "confirmed":
-            joined = _take_out(conn, asked, _usable(conn, asked.sample_id), actor, now)
+            found = _usable(conn, asked.sample_id)
+            if found.role != "defect" and asked.reason == UNREADABLE and readable(found):
+                raise Conflict(f"the image of sample {found.id} can be read: it leaves only as a defect")
+            joined = _take_out(conn, asked, found, actor, now)
         done = Decided(withdrawal_id, asked.sample_id, role, decision, joined)
         return Done(values(done), f"sample:{asked.sample_id}", values(done) | {"reason": asked.reason})
 
@@ -114,6 +122,8 @@ def _take_out(conn: Connection, asked: Withdrawal, found: Sample, actor: User, n
         pixels_sha256=found.pixels_sha256, mask_sha256=found.mask_sha256, item_id=found.item_id, serial=found.serial,
         reason=asked.reason, added_by=asked.asked_by,
     )  # fmt: skip
+    for other in samples.of_part(conn, found):
+        samples.revoke(conn, other.id, now)
     samples.add(conn, as_defect, now)
     if found.item_id is not None:
         _review_again(conn, found.item_id, asked.reason, actor, now)
@@ -128,7 +138,8 @@ def _review_again(conn: Connection, item_id: int, reason: str, actor: User, now:
     reviews.add(conn, item_id, actor.id, "undo", now=now)
     reviews.add(conn, item_id, actor.id, "defect", reason=reason, now=now)
     items.set_state(conn, item_id, "closed", expected=("closed",), decision="defect", now=now)
-    trends.add_review(conn, item, "normal", None, -1)
+    if item.kind != teachings.KIND:  # nobody reviewed those as normal
+        trends.add_review(conn, item, "normal", None, -1)
     trends.add_review(conn, item, "defect", reason, 1)
 
 

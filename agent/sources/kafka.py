@@ -140,21 +140,24 @@ class KafkaSource:
 
     def _begin_anew(self) -> None:
         held = frozenset(one.partition for one in self._consumer.assignment())
-        self.close()
-        self.open()
-        self._joining_since = None
         if held:
             self._events.put(Lost(held))
+        self.close()
+        self._joining_since = None
+        self.open()
 
     def _unpark(self) -> None:
         """kafka-python 3.0.12 parks what it has of a paused partition, and can forget it there.
 
         After the pause it takes the parked records up only where no others are in line, and mistakes used-up ones for
-        others; until it does, it fetches none of that partition.
+        others; until it does, it fetches none of that partition. Here they take turns with those in line.
         """
         fetcher = self._consumer._fetcher
-        if not fetcher._next_partition_records:
+        line, parked = fetcher._next_partition_records, fetcher._paused_partition_records
+        if not line:
             fetcher._next_partition_records = None
+        elif line.topic_partition not in parked and (due := next(iter(parked.keys() - self._consumer.paused()), None)):
+            fetcher._next_partition_records, parked[line.topic_partition] = parked.pop(due), line
 
     def _watch_fetch(self) -> None:
         """Whatever else keeps kafka-python from fetching: where the log goes on and reading does not, it joins anew."""
@@ -225,7 +228,10 @@ class KafkaSource:
 
     def position(self, partition: int) -> int | None:
         for one in self._held([partition]):
-            place = self._consumer._subscription.position(one)  # `consumer.position` may ask the broker and wait
+            try:
+                place = self._consumer._subscription.position(one)  # `consumer.position` may ask the broker and wait
+            except KeyError:  # revoked a moment ago
+                return None
             return None if place is None else int(place.offset)
         return None
 

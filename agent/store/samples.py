@@ -211,6 +211,20 @@ def roles_of_serial(conn: Connection, product_id: int, serial: str) -> set[str]:
     return set(conn.execute(query).scalars())
 
 
+def of_part(conn: Connection, one: Sample) -> list[Sample]:
+    """The other usable samples that measure models with this one as one part: of its serial and epoch."""
+    if one.serial is None or one.epoch_id is None:
+        return []
+    query = sa.select(*columns(sample, Sample)).where(
+        sample.c.product_id == one.product_id,
+        sample.c.serial == one.serial,
+        sample.c.epoch_id == one.epoch_id,
+        sample.c.id != one.id,
+        sample.c.revoked_at.is_(None),
+    )
+    return read_all(Sample, conn.execute(query.order_by(sample.c.id)))
+
+
 def revoke(conn: Connection, sample_id: int, now: datetime) -> None:
     """Makes a sample unusable from now on; snapshots that hold it stay as they are.
 

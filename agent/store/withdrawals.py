@@ -50,6 +50,12 @@ def open_of(conn: Connection, sample_id: int) -> Withdrawal | None:
     return read(Withdrawal, found) if found else None
 
 
+def confirmed(conn: Connection, sample_id: int) -> bool:
+    """Whether two people have taken the sample out at some time."""
+    query = sa.select(withdrawal.c.id).where(withdrawal.c.sample_id == sample_id, withdrawal.c.decision == "confirmed")
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def all(conn: Connection, product_id: int, *, decided: bool = False) -> list[Withdrawal]:
     """The product's open ones, or the decided ones, oldest first."""
     query = sa.select(*columns(withdrawal, Withdrawal)).join(sample).where(sample.c.product_id == product_id)

@@ -24,20 +24,9 @@ EPOCHS = """
     SELECT product_id, 'import', 'imported images', FALSE, min(created_at) FROM sample
     WHERE role IN ('calibration', 'holdout') AND origin = 'import' GROUP BY product_id
 """
-STREAM_EPOCHS = """
-    INSERT INTO epoch (product_id, cause, words, cuts, opened_at)
-    SELECT product_id, 'stream', 'audited parts', FALSE, min(created_at) FROM sample
-    WHERE role IN ('calibration', 'holdout') AND origin = 'audit' GROUP BY product_id
-"""
-CLOSE = """
-    UPDATE epoch SET closed_at = (SELECT max(later.opened_at) FROM epoch later
-        WHERE later.product_id = epoch.product_id AND later.id > epoch.id)
-    WHERE EXISTS (SELECT 1 FROM epoch later WHERE later.product_id = epoch.product_id AND later.id > epoch.id)
-"""
 JOIN = """
-    UPDATE sample SET epoch_id = (SELECT epoch.id FROM epoch WHERE epoch.product_id = sample.product_id
-        AND epoch.cause = CASE sample.origin WHEN 'audit' THEN 'stream' ELSE 'import' END)
-    WHERE role IN ('calibration', 'holdout')
+    UPDATE sample SET epoch_id = (SELECT epoch.id FROM epoch WHERE epoch.product_id = sample.product_id)
+    WHERE role IN ('calibration', 'holdout') AND origin = 'import'
 """
 CERTIFIED = """
     UPDATE certificate SET epoch_id = (SELECT min(epoch.id) FROM epoch JOIN model_version ON
@@ -46,10 +35,12 @@ CERTIFIED = """
 
 
 def upgrade() -> None:
-    """Makes the tables and columns; the calibration samples that are there become those of an epoch."""
+    """Makes the tables and columns. Imported calibration samples become those of an epoch; audited ones wait for their
+    windows, as any others do.
+    """
     _epochs()
     _columns()
-    for statement in (EPOCHS, STREAM_EPOCHS, CLOSE, JOIN, CERTIFIED):
+    for statement in (EPOCHS, JOIN, CERTIFIED):
         op.execute(statement)
     _samples()
     _watches()

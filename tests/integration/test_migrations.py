@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from agent.hot_window import make_partitions
 from agent.settings import utc_now
-from agent.store import inspections, partitions, products
+from agent.store import epochs, inspections, partitions, products, samples
 from agent.store.engine import (
     DatabaseBehind,
     StoreError,
@@ -28,7 +28,7 @@ from agent.store.engine import (
 from agent.store.install import install_of
 from agent.store.migrate import head
 from agent.store.tables import metadata
-from tests.databases import database, empty_url, line
+from tests.databases import NOW, add_blob, database, empty_url, line
 
 both = pytest.mark.usefixtures("each_database")
 REVISIONS = ["base", "0001", "0002", "0003", "0004", "0005", "0006"]
@@ -161,6 +161,26 @@ def test_inspections_survive_being_partitioned_and_made_plain_again(tmp_path: Pa
             upgrade(here.engine)
             with reading(here.engine) as conn:
                 assert inspections.recent(conn) == rows[::-1]
+
+
+@both
+def test_only_imported_samples_calibrate_at_once_when_epochs_come(tmp_path: Path) -> None:
+    with line(tmp_path) as here:
+        downgrade(here.engine, "0005")
+        rows = [("calibration", "import"), ("holdout", "import"), ("calibration", "audit"), ("train", "flagged")]
+        columns = "product_id, role, origin, blob_sha256, pixels_sha256, created_at"
+        with writing(here.engine) as conn:
+            for number, (role, origin) in enumerate(rows):
+                blob = add_blob(conn, number)
+                values = {"p": here.product_id, "r": role, "o": origin, "b": blob, "at": NOW.replace(tzinfo=None)}
+                conn.execute(sa.text(f"INSERT INTO sample ({columns}) VALUES (:p, :r, :o, :b, :b, :at)"), values)
+        upgrade(here.engine)
+        with reading(here.engine) as conn:
+            (epoch,) = epochs.of_product(conn, here.product_id)
+            found = {(one.role, one.origin): one.epoch_id for one in samples.all(conn, here.product_id)}
+        assert (epoch.cause, epoch.cuts) == ("import", False)
+        # The others wait until every drawn part of their window is decided.
+        assert found == dict(zip(rows, [epoch.id, epoch.id, None, None], strict=True))
 
 
 @both

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from agent import upkeep
 from agent.retrain.admission import HELD_OUT, Admission
 from agent.store import audit, audits, epochs, products, samples, tables
-from agent.store.engine import reading, writing
+from agent.store.engine import Conflict, reading, writing
 from agent.store.evidence import releasable
 from agent.store.install import install_of
 from agent.store.local_blobs import MemoryBlobs
@@ -180,14 +180,23 @@ def test_what_comes_later_joins_its_part(plant: Plant) -> None:
     plant.say(again)
     plant.look()
     assert plant.placed[again] == ("calibration", "stream")
-    plant.undo(first)
-    assert first not in plant.placed
-    plant.look()
-    plant.say(first, key="again")
     plant.cut(30)
     plant.look(80)
     assert plant.placed[first] == ("calibration", "stream")
     assert len(plant.admitted) == 1
+
+
+def test_nobody_alone_takes_an_admitted_part_out(plant: Plant) -> None:
+    """Its score is known by then; the highest ones are the threshold."""
+    part, waits = plant.draw(3, "p"), plant.draw(30)
+    plant.say(part)
+    plant.say(waits)
+    plant.look()
+    with pytest.raises(Conflict, match="goodpart samples withdraw"):
+        plant.undo(part)
+    assert plant.placed[part] == ("calibration", "stream")
+    plant.undo(waits)  # its window is not admitted: nobody's threshold
+    assert waits not in plant.placed
 
 
 def test_beyond_what_the_rate_needs_a_keyed_hash_holds_out(plant: Plant) -> None:

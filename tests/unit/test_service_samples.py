@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,10 @@ def test_an_undo_takes_a_proposal_back_and_a_new_review_proposes_anew(here: Line
     assert (again.sample_id, again.sample_state) == (done.sample_id, "proposed")
 
 
+def _readable(_: Sample) -> bool:
+    return True
+
+
 def _train(here: Line, conn: Connection, number: int = 500) -> None:
     """A live version that learnt from all usable samples."""
     snapshot = samples.freeze(conn, here.product_id, NOW)
@@ -169,7 +175,7 @@ def test_a_defect_leaves_the_bank_when_a_second_person_confirms(here: Line) -> N
     assert withdrawals.ask(here.engine, here.engineer, sample_id, "a reflection", key="1", now=NOW) == asked
     with pytest.raises(Conflict, match="waits for a second person already"):
         withdrawals.ask(here.engine, here.admin, sample_id, "mine too", key="2", now=NOW)
-    for act in (withdrawals.confirm, withdrawals.refuse):
+    for act in (partial(withdrawals.confirm, readable=_readable), withdrawals.refuse):
         with pytest.raises(PermissionDenied, match="a second person decides"):
             act(here.engine, here.engineer, asked, key="3", now=NOW)
         with pytest.raises(PermissionDenied, match="role engineer"):
@@ -178,9 +184,9 @@ def test_a_defect_leaves_the_bank_when_a_second_person_confirms(here: Line) -> N
     assert withdrawals.refuse(here.engine, here.admin, asked, key="5", now=NOW).decision == "refused"
     assert _sample(here, sample_id).revoked_at is None
     with pytest.raises(Conflict, match="refused already"):
-        withdrawals.confirm(here.engine, here.admin, asked, key="6", now=NOW)
+        withdrawals.confirm(here.engine, here.admin, asked, readable=_readable, key="6", now=NOW)
     again = withdrawals.ask(here.engine, here.operator, sample_id, "a reflection", key="7", now=NOW)
-    done = withdrawals.confirm(here.engine, here.engineer, again, key="8", now=NOW)
+    done = withdrawals.confirm(here.engine, here.engineer, again, readable=_readable, key="8", now=NOW)
     assert done == withdrawals.Decided(again, sample_id, "defect", "confirmed")
     assert _sample(here, sample_id).revoked_at == NOW
     actions = [action for action, _ in _events(here)]
@@ -203,7 +209,7 @@ def test_a_calibration_part_leaves_as_a_defect_and_joins_the_bank(here: Line) ->
     with pytest.raises(Invalid, match="reason code"):
         withdrawals.ask(here.engine, here.operator, done.sample_id, "x" * 65, key="1", now=NOW)
     asked = withdrawals.ask(here.engine, here.operator, done.sample_id, "crack", key="2", now=NOW)
-    assert withdrawals.confirm(here.engine, here.engineer, asked, key="3", now=NOW).joined_bank
+    assert withdrawals.confirm(here.engine, here.engineer, asked, readable=_readable, key="3", now=NOW).joined_bank
     found = _sample(here, done.sample_id)
     assert (found.role, found.origin, found.reason, found.revoked_at) == ("defect", "audit", "crack", None)
     assert here.item(done.item_id).decision == "defect"
@@ -211,6 +217,37 @@ def test_a_calibration_part_leaves_as_a_defect_and_joins_the_bank(here: Line) ->
         assert items.counts(conn).closed == 1
         points = trends.reason_series(conn, NOW.replace(hour=0), NOW.replace(hour=23), "day")
         assert {(one.decision, one.reason): one.n for one in points if one.n} == {("defect", "crack"): 1}
+    with pytest.raises(Conflict, match="two people have made"):
+        reviews.undo(here.engine, here.engineer, done.item_id, key="4", now=NOW)
+
+
+def test_a_part_leaves_with_all_its_images(here: Line) -> None:
+    with writing(here.engine) as conn:
+        epoch = epochs.of_import(conn, here.product_id, NOW).id
+        shown, other, apart = (
+            samples.add(
+                conn,
+                replace(NewSample(here.product_id, "calibration", "import", blob, blob), serial=serial, epoch_id=epoch),
+                NOW,
+            ).id
+            for number, serial in enumerate(["p", "p", "q"])
+            for blob in [add_blob(conn, number)]
+        )
+    asked = withdrawals.ask(here.engine, here.operator, shown, "crack", key="1", now=NOW)
+    withdrawals.confirm(here.engine, here.engineer, asked, readable=_readable, key="2", now=NOW)
+    assert (_sample(here, shown).role, _sample(here, other).revoked_at) == ("defect", NOW)
+    assert _sample(here, apart).revoked_at is None
+
+
+def test_what_measures_models_by_now_cannot_be_accepted_to_train(here: Line) -> None:
+    sample_id = _reviewed(here, 0).sample_id
+    assert sample_id
+    with writing(here.engine) as conn:
+        blob = add_blob(conn, 900)
+        samples.add(conn, replace(NewSample(here.product_id, "calibration", "audit", blob, blob), serial="p"), NOW)
+        conn.execute(sa.update(sample).where(sample.c.id == sample_id).values(serial="p", state="refused"))
+    with pytest.raises(Conflict, match="part p is a calibration part"):
+        service.accept(here.engine, here.admin, sample_id, key="1", now=NOW)
 
 
 def test_an_unreadable_calibration_image_joins_no_bank(here: Line) -> None:
@@ -218,7 +255,10 @@ def test_an_unreadable_calibration_image_joins_no_bank(here: Line) -> None:
         blob = add_blob(conn, 1)
         found = samples.add(conn, NewSample(here.product_id, "holdout", "import", blob, blob), NOW)
     asked = withdrawals.ask(here.engine, here.operator, found.id, withdrawals.UNREADABLE, key="1", now=NOW)
-    assert not withdrawals.confirm(here.engine, here.engineer, asked, key="2", now=NOW).joined_bank
+    with pytest.raises(Conflict, match="can be read"):
+        withdrawals.confirm(here.engine, here.engineer, asked, readable=_readable, key="2", now=NOW)
+    done = withdrawals.confirm(here.engine, here.engineer, asked, readable=lambda _: False, key="3", now=NOW)
+    assert not done.joined_bank
     assert _sample(here, found.id).revoked_at == NOW
 
 
