@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -18,12 +15,8 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 from agent.frame import Record, StreamKey
-from agent.health import Health
 from agent.metrics import Metrics
-from agent.pipeline import companions
-from agent.pipeline.models import ModelManager
-from agent.pipeline.patience import BlobsUnreachableError, Patience
-from agent.pipeline.provider import BELIEVED, Companion
+from agent.pipeline.provider import Companion
 from agent.pipeline.second import SecondScorer
 from agent.pipeline.work import Lane, Outcome, Work
 from agent.service import reviews
@@ -37,25 +30,8 @@ from agent.store.tables import item, shadow_score
 from agent.watching.judge import Judge
 from model.statistics import keyed_fraction
 from tests.alarms import Noted
-from tests.streams import POISON, FakeScored, FakeScorer, Running, certificate, frame, headers, running, seed, settings
-
-NEITHER, NEW, OLD, BOTH = 100, 110, 120, 130  # grey values, by who flags them
-
-
-@dataclass
-class Choosy(FakeScorer):
-    """Flags frames of certain grey values."""
-
-    flags: frozenset[int] = frozenset()
-    heat: float = 1.0
-    seen: list[int] = field(default_factory=list)
-
-    def score(self, frames: Sequence[Any]) -> list[FakeScored]:
-        super().score(frames)
-        greys = [int(one[0, 0, 0]) for one in frames]
-        self.seen += greys
-        heat = np.full((64, 64), self.heat, np.float32)
-        return [FakeScored(2.5 if grey in self.flags else 1.5, heat) for grey in greys]
+from tests.companions import BOTH, NEITHER, NEW, OLD, Choosy, flags_new, manager_of, send, share_of
+from tests.streams import POISON, FakeScored, Running, certificate, frame, headers, running, seed, settings
 
 
 def _watch(run: Running, *, share: float = 1.0, judged: bool = True) -> Choosy:
@@ -72,15 +48,6 @@ def _watch(run: Running, *, share: float = 1.0, judged: bool = True) -> Choosy:
     return old
 
 
-def _new() -> Choosy:
-    return Choosy(flags=frozenset({NEW, BOTH}))
-
-
-def _send(log: MemoryLog, values: Sequence[int], **more: Any) -> None:
-    for value in values:
-        log.append(frame(value), headers(f"f{log.bounds(0).end}", **more))
-
-
 def _said(run: Running) -> dict[str, tuple[Any, ...]]:
     told = [json.loads(one.value) for one in run.sink.published]
     return {one["frame_id"]: (one["verdict"], one["score"], one["p_value"], one["severity"]) for one in told}
@@ -91,13 +58,13 @@ def test_both_flags_are_recorded_and_what_either_flags_is_an_item_but_the_verdic
     engine: Engine, tmp_path: Path
 ) -> None:
     log = MemoryLog()
-    with running(engine, settings(tmp_path), MemorySource(log), scorer=_new()) as run:
-        _send(log, [NEITHER, NEW, OLD, BOTH])
+    with running(engine, settings(tmp_path), MemorySource(log), scorer=flags_new()) as run:
+        send(log, [NEITHER, NEW, OLD, BOTH])
         run.until_received(4)
         run.until(lambda: len(run.sink.published) == 4)
         alone = _said(run)
         _watch(run)
-        _send(log, [NEITHER, NEW, OLD, BOTH], serial="S-1", lot="L")
+        send(log, [NEITHER, NEW, OLD, BOTH], serial="S-1", lot="L")
         counts = run.until_received(8)
         run.until(lambda: len(run.sink.published) == 8)
         assert counts.inspected == 8
@@ -127,10 +94,10 @@ def test_both_flags_are_recorded_and_what_either_flags_is_an_item_but_the_verdic
 
 def test_a_companion_that_fails_costs_no_frame_anything(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
-    with capture_logs() as said, running(engine, settings(tmp_path), MemorySource(log), scorer=_new()) as run:
+    with capture_logs() as said, running(engine, settings(tmp_path), MemorySource(log), scorer=flags_new()) as run:
         _watch(run).broken = True
         for number in range(3):
-            _send(log, [NEW, OLD])
+            send(log, [NEW, OLD])
             run.until_received(2 * number + 2)
         assert {row.frame_id: row.verdict for row in run.rows()} == {
             f"f{number}": ("pass" if number % 2 else "review") for number in range(6)
@@ -157,46 +124,19 @@ def test_of_a_drawn_group_only_the_frame_that_fails_is_missing() -> None:
     assert metrics.second_frames.labels("scored")._value.get() == 6
 
 
-def test_a_companion_that_fails_on_all_it_is_given_says_so_until_it_scores_again(
-    engine: Engine, tmp_path: Path
-) -> None:
-    log, wanted = MemoryLog(), settings(tmp_path)
-    with running(engine, wanted, MemorySource(log)) as run:
-        seed(engine, run.store, artifact=b"two", watch_share=1.0)
-        beside = Choosy()
-        manager = _manager(run, wanted, {b"two": Choosy(), b"artifact": beside})
-        manager._refresh()
-        run.provider.current = manager.current  # type: ignore[method-assign]
-
-        def told_after(frames: int) -> str | None:
-            _send(log, [NEITHER] * frames)
-            run.until_received(log.bounds(0).end)
-            manager._refresh()
-            return _told(run)
-
-        beside.broken = True
-        assert told_after(BELIEVED - 1) is None
-        told = told_after(1) or ""
-        assert told.startswith("v1 cannot score beside it (20 frames in a row failed")
-        assert "RuntimeError: the device is gone" in told
-        beside.broken = False
-        assert told_after(1) is None
-        assert len(run.rows(shadow_score)) == 1
-
-
 def test_a_score_that_is_no_number_is_nobodys(engine: Engine, tmp_path: Path) -> None:
     class Nan(Choosy):
         def score(self, frames: Sequence[Any]) -> list[FakeScored]:
             return [replace(one, score=float("nan")) for one in super().score(frames)]
 
     log = MemoryLog()
-    with running(engine, settings(tmp_path), MemorySource(log), scorer=_new()) as run:
+    with running(engine, settings(tmp_path), MemorySource(log), scorer=flags_new()) as run:
         old = _watch(run)
         used = run.provider.deployed[run.seeded.product_id]
         assert used.companion is not None
         nan = Nan(artifact_sha256=old.artifact_sha256)
         run.provider.deployed[run.seeded.product_id] = replace(used, companion=replace(used.companion, scorer=nan))
-        _send(log, [NEW])
+        send(log, [NEW])
         run.until_received(1)
         assert [row.verdict for row in run.rows()] == ["review"]
         assert run.rows(shadow_score) == []
@@ -204,7 +144,7 @@ def test_a_score_that_is_no_number_is_nobodys(engine: Engine, tmp_path: Path) ->
 
 def test_the_share_is_drawn_by_part_before_anything_is_scored(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
-    with running(engine, settings(tmp_path), MemorySource(log), scorer=_new()) as run:
+    with running(engine, settings(tmp_path), MemorySource(log), scorer=flags_new()) as run:
         old = _watch(run, share=0.4)
         for number in range(60):
             log.append(frame(BOTH if number % 3 else NEITHER), headers(f"f{number}", serial=f"S{number // 2}"))
@@ -222,15 +162,15 @@ def test_audited_parts_keep_their_place_and_frames_without_a_certificate_are_not
     engine: Engine, tmp_path: Path
 ) -> None:
     log = MemoryLog()
-    with running(engine, settings(tmp_path, audit={"rate": 1}), MemorySource(log), scorer=_new()) as run:
+    with running(engine, settings(tmp_path, audit={"rate": 1}), MemorySource(log), scorer=flags_new()) as run:
         _watch(run)
-        _send(log, [NEITHER, OLD])
+        send(log, [NEITHER, OLD])
         run.until_received(2)
         assert {(row.kind, row.watched) for row in run.rows(item)} == {("audit", False)}
         assert len(run.rows(shadow_score)) == 2
         used = run.provider.deployed[run.seeded.product_id]
         run.provider.deployed[run.seeded.product_id] = replace(used, certificate=None)
-        _send(log, [OLD])
+        send(log, [OLD])
         run.until_received(3)
         assert len(run.rows(shadow_score)) == 2
 
@@ -239,26 +179,12 @@ def test_where_no_model_is_trusted_flags_of_either_are_items_and_nothing_is_judg
     engine: Engine, tmp_path: Path
 ) -> None:
     log = MemoryLog()
-    with running(engine, settings(tmp_path), MemorySource(log), scorer=_new()) as run:
+    with running(engine, settings(tmp_path), MemorySource(log), scorer=flags_new()) as run:
         _watch(run, judged=False)
-        _send(log, [NEITHER, NEW, OLD])
+        send(log, [NEITHER, NEW, OLD])
         run.until_received(3)
         assert {(row.frame_id, row.watched) for row in run.rows(item)} == {("f1", True), ("f2", True)}
         assert run.rows(shadow_score) == []
-
-
-def _manager(run: Running, wanted: Settings, made: Mapping[bytes, FakeScorer]) -> ModelManager:
-    """Follows the registry; what it cannot load is not in `made`."""
-    for data, scorer in made.items():
-        scorer.artifact_sha256 = hashlib.sha256(data).hexdigest()
-    patience = Patience(Health(), Metrics(), Event(), random.Random(0))
-    return ModelManager(
-        run.engine, run.store, wanted, patience=patience, metrics=run.metrics, load=lambda data, _: made[data]
-    )
-
-
-def _share(run: Running) -> float:
-    return float(run.metrics.second_share.labels(str(run.seeded.product_id))._value.get())
 
 
 @pytest.mark.promise(10)
@@ -269,8 +195,8 @@ def test_a_promotion_that_proves_wrong_is_taken_back_while_frames_flow(engine: E
     with writing(engine) as conn:
         olga = users.add(conn, "olga", "operator", utc_now())
     with running(engine, wanted, MemorySource(log)) as run:
-        old, new = Choosy(), _new()
-        manager = _manager(run, wanted, {b"artifact": old, b"two": new})
+        old, new = Choosy(), flags_new()
+        manager = manager_of(run, wanted, {b"artifact": old, b"two": new})
         manager.start()
         run.provider.current = manager.current  # type: ignore[method-assign]
         product_id = run.seeded.product_id
@@ -281,15 +207,15 @@ def test_a_promotion_that_proves_wrong_is_taken_back_while_frames_flow(engine: E
             return used.deployment_id, used.companion is not None
 
         try:
-            _send(log, [NEW] * 5)
+            send(log, [NEW] * 5)
             run.until_received(5)
             second = seed(engine, run.store, artifact=b"two", watch_share=1.0)
             manager.notice(product_id)
             run.until(lambda: deciding() == (second.deployment_id, True))
             used = manager.current(product_id)
             assert used and used.companion and used.companion.scorer is old  # at hand: nothing is loaded again
-            assert _share(run) == 1.0
-            _send(log, [NEW] * 20)
+            assert share_of(run) == 1.0
+            send(log, [NEW] * 20)
             run.until_received(25)
             judge = Judge(engine, Settings(), Noted(), notify=manager.notice)
             judge.check(utc_now())
@@ -301,8 +227,8 @@ def test_a_promotion_that_proves_wrong_is_taken_back_while_frames_flow(engine: E
             run.until(lambda: deciding() == (third, False))
             used = manager.current(product_id)
             assert used and used.scorer is old
-            assert _share(run) == 0.0
-            _send(log, [NEW] * 5)
+            assert share_of(run) == 0.0
+            send(log, [NEW] * 5)
             run.until_received(30)
         finally:
             manager.stop()
@@ -319,108 +245,3 @@ def _live(engine: Engine, product_id: int) -> int:
         found = registry.live(conn, product_id)
     assert found is not None
     return found.id
-
-
-def test_a_companion_that_cannot_be_used_is_told_and_the_line_goes_on(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(companions, "RETRY_S", 0.0)
-    log, wanted = MemoryLog(), settings(tmp_path)
-    with running(engine, wanted, MemorySource(log)) as run:
-        second = seed(engine, run.store, artifact=b"two", watch_share=0.5)
-        made: dict[bytes, FakeScorer] = {b"two": Choosy()}
-        manager = _manager(run, wanted, made)
-        manager.start()
-        try:
-            used = manager.current(second.product_id)
-            assert used and (used.deployment_id, used.companion) == (second.deployment_id, None)
-            assert "v1 cannot score beside it (KeyError" in (_told(run) or "")
-            assert manager.problems() is None
-            made[b"artifact"] = Choosy(artifact_sha256=run.seeded.artifact_sha256)
-            manager.notice(second.product_id)
-            run.until(lambda: _told(run) is None)
-            found = manager.current(second.product_id)
-            assert found and found.companion and found.companion.share == 0.5
-            with writing(engine) as conn:
-                watches.distrust(conn, found.companion.watch_id, "neither", {})
-            manager.notice(second.product_id)
-            run.until(lambda: not _companion(manager, second.product_id).judged)
-            assert _companion(manager, second.product_id).share == _share(run) == 1.0
-            with writing(engine) as conn:
-                watches.end(conn, second.product_id, "enough", utc_now())
-            manager.notice(second.product_id)
-            run.until(lambda: _share(run) == 0.0)
-        finally:
-            manager.stop()
-
-
-def test_a_blob_store_that_is_away_costs_the_companion_and_no_swap(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log, wanted = MemoryLog(), settings(tmp_path)
-    with running(engine, wanted, MemorySource(log)) as run:
-        seed(engine, run.store, artifact=b"two", watch_share=0.5)
-        made = {b"two": Choosy(), b"artifact": Choosy(artifact_sha256=run.seeded.artifact_sha256)}
-        manager, get = _manager(run, wanted, made), run.store.get
-
-        def away(sha256: str) -> bytes:
-            if sha256 == run.seeded.artifact_sha256:
-                raise BlobsUnreachableError("connection refused")
-            return get(sha256)
-
-        monkeypatch.setattr(run.store, "get", away)
-        looking = Thread(target=manager._refresh, daemon=True)
-        looking.start()
-        looking.join(20)
-        waits = looking.is_alive()
-        manager._patience.abandon.set()
-        assert not waits
-        used = manager.current(run.seeded.product_id)
-        assert used and used.companion is None
-        assert "v1 cannot score beside it (BlobsUnreachableError" in (_told(run) or "")
-
-
-def test_what_an_agent_before_said_of_a_companion_is_taken_back(engine: Engine, tmp_path: Path) -> None:
-    log, wanted = MemoryLog(), settings(tmp_path)
-    with running(engine, wanted, MemorySource(log)) as run:
-        seed(engine, run.store, artifact=b"two", watch_share=0.5)
-        made: dict[bytes, FakeScorer] = {b"two": Choosy()}
-        _manager(run, wanted, made)._refresh()
-        assert "cannot score beside it" in (_told(run) or "")
-        made[b"artifact"] = Choosy()
-        restarted = _manager(run, wanted, made)
-        restarted._refresh()
-        assert _companion(restarted, run.seeded.product_id).share == 0.5
-        assert _told(run) is None
-
-
-def _told(run: Running) -> str | None:
-    with reading(run.engine) as conn:
-        found = watches.active(conn, run.seeded.product_id)
-    assert found is not None
-    return found.words
-
-
-def _companion(manager: ModelManager, product_id: int) -> Companion:
-    used = manager.current(product_id)
-    assert used and used.companion
-    return used.companion
-
-
-def test_a_companion_of_another_engine_has_nothing_to_compare_by_and_is_loaded_once(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log, wanted = MemoryLog(), settings(tmp_path)
-    with running(engine, wanted, MemorySource(log)) as run:
-        second = seed(engine, run.store, artifact=b"two", watch_share=0.5)
-        made = {b"two": Choosy(), b"artifact": Choosy(fingerprint="other/1")}
-        manager = _manager(run, wanted, made)
-        monkeypatch.setattr(companions, "RETRY_S", 0.0)
-        for _ in range(3):
-            manager._refresh()
-        used = manager.current(second.product_id)
-        assert used and used.companion is None
-        with reading(engine) as conn:
-            found = watches.active(conn, second.product_id)
-        assert found is not None
-        assert "Unfit: its certificate does not speak of other/1" in (found.words or "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -178,30 +177,16 @@ def test_two_frames_of_one_serial_are_one_part_and_leave_together(here: Class) -
     reviews.decide(here.engine, here.engineer, same[1], "defect", "scratch", key="d", now=NOW)
     assert here.lesson().collected == 3
     assert [(one.part, one.reason) for one in here.lesson().left] == [("S", "scratch")]
+    found = here.lesson().teaching
     with reading(here.engine) as conn:
-        found = samples.all(conn, here.disc)
-    assert [(one.role, one.origin, one.reason, one.item_id) for one in found] == [
-        ("defect", "import", "scratch", same[1])
-    ]
+        assert teachings.defective(conn, found) == {"S"}
+        made = samples.all(conn, here.disc)
+    told = [(one.role, one.origin, one.reason, one.item_id) for one in made]
+    assert told == [("defect", "import", "scratch", same[1])]
     reviews.undo(here.engine, here.engineer, same[1], key="u", now=NOW)
     assert (here.lesson().collected, here.lesson().left) == (4, [])
     with reading(here.engine) as conn:
-        assert samples.all(conn, here.disc) == []
-
-
-def test_parts_taken_out_are_known_with_all_their_frames_until_the_teaching_begins_anew(here: Class) -> None:
-    here.start()
-    one, *_ = here.collect(3)
-    with writing(here.engine) as conn:
-        here.add_item(conn, 100, kind="teach", product_id=here.disc, serial="part-0", score=None)
-    reviews.decide(here.engine, here.engineer, one, "defect", "dent", key="d", now=LATER)
-    found = here.lesson().teaching
-    with reading(here.engine) as conn:
-        assert teachings.defective(conn, found) == {"part-0"}
-        assert teachings.defective(conn, replace(found, started_at=LATER + timedelta(seconds=1))) == set()
-    reviews.undo(here.engine, here.engineer, one, key="u", now=LATER)
-    with reading(here.engine) as conn:
-        assert teachings.defective(conn, found) == set()
+        assert (samples.all(conn, here.disc), teachings.defective(conn, found)) == ([], set())
 
 
 def test_a_part_leaves_only_as_a_defect_by_an_engineer(here: Class) -> None:
