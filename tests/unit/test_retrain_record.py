@@ -26,6 +26,7 @@ from tests.streams import certificate
 from tests.unit.test_retrain_gate import GOOD
 from tests.watches import Watched
 
+pytestmark = pytest.mark.usefixtures("each_database")
 Meanwhile = Callable[[Connection], None]
 
 
