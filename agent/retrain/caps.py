@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from agent.settings import Settings
-from agent.store import runs, samples
+from agent.store import registry, samples
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """A sample that no judged run has learnt from, and whose review proposed it; None: nobody's."""
+    """A sample that the live version did not learn from, and whose review proposed it; None: nobody's."""
 
     id: int
     reviewer: int | None
@@ -84,14 +84,16 @@ def hold_back(fresh: Sequence[Fresh], old: int, *, new_share: float, reviewer_sh
 
 
 def of_run(conn: Connection, settings: Settings, product_id: int) -> Held:
-    """What the run that freezes its samples now holds back: of those that no judged run has learnt from.
+    """What the run that freezes its samples now holds back: of those that the live version did not learn from.
 
-    A product's first run has no caps: there is no model yet that it could spoil.
+    What a run learned that was rejected is as new at the next one. Where nothing is live there are no caps: there is no
+    model yet that a run could spoil.
     """
-    judged = next((one for one in runs.all(conn, product_id) if one.state in runs.VERDICTS), None)
-    if judged is None:
+    live = registry.live(conn, product_id)
+    if live is None:
         return hold_back([], 0, new_share=1, reviewer_share=1)
-    fresh = samples.fresh(conn, product_id, judged.snapshot_id)
+    learnt = registry.version(conn, live.model_version_id).snapshot_id
+    fresh = samples.fresh(conn, product_id, learnt)
     old = samples.counts(conn, product_id)["train"] - len(fresh)
     wanted = settings.samples
     return hold_back(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from agent.retrain import roles, taught
+from agent.retrain import freezing, roles, taught
 from agent.retrain.errors import TooFewImages
 from agent.settings import Settings
 from agent.store import commands, epochs, products, runs, samples, teachings
@@ -45,6 +45,9 @@ def due(conn: Connection, settings: Settings, now: datetime, cron_at: datetime |
     """
     request = commands.next(conn, [COMMAND])
     if request:
+        if products.get(conn, int(request.args["product_id"])).retired_at is not None:
+            commands.finish(conn, request.id, failed=True, result={"problem": "the product was retired"}, now=now)
+            return None
         trigger, cold = request.args.get("trigger", "person"), bool(request.args.get("cold"))
         if trigger == teachings.TRIGGER and not taught.ready(conn, settings, request, now):
             return None
@@ -67,15 +70,18 @@ def _trigger(
     if epoch is None or (epoch.cuts and _parts(conn, epoch) < wanted):
         # Each version spends a look at the epoch: none is spent before it can certify the rate. A person may ask.
         return None
-    judged = next((run for run in history if run.state in runs.VERDICTS), None)
+    judged = runs.judged(conn, product.id)
     since, beyond = (judged.started_at, judged.snapshot_id) if judged else (None, None)
     new = samples.count_new(conn, product.id, since, epoch_id=epoch.id, beyond=beyond)
     if not new or not _can_train(conn, settings, product, epoch):
         return None
-    if new >= settings.retrain.new_samples:
-        return "samples"
     # Another agent's cron may have fired for the same minute, and its run may be over.
-    return "cron" if cron_at and (not history or history[0].created_at < cron_at) else None
+    cron = cron_at is not None and (not history or history[0].created_at < cron_at)
+    if new < settings.retrain.new_samples and not cron:
+        return None
+    if judged and freezing.freeze(conn, settings, product, now)[0].id == judged.snapshot_id:
+        return None  # the caps leave no place for what is new: the verdict would be the same
+    return "samples" if new >= settings.retrain.new_samples else "cron"
 
 
 def rests_until(history: Sequence[TrainingRun], cooldown: timedelta, now: datetime) -> datetime:

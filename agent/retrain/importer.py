@@ -204,7 +204,9 @@ def import_images(
 
 
 def _stand(conn: Connection, product: Product, settings: Settings) -> _Stand:
-    known = samples.all(conn, product.id, state=None) + samples.all(conn, product.id, revoked=True)
+    known = samples.all(conn, product.id, revoked=True) + samples.all(conn, product.id, state=None)
+    # Usable ones last: a part's role is that of the last one.
+    known.sort(key=lambda one: one.revoked_at is None and one.state == "accepted")
     needed = epochs.asked(product, settings.certificate)
     chosen, n = epochs.calibrating(conn, product.id, needed), epochs.held(conn, product.id)
     taught_enough = chosen and chosen.cause == "teach" and n.get(chosen.id, Held()).calibration >= needed

@@ -13,7 +13,7 @@ from agent.retrain.errors import Cancelled
 from agent.retrain.gate import Report
 from agent.retrain.holding import Holding
 from agent.settings import Settings
-from agent.store import audit, calibration, epochs, registry, runs, teachings, watches
+from agent.store import audit, calibration, epochs, registry, runs, samples, teachings, watches
 from agent.store.errors import Conflict
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
@@ -173,16 +173,32 @@ def _shadow(
 
 
 def _verdict(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str, str]:
+    """The gate's, unless what the version learnt from or was measured on has changed since it was frozen."""
+    state, reason = _gate_says(conn, run, outcome)
+    gone = samples.gone(conn, outcome.snapshot.id) if state == "promoted" else []
+    if gone:
+        listed = ", ".join(map(str, gone[:10])) + (" and more" if len(gone) > 10 else "")
+        words = f"samples revoked, or of another role, since the run took them: {len(gone)} ({listed})"
+        return "needs_person", f"{words}; train again without them"
+    return state, reason
+
+
+def _gate_says(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str, str]:
     live, compared = registry.live(conn, outcome.product.id), outcome.judged.champion
     if (live and live.id) != (compared and compared.id):
         return "needs_person", "another version became the champion while this one was compared with the one before"
     report = outcome.judged.report
     if report is None and compared:
         return "needs_person", f"the champion v{compared.number} was made by an older goodpart and can score no more"
-    if report is None and run.trigger == teachings.TRIGGER:
+    if report is None and _taught(conn, run, outcome.snapshot.epoch_id):
         many = calibration.worth_a_look(outcome.candidate.certificate.review_k)
         return "needs_person", f"look at the {many} calibration images that scored highest before it goes live"
     if report is None:
         return "promoted", FIRST
     states = {"pass": "promoted", "fail": "rejected", "needs_person": "needs_person"}
     return states[report.verdict], report.reason
+
+
+def _taught(conn: Connection, run: TrainingRun, epoch_id: int | None) -> bool:
+    """Whether a first model rests on parts that nothing has judged yet, whatever started the run."""
+    return run.trigger == teachings.TRIGGER or (epoch_id is not None and epochs.get(conn, epoch_id).cause == "teach")

@@ -213,7 +213,7 @@ def chosen(history: Sequence[Epoch], n: Mapping[int, int], needed_n: int) -> Epo
 
     Among the epochs from the newest cutting one on (all, where none cuts) the newest that has `needed_n`. Where none
     has: the newest cutting one, whose set certifies the best rate that so few allow; without any, the newest one of
-    given images (import, teach), else the newest.
+    given images (import, teach) that has some, else the newest of them, else the newest.
 
     Args:
         history: the product's epochs, oldest first.
@@ -227,7 +227,8 @@ def chosen(history: Sequence[Epoch], n: Mapping[int, int], needed_n: int) -> Epo
     if cut is not None:
         return history[cut]
     given = [one for one in history if one.cause in GIVEN]
-    return next(reversed(given or history), None)
+    filled = [one for one in given if n.get(one.id, 0)]
+    return next(reversed(filled or given or history), None)
 
 
 def calibrating(conn: Connection, product_id: int, needed_n: int) -> Epoch | None:

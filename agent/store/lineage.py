@@ -94,16 +94,6 @@ def of_samples(conn: Connection, product_id: int, sample_ids: Collection[int]) -
     return found
 
 
-def unclean(conn: Connection, product_id: int) -> list[int]:
-    """The ids of revoked samples that the live version learnt from."""
-    query = sa.select(deployment.c.model_version_id)
-    live = conn.execute(query.where(deployment.c.product_id == product_id, deployment.c.live_until.is_(None))).scalar()
-    revoked = [one.id for one in samples.all(conn, product_id, revoked=True)]
-    seen = of_samples(conn, product_id, revoked) if live else {}
-    learnt = (live, "train")
-    return sorted(one for one, found in seen.items() if learnt in {(by.version_id, by.role) for by in found})
-
-
 def used_as(conn: Connection, sample_id: int, role: str) -> bool:
     """Whether a snapshot holds the sample in that role."""
     return role in _roles(conn, sample_id).values()

@@ -155,6 +155,11 @@ def certificates(conn: Connection, version_id: int) -> list[CertificateRow]:
     return read_all(CertificateRow, conn.execute(query.order_by(certificate.c.id.desc())))
 
 
+def newest_certificate(conn: Connection, version_id: int) -> int | None:
+    """What a version decides by from now on: one made anew replaces one whose calibration set held a defect."""
+    return next((one.id for one in certificates(conn, version_id)), None)
+
+
 def looks(conn: Connection, *, epoch_id: int | None) -> int:
     """How many model versions were certified on an epoch so far (None: no epoch, 0); the next one's look is one more.
 
@@ -250,6 +255,8 @@ def promote(
 def rollback(conn: Connection, *, product_id: int, reason: str, by: int | None, now: datetime) -> Deployment:
     """Goes back to the deployment before the live version's; the live version becomes `rejected`.
 
+    The earlier one decides by its newest certificate, unless it decided without any.
+
     Raises:
         NotFound: there is no such product.
         Conflict: there is no retired version to go back to.
@@ -270,7 +277,7 @@ def rollback(conn: Connection, *, product_id: int, reason: str, by: int | None, 
     return _deploy(
         conn,
         version(conn, earlier.model_version_id),
-        earlier.certificate_id,
+        earlier.certificate_id and newest_certificate(conn, earlier.model_version_id),
         earlier.config_hash,
         reason,
         by,

@@ -186,6 +186,14 @@ def all(conn: Connection, product_id: int | None = None, limit: int = 50) -> lis
     return read_all(TrainingRun, conn.execute(query))
 
 
+def judged(conn: Connection, product_id: int) -> TrainingRun | None:
+    """The product's newest run with a verdict."""
+    row = training_run.c
+    query = sa.select(*columns(training_run, TrainingRun)).where(row.product_id == product_id, row.state.in_(VERDICTS))
+    found = conn.execute(query.order_by(row.id.desc()).limit(1)).one_or_none()
+    return read(TrainingRun, found) if found else None
+
+
 def running(conn: Connection) -> list[TrainingRun]:
     """The runs that are queued or running, oldest first."""
     query = sa.select(*columns(training_run, TrainingRun)).where(training_run.c.state.in_(UNFINISHED))

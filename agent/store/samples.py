@@ -310,6 +310,18 @@ def snapshot(conn: Connection, snapshot_id: int) -> Snapshot:
     return Snapshot(head.id, head.product_id, head.sha256, head.created_at, tuple(samples))
 
 
+def gone(conn: Connection, snapshot_id: int) -> list[int]:
+    """The normals of a snapshot that are usable in the role they had there no more, by id."""
+    row, then = sample.c, snapshot_sample.c
+    query = (
+        sa.select(row.id)
+        .join(snapshot_sample, then.sample_id == row.id)
+        .where(then.snapshot_id == snapshot_id, then.role != "defect")
+        .where(sa.or_(row.revoked_at.is_not(None), row.role != then.role, row.state != "accepted"))
+    )
+    return list(conn.execute(query.order_by(row.id)).scalars())
+
+
 _accepted_at = sa.func.coalesce(sample.c.accepted_at, sample.c.created_at)
 
 

@@ -33,7 +33,6 @@ class Watch:
     other_version_id: int
     other_number: int
     other_artifact_sha256: str
-    other_certificate_id: int | None
     other_certificate: Mapping[str, Any] | None
     share: float  # of the parts, drawn before scoring
     state: str  # open | kept | rolled_back | untrusted | ended
@@ -242,7 +241,6 @@ def _select() -> sa.Select[Any]:
             watch.c.model_version_id.label("other_version_id"),
             model_version.c.number.label("other_number"),
             model_version.c.artifact_sha256.label("other_artifact_sha256"),
-            watch.c.certificate_id.label("other_certificate_id"),
             certificate.c.record.label("other_certificate"),
             watch.c.share,
             watch.c.state,

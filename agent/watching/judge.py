@@ -135,7 +135,7 @@ class Judge:
             registry.promote(
                 conn,
                 version_id=watch.other_version_id,
-                certificate_id=watch.other_certificate_id,
+                certificate_id=registry.newest_certificate(conn, watch.other_version_id),
                 config_hash=self._settings.decision_hash,
                 reason=words,
                 by=None,

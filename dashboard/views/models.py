@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from agent.service import models, retrain
-from agent.store import drift, epochs, lineage, products, registry, runs, samples, stations, teachings, watches
+from agent.store import ancestry, drift, epochs, products, registry, runs, samples, stations, teachings, watches
 from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
@@ -62,7 +62,7 @@ def _product(product: Product) -> None:
         kept = samples.all(conn, product.id)
         drifting, reference = drift.all(conn, product.id), drift.references(conn).get(product.id)
         places = {one.id: one.name for one in stations.all(conn, retired=True)}
-        unclean = lineage.unclean(conn, product.id)
+        unclean = ancestry.spoiled(conn, live.model_version_id) if live else []
         watched = watches.all(conn, product.id)
     _live(live, epoch, unclean, taught=teaching is not None and teaching.unfinished)
     if lapse:
@@ -93,8 +93,8 @@ def _live(live: Deployment | None, epoch: Epoch | None, unclean: Sequence[int], 
     if unclean:
         listed = ", ".join(map(str, unclean[:10])) + (" and more" if len(unclean) > 10 else "")
         st.warning(
-            f"v{live.number} learnt from {len(unclean)} samples that were revoked since ({listed}): train a clean one, "
-            "from fresh weights"
+            f"v{live.number} learnt from {len(unclean)} samples that are good normals no more ({listed}): "
+            "train a clean one, from fresh weights"
         )
 
 

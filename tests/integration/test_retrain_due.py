@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import Engine
 
 from agent.live import NoLive
-from agent.retrain import run
+from agent.retrain import freezing, run
 from agent.retrain.due import Due, due
 from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import Settings
-from agent.store import epochs, leases, products, runs, samples
+from agent.store import commands, epochs, leases, products, registry, runs, samples
 from agent.store.blobs import keep
 from agent.store.engine import writing
 from agent.store.local_blobs import MemoryBlobs
@@ -55,12 +55,13 @@ class Shop:
         found = self.due(minutes, cron_minutes)
         return found.trigger if found else None
 
-    def ran(self, state: str, minutes: float) -> None:
+    def ran(self, state: str, minutes: float, snapshot_id: int | None = None) -> None:
         now = NOW + minutes * MINUTE
         with writing(self.engine) as conn:
             run_id = run.open_run(conn, self.settings, Due(self.product.id, "person"), now).id
-            frozen = samples.freeze(conn, self.product.id, now, epoch_id=self.epoch_id)
-            runs.start(conn, run_id, frozen.id, now)
+            if snapshot_id is None:
+                snapshot_id = samples.freeze(conn, self.product.id, now, epoch_id=self.epoch_id).id
+            runs.start(conn, run_id, snapshot_id, now)
             runs.close(conn, run_id, state, "because", now)
 
 
@@ -179,6 +180,44 @@ def test_audited_parts_of_an_epoch_that_does_not_calibrate_start_nothing(shop: S
             new = samples.NewSample(shop.product.id, "calibration", "audit", blob, f"{i:064}", epoch_id=stream.id)
             samples.add(conn, new, NOW)
     assert shop.trigger() is None
+
+
+def test_nothing_starts_where_the_caps_leave_no_place_for_what_is_new(shop: Shop) -> None:
+    with writing(shop.engine) as conn:
+        frozen = freezing.freeze(conn, shop.settings, shop.product, NOW)[0]
+        version = registry.add_version(
+            conn, product_id=shop.product.id, artifact_sha256=frozen.samples[0].blob_sha256, snapshot_id=frozen.id,
+            teacher="none", manifest={}, now=NOW,
+        )  # fmt: skip
+        registry.promote(
+            conn, version_id=version.id, certificate_id=None, config_hash="0" * 64, reason="r", by=None, now=NOW
+        )
+    shop.approve(range(20))
+    with writing(shop.engine) as conn:
+        frozen, held = freezing.freeze(conn, shop.settings, shop.product, NOW)
+        assert len(held.ids) == 16
+    shop.ran("rejected", 1, frozen.id)
+    for minutes in range(2, 60):  # more failures than a page of runs holds
+        shop.ran("cancelled", minutes, frozen.id)
+    with writing(shop.engine) as conn:
+        again, still = freezing.freeze(conn, shop.settings, shop.product, NOW)
+        assert (again.id, still) == (frozen.id, held), "what was learnt of a rejected run is as new as before"
+    assert shop.trigger(600) is None
+    assert shop.trigger(600, cron_minutes=600) is None
+    with writing(shop.engine) as conn:
+        taken = next(one for one in frozen.samples if one.origin == "flagged")
+        samples.revoke(conn, taken.id, NOW)
+    assert shop.trigger(600) == "samples", "there is a place again"
+
+
+def test_a_request_for_a_product_that_was_retired_meanwhile_ends_as_failed(shop: Shop) -> None:
+    asked = service.request(shop.engine, shop.user, shop.product.id, key="1", now=NOW)
+    with writing(shop.engine) as conn:
+        products.retire(conn, shop.product.id, NOW)
+    assert shop.due() is None
+    with writing(shop.engine) as conn:
+        found = commands.get(conn, asked)
+    assert (found.state, found.result) == ("failed", {"problem": "the product was retired"})
 
 
 def test_a_retired_product_trains_no_more(shop: Shop) -> None:

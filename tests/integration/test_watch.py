@@ -237,6 +237,25 @@ def test_a_candidate_is_promoted_after_its_shadow_and_watched(watched: Watched, 
     assert watched.notices == [here.product_id]
 
 
+def _certify_anew(conn: Connection, version_id: int) -> int:
+    record = registry.certificates(conn, version_id)[0].record
+    return registry.add_certificate(conn, version_id=version_id, record={**record, "n": 81}, now=NOW)
+
+
+def test_a_certificate_made_anew_replaces_the_one_of_before_a_shadow_or_a_rollback(
+    watched: Watched, here: Line
+) -> None:
+    shadow = _shadow(watched, here)
+    with writing(here.engine) as conn:
+        anew = [_certify_anew(conn, one) for one in (shadow.other_version_id, watched.live.model_version_id)]
+    watched.see([Shot(False, False)] * 300)
+    watched.judge().check(NOW)
+    assert (watched.live.number, watched.live.certificate_id) == (3, anew[0])
+    with writing(here.engine) as conn:
+        registry.rollback(conn, product_id=here.product_id, reason="blurred", by=None, now=NOW)
+    assert (watched.live.number, watched.live.certificate_id) == (2, anew[1])
+
+
 def test_a_candidate_that_flags_too_much_in_its_shadow_is_rejected_once_all_is_reviewed(
     watched: Watched, here: Line
 ) -> None:

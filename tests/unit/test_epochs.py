@@ -136,6 +136,8 @@ def test_the_calibrating_epoch_is_the_newest_with_enough_since_the_newest_cut(
         since = [one for one in made if not any(later.cuts for later in made[one.id + 1 :])]
         assert all(n[one.id] < needed for one in since)
         assert found.cuts or found.cause in GIVEN or not any(one.cause in GIVEN for one in made)
+        if not found.cuts and not n[found.id]:
+            assert not any(one.cause in GIVEN and n[one.id] for one in made), "an empty one hides no set"
 
 
 def test_what_an_epoch_has_is_parts_or_else_frames(here: Line) -> None:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import Connection
 
 from agent.retrain.comparison import Scores
 from agent.retrain.gate import judge
 from agent.retrain.holding import Holding
 from agent.retrain.record import Candidate, Judged, Outcome, Recorded, record
 from agent.settings import Settings
-from agent.store import products, registry, runs, samples, watches
+from agent.store import epochs, products, registry, runs, samples, watches
 from agent.store.engine import writing
 from agent.store.samples import NewSample
 from model.artifact import Artifact
+from tests.alarms import Noted
 from tests.databases import NOW, Line, add_blob, line, sha
 from tests.streams import certificate
 from tests.unit.test_retrain_gate import GOOD
 from tests.watches import Watched
+
+pytestmark = pytest.mark.usefixtures("each_database")
+Meanwhile = Callable[[Connection], None]
 
 
 @pytest.fixture
@@ -31,7 +37,9 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         yield Watched.on(made, watch_share=0.0)
 
 
-def _record(watched: Watched, number: int, **sections: Any) -> Recorded:
+def _record(
+    watched: Watched, number: int, *, first: bool = False, meanwhile: Meanwhile = lambda conn: None, **sections: Any
+) -> Recorded:
     here: Line = watched.line
     manifest = SimpleNamespace(teacher="none", to_dict=dict)
     artifact = cast(Artifact, SimpleNamespace(manifest=manifest))
@@ -41,10 +49,11 @@ def _record(watched: Watched, number: int, **sections: Any) -> Recorded:
         made = certificate(sha(2000 + number))
         candidate = Candidate(artifact, sha(2000 + number), made, Scores((1.0,), (), ()), {}, {}, None)
         run = runs.open(conn, product_id=here.product_id, trigger="person", settings={}, now=NOW)
-        judged = Judged(registry.live(conn, here.product_id), judge(GOOD))
-        found = Outcome(
-            products.get(conn, here.product_id), samples.freeze(conn, here.product_id, NOW), candidate, judged
-        )
+        judged = Judged(None, None) if first else Judged(registry.live(conn, here.product_id), judge(GOOD))
+        epoch = epochs.calibrating(conn, here.product_id, 1)
+        snapshot = samples.freeze(conn, here.product_id, NOW, epoch_id=epoch.id if epoch else None)
+        found = Outcome(products.get(conn, here.product_id), snapshot, candidate, judged)
+        meanwhile(conn)
         holding = cast(Holding, SimpleNamespace(confirm=lambda conn: None))
         return record(conn, run, holding, found, settings=Settings.model_validate(sections), now=NOW)
 
@@ -76,3 +85,35 @@ def test_a_champion_without_a_certificate_has_nothing_to_be_compared_with(watche
     assert (done.state, watched.live.number) == ("promoted", 4)
     with writing(watched.line.engine) as conn:
         assert watches.all(conn, watched.line.product_id) == []
+
+
+@pytest.mark.parametrize("shadow", [{}, {"share": 0.25}])
+@pytest.mark.parametrize("role", [None, "defect", "calibration"])
+def test_what_learnt_from_a_sample_that_is_no_good_normal_any_more_waits_for_a_person(
+    watched: Watched, role: str | None, shadow: dict[str, float]
+) -> None:
+    def meanwhile(conn: Connection) -> None:
+        samples.revoke(conn, 1, NOW)
+        if role:
+            new = NewSample(watched.line.product_id, role, "flagged", sha(0), sha(3), reason="blot")
+            assert samples.add(conn, new, NOW).id == 1
+
+    done = _record(watched, 3, meanwhile=meanwhile, shadow=shadow)
+    assert (done.state, done.version.state, watched.live.number) == ("needs_person", "candidate", 2)
+    assert "revoked, or of another role, since the run took them: 1 (1)" in done.reason
+
+
+def test_a_taught_product_waits_for_a_look_whoever_asked_for_the_run(tmp_path: Path) -> None:
+    with line(tmp_path) as made:
+        watched = Watched(made, Noted(made.engine), [])
+        with writing(made.engine) as conn:
+            add_blob(conn, 0)
+            epoch = epochs.open(conn, made.product_id, "teach", "taught", now=NOW)
+            new = NewSample(made.product_id, "calibration", "import", sha(0), sha(11), epoch_id=epoch.id)
+            samples.add(conn, new, NOW)
+        done = _record(watched, 1, first=True)
+        assert done.state == "needs_person" and "look at the" in done.reason
+        with writing(made.engine) as conn:
+            imported = epochs.open(conn, made.product_id, "import", "imported", now=NOW)
+            samples.add(conn, replace(new, pixels_sha256=sha(12), epoch_id=imported.id), NOW)
+        assert _record(watched, 2, first=True).reason == "first model"

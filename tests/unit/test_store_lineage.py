@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store import epochs, lineage, registry, runs, samples
+from agent.store import ancestry, epochs, lineage, registry, runs, samples
 from agent.store.engine import NotFound, writing
 from agent.store.samples import NewSample, Sample, Snapshot
 from agent.store.tables import model_version
@@ -49,6 +49,12 @@ def _promote(conn: Connection, version_id: int) -> None:
     )
 
 
+def _unclean(conn: Connection, here: Line) -> list[int]:
+    live = registry.live(conn, here.product_id)
+    assert live
+    return ancestry.spoiled(conn, live.model_version_id)
+
+
 def test_a_sample_is_traced_through_snapshots_and_parents(here: Line) -> None:
     with writing(here.engine) as conn:
         bad, other, calibrating = (
@@ -61,9 +67,9 @@ def test_a_sample_is_traced_through_snapshots_and_parents(here: Line) -> None:
         _promote(conn, one)
         assert lineage.of_sample(conn, bad.id).live == 1
         assert lineage.of_sample(conn, calibrating.id).live is None, "it taught nothing"
-        assert lineage.unclean(conn, here.product_id) == []
+        assert _unclean(conn, here) == []
         samples.revoke(conn, bad.id, NOW)
-        assert lineage.unclean(conn, here.product_id) == [bad.id]
+        assert _unclean(conn, here) == [bad.id]
         clean = _freeze(here, conn)
         warm = _version(here, conn, 2, clean, parent=one)
         _version(here, conn, 3, clean, parent=warm)
@@ -77,10 +83,13 @@ def test_a_sample_is_traced_through_snapshots_and_parents(here: Line) -> None:
             (3, "train", 2),
         ]
         assert [(d.number, d.live_until) for d in found.deployments] == [(1, NOW), (2, None)]
-        assert lineage.unclean(conn, here.product_id) == [bad.id]
+        assert _unclean(conn, here) == [bad.id]
+        again = NewSample(here.product_id, "defect", "flagged", bad.blob_sha256, bad.pixels_sha256)
+        assert samples.add(conn, again, NOW).id == bad.id
+        assert _unclean(conn, here) == [bad.id], "it came back as a defect, and is in the weights still"
         _promote(conn, cold)
         assert lineage.of_sample(conn, bad.id).live is None
-        assert lineage.unclean(conn, here.product_id) == []
+        assert _unclean(conn, here) == []
         assert [v.number for v in lineage.of_sample(conn, other.id).versions] == [1, 2, 3, 4]
         roles = [(v.number, v.role) for v in lineage.of_sample(conn, calibrating.id).versions]
         assert roles == [(number, "calibration") for number in (1, 2, 3, 4)]

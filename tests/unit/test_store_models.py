@@ -181,8 +181,10 @@ def test_a_run_from_request_to_end(here: Line) -> None:
         runs.add_report(
             conn, run_id=run.id, version_id=version.id, verdict="pass", words="all well", numbers={"lost": 0}, now=NOW
         )
+        assert runs.judged(conn, here.product_id) is None
         runs.close(conn, run.id, "promoted", "first model", later)
         assert runs.running(conn) == []
+        assert runs.judged(conn, here.product_id) == runs.get(conn, run.id)
         assert runs.all(conn, here.product_id)[0].reason == "first model"
         report = runs.report_of(conn, run.id)
         assert report is not None
