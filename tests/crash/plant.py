@@ -101,6 +101,11 @@ def decisions(bootstrap: str, at_least: int, topic: str = DECISIONS) -> list[str
 
     try:
         until(enough, 60)
+    except AssertionError as error:
+        # Whether some were lost, or the reader stands still.
+        end = reader.end_offsets([TopicPartition(topic, 0)])
+        error.add_note(f"{len(set(found))} of {at_least} decisions; {len(found)} records read, the log: {end}")
+        raise
     finally:
         reader.close()
     return found
