@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from agent.service import reviews
 from agent.settings import Settings
-from agent.store import items, registry, watches
+from agent.store import audit, items, registry, watches
 from agent.store.engine import reading, writing
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.rows import values
@@ -114,6 +114,19 @@ class Watched:
                 reviews.decide(
                     self.line.engine, self.line.operator, found.id, shot.truth, reason, key=f"k{first + i}", now=NOW
                 )
+
+    @property
+    def actions(self) -> list[str]:
+        """What the audit trail, which must be whole, says was done; oldest first."""
+        with reading(self.line.engine) as conn:
+            assert audit.verify(conn) is None
+            return [event.action for event in audit.recent(conn)][::-1]
+
+    @property
+    def states(self) -> dict[int, str]:
+        """The state of each version, by number."""
+        with reading(self.line.engine) as conn:
+            return {one.number: one.state for one in registry.versions(conn, self.line.product_id)}
 
     def judge(self, **sections: Any) -> Judge:
         """A chore of one agent."""

@@ -6,8 +6,6 @@ priority, only when proposals wait, and one at a time among all agents (the leas
 
 from __future__ import annotations
 
-import argparse
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -18,16 +16,14 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Engine
 
-from agent import logs
-from agent import settings as settings_module
-from agent.retrain import holding, job
+from agent.retrain import child, holding
 from agent.retrain.errors import Busy, Cancelled, RetrainError
 from agent.retrain.holding import Holding
 from agent.retrain.progress import OnProgress
 from agent.settings import Settings, utc_now
 from agent.store import proposals
 from agent.store.blobs import open_blobs
-from agent.store.engine import open_engine, reading, writing
+from agent.store.engine import reading, writing
 from agent.store.errors import StoreError
 
 LEASE = "quarantine"
@@ -54,13 +50,7 @@ class Checker:
             log.warning("proposals_not_looked_at", problem=str(error))
             return
         if waiting:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "agent.retrain.checking", "--parent", str(os.getpid())],
-                env=job.environment(self._settings),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            self._child = child.spawn(self._settings, child.CHECKING)
 
     def stop(self) -> None:
         """Ends a running child; what it had not judged waits."""
@@ -110,16 +100,11 @@ def check(
 
 def main(arguments: Sequence[str]) -> int:
     """Does one check; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m agent.retrain.checking", description="Checks waiting proposals.")
-    parser.add_argument("--parent", type=int, required=True, help="process id of the agent that started this")
-    given = parser.parse_args(arguments)
-    settings = settings_module.load(None, os.environ)
-    logs.configure(settings.log.level, settings.log.format)
-    os.nice(settings.retrain.nice)
-    engine = open_engine(settings.database.url)
+    given = child.parser(child.CHECKING, "Checks waiting proposals.", leased=False).parse_args(arguments)
+    settings, engine = child.begin()
     try:
         with suppress(Busy, Cancelled):
-            check(engine, settings, utc_now, parent=given.parent, threads=job.threads())
+            check(engine, settings, utc_now, parent=given.parent, threads=child.threads())
     except (RetrainError, StoreError) as error:
         log.warning("proposals_not_checked", problem=str(error))
         return 1

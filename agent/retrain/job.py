@@ -8,8 +8,6 @@ record.
 
 from __future__ import annotations
 
-import argparse
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,53 +15,25 @@ from types import FrameType
 
 import structlog
 
-from agent import logs
-from agent import settings as settings_module
-from agent.retrain import run
+from agent.retrain import child, run
 from agent.retrain.errors import Cancelled, Interrupted, RetrainError
-from agent.retrain.holding import LEASE, TTL, Holding
-from agent.settings import Settings, utc_now
+from agent.retrain.holding import LEASE, Holding
+from agent.settings import utc_now
 from agent.store.blobs import open_blobs
-from agent.store.engine import open_engine
 from agent.store.errors import StoreError
-from agent.store.leases import Lease
 
 CANCELLED, FAILED, LEFT = 3, 4, 5
 
 log = structlog.get_logger()
 
 
-def command(run_id: int, lease: Lease) -> list[str]:
-    """The command line that does a run under a lease; run it with `environment` and as a child of the holder."""
-    arguments = ["--run", str(run_id), "--holder", lease.holder, "--token", str(lease.token)]
-    return [sys.executable, "-m", "agent.retrain.job", *arguments, "--parent", str(os.getpid())]
-
-
-def threads() -> int:
-    """Half of the cores, at least one."""
-    return max(1, (os.cpu_count() or 1) // 2)
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """The child's environment: this one's, exactly these settings, and as many threads as `threads` says."""
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads()))
-    return {**os.environ, **settings_module.environment(settings), **limits}
-
-
 def main(arguments: Sequence[str]) -> int:
     """Does the run; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m agent.retrain.job", description="Does one opened training run.")
+    parser = child.parser(child.JOB, "Does one opened training run.")
     parser.add_argument("--run", type=int, required=True, help="id of the run's row")
-    parser.add_argument("--holder", required=True, help="who holds the lease")
-    parser.add_argument("--token", type=int, required=True, help="the lease's fencing token")
-    parser.add_argument("--parent", type=int, required=True, help="process id of the agent that started this")
     given = parser.parse_args(arguments)
-    settings = settings_module.load(None, os.environ)
-    logs.configure(settings.log.level, settings.log.format)
-    os.nice(settings.retrain.nice)
-    engine = open_engine(settings.database.url)
-    lease = Lease(LEASE, given.holder, given.token, utc_now() + TTL)
-    with Holding(engine, lease, utc_now, parent=given.parent) as holding:
+    settings, engine = child.begin()
+    with Holding(engine, child.lease_of(given, LEASE), utc_now, parent=given.parent) as holding:
 
         def stop(signum: int, frame: FrameType | None) -> None:
             holding.stop("the agent that started it was stopped")
@@ -72,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             run.execute(
                 engine, open_blobs(settings.blobs), settings, given.run, holding,
-                clock=utc_now, threads=threads(),
+                clock=utc_now, threads=child.threads(),
             )  # fmt: skip
         except Cancelled:
             return CANCELLED

@@ -6,8 +6,6 @@ half of the cores. Its exit status is 0 where every part's oddness is on record.
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -15,19 +13,16 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Engine
 
-from agent import logs
-from agent import settings as settings_module
-from agent.retrain import job
+from agent.retrain import child
 from agent.retrain.errors import RetrainError
-from agent.retrain.holding import TTL, Holding
+from agent.retrain.holding import Holding
 from agent.retrain.looks import LEASE
 from agent.retrain.scoring import training_settings
 from agent.settings import Settings, utc_now
 from agent.store import commands, products, teachings
 from agent.store.blobs import BlobCorrupt, BlobMissing, BlobStore, open_blobs
-from agent.store.engine import open_engine, reading, writing
+from agent.store.engine import reading, writing
 from agent.store.errors import StoreError
-from agent.store.leases import Lease
 from agent.store.teachings import View
 from model import images
 from model.oddness import oddness
@@ -98,22 +93,15 @@ def _fail(engine: Engine, holding: Holding, command_id: int, problem: str, now: 
 
 def main(arguments: Sequence[str]) -> int:
     """Does the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m agent.retrain.look", description="Does one `look` command.")
+    parser = child.parser(child.LOOK, "Does one `look` command.")
     parser.add_argument("--command", type=int, required=True, help="id of the command")
-    parser.add_argument("--holder", required=True, help="who holds the lease")
-    parser.add_argument("--token", type=int, required=True, help="the lease's fencing token")
-    parser.add_argument("--parent", type=int, required=True, help="process id of the agent that started this")
     given = parser.parse_args(arguments)
-    settings = settings_module.load(None, os.environ)
-    logs.configure(settings.log.level, settings.log.format)
-    os.nice(settings.retrain.nice)
-    engine = open_engine(settings.database.url)
-    lease = Lease(LEASE, given.holder, given.token, utc_now() + TTL)
-    with Holding(engine, lease, utc_now, parent=given.parent) as holding:
+    settings, engine = child.begin()
+    with Holding(engine, child.lease_of(given, LEASE), utc_now, parent=given.parent) as holding:
         try:
             execute(
                 engine, open_blobs(settings.blobs), settings, given.command, holding,
-                clock=utc_now, threads=job.threads(),
+                clock=utc_now, threads=child.threads(),
             )  # fmt: skip
         except Exception as error:
             log.error("look_failed", command=given.command, problem=str(error) or repr(error))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from threading import Lock
@@ -17,7 +16,7 @@ from uuid import uuid4
 import structlog
 from sqlalchemy import Connection, Engine
 
-from agent.retrain import job
+from agent.retrain import child
 from agent.retrain.holding import TTL
 from agent.settings import Settings
 from agent.store import commands, leases, teachings
@@ -67,13 +66,7 @@ class Looks:
     def _run(self, request: Command, lease: Lease) -> None:
         with self._lock:
             if not self._stopping:
-                self._process = subprocess.Popen(
-                    command(request.id, lease),
-                    env=job.environment(self._settings),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    start_new_session=True,
-                )
+                self._process = child.spawn(self._settings, child.LOOK, "--command", str(request.id), lease=lease)
             process = self._process
         code = process.wait() if process else 0
         with self._lock:
@@ -105,9 +98,3 @@ def take(conn: Connection, now: datetime) -> tuple[Command, Lease] | None:
         leases.release(conn, lease, now)
         return None
     return request, lease
-
-
-def command(command_id: int, lease: Lease) -> list[str]:
-    """The command line of the child; run it with `job.environment` and as a child of the holder."""
-    arguments = ["--command", str(command_id), "--holder", lease.holder, "--token", str(lease.token)]
-    return [sys.executable, "-m", "agent.retrain.look", *arguments, "--parent", str(os.getpid())]

@@ -20,7 +20,7 @@ from apscheduler.triggers.cron import CronTrigger
 from sqlalchemy import Connection, Engine
 
 from agent.live import Live
-from agent.retrain import holding, job, resuming, run
+from agent.retrain import child, holding, resuming, run
 from agent.retrain.checking import Checker
 from agent.retrain.due import due
 from agent.retrain.looks import Looks
@@ -128,13 +128,7 @@ class Scheduler:
         return taken, lease
 
     def _spawn(self, taken: TrainingRun, lease: Lease) -> None:
-        process = subprocess.Popen(
-            job.command(taken.id, lease),
-            env=job.environment(self._settings),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the agent, which then ends the child
-        )
+        process = child.spawn(self._settings, child.JOB, "--run", str(taken.id), lease=lease)
         log.info("training_child_started", run=taken.id, attempt=taken.attempts, pid=process.pid)
         started = Started(taken.id, taken.product_id, lease, process)
         watcher = Thread(target=self._watch, args=(started,), name="retrain-child", daemon=True)

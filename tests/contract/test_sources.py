@@ -242,9 +242,8 @@ def _interrupted(twin: Twin, reader: Reader) -> None:
 
 
 @pytest.mark.promise(3, 4)
+@pytest.mark.parametrize("twin", ["memory", "tansu", "apache"], indirect=True)  # a directory is one partition
 def test_a_pause_in_the_middle_loses_nothing(twin: Twin, reader: Reader) -> None:
-    if twin.partitions == 1:
-        pytest.skip("a directory is one partition: there is no other to be read meanwhile")
     _interrupted(twin, reader)
     reader.until(lambda: reader.offsets(0) == list(range(1, 8)))
 

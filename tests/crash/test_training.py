@@ -15,7 +15,7 @@ import pytest
 
 from agent import failpoints
 from agent import settings as settings_module
-from agent.retrain import holding, job
+from agent.retrain import child, holding, job
 from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import utc_now
@@ -43,7 +43,7 @@ def unbroken(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     place = tmp_path_factory.mktemp("unbroken") / "plant"
     shutil.copytree(trained, place)
     plant = asking(place)
-    assert plant.train(threads=job.threads()).promoted
+    assert plant.train(threads=child.threads()).promoted
     found = end_of(plant)
     plant.engine.dispose()
     return found

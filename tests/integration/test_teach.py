@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from agent.pipeline.provider import Deployed
+from agent.retrain import child, look, looks, run
 from agent.retrain import holding as holdings
-from agent.retrain import look, looks, run
 from agent.retrain.due import due
 from agent.retrain.holding import Holding
 from agent.retrain.scoring import open_scorer
@@ -281,7 +282,7 @@ def test_a_child_process_looks_through_and_one_that_is_killed_is_said(
     assert shop.lesson(disc).looked and shop.lesson(disc).problem is None
     teach.look(shop.engine, shop.eve, disc, key="again", now=utc_now())
     script = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    monkeypatch.setattr(looks, "command", lambda *_: [sys.executable, "-c", script])
+    monkeypatch.setattr(child, "spawn", lambda *_, **__: subprocess.Popen([sys.executable, "-c", script]))
     agent.tick()
     assert shop.lesson(disc).problem == "the parts could not be looked through: its process ended with status -9"
 
@@ -292,7 +293,8 @@ def test_an_agent_that_stops_leaves_the_look_to_the_next(shop: Shop, monkeypatch
         shop.send(1)
         line.until_received(1)
     agent = looks.Looks(shop.settings, shop.engine, utc_now)
-    monkeypatch.setattr(looks, "command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
+    sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
+    monkeypatch.setattr(child, "spawn", lambda *_, **__: subprocess.Popen(sleeps))
     thread = threading.Thread(target=agent.tick)
     thread.start()
     until(lambda: agent.running)

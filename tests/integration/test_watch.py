@@ -13,17 +13,14 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
-from agent.cli import models as models_command
 from agent.cli import watch as command
-from agent.cli.common import Acting, CommandError, Common
+from agent.cli.common import Common
 from agent.hot_window import Pruner
-from agent.service import Invalid, PermissionDenied, models
-from agent.service import watches as service
+from agent.service import models
 from agent.settings import Retention
-from agent.store import audit, items, products, registry, watches
+from agent.store import items, products, registry, watches
 from agent.store.engine import Conflict, reading, writing
 from agent.store.tables import certificate
-from agent.store.watches import Watch
 from tests.databases import NOW, Line, line
 from tests.watches import HASH, Shot, Watched, stream
 
@@ -39,17 +36,6 @@ def here(tmp_path: Path) -> Iterator[Line]:
 @pytest.fixture
 def watched(here: Line) -> Watched:
     return Watched.on(here)
-
-
-def _actions(here: Line) -> list[str]:
-    with reading(here.engine) as conn:
-        assert audit.verify(conn) is None
-        return [event.action for event in audit.recent(conn)][::-1]
-
-
-def _states(here: Line) -> dict[int, str]:
-    with reading(here.engine) as conn:
-        return {one.number: one.state for one in registry.versions(conn, here.product_id)}
 
 
 def test_a_promotion_over_a_certified_champion_opens_a_watch_and_a_rollback_none(here: Line) -> None:
@@ -100,7 +86,7 @@ def test_a_good_challenger_is_kept_once_enough_parts_are_drawn_and_reviewed(watc
     assert (kept.state, kept.closed_at, watched.live.number) == ("kept", NOW, 2)
     assert "neither is evidence against it" in kept.told
     assert (kept.numbers or {})["parts"] == 400
-    assert (_actions(here)[-1], watched.notices, watched.alarms.said) == ("watch.keep", [], [])
+    assert (watched.actions[-1], watched.notices, watched.alarms.said) == ("watch.keep", [], [])
 
 
 def test_serials_that_repeat_do_not_keep_a_watch_open_for_good(watched: Watched) -> None:
@@ -119,14 +105,6 @@ def test_serials_that_repeat_do_not_keep_a_watch_open_for_good(watched: Watched)
     assert watched.watch.state == "kept" and said in watched.watch.told
 
 
-def test_serials_that_repeat_promote_nothing(watched: Watched, here: Line) -> None:
-    _shadow(watched, here)
-    watched.see([Shot(False, False)] * 80, part="carrier")
-    watched.judge(shadow={"parts": 4}).check(NOW)
-    assert (watched.watch.state, watched.watch.full, watched.live.number) == ("open", True, 2)
-    assert "a person must decide: promote it, or goodpart watch end" in watched.watch.told
-
-
 def test_a_true_rate_of_twice_the_certificates_is_rolled_back(watched: Watched, here: Line) -> None:
     judge, shots = watched.judge(), stream(400, seed=2, flag=0.1, other=0.03)
     for start in range(0, 400, 50):
@@ -135,15 +113,15 @@ def test_a_true_rate_of_twice_the_certificates_is_rolled_back(watched: Watched, 
         if watched.watch.state != "open":
             break
     done = watched.watch
-    assert (done.state, watched.live.number, _states(here)) == ("rolled_back", 1, {1: "champion", 2: "rejected"})
+    assert (done.state, watched.live.number, watched.states) == ("rolled_back", 1, {1: "champion", 2: "rejected"})
     assert "v2 flagged" in done.told and "its certificate allows 5.00% (E reached 20 after" in done.told
     assert "v1 flagged" in done.told and "passes the same test" in done.told
     assert watched.live.reason == done.words
     assert watched.notices == [here.product_id]
-    assert _actions(here)[-1] == "model.rollback"
+    assert watched.actions[-1] == "model.rollback"
     judge.check(NOW)  # and nothing more comes of it
     assert watched.live.number == 1
-    assert len(_actions(here)) == 3
+    assert len(watched.actions) == 3
 
 
 def test_a_model_that_goes_blind_is_rolled_back(watched: Watched, here: Line) -> None:
@@ -182,7 +160,7 @@ def test_where_the_old_model_fails_too_nothing_is_taken_back_and_somebody_is_tol
     assert watched.live.number == 2
     assert watched.alarms.take() == [("raised", "no_trusted_model", "product:flange")]
     assert "flange has no trusted model: v2 flagged" in watched.alarms.words[0]
-    assert _actions(here)[-1] == "watch.distrust"
+    assert watched.actions[-1] == "watch.distrust"
     with writing(here.engine) as conn:
         watched.promote(conn, watched.version(conn, 3))
         new, old = watches.all(conn, here.product_id)
@@ -198,8 +176,8 @@ def test_of_two_agents_one_rolls_back(watched: Watched, here: Line, monkeypatch:
     watched.judge().check(NOW)
     monkeypatch.setattr(watches, "all_active", lambda conn: before)  # the other one has looked already
     watched.judge().check(NOW)
-    assert _actions(here).count("model.rollback") == 1
-    assert (watched.live.number, _states(here)) == (1, {1: "champion", 2: "rejected"})
+    assert watched.actions.count("model.rollback") == 1
+    assert (watched.live.number, watched.states) == (1, {1: "champion", 2: "rejected"})
     assert watched.notices == [here.product_id]
 
 
@@ -211,95 +189,6 @@ def test_a_watch_that_cannot_be_judged_keeps_no_other_from_it(watched: Watched, 
         watched.judge().check(NOW)
     assert [one["event"] for one in said] == ["watch_not_judged"]
     assert watched.watch.state == "open"
-
-
-def _shadow(watched: Watched, here: Line) -> Watch:
-    with writing(here.engine) as conn:
-        watches.end(conn, here.product_id, "test", NOW)
-        candidate = watched.version(conn, 3)
-    return service.shadow(here.engine, here.engineer, candidate.id, 0.5, key="shadow", now=NOW)
-
-
-def test_a_candidate_is_promoted_after_its_shadow_and_watched(watched: Watched, here: Line) -> None:
-    made = _shadow(watched, here)
-    assert (made.kind, made.share, made.title) == ("shadow", 0.5, "v3 in the shadow of v2")
-    judge = watched.judge()
-    watched.see(stream(299, seed=8, flag=0.04, other=0.04))
-    judge.check(NOW)
-    assert (watched.watch.state, watched.live.number) == ("open", 2)
-    watched.see([Shot(False, False)])
-    judge.check(NOW)
-    with reading(here.engine) as conn:
-        after, shadow, _ = watches.all(conn, here.product_id)
-    assert (shadow.state, watched.live.number, after.title, after.state) == ("kept", 3, "v3 watched against v2", "open")
-    assert "not more than the 5.00% of its certificate" in shadow.told
-    assert watched.live.reason == shadow.words
-    assert watched.notices == [here.product_id]
-
-
-def _certify_anew(conn: Connection, version_id: int) -> int:
-    record = registry.certificates(conn, version_id)[0].record
-    return registry.add_certificate(conn, version_id=version_id, record={**record, "n": 81}, now=NOW)
-
-
-def test_a_certificate_made_anew_replaces_the_one_of_before_a_shadow_or_a_rollback(
-    watched: Watched, here: Line
-) -> None:
-    shadow = _shadow(watched, here)
-    with writing(here.engine) as conn:
-        anew = [_certify_anew(conn, one) for one in (shadow.other_version_id, watched.live.model_version_id)]
-    watched.see([Shot(False, False)] * 300)
-    watched.judge().check(NOW)
-    assert (watched.live.number, watched.live.certificate_id) == (3, anew[0])
-    with writing(here.engine) as conn:
-        registry.rollback(conn, product_id=here.product_id, reason="blurred", by=None, now=NOW)
-    assert (watched.live.number, watched.live.certificate_id) == (2, anew[1])
-
-
-def test_a_candidate_that_flags_too_much_in_its_shadow_is_rejected_once_all_is_reviewed(
-    watched: Watched, here: Line
-) -> None:
-    _shadow(watched, here)
-    judge, shots = watched.judge(), stream(300, seed=9, other=0.12)
-    watched.see([one._replace(reviewed=False) for one in shots])
-    judge.check(NOW)
-    assert (watched.watch.state, watched.watch.full) == ("open", True)
-    watched.review(shots, 0)
-    judge.check(NOW)
-    assert (watched.watch.state, watched.live.number, _states(here)[3]) == ("ended", 2, "rejected")
-    assert "more than the 5.00%" in watched.watch.told
-    assert _actions(here)[-1] == "watch.reject"
-
-
-def test_only_a_candidate_goes_into_a_shadow_and_only_while_nothing_else_is_watched(
-    watched: Watched, here: Line
-) -> None:
-    with writing(here.engine) as conn:
-        bare, candidate = watched.version(conn, 3, certified=False), watched.version(conn, 4)
-
-    def shadow(version_id: int, share: float = 0.5, who: str = "engineer") -> Watch:
-        return service.shadow(here.engine, getattr(here, who), version_id, share, key=f"{version_id}", now=NOW)
-
-    with pytest.raises(PermissionDenied):
-        shadow(candidate.id, who="operator")
-    with pytest.raises(Invalid, match="above 0"):
-        shadow(candidate.id, 0.0)
-    with pytest.raises(Conflict, match="v2 watched against v1 still"):
-        shadow(candidate.id)
-    ended = service.end(here.engine, here.engineer, watched.watch.id, "new lamps", key="end", now=NOW)
-    assert (ended.state, ended.words) == ("ended", "ended by engineer: new lamps")
-    with pytest.raises(Conflict, match="has ended already"):
-        service.end(here.engine, here.engineer, ended.id, "again", key="again", now=NOW)
-    with pytest.raises(Invalid, match="say why"):
-        service.end(here.engine, here.engineer, ended.id, " ", key="why", now=NOW)
-    with pytest.raises(Conflict, match="v3 has no certificate"):
-        shadow(bare.id)
-    with pytest.raises(Conflict, match="v2 is champion: only a candidate"):
-        shadow(watched.live.model_version_id)
-    made = shadow(candidate.id)
-    assert shadow(candidate.id) == made
-    models.rollback(here.engine, here.engineer, here.product_id, "dust", key="back", now=NOW)
-    assert (watched.watch.state, watched.watch.words) == ("ended", "v1 was taken back")
 
 
 def test_a_persons_promotion_is_watched(watched: Watched, here: Line) -> None:
@@ -330,28 +219,6 @@ def _item(conn: Connection, here: Line, offset: int) -> int:
     found = items.at(conn, here.stream_id, 0, offset)
     assert found is not None
     return found.id
-
-
-def test_the_command_starts_a_shadow_and_says_what_scores_beside_the_champion(
-    watched: Watched, here: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(Common, "database", lambda self: here.engine)
-    with writing(here.engine) as conn:
-        watched.version(conn, 3)
-
-    def second() -> list[float | None]:
-        models_command.list_(product="flange", json=True, common=Common())
-        return [one["second"] for one in json.loads(capsys.readouterr().out)]
-
-    assert second() == [None, None, 0.2]
-    acting = Acting(by="engineer")
-    with pytest.raises(CommandError, match="flange has no version v9"):
-        models_command.shadow(9, product="flange", acting=acting)
-    command.end(watched.watch.id, reason="lamps", acting=acting)
-    assert "flange: v2 watched against v1 is over" in capsys.readouterr().out
-    models_command.shadow(3, product="flange", share=0.5, acting=acting)
-    assert "flange v3 scores 50.0% of the parts beside v2 (watch 2)" in capsys.readouterr().out
-    assert second() == [0.5, None, None]
 
 
 def test_scores_of_a_watch_stay_while_it_is_under_way_and_for_a_while_after_it(watched: Watched, here: Line) -> None:
