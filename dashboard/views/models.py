@@ -55,11 +55,12 @@ def _product(product: Product) -> None:
         live = registry.live(conn, product.id)
         teaching = teachings.find(conn, product.id)
         epoch = epochs.of_certificate(conn, live.certificate_id) if live else None
-        lapse = epochs.lapsed(conn, product.id, epochs.asked(product, context.settings().certificate))
+        asked = epochs.asked(product, context.settings().certificate)
+        lapse, calibrating = epochs.lapsed(conn, product.id, asked), epochs.calibrating(conn, product.id, asked)
         versions = registry.versions(conn, product.id)
         recent = runs.all(conn, product.id, limit=20)
         reports = {run.id: report.words for run in recent if (report := runs.report_of(conn, run.id))}
-        kept = samples.all(conn, product.id)
+        ready = samples.counts(conn, product.id, calibrating.id if calibrating else None)
         drifting, reference = drift.all(conn, product.id), drift.references(conn).get(product.id)
         places = {one.id: one.name for one in stations.all(conn, retired=True)}
         unclean = ancestry.spoiled(conn, live.model_version_id) if live else []
@@ -68,9 +69,8 @@ def _product(product: Product) -> None:
     if lapse:
         st.warning(f"The certificate has lapsed: {lapse.words}.")
     drifts.block(drifting, reference, places)
-    roles = ("train", "calibration", "holdout", "defect")
-    for column, role in zip(st.columns(len(roles)), roles, strict=True):
-        column.metric(f"{role} samples", sum(one.role == role for one in kept), border=True)
+    for column, (role, n) in zip(st.columns(len(ready)), ready.items(), strict=True):
+        column.metric(f"{role} samples", n, border=True, help="what the next training run would take, before its caps")
     _actions(product, versions, live)
     second.block(watched)
     proposals.show(product.id)

@@ -44,9 +44,14 @@ def test_a_sample_that_came_back_as_a_defect_is_still_in_the_weights(
             )
             samples.revoke(conn, learnt.id, NOW)
             samples.add(conn, replace(new, role="defect", reason="blot"), NOW)
+            # Its audit window is not decided yet: no run would take it.
+            samples.add(conn, NewSample(here.product_id, "calibration", "audit", add_blob(conn, 3), sha(3)), NOW)
         page = AppTest.from_function(_page, default_timeout=30)
         page.session_state["actor"] = here.engineer
         page.run()
         assert not page.exception, page.exception
         told = [one.value for one in page.warning]
         assert any(f"v1 learnt from 1 samples that are good normals no more ({learnt.id})" in one for one in told), told
+        counted = {one.label: one.value for one in page.metric if one.label.endswith("samples")}
+        assert counted == {"train samples": "0", "calibration samples": "0", "holdout samples": "0",
+                           "defect samples": "1"}  # fmt: skip
