@@ -175,12 +175,8 @@ def _shadow(
 def _verdict(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str, str]:
     """The gate's, unless what the version learnt from or was measured on has changed since it was frozen."""
     state, reason = _gate_says(conn, run, outcome)
-    gone = samples.gone(conn, outcome.snapshot.id) if state == "promoted" else []
-    if gone:
-        listed = ", ".join(map(str, gone[:10])) + (" and more" if len(gone) > 10 else "")
-        words = f"samples revoked, or of another role, since the run took them: {len(gone)} ({listed})"
-        return "needs_person", f"{words}; train again without them"
-    return state, reason
+    problem = samples.why_not(conn, outcome.snapshot.id) if state == "promoted" else None
+    return ("needs_person", problem) if problem else (state, reason)
 
 
 def _gate_says(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str, str]:

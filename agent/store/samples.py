@@ -322,6 +322,16 @@ def gone(conn: Connection, snapshot_id: int) -> list[int]:
     return list(conn.execute(query.order_by(row.id)).scalars())
 
 
+def why_not(conn: Connection, snapshot_id: int) -> str | None:
+    """What is `gone` of a snapshot, in words: why nothing that rests on it goes live by itself; None: nothing is."""
+    ids = gone(conn, snapshot_id)
+    if not ids:
+        return None
+    listed = ", ".join(map(str, ids[:10])) + (" and more" if len(ids) > 10 else "")
+    words = f"samples revoked, or of another role, since the run took them: {len(ids)} ({listed})"
+    return f"{words}; train again without them"
+
+
 _accepted_at = sa.func.coalesce(sample.c.accepted_at, sample.c.created_at)
 
 

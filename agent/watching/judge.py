@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from agent.alerts.base import Alarms
 from agent.settings import Settings
-from agent.store import alerts, audit, registry, watches
+from agent.store import alerts, audit, registry, samples, watches
 from agent.store.alerts import fitted
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
@@ -128,9 +128,19 @@ class Judge:
         log.info("watch_kept", product=watch.product, watch=watch.id, version=watch.number, words=words)
 
     def _promote(self, watch: Watch, words: str, numbers: Mapping[str, Any], now: datetime) -> None:
+        """Unless what the candidate learnt from or was measured on has changed since: then a person decides."""
         with writing(self._engine) as conn:
             audit.take_turn(conn)
-            if not watches.close(conn, watch.id, "kept", words, now, numbers):
+            snapshot_id = registry.version(conn, watch.other_version_id).snapshot_id
+            problem = samples.why_not(conn, snapshot_id) if snapshot_id is not None else None
+            words = _with(words, problem)
+            if not watches.close(conn, watch.id, "ended" if problem else "kept", words, now, numbers):
+                return
+            if problem:
+                _event(conn, watch, "watch.leave", words, numbers, now)
+                log.warning(
+                    "shadow_left", product=watch.product, watch=watch.id, version=watch.other_number, words=words
+                )
                 return
             registry.promote(
                 conn,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.cli import models as models_command
@@ -14,10 +15,12 @@ from agent.cli import watch as command
 from agent.cli.common import Acting, CommandError, Common
 from agent.service import Invalid, PermissionDenied, models
 from agent.service import watches as service
-from agent.store import registry, watches
+from agent.store import registry, samples, watches
 from agent.store.engine import Conflict, reading, writing
+from agent.store.samples import NewSample
+from agent.store.tables import model_version
 from agent.store.watches import Watch
-from tests.databases import NOW, Line, line
+from tests.databases import NOW, Line, add_blob, line
 from tests.watches import Shot, Watched, stream
 
 pytestmark = pytest.mark.usefixtures("each_database")
@@ -47,6 +50,22 @@ def test_serials_that_repeat_promote_nothing(watched: Watched, here: Line) -> No
     watched.judge(shadow={"parts": 4}).check(NOW)
     assert (watched.watch.state, watched.watch.full, watched.live.number) == ("open", True, 2)
     assert "a person must decide: promote it, or goodpart watch end" in watched.watch.told
+
+
+def test_a_candidate_whose_samples_were_taken_out_meanwhile_waits_for_a_person(watched: Watched, here: Line) -> None:
+    made = _shadow(watched, here)
+    with writing(here.engine) as conn:
+        blob = add_blob(conn, 1)
+        learnt = samples.add(conn, NewSample(here.product_id, "train", "flagged", blob, blob), NOW)
+        frozen = samples.freeze(conn, here.product_id, NOW)
+        mine = model_version.c.id == made.other_version_id
+        conn.execute(sa.update(model_version).where(mine).values(snapshot_id=frozen.id))
+        samples.revoke(conn, learnt.id, NOW)
+    watched.see(stream(300, seed=8, flag=0.04, other=0.04))
+    watched.judge().check(NOW)
+    assert (watched.watch.state, watched.live.number, watched.states[3]) == ("ended", 2, "candidate")
+    assert (watched.actions[-1], watched.notices) == ("watch.leave", [])
+    assert f"since the run took them: 1 ({learnt.id})" in (watched.watch.words or "")
 
 
 def test_a_candidate_is_promoted_after_its_shadow_and_watched(watched: Watched, here: Line) -> None:
