@@ -32,11 +32,10 @@ def inspected(features: Tensor, masks: Sequence[Tensor] | None) -> Tensor:
 def nearest(features: Tensor, prototypes: Tensor) -> Tensor:
     """Euclidean distance to the nearest prototype: N x D x h x w, K x D -> N x h x w."""
     rows = features.permute(0, 2, 3, 1)
-    flat = rows.reshape(-1, rows.shape[-1])
-    closest = torch.addmm((prototypes * prototypes).sum(1), flat, prototypes.T, alpha=-2).argmin(-1)
-    # The expanded form cancels where the distance is small, so the winner's is computed from the difference.
-    difference = flat - prototypes[closest]
-    return (difference * difference).sum(-1).sqrt().reshape(rows.shape[:3])
+    centre = prototypes.mean(0)  # what both sides share is left out, so that little cancels below
+    flat, near = rows.reshape(-1, rows.shape[-1]) - centre, prototypes - centre
+    squared = torch.addmm((near * near).sum(1), flat, near.T, alpha=-2).amin(-1)
+    return (squared + (flat * flat).sum(-1)).clamp_min(0).sqrt().reshape(rows.shape[:3])
 
 
 def choose(candidates: Tensor, count: int, seed: int) -> Tensor:

@@ -29,7 +29,7 @@ class OpenVinoEngine:
         model: of one frame, as `model.engines.openvino_graph` converts or reads it; consumed.
         spec: the network's input.
         precision: "auto", "fp32", "bf16" or "int8". bfloat16 is for the network's first half, and only where the CPU
-            computes in it; what a quantised model leaves in floating point is float32.
+            computes in it; so is what a quantised model's first half leaves in floating point.
         threads: CPU threads; 0 leaves OpenVINO's number as it is.
 
     Attributes:
@@ -45,11 +45,11 @@ class OpenVinoEngine:
             raise EngineError(f"precision {precision!r} of a model that is {'not ' if by is None else ''}quantised")
         self._tiles = spec.tiles
         self.sizes = (1, max(1, LARGEST // spec.tiles))
-        halves = cut(model) if wanted == "bf16" else (model,)
-        self._stages = [
-            _Stage(half, "bf16" if wanted == "bf16" and at == 0 else "f32", threads) for at, half in enumerate(halves)
-        ]
-        shown = "int8" if by else NAMES[self._stages[0].precision]
+        halves = (model,) if wanted == "fp32" else cut(model)
+        low = "f32" if wanted == "fp32" or wanted_precision("auto") == "fp32" else "bf16"
+        self._stages = [_Stage(half, low if at == 0 else "f32", threads) for at, half in enumerate(halves)]
+        rest = NAMES[self._stages[0].precision]
+        shown = f"int8+{rest}" if by else rest
         self.name = f"cpu/{shown}/openvino-{version()}{f'+{by}' if by else ''}"
 
     def run(self, tiles: Frame, mask: Mask | None) -> tuple[Floats, Floats, Floats]:

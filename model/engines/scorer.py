@@ -12,7 +12,7 @@ from model.artifact import Artifact, WrongTeacher
 from model.distillation import Learner
 from model.engines.base import Engine, EngineError, OutOfMemory, Scored
 from model.engines.pytorch import TorchEngine
-from model.folding import fold_norms
+from model.folding import fold
 from model.images import Frame, InputSpec, Prepared, prepare
 from model.network import ScoringNetwork
 from model.precision import choose_device, choose_dtype
@@ -139,7 +139,7 @@ def scoring_network(artifact: Artifact, weights: str = "", form: str = "default"
             raise EngineError("this model is a memory alone and has no paper score; train it further for one")
         learner = Learner(manifest.teacher)
         learner.load_state_dict(artifact.learner)
-        fold_norms(learner.eval())
+        fold(learner.eval())
     return ScoringNetwork(teacher, learner, parameters, manifest.spec).eval().requires_grad_(False)
 
 

@@ -14,7 +14,7 @@ from model import artifact as artifacts
 from model.artifact import Artifact, ArtifactDamaged, ArtifactNewer, ArtifactOlder, Manifest, WrongTeacher
 from model.distillation import Learner
 from model.engines import EngineError, Scorer
-from model.folding import fold_norms
+from model.folding import fold
 from model.images import Frame, InputSpec
 from model.selection import SHARES
 from model.training import TrainingSettings, train
@@ -113,7 +113,7 @@ def test_folding_changes_nothing() -> None:
     learner.eval()
     with torch.no_grad():
         before = learner(given)
-        fold_norms(learner)
+        fold(learner)
         after = learner(given)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in learner.modules())
     for one, other in zip(before, after, strict=True):
