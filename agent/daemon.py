@@ -19,7 +19,7 @@ from typing import Protocol
 import structlog
 from sqlalchemy import Engine
 
-from agent import logs, upkeep
+from agent import allocator, logs, upkeep
 from agent.alerts.post import Post
 from agent.alerts.webhook import Webhook
 from agent.alerts.writer import AlertWriter
@@ -108,6 +108,7 @@ def run(
         DaemonError: the pipeline failed; the message is one line.
         SourceError, StoreError, HealthError, LiveError: it cannot start; the message says what to do.
     """
+    allocator.keep_freed()
     logs.configure(settings.log.level, settings.log.format)
     engine = open_engine(settings.database.url)
     try:

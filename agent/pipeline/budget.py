@@ -17,7 +17,7 @@ class Budget:
     """
 
     def __init__(self, frames: int, limit: int) -> None:
-        self._most_frames = frames
+        self.most_frames = frames
         self._half = limit // 2
         self._frames = self._received = self._pixels = 0
         self._changed = threading.Condition()
@@ -37,13 +37,13 @@ class Budget:
     def room(self) -> int:
         """Frames that may still be taken."""
         with self._changed:
-            return 0 if self._received >= self._half else max(0, self._most_frames - self._frames)
+            return 0 if self._received >= self._half else max(0, self.most_frames - self._frames)
 
     @property
     def low(self) -> bool:
         """Whether at most half of the budget is in use."""
         with self._changed:
-            return self._frames * 2 <= self._most_frames and self._received * 2 <= self._half
+            return self._frames * 2 <= self.most_frames and self._received * 2 <= self._half
 
     def take(self, size: int) -> None:
         """A frame of `size` bytes came in."""

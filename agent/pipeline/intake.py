@@ -37,6 +37,7 @@ class _Held:
     ask_at: float = 0.0  # monotonic seconds; infinite while an answer is due or a lane is held
     lane: Lane | None = None
     stored: int | None = None  # its offset in the database, as the last claim found it beyond the log's end
+    full: bool = False  # paused: it has its share of the frames in flight
 
 
 class Intake:
@@ -211,10 +212,24 @@ class Intake:
             self._source.pause(lanes)
         elif self._throttled and self._budget.low:
             self._throttled = False
-            self._source.resume(lanes)
+            self._source.resume([partition for partition in lanes if not self._held[partition].full])
+        if not self._stopped:
+            self._share(lanes)
+
+    def _share(self, partitions: Sequence[int]) -> None:
+        """None has more in flight than its share, so that a backlog in one keeps no other from being read."""
+        for partition in partitions:
+            held = self._held[partition]
+            count = len(held.lane.window) * len(partitions) if held.lane else 0
+            if not held.full and count >= self._budget.most_frames:
+                held.full = True
+                self._source.pause([partition])
+            elif held.full and count * 2 <= self._budget.most_frames:
+                held.full = False
+                self._source.resume([partition])
 
     def _poll(self) -> None:
-        waiting = self._stopped or any(held.lane is None for held in self._held.values())
+        waiting = self._stopped or any(held.lane is None or held.full for held in self._held.values())
         most = max(1, min(self._settings.max_poll_records, self._budget.room))
         try:
             records = self._source.poll(BUSY_POLL_S if waiting else POLL_S, most)

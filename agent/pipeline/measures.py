@@ -84,9 +84,14 @@ def _mosaic(frame: images.Frame) -> images.Frame:
         return frame[:0]
     steps = frame.shape[0] // down, frame.shape[1] // right
     first = [(step - tile) // 2 for step, tile in zip(steps, TILE, strict=True)]
-    windows = np.lib.stride_tricks.sliding_window_view(frame, TILE, axis=(0, 1))
-    tiles = windows[first[0] :: steps[0], first[1] :: steps[1]][:down, :right]
-    return tiles.transpose(0, 3, 1, 4, 2).reshape(down * TILE[0], right * TILE[1], 3)
+    row, column, channel = frame.strides
+    tiles = np.lib.stride_tricks.as_strided(
+        frame[first[0] :, first[1] :],
+        (down, TILE[0], right, TILE[1], 3),
+        (steps[0] * row, row, steps[1] * column, column, channel),
+        writeable=False,
+    )
+    return tiles.reshape(down * TILE[0], right * TILE[1], 3)
 
 
 @lru_cache(64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 import structlog
 from sqlalchemy import Engine
@@ -20,11 +21,14 @@ from agent.store.engine import reading, writing
 log = structlog.get_logger()
 BATCH = 256
 WAKE_S = 1.0
+REST_S = 0.05  # without a commit; until then what was acknowledged waits, to be deleted in one transaction
 
 
 class Relay:
-    """Publishes committed decisions and deletes them once they are acknowledged.
+    """Publishes committed decisions at once, and deletes them after they are acknowledged.
 
+    It deletes when a BATCH is acknowledged or nothing more comes for REST_S: SQLite's writers take turns, and the
+    recorder's shall not be long in coming. What is not deleted at a crash is sent again.
     A partition's leftovers come first: claiming it wakes the relay too. Any thread may call `wake` and `disown`.
     """
 
@@ -46,8 +50,9 @@ class Relay:
         self._health = health
         self._changed = threading.Condition()
         self._due: dict[Lane, None] = {}  # lanes with something to send, in the order in which it was committed
+        self._acknowledged: Counter[Lane] = Counter()  # decisions to be deleted
         self._wakes = 1
-        self._clean = 0  # the number of wakes at the start of the last pass that left nothing
+        self._clean = 0  # the number of wakes at the start of the last turn that left nothing
         self._ended = False
 
     def wake(self, lane: Lane) -> None:
@@ -88,15 +93,21 @@ class Relay:
     def turn(self, wait_s: float = WAKE_S) -> None:
         """Sends what was committed since the last turn; waits for that at most `wait_s`. Raises what `run` does."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._clean != self._wakes, wait_s)
-            if self._ended or self._clean == self._wakes:
+            self._changed.wait_for(self._wanted, min(wait_s, REST_S) if self._acknowledged else wait_s)
+            if self._ended:
                 return
             started, lanes, self._due = self._wakes, self._due, {}
         for lane in lanes:
             self._send_all(lane)
-        with self._changed:
-            self._clean = started
-            self._changed.notify_all()
+        if not lanes:
+            self._forget()
+        if not self._acknowledged:
+            with self._changed:
+                self._clean = started
+                self._changed.notify_all()
+
+    def _wanted(self) -> bool:
+        return self._ended or bool(self._due) or (self._clean != self._wakes and not self._acknowledged)
 
     def _send_all(self, lane: Lane) -> None:
         more = True
@@ -109,14 +120,23 @@ class Relay:
             messages = [decisions.message(one, stream=lane.key.topic_id, install_id=self._install_id) for one in found]
             self._patience.call(lambda messages=messages: self._sink.publish(messages), "broker")  # type: ignore[misc]
             passing("outbox.published")
-            self._patience.call(lambda found=found: self._delete([one.id for one in found]), "database")  # type: ignore[misc]
-            passing("outbox.deleted")
+            lane.sent = found[-1].offset + 1
+            self._acknowledged[lane] += len(found)
             self._metrics.published.inc(len(found))
+            if self._acknowledged.total() >= BATCH:
+                self._forget()
+
+    def _forget(self) -> None:
+        if self._acknowledged:
+            self._patience.call(self._delete, "database")
+            self._acknowledged.clear()
+            passing("outbox.deleted")
 
     def _read(self, lane: Lane) -> list[outbox.Decision]:
         with reading(self._engine) as conn:
-            return outbox.batch(conn, lane.claim.stream_id, lane.partition, BATCH)
+            return outbox.batch(conn, lane.claim.stream_id, lane.partition, lane.sent, BATCH)
 
-    def _delete(self, ids: list[int]) -> None:
+    def _delete(self) -> None:
         with writing(self._engine) as conn:
-            outbox.delete(conn, ids)
+            for lane in self._acknowledged:
+                outbox.delete(conn, lane.claim.stream_id, lane.partition, lane.sent)

@@ -15,7 +15,7 @@ import structlog
 from agent.metrics import Metrics
 from agent.pipeline.pictures import Heatmap
 from agent.pipeline.provider import Deciding, Deployed, Scored
-from agent.pipeline.work import NOT_INSPECTED, Outcome, Work
+from agent.pipeline.work import NOT_INSPECTED, Lane, Outcome, Work
 from agent.settings import Pipeline
 from model.images import InputError
 
@@ -25,6 +25,34 @@ Inbox = queue.SimpleQueue[Work | None]
 
 class EngineFaultError(Exception):
     """Scoring fails whatever the product and the frame: the device, the driver or the engine is at fault."""
+
+
+class _Queue:
+    """One product's frames. Partitions take turns, so that none waits behind another's backlog."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Lane, deque[Work]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lanes.values()))
+
+    @property
+    def since(self) -> float:
+        """When the longest waiting frame came: monotonic seconds."""
+        return min(works[0].arrived for works in self._lanes.values())
+
+    def put(self, work: Work) -> None:
+        self._lanes.setdefault(work.lane, deque()).append(work)
+
+    def take(self, most: int) -> list[Work]:
+        taken: list[Work] = []
+        while self._lanes and len(taken) < most:
+            lane = next(iter(self._lanes))
+            works = self._lanes.pop(lane)
+            taken.append(works.popleft())
+            if works:
+                self._lanes[lane] = works  # behind the others
+        return taken
 
 
 class BatchFormer:
@@ -41,7 +69,7 @@ class BatchFormer:
         self._size = size
         self._max_wait_s = max_wait_s
         self._monotonic = monotonic
-        self._waiting: dict[int, deque[Work]] = {}
+        self._waiting: dict[int, _Queue] = {}
         self.ended = False
 
     def next(self, timeout_s: float) -> list[Work]:
@@ -54,9 +82,9 @@ class BatchFormer:
             self._fill()
         if not self._waiting:
             return []
-        product_id = min(self._waiting, key=lambda one: self._waiting[one][0].arrived)
+        product_id = min(self._waiting, key=lambda one: self._waiting[one].since)
         queued = self._waiting[product_id]
-        batch = [queued.popleft() for _ in range(min(self._size, len(queued)))]
+        batch = queued.take(self._size)
         if not queued:
             del self._waiting[product_id]
         return batch
@@ -83,7 +111,7 @@ class BatchFormer:
             return False
         if work.place is None:
             raise ValueError("a frame without a product cannot be scored")
-        self._waiting.setdefault(work.place.product_id, deque()).append(work)
+        self._waiting.setdefault(work.place.product_id, _Queue()).put(work)
         return True
 
 

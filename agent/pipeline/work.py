@@ -34,7 +34,10 @@ class StationState:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """One partition while this agent holds it. The recorder owns it; others only read `dropped`, but for `runs`."""
+    """One partition while this agent holds it.
+
+    The recorder owns it; others only read `dropped`, but for `runs` and `sent`.
+    """
 
     key: StreamKey
     claim: Claim
@@ -43,6 +46,7 @@ class Lane:
     closing: bool = False  # revoked: what is in flight may still be committed
     stations: dict[int, StationState] = field(default_factory=dict)  # as last recorded here, by id
     runs: dict[int, Span] = field(default_factory=dict)  # the directory's: what stations run, by id
+    sent: int = 0  # the relay's: decisions of earlier offsets are acknowledged
 
     @property
     def partition(self) -> int:

@@ -10,7 +10,7 @@ from kafka.errors import AuthorizationError, KafkaConfigurationError, KafkaError
 from kafka.net.compat import KafkaNetClient
 
 from agent.settings import Kafka, is_loopback
-from agent.sources import reach
+from agent.sources import reach, sockets
 from agent.sources.base import SourceError, SourceUnreachableError
 
 T = TypeVar("T")
@@ -57,6 +57,7 @@ def connect(make: Callable[..., T], kafka: Kafka, *, bootstrap_s: float = BOOTST
             bootstrap_servers=kafka.bootstrap.split(","),
             bootstrap_timeout_ms=int(bootstrap_s * 1000),
             kafka_client=keep,
+            proxy_url=sockets.VIA,
             **_security(kafka, context),
             **options,
         )
@@ -134,6 +135,7 @@ def _context(kafka: Kafka) -> ssl.SSLContext | None:
         return None
     try:
         context = ssl.create_default_context(cafile=kafka.ca_file or None)
+        context.sslsocket_class = sockets.WideTls
         if kafka.certificate_file:
             context.load_cert_chain(kafka.certificate_file, kafka.key_file or None)
     except (OSError, ssl.SSLError) as error:

@@ -115,7 +115,7 @@ class KafkaSource:
             # kafka-python 3.0.12 begins a join anew when the old one ends between two polls: wait inside the poll.
             timeout_s = max(timeout_s, _JOIN_S)
             self._watch_join()
-        self._unpark()
+        self._take_turns()
         try:
             found = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except (OffsetOutOfRangeError, LogTruncationError, NoOffsetForPartitionError) as error:
@@ -146,18 +146,24 @@ class KafkaSource:
         self._joining_since = None
         self.open()
 
-    def _unpark(self) -> None:
-        """kafka-python 3.0.12 parks what it has of a paused partition, and can forget it there.
+    def _take_turns(self) -> None:
+        """Partitions come in turn: what was just fetched, then what is parked, then what is in line.
 
-        After the pause it takes the parked records up only where no others are in line, and mistakes used-up ones for
-        others; until it does, it fetches none of that partition. Here they take turns with those in line.
+        kafka-python 3.0.12 hands out all that it has of one partition before it looks at what it fetched of others. It
+        parks what it has of a paused one, and can forget it there: after the pause it takes the parked records up only
+        where no others are in line, and mistakes used-up ones for others; until it does, it fetches none of that
+        partition.
         """
-        fetcher = self._consumer._fetcher
+        fetcher, paused = self._consumer._fetcher, self._consumer.paused()
         line, parked = fetcher._next_partition_records, fetcher._paused_partition_records
         if not line:
             fetcher._next_partition_records = None
-        elif line.topic_partition not in parked and (due := next(iter(parked.keys() - self._consumer.paused()), None)):
-            fetcher._next_partition_records, parked[line.topic_partition] = parked.pop(due), line
+        elif line.topic_partition in parked:
+            return
+        elif any(one.topic_partition not in paused for one in fetcher._completed_fetches.copy()):
+            fetcher._next_partition_records, parked[line.topic_partition] = _Nobody(), line
+        elif due := [one for one in parked if one not in paused]:
+            fetcher._next_partition_records, parked[line.topic_partition] = parked.pop(due[0]), line
 
     def _watch_fetch(self) -> None:
         """Whatever else keeps kafka-python from fetching: where the log goes on and reading does not, it joins anew."""
@@ -278,6 +284,16 @@ class KafkaSource:
             # Without a position every later poll would raise for the whole assignment.
             self.seek(partition, 0)
         self._events.put(Outside(frozenset(named)))
+
+
+class _Nobody:
+    """In kafka-python's line: what was fetched goes first. With None there, what is parked would."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def drain(self) -> None:
+        """There is nothing."""
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

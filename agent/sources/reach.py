@@ -54,7 +54,7 @@ def speaks_kafka(bootstrap: str, *, timeout_s: float = TIMEOUT_S, context: ssl.S
         try:
             with _connection(address, timeout_s, context) as line:
                 line.sendall(_API_VERSIONS)
-                if line.recv(8)[4:] == _CORRELATION:
+                if line.recv(8)[4:8] == _CORRELATION:
                     return True
         except (OSError, ValueError):
             continue

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.rows import chunks, columns, insert_rows, listed, names, read_all
+from agent.store.rows import columns, insert_rows, listed, names, read_all
 from agent.store.tables import outbox
 
 
@@ -29,7 +29,6 @@ class NewDecision:
 class Decision:
     """A decision not yet acknowledged by the broker."""
 
-    id: int
     stream_id: int
     partition: int
     offset: int
@@ -46,18 +45,30 @@ def add_all(conn: Connection, rows: Sequence[NewDecision]) -> None:
     insert_rows(conn, outbox, names(NewDecision), map(_VALUES, rows))
 
 
-def batch(conn: Connection, stream_id: int, partition: int, limit: int) -> list[Decision]:
-    """The first unsent decisions of a partition, in offset order."""
-    query = sa.select(*columns(outbox, Decision)).where(
-        outbox.c.stream_id == stream_id, outbox.c.partition == partition
-    )
-    return read_all(Decision, conn.execute(query.order_by(outbox.c.offset).limit(limit)))
+def batch(conn: Connection, stream_id: int, partition: int, start: int, limit: int) -> list[Decision]:
+    """The first unsent decisions of a partition from offset `start` on, in offset order."""
+    given = {"of_stream": stream_id, "of_partition": partition, "start": start, "most": limit}
+    return read_all(Decision, conn.execute(_BATCH, given))
 
 
-def delete(conn: Connection, ids: Collection[int]) -> None:
-    """Forgets decisions that the broker acknowledged."""
-    for part in chunks(ids, 500):
-        conn.execute(sa.delete(outbox).where(outbox.c.id.in_(part)))
+def delete(conn: Connection, stream_id: int, partition: int, end: int) -> None:
+    """Forgets the decisions of a partition before offset `end`: the broker acknowledged all of them.
+
+    By their offsets, which are never used again: SQLite gives the id of a deleted row to a new one, which another
+    agent that still sends the deleted one must not take away.
+    """
+    conn.execute(_DELETE, {"of_stream": stream_id, "of_partition": partition, "end": end})
+
+
+# Built once: building them takes longer than running them.
+_OURS = (outbox.c.stream_id == sa.bindparam("of_stream"), outbox.c.partition == sa.bindparam("of_partition"))
+_BATCH = (
+    sa.select(*columns(outbox, Decision))
+    .where(*_OURS, outbox.c.offset >= sa.bindparam("start"))
+    .order_by(outbox.c.offset)
+    .limit(sa.bindparam("most"))
+)
+_DELETE = sa.delete(outbox).where(*_OURS, outbox.c.offset < sa.bindparam("end"))
 
 
 def depth(conn: Connection) -> int:

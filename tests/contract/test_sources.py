@@ -248,13 +248,34 @@ def test_a_pause_in_the_middle_loses_nothing(twin: Twin, reader: Reader) -> None
     reader.until(lambda: reader.offsets(0) == list(range(1, 8)))
 
 
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("twin", ["tansu", "apache"], indirect=True)
+def test_what_was_fetched_of_one_partition_does_not_wait_for_the_end_of_another(twin: Twin, reader: Reader) -> None:
+    for number in range(60):
+        twin.write(b"%d" % number)
+    twin.write(b"other", partition=1)
+    reader.until(lambda: reader.assigned() == {0, 1})
+    reader.source.seek(0, 0)
+    reader.source.resume([0])
+    reader.until(lambda: reader.offsets(0))
+    reader.source.seek(1, 0)
+    reader.source.resume([1])
+    reader.poll()
+    fetcher: Any = reader.source._consumer._fetcher  # type: ignore[attr-defined]
+    until(lambda: fetcher._completed_fetches)
+    reader.poll()
+    assert reader.offsets(1) == [0]
+    assert len(reader.offsets(0)) < 60
+    reader.until(lambda: reader.offsets(0) == list(range(60)))
+
+
 @pytest.mark.promise(7)
 def test_reading_that_stands_still_is_begun_anew(apache: ApacheKafka, monkeypatch: pytest.MonkeyPatch) -> None:
     """As kafka-python 3.0.12 leaves it after a pause, were the source not to look after it."""
     settings = _settings(apache.bootstrap)
     create_topics(settings, {settings.frames_topic: PARTITIONS})
     monkeypatch.setattr(kafka_source, "_FETCH_STALL_S", 1.0)
-    monkeypatch.setattr(KafkaSource, "_unpark", lambda _: None)
+    monkeypatch.setattr(KafkaSource, "_take_turns", lambda _: None)
     producer = KafkaProducer(bootstrap_servers=apache.bootstrap, acks="all", enable_idempotence=False)
 
     def write(value: bytes, *, partition: int = 0) -> int:

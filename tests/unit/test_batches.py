@@ -14,8 +14,8 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
 LANE = Lane(StreamKey("c", "t", "topic"), Claim(1, 0, 0, 1, "me"))
 
 
-def _work(product: int, arrived: float) -> Work:
-    work = Work(LANE, Record(0, int(arrived), NOW, None, (), b""), NOW, arrived)
+def _work(product: int, arrived: float, lane: Lane = LANE) -> Work:
+    work = Work(lane, Record(0, int(arrived), NOW, None, (), b""), NOW, arrived)
     work.place = Place(1, "s", product, f"p{product}", 0.0)
     return work
 
@@ -44,6 +44,12 @@ def test_a_batch_is_of_one_product_and_the_longest_waiting_goes_first() -> None:
 def test_a_batch_has_at_most_its_size() -> None:
     former, _ = _former([_work(1, n) for n in range(7)])
     assert [len(batch) for batch in _all(former)] == [3, 3, 1]
+
+
+def test_partitions_take_turns() -> None:
+    other = Lane(LANE.key, Claim(1, 1, 0, 1, "me"))
+    former, _ = _former([*(_work(1, n) for n in range(4)), *(_work(1, n, other) for n in range(10, 12)), _work(1, 12)])
+    assert _all(former) == [[(1, 0), (1, 10), (1, 1)], [(1, 11), (1, 2), (1, 3)], [(1, 12)]]
 
 
 def test_nothing_there_gives_nothing_and_the_end_is_seen() -> None:

@@ -14,7 +14,7 @@ from agent.metrics import Metrics
 from agent.pipeline.budget import Budget
 from agent.pipeline.claims import Granted
 from agent.pipeline.intake import Intake
-from agent.pipeline.record import Answer, ClaimRequest
+from agent.pipeline.record import Answer, Arrived, ClaimRequest
 from agent.pipeline.work import Lane, Work
 from agent.settings import Kafka
 from agent.sources.memory import MemoryLog, MemorySource
@@ -73,3 +73,45 @@ def test_a_full_pipeline_pauses_and_polls_on_and_resumes_at_half(limit: int) -> 
         intake.turn()
     assert budget.frames > most // 2, "it reads again"
     assert len(taken) > most
+
+
+@pytest.mark.promise(4)
+def test_a_backlog_in_one_partition_keeps_no_other_from_being_read() -> None:
+    log, taken = MemoryLog(partitions=2), list[Work]()
+    source, budget = Watched(log), Budget(FRAMES, 1 << 20)
+    recorder: Any = SimpleNamespace(inbox=queue.SimpleQueue(), answers=queue.SimpleQueue())
+    intake = Intake(
+        source, recorder, taken.append, settings=Kafka(max_poll_records=3), budget=budget, health=Health(),
+        metrics=Metrics(), rng=random.Random(0),
+    )  # fmt: skip
+    lanes = [Lane(log.key, Claim(1, number, 0, 1, "me")) for number in range(2)]
+
+    def turn() -> None:
+        intake.turn()
+        while not recorder.inbox.empty():
+            match recorder.inbox.get_nowait():
+                case Arrived(lane, works):
+                    for work in works:
+                        lane.window.arrive(work.record.offset)
+                case ClaimRequest(number):
+                    for lane in lanes:
+                        recorder.answers.put(Answer(number, Granted(lane, None)))
+
+    for _ in range(3 * FRAMES):
+        log.append(bytes(SIZE), partition=0)
+    source.open()
+    for _ in range(9):
+        turn()
+    backlog = len(lanes[0].window)
+    assert FRAMES / 2 <= backlog < FRAMES
+    log.append(bytes(SIZE), partition=1)
+    turn()
+    assert len(lanes[1].window) == 1
+
+    while len(lanes[0].window) > FRAMES / 4:
+        turn()
+        assert len(lanes[0].window) <= backlog
+        lanes[0].window.pop(1)
+        budget.give(SIZE)
+    turn()
+    assert len(lanes[0].window) > FRAMES / 4, "it reads again at half"

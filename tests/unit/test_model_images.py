@@ -50,6 +50,15 @@ def test_a_cut_off_image_is_undecodable(ending: str, share: float) -> None:
         decode(data[: int(len(data) * share)])
 
 
+def test_a_grey_jpeg_gives_its_plane_three_times_as_opencv_does() -> None:
+    data = cv2.imencode(".jpg", PICTURE[..., 0])[1].tobytes()
+    wanted = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert wanted is not None
+    assert np.array_equal(decode(data), wanted)
+    with pytest.raises(Undecodable):
+        decode(data[: len(data) // 2])
+
+
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda tail: encoded(".png")[:60] + tail))
 def test_no_bytes_raise_anything_but_image_errors(data: bytes) -> None:
     with pytest.raises(Undecodable):

@@ -243,10 +243,10 @@ def test_the_outbox_gives_offset_order_and_forgets_what_was_sent(here: Line) -> 
     with writing(here.engine) as conn:
         outbox.add_all(conn, [NewDecision(here.stream_id, 0, n, "press-1", b"{}", NOW) for n in (2, 0, 1)])
         outbox.add_all(conn, [NewDecision(here.stream_id, 1, 0, "press-1", b"{}", NOW)])
-        first = outbox.batch(conn, here.stream_id, 0, 2)
+        first = outbox.batch(conn, here.stream_id, 0, start=0, limit=2)
         assert [row.offset for row in first] == [0, 1]
-        outbox.delete(conn, [row.id for row in first])
-        assert [row.offset for row in outbox.batch(conn, here.stream_id, 0, 9)] == [2]
+        outbox.delete(conn, here.stream_id, 0, 2)
+        assert [row.offset for row in outbox.batch(conn, here.stream_id, 0, start=0, limit=9)] == [2]
         assert outbox.depth(conn) == 2
 
 

@@ -1,0 +1,133 @@
+"""The relay: each decision reaches the topic before it leaves the outbox, whoever else sends the same partition."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from agent.frame import StreamKey
+from agent.health import Health
+from agent.metrics import Metrics
+from agent.pipeline.decisions import event_id
+from agent.pipeline.patience import Patience
+from agent.pipeline.relay import BATCH, Relay
+from agent.pipeline.work import Lane
+from agent.sources.base import Decision
+from agent.sources.memory import MemoryDecisions
+from agent.store import offsets, outbox
+from agent.store.engine import reading, writing
+from agent.store.outbox import NewDecision
+from tests.databases import NOW, Line, line
+
+pytestmark = pytest.mark.usefixtures("each_database")
+KEY = StreamKey("c", "t", "frames")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Line]:
+    with line(tmp_path) as made:
+        yield made
+
+
+class Slow(MemoryDecisions):
+    """A topic whose acknowledgement comes after `meanwhile`."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def publish(self, decisions: Sequence[Decision]) -> None:
+        super().publish(decisions)
+        if meanwhile := self.meanwhile:
+            self.meanwhile = None
+            meanwhile()
+
+
+def _relay(here: Line, sink: MemoryDecisions) -> Relay:
+    health, metrics = Health(), Metrics()
+    patience = Patience(health, metrics, threading.Event(), random.Random(0))
+    return Relay(here.engine, sink, install_id="i", patience=patience, metrics=metrics, health=health)
+
+
+def _lane(here: Line, holder: str) -> Lane:
+    with writing(here.engine) as conn:
+        return Lane(KEY, offsets.claim(conn, here.stream_id, 0, holder=holder, start=0, now=NOW))
+
+
+def _commit(here: Line, numbers: range) -> None:
+    with writing(here.engine) as conn:
+        outbox.add_all(conn, [NewDecision(here.stream_id, 0, n, "press-1", b"{}", NOW) for n in numbers])
+
+
+def _unsent(here: Line) -> int:
+    with reading(here.engine) as conn:
+        return outbox.depth(conn)
+
+
+def _sent(sink: MemoryDecisions) -> list[str]:
+    return [dict(one.headers)["ce_id"].decode() for one in sink.published]
+
+
+def _ids(numbers: range) -> list[str]:
+    return [event_id("t", 0, number) for number in numbers]
+
+
+def _rest(relay: Relay, lane: Lane | None = None) -> None:
+    """Two turns: one sends, and one finds nothing more to send."""
+    if lane:
+        relay.wake(lane)
+    relay.turn(0)
+    relay.turn(0)
+    assert relay.wait_clean(0)
+
+
+@pytest.mark.promise(9)
+def test_what_is_committed_one_after_the_other_is_sent_once_and_deleted_together(here: Line) -> None:
+    sink = MemoryDecisions()
+    relay, lane = _relay(here, sink), _lane(here, "a")
+    for number in range(5):
+        _commit(here, range(number, number + 1))
+        relay.wake(lane)
+        relay.turn(0)
+        assert _sent(sink) == _ids(range(number + 1))
+    assert _unsent(here) == 5
+    assert not relay.wait_clean(0)
+    _rest(relay)
+    assert _unsent(here) == 0
+    assert _sent(sink) == _ids(range(5))
+
+
+@pytest.mark.promise(9)
+def test_a_stream_without_a_rest_does_not_pile_up(here: Line) -> None:
+    sink = MemoryDecisions()
+    relay, lane = _relay(here, sink), _lane(here, "a")
+    _commit(here, range(BATCH + 10))
+    relay.wake(lane)
+    relay.turn(0)
+    assert _unsent(here) == 10
+    assert _sent(sink) == _ids(range(BATCH + 10))
+
+
+@pytest.mark.promise(9)
+def test_a_relay_that_was_slow_deletes_nothing_that_came_after_what_it_sent(here: Line) -> None:
+    """The next owner has sent and deleted the same decisions by then, and SQLite gave their ids to new ones."""
+    slow, sink = Slow(), MemoryDecisions()
+    old, new = _relay(here, slow), _relay(here, sink)
+    before = _lane(here, "a")
+    _commit(here, range(3))
+    after = _lane(here, "b")
+
+    def take_over() -> None:
+        _rest(new, after)
+        assert _unsent(here) == 0
+        _commit(here, range(3, 6))
+
+    slow.meanwhile = take_over
+    _rest(old, before)
+    assert _sent(slow) == _sent(sink) == _ids(range(3))
+    assert _unsent(here) == 3
+    _rest(new, after)
+    assert _sent(sink) == _ids(range(6))
+    assert _unsent(here) == 0
