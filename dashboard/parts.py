@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from agent.store.calibration import Calibrator
 from agent.store.teachings import View, by_part
 
 PAGE = 24  # cards on one page
@@ -44,13 +43,6 @@ def pages(count: int) -> int:
 def card_html(card: Card) -> str:
     """Its pictures and words; every text is escaped."""
     return "".join(_picture(sha256, card.part) for sha256 in card.pictures) + _words(card.part, card.oddness)
-
-
-def calibrating_html(one: Calibrator) -> str:
-    """A calibration image and its score; every text is escaped."""
-    name = one.serial or f"sample {one.sample_id}"
-    words = f"sample {one.sample_id} · score {one.score:.3f}" + ("" if one.usable else " · taken out")
-    return _picture(one.blob_sha256, name) + _words(name, words)
 
 
 def _words(name: str, more: str) -> str:

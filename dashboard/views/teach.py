@@ -11,13 +11,12 @@ from agent.service import models, reviews
 from agent.service import teach as service
 from agent.store import epochs, products, registry, stations, teachings
 from agent.store import lesson as lessons
-from agent.store.calibration import Calibrator
 from agent.store.lesson import Lesson
 from agent.store.products import Product
 from agent.store.users import User
-from dashboard import context
+from dashboard import calibration, context, recertifying
 from dashboard.components.review import REASONS
-from dashboard.parts import PAGE, ROW, Card, calibrating_html, card_html, cards, pages
+from dashboard.parts import PAGE, ROW, Card, card_html, cards, pages
 from dashboard.style import CSS
 from dashboard.views.models import words as certificate_words
 
@@ -78,9 +77,9 @@ def _lesson(product: Product, user: User | None) -> None:
             return
         station = stations.get(conn, lesson.teaching.station_id).name
         version = lesson.version
-        top = lessons.top_calibration(conn, version.id) if version else []
         issued = registry.certificates(conn, version.id)[:1] if version else []
         epoch = epochs.of_certificate(conn, issued[0].id) if issued else None
+        due = recertifying.read(conn, product.id)
     st.caption(f"{product.name} from {station} · {lesson.teaching.state}")
     _progress(lesson)
     if user is None:
@@ -89,9 +88,13 @@ def _lesson(product: Product, user: User | None) -> None:
         _actions(product, lesson, user)
     if lesson.version and lesson.teaching.unfinished:
         st.markdown(certificate_words(issued[0].record if issued else None, epoch))
-        _top(top)
+        recertifying.tell(due)
         if user is not None:
-            _go_live(product, lesson.version.id, user)
+            with st.container(horizontal=True):
+                _go_live(product, lesson.version.id, user)
+                recertifying.button(due, user, "teach-recertify")
+        st.subheader("Calibration parts that scored highest")
+        calibration.show(product.id, lesson.version.id)
     if lesson.teaching.state in ("collecting", "looking"):
         _set(lesson, user)
 
@@ -157,19 +160,6 @@ def _left(lesson: Lesson, user: User | None) -> None:
             words.text(f"{one.part} · {one.reason}")
             if user is not None and undo.button("Put back", key=f"teach-undo-{one.item_id}"):
                 _do(partial(reviews.undo, context.engine(), user, one.item_id), f"{one.part} is back")
-
-
-def _top(top: list[Calibrator]) -> None:
-    if not top:
-        return
-    st.subheader("Calibration images that scored highest")
-    st.caption(
-        "One defect among them would be the threshold. Two people take one out: the first with "
-        "`goodpart samples withdraw SAMPLE --reason WHY`; then `goodpart models recertify`, or train again."
-    )
-    for start in range(0, len(top), ROW):
-        for column, one in zip(st.columns(ROW), top[start : start + ROW], strict=False):
-            column.html(calibrating_html(one))
 
 
 def _go_live(product: Product, version_id: int, user: User) -> None:
