@@ -16,6 +16,7 @@ from agent.store.calibration import Calibrator
 from agent.store.withdrawals import Withdrawal
 from dashboard import context
 from dashboard.components.review import REASONS
+from dashboard.parts import picture
 
 ROW = 4
 HELP = (
@@ -47,17 +48,14 @@ def card(one: Calibrator, threshold: float | None) -> str:
     """A part's image and the same with its heatmap, and what there is to say of it; every text is escaped."""
     name = one.serial or f"sample {one.sample_id}"
     shown = [sha256 for sha256 in (one.preview_sha256, one.overlay_sha256) if sha256] or [one.blob_sha256]
-    pictures = "".join(
-        f"<img src='/blob/{sha256}' loading='lazy' alt='{escape(name, quote=True)}' "
-        f"style='width:{100 // len(shown)}%;vertical-align:top'>"
-        for sha256 in shown
-    )
-    return f"{pictures}<div><b>{escape(name)}</b><br><span class='faint'>{escape(words(one, threshold))}</span></div>"
+    pictures = "".join(picture(sha256, name, f"width:{100 // len(shown)}%;vertical-align:top") for sha256 in shown)
+    return f"{pictures}<div><b>{escape(name)}</b><br><span class='faint small'>{escape(words(one, threshold))}</span></div>"
 
 
 def words(one: Calibrator, threshold: float | None) -> str:
-    """Its sample, score and place among the others."""
-    said = [f"sample {one.sample_id}", f"score {one.score:.3f}"]
+    """Its sample, where that is not its name, its score and its place among the others."""
+    said = [f"sample {one.sample_id}"] if one.serial else []
+    said.append(f"score {one.score:.3f}")
     if threshold is not None and one.score >= threshold:
         said.append("above the threshold" if one.score > threshold else "the threshold")
     if one.station:

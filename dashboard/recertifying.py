@@ -57,10 +57,10 @@ def tell(due: Due) -> None:
 def button(due: Due, user: User, key: str) -> None:
     """For engineers: which version, and why."""
     pending = due.last is not None and due.last.state in commands.PENDING
-    possible = bool(due.gone) and not pending
-    with st.popover("Certify anew", disabled=not possible, icon=":material/verified:"):
-        if not possible:
-            return
+    if pending or not due.gone:
+        st.button("Certify anew", disabled=True, icon=":material/verified:", key=f"{key}-not-due")
+        return
+    with st.popover("Certify anew", icon=":material/verified:"):
         st.caption("On what is left of its calibration parts, by the scores that it had. The look stays as it was.")
         chosen = st.selectbox(
             "Version", list(due.gone), format_func=lambda one: f"v{due.numbers[one]}", key=f"{key}-version"

@@ -195,7 +195,7 @@ def _latency(pace: Pace) -> Finding:
     """
     words = (
         f"a frame takes the challenger {pace.challenger_ms:.3g} ms, the champion {pace.champion_ms:.3g} ms (medians of "
-        f"{pace.rounds} rounds of {pace.batch}); at their fastest {pace.ratio:.2f} times as long, allowed "
+        f"{pace.rounds} rounds of {pace.batch}), at its fastest {pace.ratio:.2f} times as long, allowed "
         f"gate.slowdown = {pace.allowed:g}"
     )
     return Finding("latency", "ok" if pace.ratio <= pace.allowed else "person", words)

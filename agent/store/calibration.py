@@ -79,7 +79,7 @@ def top(conn: Connection, version_id: int, limit: int, unit: str) -> list[Calibr
     Args:
         conn: any transaction.
         version_id: the version.
-        limit: so many.
+        limit: so many that calibrate still; those that were taken out since come in between.
         unit: of its certificate: part, the images of one serial at one station; or frame.
     """
     row, own = calibration_score.c, sample.c
@@ -96,8 +96,12 @@ def top(conn: Connection, version_id: int, limit: int, unit: str) -> list[Calibr
         .where(_of(version_id))
         .subquery()
     )  # fmt: skip
-    query = sa.select(*(ranked.c[name] for name in names(Calibrator))).where(ranked.c.place == 1)
-    return read_all(Calibrator, conn.execute(query.order_by(ranked.c.score.desc(), ranked.c.sample_id).limit(limit)))
+    usable, order = sa.case((ranked.c.usable, 1), else_=0), (ranked.c.score.desc(), ranked.c.sample_id)
+    before = sa.func.sum(usable).over(order_by=order) - usable  # usable ones above it
+    units = sa.select(*(ranked.c[name] for name in names(Calibrator)), before.label("before"))
+    found = units.where(ranked.c.place == 1).subquery()
+    query = sa.select(*(found.c[name] for name in names(Calibrator))).where(found.c.before < limit)
+    return read_all(Calibrator, conn.execute(query.order_by(found.c.score.desc(), found.c.sample_id)))
 
 
 def taken_out(conn: Connection, product_id: int) -> dict[int, int]:

@@ -125,36 +125,38 @@ def _actions(product: Product, versions: Sequence[ModelVersion], live: Deploymen
         st.caption("Engineers retrain, promote and roll back here.")
         return
     candidates = [one for one in versions if one.state == "candidate"]
-    first, second, third, fourth = st.columns(4)
-    cold = first.checkbox("From fresh weights", key="cold", help="Nothing of a revoked sample stays in them.")
-    if first.button("Retrain now", icon=":material/model_training:", key="retrain"):
-        context.act(
-            lambda **given: retrain.request(context.engine(), _user(), product.id, cold=cold, **given),
-            "a run is queued",
-        )
-    with second.popover("Promote a candidate", disabled=not candidates):
-        number = st.selectbox("Version", [one.number for one in candidates], key="candidate")
-        why = st.text_input("Why", key="promote-why")
-        if st.button("Promote", key="promote", disabled=not why.strip()):
-            version = next(one for one in candidates if one.number == number)
-            digest = context.settings().decision_hash
-            context.act(
-                lambda **given: models.promote(
-                    context.engine(), _user(), version.id, why, digest,
-                    watch_share=context.settings().watch.share, **given,
-                ),
-                "promoted",
-            )  # fmt: skip
-            context.live().notify_promotion(product.id)
-    with third.popover("Roll back", disabled=live is None):
-        why = st.text_input("Why", key="rollback-why")
-        if st.button("Roll back", key="rollback", disabled=not why.strip()):
-            context.act(
-                lambda **given: models.rollback(context.engine(), _user(), product.id, why, **given), "rolled back"
-            )
-            context.live().notify_promotion(product.id)
-    with fourth:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Retrain now", icon=":material/model_training:", key="retrain"):
+            cold = bool(st.session_state.get("cold"))
+            ask = partial(retrain.request, context.engine(), _user(), product.id, cold=cold)
+            context.act(ask, "a run is queued")
+        st.checkbox("From fresh weights", key="cold", help="Nothing of a revoked sample stays in them.")
+        with st.popover("Promote a candidate", disabled=not candidates):
+            _promote(product, candidates)
+        with st.popover("Roll back", disabled=live is None):
+            _roll_back(product)
         recertifying.button(due, _user(), "recertify")
+
+
+def _promote(product: Product, candidates: Sequence[ModelVersion]) -> None:
+    number = st.selectbox("Version", [one.number for one in candidates], key="candidate")
+    why = st.text_input("Why", key="promote-why")
+    if st.button("Promote", key="promote", disabled=not why.strip()):
+        version = next(one for one in candidates if one.number == number)
+        settings = context.settings()
+        promote = partial(
+            models.promote, context.engine(), _user(), version.id, why, settings.decision_hash,
+            watch_share=settings.watch.share,
+        )  # fmt: skip
+        context.act(promote, "promoted")
+        context.live().notify_promotion(product.id)
+
+
+def _roll_back(product: Product) -> None:
+    why = st.text_input("Why", key="rollback-why")
+    if st.button("Roll back", key="rollback", disabled=not why.strip()):
+        context.act(partial(models.rollback, context.engine(), _user(), product.id, why), "rolled back")
+        context.live().notify_promotion(product.id)
 
 
 def _user() -> Any:
@@ -188,6 +190,9 @@ def _runs(recent: Sequence[TrainingRun], reports: Mapping[int, str]) -> None:
         st.caption("none yet")
         return
     st.dataframe(rows, hide_index=True)
+    if judged := next((run for run in recent if run.id in reports), None):
+        with st.expander(f"What the gate said of run {judged.id}"):
+            st.markdown("\n".join(f"- {one}" for one in reports[judged.id].split("; ")))
     newest = next((run for run in recent if run.losses), None)
     if newest and newest.losses:
         with st.expander(f"Loss of run {newest.id}"):
@@ -211,8 +216,9 @@ def _calibration(product: Product) -> None:
     if not found:
         return
     st.subheader("Calibration parts that scored highest")
+    waits = 0 if next(iter(found.values())).state == "candidate" else None
     number = st.selectbox(
-        "Of version", list(found), index=None, key="looked-at", placeholder="choose one",
+        "Of version", list(found), index=waits, key="looked-at", placeholder="choose one",
         format_func=lambda one: f"v{one} · {found[one].state}",
     )  # fmt: skip
     if number is not None:

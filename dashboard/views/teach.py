@@ -113,16 +113,16 @@ def _progress(lesson: Lesson) -> None:
 
 def _actions(product: Product, lesson: Lesson, user: User) -> None:
     engine = context.engine()
-    first, second, third = st.columns(3)
-    if first.button("Train", key="teach-train", icon=":material/model_training:", disabled=not lesson.may_train):
-        _do(partial(service.train, engine, user, product.id), "an agent trains")
     failed = lesson.teaching.state == "looking" and lesson.look is not None and lesson.look.state == "failed"
-    if failed and second.button("Look through again", key="teach-look"):
-        _do(partial(service.look, engine, user, product.id), "an agent looks through the parts again")
-    with third.popover("Cancel"):
-        st.caption("The parts are let go, and samples made of them are revoked.")
-        if st.button("Cancel the teaching", key="teach-cancel"):
-            _do(partial(service.cancel, engine, user, product.id), "cancelled")
+    with st.container(horizontal=True):
+        if st.button("Train", key="teach-train", icon=":material/model_training:", disabled=not lesson.may_train):
+            _do(partial(service.train, engine, user, product.id), "an agent trains")
+        if failed and st.button("Look through again", key="teach-look"):
+            _do(partial(service.look, engine, user, product.id), "an agent looks through the parts again")
+        with st.popover("Cancel"):
+            st.caption("The parts are let go, and samples made of them are revoked.")
+            if st.button("Cancel the teaching", key="teach-cancel"):
+                _do(partial(service.cancel, engine, user, product.id), "cancelled")
 
 
 def _set(lesson: Lesson, user: User | None) -> None:
@@ -134,8 +134,9 @@ def _set(lesson: Lesson, user: User | None) -> None:
     else:
         st.subheader("As they came")
     last = pages(len(found))
-    page = int(st.number_input("Page", 1, last, 1, key="teach-page")) if last > 1 else 1
-    reason = st.selectbox("A defect is a", REASONS, key="teach-reason") if user and found else ""
+    left, right, _ = st.columns((1, 1, 2))
+    reason = left.selectbox("A defect is a", REASONS, key="teach-reason") if user and found else ""
+    page = int(right.number_input(f"Page of {last}", 1, last, 1, key="teach-page")) if last > 1 else 1
     shown = found[(page - 1) * PAGE : page * PAGE]
     for start in range(0, len(shown), ROW):
         for column, card in zip(st.columns(ROW), shown[start : start + ROW], strict=False):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Column
 
-from migrations.pieces import ID, NAME, foreign
+from migrations.pieces import ID, NAME
 
 revision = "0007"
 down_revision = "0006"

@@ -226,6 +226,9 @@ def test_the_highest_parts_are_shown_by_their_highest_image(here: Line) -> None:
         assert (top[0].preview_sha256, top[0].overlay_sha256, top[1].overlay_sha256) == (sha(70), sha(71), None)
         assert [one.sample_id for one in calibration.top(conn, version.id, 2, "frame")] == made[1:3]
         assert [one.frames for one in calibration.top(conn, version.id, 9, "frame")] == [1] * 6
+        samples.revoke(conn, made[1], NOW)
+        seen = [(one.sample_id, one.usable) for one in calibration.top(conn, version.id, 2, "frame")]
+        assert seen == [(made[1], False), (made[2], True), (made[3], True)], "there are two to look at still"
 
 
 def test_what_left_a_calibration_set_is_counted_since_the_newest_certificate(here: Line) -> None:

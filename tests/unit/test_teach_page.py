@@ -226,12 +226,17 @@ def test_a_card_is_a_part_with_its_frames_in_their_order() -> None:
         View(3, "A", "A", None, NOW, sha(5), None, None, 0.5),
     ]
     assert cards(views) == [
-        Card(1, "A", "oddness 2", (sha(1), sha(5))),
-        Card(2, "<b>", "oddness 1", (sha(4),)),
+        Card(1, "A", "oddness 2", ((sha(1), sha(1)), (sha(5), sha(5)))),
+        Card(2, "<b>", "oddness 1", ((sha(4), sha(3)),)),
     ]
     assert cards([View(9, "A", None, None, NOW + timedelta(1), sha(1), None, None, None)])[0].oddness == ""
     html = card_html(cards(views)[1])
-    assert f"/blob/{sha(4)}" in html and "&lt;b&gt;" in html and "<b><b>" not in html
+    assert (
+        f"href='/blob/{sha(3)}'" in html
+        and f"src='/blob/{sha(4)}'" in html
+        and "&lt;b&gt;" in html
+        and "<b><b>" not in html
+    )
     assert [pages(count) for count in (0, PAGE, PAGE + 1)] == [1, 1, 2]
 
 
@@ -243,12 +248,12 @@ TOP = Calibrator(
 
 def test_a_calibration_part_says_its_sample_its_score_and_where_the_threshold_is() -> None:
     html = card(TOP, 2.0)
-    assert "sample 7 · score 1.235" in html and f"/blob/{sha(1)}" in html
+    assert "<b>sample 7</b>" in html and ">score 1.235<" in html and f"/blob/{sha(1)}" in html
     assert "taken out" not in html and "threshold" not in html
     part = replace(TOP, serial="<S>", station="press-1", frames=3, usable=False)
     html = card(replace(part, preview_sha256=sha(2), overlay_sha256=sha(3)), 1.0)
     assert "&lt;S&gt;" in html and "<S>" not in html
-    assert "above the threshold · press-1 · the highest of 3 images · taken out" in html
+    assert "sample 7 · score 1.235 · above the threshold · press-1 · the highest of 3 images · taken out" in html
     assert f"/blob/{sha(2)}" in html and f"/blob/{sha(3)}" in html and sha(1) not in html
     assert "· the threshold" in card(TOP, TOP.score)
 
