@@ -49,7 +49,8 @@ def card(one: Calibrator, threshold: float | None) -> str:
     name = one.serial or f"sample {one.sample_id}"
     shown = [sha256 for sha256 in (one.preview_sha256, one.overlay_sha256) if sha256] or [one.blob_sha256]
     pictures = "".join(picture(sha256, name, f"width:{100 // len(shown)}%;vertical-align:top") for sha256 in shown)
-    return f"{pictures}<div><b>{escape(name)}</b><br><span class='faint small'>{escape(words(one, threshold))}</span></div>"
+    said = escape(words(one, threshold))
+    return f"{pictures}<div><b>{escape(name)}</b><br><span class='faint small'>{said}</span></div>"
 
 
 def words(one: Calibrator, threshold: float | None) -> str:
