@@ -32,15 +32,18 @@ class Due:
         if self.gone:
             left = ", ".join(f"v{self.numbers[one]} ({n})" for one, n in self.gone.items())
             return f"Images were taken out of the calibration set since the certificate of {left}: certify it anew."
-        if self.last and self.last.state == "done":
-            return f"v{self.last.args['number']} was certified anew, without {self.last.result['dropped']} images."  # type: ignore[index]
+        if self.last and self.last.finished_at and self.last.state == "done":
+            at = self.last.finished_at.astimezone(context.settings().timezone)
+            dropped = (self.last.result or {}).get("dropped", 0)
+            images = "1 image" if dropped == 1 else f"{dropped} images"
+            return f"v{self.last.args['number']} was certified anew on {at:%Y-%m-%d %H:%M}, without {images}."
         return None
 
 
 def read(conn: Connection, product_id: int) -> Due:
     """Of one product."""
     gone = calibration.taken_out(conn, product_id)
-    numbers = {one.id: one.number for one in registry.versions(conn, product_id) if one.id in gone}
+    numbers = {one: registry.version(conn, one).number for one in gone}
     return Due(numbers, gone, commands.of_product(conn, models.RECERTIFY, product_id))
 
 
