@@ -39,8 +39,8 @@ def upgrade() -> None:
             score.create_foreign_key(op.f(f"fk_calibration_score_{column}_blob"), "blob", [column], ["sha256"])
     for column in PICTURES:
         op.create_index(f"ix_calibration_score_{column}", "calibration_score", [column])
-    watched = {"sqlite_where": sa.text("watched IS 1"), "postgresql_where": sa.text("watched IS true")}
-    op.create_index("ix_item_watched", "item", ["state", "id"], **watched)
+    on_sqlite, on_postgresql = sa.text("watched IS 1"), sa.text("watched IS true")
+    op.create_index("ix_item_watched", "item", ["state", "id"], sqlite_where=on_sqlite, postgresql_where=on_postgresql)
 
 
 def downgrade() -> None:
