@@ -188,7 +188,7 @@ def test_samples_of_the_stream_get_their_station_and_lot(tmp_path: Path) -> None
     with line(tmp_path) as here:
         with writing(here.engine) as conn:
             item = here.add_item(conn, 1, lot="L7")
-            for number, item_id in ((1, item.id), (2, None)):
+            for number, item_id in ((11, item.id), (12, None)):
                 blob = add_blob(conn, number)
                 new = samples.NewSample(here.product_id, "train", "flagged", blob, blob, item_id=item_id)
                 samples.add(conn, new, NOW)
