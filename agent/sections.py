@@ -234,6 +234,8 @@ class Samples(_Section):
 
 class Gate(_Section):
     min_defects: Annotated[int, Field(ge=0)] = 10
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    slowdown: Annotated[float, Field(gt=0)] = 2.0
 
 
 class Shadow(_Section):

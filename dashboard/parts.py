@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from agent.store.calibration import Calibrator
 from agent.store.teachings import View, by_part
 
 PAGE = 24  # cards on one page
@@ -20,7 +19,7 @@ class Card:
     item_id: int  # of that frame: what a person takes out
     part: str
     oddness: str
-    pictures: tuple[str, ...]  # hashes
+    pictures: tuple[tuple[str, str], ...]  # hashes: as small as there is, and in full
 
 
 def cards(views: Sequence[View]) -> list[Card]:
@@ -30,7 +29,7 @@ def cards(views: Sequence[View]) -> list[Card]:
             item_id=frames[0].item_id,
             part=part,
             oddness="" if frames[0].oddness is None else f"oddness {frames[0].oddness:.3g}",
-            pictures=tuple(one.thumbnail_sha256 or one.preview_sha256 or one.frame_sha256 for one in frames),
+            pictures=tuple(map(_sizes, frames)),
         )
         for part, frames in by_part(views).items()
     ]
@@ -43,19 +42,23 @@ def pages(count: int) -> int:
 
 def card_html(card: Card) -> str:
     """Its pictures and words; every text is escaped."""
-    return "".join(_picture(sha256, card.part) for sha256 in card.pictures) + _words(card.part, card.oddness)
-
-
-def calibrating_html(one: Calibrator) -> str:
-    """A calibration image and its score; every text is escaped."""
-    name = one.serial or f"sample {one.sample_id}"
-    words = f"sample {one.sample_id} · score {one.score:.3f}" + ("" if one.usable else " · taken out")
-    return _picture(one.blob_sha256, name) + _words(name, words)
+    return "".join(picture(small, card.part, "width:100%", full) for small, full in card.pictures) + _words(
+        card.part, card.oddness
+    )
 
 
 def _words(name: str, more: str) -> str:
     return f"<div><b>{escape(name)}</b><br><span class='faint'>{more}</span></div>"
 
 
-def _picture(sha256: str, name: str) -> str:
-    return f"<img src='/blob/{sha256}' loading='lazy' alt='{escape(name, quote=True)}' style='width:100%'>"
+def _sizes(one: View) -> tuple[str, str]:
+    full = one.preview_sha256 or one.frame_sha256
+    return one.thumbnail_sha256 or full, full
+
+
+def picture(sha256: str, name: str, style: str, full: str | None = None) -> str:
+    """A picture that opens in full (`full`, else itself) in a tab of its own."""
+    return (
+        f"<a href='/blob/{full or sha256}' target='_blank'><img src='/blob/{sha256}' loading='lazy' "
+        f"alt='{escape(name, quote=True)}' style='{style}'></a>"
+    )

@@ -11,5 +11,5 @@ table.line td.n { font-variant-numeric: tabular-nums; }
 .pill.ok { background: #15803d; } .pill.blind, .pill.error { background: #b91c1c; }
 .pill.new, .pill.quiet { background: #64748b; }
 .alert { padding: 0.35rem 0.8rem; border-left: 4px solid #b45309; } .alert.error { border-color: #b91c1c; }
-.faint { opacity: 0.65; }
+.faint { opacity: 0.65; } .small { font-size: 0.85rem; }
 """

@@ -29,7 +29,7 @@ def block(found: list[Watch]) -> None:
         {
             "watch": one.id,
             "models": one.title,
-            "share": one.share,
+            "share": f"{one.share:.1%}",
             "opened": one.opened_at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S"),
             "outcome": outcome(one),
             "why": one.told,
@@ -42,8 +42,8 @@ def block(found: list[Watch]) -> None:
 def shares(settings: Settings) -> str:
     """Which parts are scored twice, by the settings."""
     shadow, watch = settings.shadow, settings.watch
-    after = f"{watch.share:.1%} of the parts after a promotion, {watch.parts} of them" if watch.share else "no watch"
-    before = f"{shadow.share:.1%} before one, {shadow.parts} of them" if shadow.share else "no shadow"
+    after = f"{watch.share:.1%} of the parts after a promotion, {watch.parts:,} of them" if watch.share else "no watch"
+    before = f"{shadow.share:.1%} before one, {shadow.parts:,} of them" if shadow.share else "no shadow"
     return f"Parts that two models score: {after}; {before}."
 
 

@@ -105,6 +105,10 @@ class FakeProvider:
     """Deployments by product id, changed by the test."""
 
     deployed: dict[int, Deployed]
+    unusable: set[int] = field(default_factory=set)
+
+    def broken(self, product_id: int) -> bool:
+        return product_id in self.unusable
 
     def start(self) -> None: ...
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json as json_module
+from pathlib import Path
 
 from cyclopts import App
 from sqlalchemy import Connection
 
+from agent.cli import looks
 from agent.cli.common import Acting, CommandError, Common, find_product, new_key, show
 from agent.service import models as service
 from agent.service import watches as watching
 from agent.settings import utc_now
-from agent.store import calibration as scores
-from agent.store import registry, runs, watches
+from agent.store import lesson, registry, runs, watches
+from agent.store.blobs import open_blobs
 from agent.store.engine import reading
 from agent.store.registry import ModelVersion
 from agent.store.runs import TrainingRun
@@ -55,20 +57,34 @@ def runs_(*, product: str, json: bool = False, common: Common = Common()) -> Non
 
 
 @app.command
-def calibration(version: int, /, *, product: str, json: bool = False, common: Common = Common()) -> None:
-    """List the calibration images that scored highest: a defect among them would be the threshold.
+def calibration(
+    version: int, /, *, product: str, out: Path | None = None, json: bool = False, common: Common = Common()
+) -> None:
+    """List the calibration parts that scored highest: a defect among them would be the threshold.
 
     Look at them before you trust a certificate; a part that is none of the good ones is withdrawn by two people, and
     goodpart models recertify makes the certificate anew. Example: goodpart models calibration 3 --product flange
+
+    Args:
+        version: its number.
+        product: which product.
+        out: a folder for their pictures: a PNG a part, with the heatmap beside it.
+        json: print a JSON list.
     """
     with reading(common.database()) as conn:
         found = _version(conn, product, version)
         issued = registry.certificates(conn, found.id)
-        record = issued[0].record if issued else {}
-        top = scores.top(conn, found.id, scores.worth_a_look(record.get("review_k", 0)))
-    threshold = record.get("review_threshold")
-    rows = [(one.sample_id, one.serial, one.item_id, one.score, threshold, one.usable, one.blob_sha256) for one in top]
-    columns = ["sample", "part", "item", "score", "threshold", "usable", "blob"]
+        top = lesson.top_calibration(conn, found.id)
+    threshold = issued[0].record["review_threshold"] if issued else None
+    rows = [
+        (one.sample_id, one.serial, one.station, one.frames, one.item_id, one.score, threshold, one.usable,
+         one.blob_sha256)
+        for one in top
+    ]  # fmt: skip
+    columns = ["sample", "part", "station", "frames", "item", "score", "threshold", "usable", "blob"]
+    if out is not None:
+        settings = common.settings()
+        looks.write(out, top, open_blobs(settings.blobs), max_megapixels=settings.pipeline.max_megapixels)
     show(columns, rows, as_json=json, empty="no scores are on record: this version was made before they were kept")
 
 
@@ -85,17 +101,16 @@ def recertify(version: int, /, *, product: str, reason: str, json: bool = False,
     with reading(engine) as conn:
         found = _version(conn, product, version)
     made = recertifying.recertify(engine, acting.actor(engine), found.id, reason, key=new_key(), now=utc_now())
-    if made.deployment_id is not None:
+    if made.live:
         open_live(settings.redis.url).notify_promotion(found.product_id)
     if json:
-        live = made.deployment_id is not None
-        record = {"dropped": made.dropped, "live": live, "certificate": made.certificate.to_dict()}
+        record = {"dropped": made.dropped, "live": made.live, "certificate": made.certificate.to_dict()}
         print(json_module.dumps(record, indent=2))
         return
     print(
         f"{product} v{version}, without {made.dropped} calibration images; {made.certificate.describe(made.rests_on)}"
     )
-    if made.deployment_id is not None:
+    if made.live:
         print("it is live; running agents swap within a second")
 
 

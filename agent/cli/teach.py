@@ -120,8 +120,11 @@ def _tell(engine: Engine, product: Product, *, as_json: bool) -> None:
     if rows:
         show(["item", "part", "oddness", "event_at"], rows, as_json=False)
     if top:
-        show(["sample", "part", "score"], [(one.sample_id, one.serial, one.score) for one in top], as_json=False)
+        highest = [(one.sample_id, one.serial, one.frames, one.score) for one in top]
+        show(["sample", "part", "frames", "score"], highest, as_json=False)
     if lesson.version:
+        seen = f"goodpart models calibration {lesson.version.number} --product {product.name} --out DIR"
+        print(f"their pictures with heatmaps: {seen}")
         print(f"go live: goodpart models promote {lesson.version.number} --product {product.name} --reason WHY")
 
 

@@ -17,7 +17,6 @@ from agent.store.engine import reading
 
 REFRESH_S = 1.0
 LAPSES_S = 30.0  # which certificates have lapsed takes counting, and changes with days
-SETTLING_S = 60.0  # after a taught product went live: its model is being loaded
 
 
 class Directory:
@@ -44,7 +43,6 @@ class Directory:
         self._stations: dict[str, stations.Station] = {}
         self._products: dict[str | int, products.Product] = {}
         self._teachings: dict[int, teachings.Teaching] = {}
-        self._taught_at: dict[int, float] = {}  # when each was last seen unfinished
         self._lapsed: frozenset[int] = frozenset()  # products whose certificate does not speak for their stream now
         self._lapses_at = float("-inf")
 
@@ -82,15 +80,12 @@ class Directory:
         self._stations = {one.name: one for one in found_stations}
         self._products = {name: one for one in found_products for name in (one.name, one.id)}
         self._teachings = {one.product_id: one for one in found_teachings}
-        self._taught_at |= {one.product_id: started for one in found_teachings if one.unfinished}
         self._read_at = started
 
     def _taught(self, product_id: int) -> bool:
+        """Whether its frames need no model; one that is taught and has none here yet is just being loaded."""
         found = self._teachings.get(product_id)
-        if found is None or found.unfinished:
-            return found is not None
-        since = self._monotonic() - self._taught_at.get(product_id, float("-inf"))
-        return found.state == "done" and since < SETTLING_S
+        return found is not None and (found.unfinished or found.state == "done")
 
     def _place(self, work: Work, envelope: Envelope) -> Place:
         station = self._stations.get(envelope.station)

@@ -110,6 +110,9 @@ class ModelManager:
     def current(self, product_id: int) -> Deployed | None:
         return self._deployed.get(product_id)
 
+    def broken(self, product_id: int) -> bool:
+        return product_id in self._problems
+
     def all(self) -> Collection[Deployed]:
         return list(self._deployed.values())
 

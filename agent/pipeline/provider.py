@@ -116,6 +116,9 @@ class Deciding(Protocol):
     def current(self, product_id: int) -> Deployed | None:
         """What decides for the product; None where it has no model."""
 
+    def broken(self, product_id: int) -> bool:
+        """Whether the product has a model that cannot be used; what has none yet, or is being loaded, is not broken."""
+
     def all(self) -> Collection[Deployed]:
         """Everything in use."""
 

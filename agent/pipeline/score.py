@@ -133,8 +133,9 @@ class BatchScorer:
         place = batch[0].place
         deployed = self._provider.current(place.product_id) if place else None
         if place is None or deployed is None:
+            broken = place is not None and self._provider.broken(place.product_id)
             for work in batch:
-                without_model(work, self._clock())
+                without_model(work, self._clock(), broken=broken)
             return None
         started = time.perf_counter()
         failed = self._score(deployed, batch)
@@ -184,10 +185,12 @@ class BatchScorer:
         ) from error
 
 
-def without_model(work: Work, now: datetime) -> None:
-    """The outcome of a frame whose product has no model: a person's to judge while it is being taught."""
+def without_model(work: Work, now: datetime, *, broken: bool = False) -> None:
+    """The outcome of a frame whose product has no model here: a person's to judge while it is being taught, and until
+    its first model is loaded. One whose model is `broken` makes its stations blind.
+    """
     name = work.place.product if work.place else "?"
-    if work.place and work.place.taught:
+    if work.place and work.place.taught and not broken:
         work.taught = True
         work.outcome = Outcome("review", now, "uncertified", f"product {name} is being taught and has no model yet")
     else:

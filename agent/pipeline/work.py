@@ -58,7 +58,8 @@ class Lane:
 class Place:
     """Where a frame belongs: its registered station and product.
 
-    `taught`: the product is being taught, so that its frames need no model. `collects`: from this station's parts.
+    `taught`: the product is being taught, or was: its frames need no model until the first one is loaded. `collects`:
+    from this station's parts.
     """
 
     station_id: int

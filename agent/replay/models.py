@@ -51,6 +51,9 @@ class Model:
         """As agent.pipeline.provider.Deciding, for one batch: what decides, whatever the product."""
         return self.deployed
 
+    def broken(self, product_id: int) -> bool:
+        return bool(self.problem)
+
     def all(self) -> Collection[Deployed]:
         return [self.deployed] if self.deployed else []
 

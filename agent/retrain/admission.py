@@ -139,7 +139,7 @@ class Admission:
                 epoch = _epoch(conn, product, part[0].event_at, window, now)
                 grown = n[epoch.id] >= needed and keyed_fraction(secret, "role", part[0].key) < HELD_OUT
                 place = Place("holdout" if grown else "calibration", epoch.id)
-                n[epoch.id] += not grown
+                n[epoch.id] += 0 if grown else len({one.station_id for one in part})
             groups[place] += [waits[one.id] for one in part if one.id in waits]
         for place, ids in groups.items():
             audits.admit(conn, ids, place, now)

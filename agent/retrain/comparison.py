@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
-
-from agent.retrain.gate import Caught, Evidence, caught, cut
+from agent.retrain.gate import Caught, Evidence, Pace, caught, cut
 from agent.retrain.progress import Stage
+from agent.settings import Gate
 from agent.store.samples import Sample, Snapshot
 from model.certificate import Certificate
 from model.engines import Scorer
 from model.images import Frame
+from model.parts import Scored, by_part
 
 BATCH = 16
 Load = Callable[[Sample], Frame]
@@ -27,11 +27,17 @@ class Lists:
     calibration: tuple[Sample, ...]
     holdout: tuple[Sample, ...]
     defects: tuple[Sample, ...]
+    places: Mapping[int, str]  # names of stations by id
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> Lists:
+    def of(cls, snapshot: Snapshot, places: Mapping[int, str]) -> Lists:
         """Divides by role."""
-        return cls(*(snapshot.of_role(role) for role in ("train", "calibration", "holdout", "defect")))
+        of = snapshot.of_role
+        return cls(of("train"), of("calibration"), of("holdout"), of("defect"), places)
+
+    def place(self, one: Sample) -> str | None:
+        """The name of its station; None where it was imported."""
+        return None if one.station_id is None else self.places[one.station_id]
 
     @property
     def unit(self) -> str:
@@ -40,8 +46,10 @@ class Lists:
 
     @property
     def units(self) -> int:
-        """How many calibration scores there are."""
-        return len({one.serial for one in self.calibration}) if self.unit == "part" else len(self.calibration)
+        """How many calibration scores there are: a part is one at a station."""
+        if self.unit == "frame":
+            return len(self.calibration)
+        return len({(one.station_id, one.serial) for one in self.calibration})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,47 +70,56 @@ def score_images(scorer: Scorer, samples: Sequence[Sample], load: Load, stage: S
     return tuple(scores)
 
 
-def units(samples: Sequence[Sample], scores: Sequence[float], unit: str) -> tuple[float, ...]:
-    """From scores of images to scores of units: of a part, the largest of its images'."""
-    if unit == "frame":
-        return tuple(scores)
-    parts: dict[str | None, list[float]] = {}
-    for sample, score in zip(samples, scores, strict=True):
-        parts.setdefault(sample.serial, []).append(score)
-    # numpy's max, because a score that is not a number must not vanish.
-    return tuple(float(np.max(found)) for found in parts.values())
+def units(lists: Lists, samples: Sequence[Sample], scores: Sequence[float]) -> list[Scored]:
+    """From scores of images to scores of units: of a part at a station, the largest of its images'."""
+    part = lists.unit == "part"
+    frames = [
+        Scored(score, one.serial if part else None, lists.place(one), one.lot)
+        for one, score in zip(samples, scores, strict=True)
+    ]
+    return by_part(frames)[0]
+
+
+def numbers(found: Sequence[Scored]) -> tuple[float, ...]:
+    """Their scores alone."""
+    return tuple(one.score for one in found)
 
 
 def score_rest(scorer: Scorer, lists: Lists, load: Load, stage: Stage) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Scores of the hold-out units, and of the defects."""
-    holdout = units(lists.holdout, score_images(scorer, lists.holdout, load, stage), lists.unit)
-    return holdout, score_images(scorer, lists.defects, load, stage)
+    holdout = units(lists, lists.holdout, score_images(scorer, lists.holdout, load, stage))
+    return numbers(holdout), score_images(scorer, lists.defects, load, stage)
 
 
 def evidence(
-    lists: Lists, challenger: Scores, champion: Scores, certificate: Certificate, *, min_defects: int
+    lists: Lists, challenger: Scores, champion: Scores, certificate: Certificate, *, wanted: Gate, pace: Pace
 ) -> Evidence:
     """The gate's numbers: both models are cut at the challenger's k on the same calibration set.
 
-    Nothing is certified here: the champion's cut is for comparison only.
+    Nothing is certified here: the champion's cut is for comparison only. A good part that the challenger cannot score
+    would go to a person, so it counts as flagged; a defect that a model cannot score is not caught by it.
     """
     k = max(certificate.review_k, 1)
     new, old = cut(challenger.calibration, k), cut(champion.calibration, k)
     flags = _flags(champion.defects, old, challenger.defects, new)
     flagged_origin = [one.origin == "flagged" for one in lists.defects]
-    normals = caught(_flags(champion.holdout, old, challenger.holdout, new))
+    normals = caught(
+        (one > old, not other <= new) for one, other in zip(champion.holdout, challenger.holdout, strict=True)
+    )
     return Evidence(
         look=certificate.look,
         calibration=certificate.n,
         review_k=certificate.review_k,
         review_rate=certificate.review_rate,
         certified_review_rate=certificate.certified_review_rate if certificate.certified else None,
+        margin=wanted.margin or certificate.review_rate,
         holdout=len(challenger.holdout),
         holdout_new_only=normals.won,
         holdout_old_only=normals.lost,
         neutral=_of_origin(flags, flagged_origin, False),
         flagged=_of_origin(flags, flagged_origin, True),
-        min_defects=min_defects,
+        min_defects=wanted.min_defects,
+        pace=pace,
     )
 
 

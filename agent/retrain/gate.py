@@ -32,20 +32,42 @@ class Caught:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the two models take for the same frames, measured in turns, `rounds` times each.
+
+    Attributes:
+        rounds, batch: how often, and how many frames at once.
+        challenger_ms, champion_ms: median time of a frame, in milliseconds.
+        ratio: the challenger's fastest round over the champion's. Other work on the machine only ever adds time, so the
+            fastest rounds say most of the models themselves.
+        allowed: gate.slowdown, the ratio up to which the challenger may go live by itself.
+    """
+
+    rounds: int
+    batch: int
+    challenger_ms: float
+    champion_ms: float
+    ratio: float
+    allowed: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """The numbers that the gate judges."""
 
     look: int  # j: this is the j-th certificate on this calibration set
     calibration: int
     review_k: int
-    review_rate: float  # asked for; also the hold-out's margin
+    review_rate: float  # asked for
     certified_review_rate: float | None  # None: no certificate
+    margin: float  # the largest rate of new flags on good parts that the hold-out must rule out
     holdout: int
     holdout_new_only: int  # hold-out normals that only the challenger flags
     holdout_old_only: int
     neutral: Caught  # defects of origin import or audit
     flagged: Caught  # defects of origin flagged
     min_defects: int
+    pace: Pace
 
     @property
     def defects(self) -> int:
@@ -57,7 +79,7 @@ class Evidence:
 class Finding:
     """One check, its outcome and its numbers in words."""
 
-    check: Literal["false_alarms", "holdout", "defects", "flagged_defects", "bank"]
+    check: Literal["false_alarms", "holdout", "defects", "flagged_defects", "bank", "latency"]
     state: State
     words: str
 
@@ -96,6 +118,7 @@ def judge(evidence: Evidence) -> Report:
         _defects(evidence.neutral),
         _flagged(evidence.flagged),
         _bank(evidence),
+        _latency(evidence.pace),
     )
     states = {one.state for one in findings}
     verdict: Verdict = "fail" if "fail" in states else "needs_person" if "person" in states else "pass"
@@ -134,7 +157,7 @@ def _false_alarms(evidence: Evidence) -> Finding:
 
 
 def _holdout(evidence: Evidence) -> Finding:
-    n, new, margin = evidence.holdout, evidence.holdout_new_only, evidence.review_rate
+    n, new, margin = evidence.holdout, evidence.holdout_new_only, evidence.margin
     enough = holdout_needs(margin, evidence.look)
     if n < enough:
         return Finding("holdout", "too_small", f"the hold-out is too small to tell ({n} of {enough} normals)")
@@ -164,3 +187,15 @@ def _bank(evidence: Evidence) -> Finding:
         words = f"only {evidence.defects} confirmed defects, fewer than gate.min_defects = {evidence.min_defects}"
         return Finding("bank", "person", words)
     return Finding("bank", "ok", f"{evidence.defects} confirmed defects to compare on")
+
+
+def _latency(pace: Pace) -> Finding:
+    """Too slow asks for a person and does not fail: a measured time is not reproducible, and a slower model may well be
+    what an engineer wants, who then gives the line the machine for it.
+    """
+    words = (
+        f"a frame takes the challenger {pace.challenger_ms:.3g} ms, the champion {pace.champion_ms:.3g} ms (medians of "
+        f"{pace.rounds} rounds of {pace.batch}), at its fastest {pace.ratio:.2f} times as long, allowed "
+        f"gate.slowdown = {pace.allowed:g}"
+    )
+    return Finding("latency", "ok" if pace.ratio <= pace.allowed else "person", words)

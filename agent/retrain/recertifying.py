@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine
 
 from agent.retrain.comparison import Lists, units
 from agent.retrain.errors import RetrainError
-from agent.service.acts import Done, perform
-from agent.service.ranks import Invalid
-from agent.store import calibration, epochs, registry, samples
+from agent.service.acts import Done, current, perform
+from agent.service.models import RECERTIFY
+from agent.service.ranks import Invalid, Refused
+from agent.store import audit, calibration, commands, epochs, registry, samples, stations, users
+from agent.store.engine import writing
+from agent.store.errors import NotFound
+from agent.store.rows import values
 from agent.store.users import User
 from model.certificate import Certificate, certify
+
+ACTION = "model.recertify"
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,21 @@ class Recertified:
     dropped: int
     deployment_id: int | None
     rests_on: str  # which epoch the certificate rests on, in words
+    detail: Mapping[str, Any]  # for the audit trail
+
+    @property
+    def live(self) -> bool:
+        """Whether the version decides by it."""
+        return self.deployment_id is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {**values(self), "certificate": self.certificate.to_dict()}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Recertified:
+        """Reads what `to_dict` wrote."""
+        return cls(**{**record, "certificate": Certificate.from_dict(record["certificate"])})
 
 
 class NotRecertifiable(RetrainError):
@@ -59,37 +83,73 @@ def recertify(engine: Engine, actor: User, version_id: int, reason: str, *, key:
         raise Invalid("say why, for the record")
 
     def work(conn: Connection, actor: User) -> Done:
-        certificate, dropped = _certify(conn, version_id)
-        version, epoch_id = registry.version(conn, version_id), registry.certificates(conn, version_id)[0].epoch_id
-        certificate_id = registry.add_certificate(
-            conn,
-            version_id=version_id,
-            snapshot_id=version.snapshot_id,
-            epoch_id=epoch_id,
-            record=certificate.to_dict(),
-            now=now,
-        )
-        live = registry.live(conn, version.product_id)
-        deployment_id = None
-        if live and live.model_version_id == version_id:
-            deployment_id = registry.promote(
-                conn, version_id=version_id, certificate_id=certificate_id, config_hash=live.config_hash,
-                reason=reason, by=actor.id, now=now,
-            ).id  # fmt: skip
-        detail = {"certificate_id": certificate_id, "dropped": dropped, "reason": reason}
-        rests_on = "" if epoch_id is None else epochs.get(conn, epoch_id).rests_on
-        result = {
-            "certificate": certificate.to_dict(), "dropped": len(dropped), "deployment_id": deployment_id,
-            "rests_on": rests_on,
-        }  # fmt: skip
-        return Done(result, f"model_version:{version_id}", detail)
+        made = _issue(conn, version_id, *_certify(conn, version_id), reason, actor, now)
+        return Done(made.to_dict(), f"model_version:{version_id}", {**made.detail, "reason": reason})
 
     request = {"version_id": version_id, "reason": reason}
-    done: Mapping[str, Any] = perform(
-        engine, actor, "model.recertify", request, work, least="engineer", key=key, now=now
+    done = perform(engine, actor, ACTION, request, work, least="engineer", key=key, now=now)
+    return Recertified.from_dict(done)
+
+
+def do_next(engine: Engine, now: datetime) -> int | None:
+    """Does the oldest `recertify` command for the person who asked, in one transaction; any number of agents may.
+
+    Returns:
+        The product whose live deployment changed; None where none did, or none was asked for.
+
+    Raises:
+        StoreError: the database is away; the command waits.
+    """
+    with writing(engine) as conn:
+        audit.take_turn(conn)  # before any row, as people's acts do
+        request = commands.next(conn, [RECERTIFY])
+        if request is None:  # another agent was faster
+            return None
+        version_id, reason = int(request.args["version_id"]), str(request.args["reason"])
+        try:
+            actor = current(conn, users.get(conn, request.by), "engineer", ACTION)
+            found = _certify(conn, version_id)
+        except (Refused, RetrainError, NotFound) as error:
+            commands.finish(conn, request.id, failed=True, result={"problem": str(error)}, now=now)
+            log.warning("recertify_failed", version=request.args["number"], problem=str(error))
+            return None
+        made = _issue(conn, version_id, *found, reason, actor, now)
+        audit.append(conn, actor.id, ACTION, f"model_version:{version_id}", {**made.detail, "reason": reason}, now)
+        commands.finish(conn, request.id, result={"dropped": made.dropped, "live": made.live}, now=now)
+        log.info("recertified", version=request.args["number"], dropped=made.dropped, live=made.live)
+    return int(request.args["product_id"]) if made.live else None
+
+
+def _issue(
+    conn: Connection,
+    version_id: int,
+    certificate: Certificate,
+    dropped: Sequence[int],
+    reason: str,
+    actor: User,
+    now: datetime,
+) -> Recertified:
+    """Writes the certificate; where the version is live it decides by it from now on."""
+    version, epoch_id = registry.version(conn, version_id), registry.certificates(conn, version_id)[0].epoch_id
+    certificate_id = registry.add_certificate(
+        conn,
+        version_id=version_id,
+        snapshot_id=version.snapshot_id,
+        epoch_id=epoch_id,
+        record=certificate.to_dict(),
+        now=now,
     )
-    certificate = Certificate.from_dict(done["certificate"])
-    return Recertified(certificate, done["dropped"], done["deployment_id"], done["rests_on"])
+    live = registry.live(conn, version.product_id)
+    deployment_id = None
+    if live and live.model_version_id == version_id:
+        deployment_id = registry.promote(
+            conn, version_id=version_id, certificate_id=certificate_id, config_hash=live.config_hash,
+            reason=reason, by=actor.id, now=now,
+        ).id  # fmt: skip
+    rests_on = "" if epoch_id is None else epochs.get(conn, epoch_id).rests_on
+    return Recertified(
+        certificate, len(dropped), deployment_id, rests_on, {"certificate_id": certificate_id, "dropped": list(dropped)}
+    )
 
 
 def _certify(conn: Connection, version_id: int) -> tuple[Certificate, list[int]]:
@@ -106,12 +166,12 @@ def _certify(conn: Connection, version_id: int) -> tuple[Certificate, list[int]]
         raise NotRecertifiable(
             f"the certificate of v{version.number} stands: none of its calibration parts was taken out"
         )
-    lists = Lists.of(left)
+    lists = Lists.of(left, {one.id: one.name for one in stations.all(conn, retired=True)})
     if not lists.calibration:
         raise NotRecertifiable(f"nothing is left to certify v{version.number} on: add good parts and train anew")
     before = Certificate.from_dict(issued[0].record)
     certificate = certify(
-        units(lists.calibration, [scores[one.id] for one in lists.calibration], lists.unit),
+        units(lists, lists.calibration, [scores[one.id] for one in lists.calibration]),
         artifact_sha256=before.artifact_sha256,
         calibration_sha256=left.role_sha256("calibration"),
         fingerprint=before.fingerprint,

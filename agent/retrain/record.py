@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -14,6 +14,7 @@ from agent.retrain.gate import Report
 from agent.retrain.holding import Holding
 from agent.settings import Settings
 from agent.store import audit, calibration, epochs, registry, runs, samples, teachings, watches
+from agent.store.calibration import Shown
 from agent.store.errors import Conflict
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
@@ -36,6 +37,7 @@ class Candidate:
     metrics: dict[str, float]
     images: Mapping[int, float]  # score by calibration sample
     parent_id: int | None  # the version that it started from
+    pictures: Mapping[int, Shown] = field(default_factory=dict)  # of the highest ones, by calibration sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def _add_version(conn: Connection, run: TrainingRun, outcome: Outcome, now: date
         record=candidate.certificate.to_dict(),
         now=now,
     )
-    calibration.add_all(conn, version.id, candidate.images)
+    calibration.add_all(conn, version.id, candidate.images, candidate.pictures)
     return version, certificate_id
 
 

@@ -100,7 +100,8 @@ def execute(
     A person's end of it is on record already. A process that must let go of it leaves it to the next.
     """
     # Here, because it loads torch, and the scheduler only opens runs.
-    from agent.retrain.work import Bench, work
+    from agent.retrain.bench import Bench
+    from agent.retrain.work import work
 
     with reading(engine) as conn:
         run = runs.get(conn, run_id)

@@ -24,9 +24,10 @@ from agent.retrain import child, holding, resuming, run
 from agent.retrain.checking import Checker
 from agent.retrain.due import due
 from agent.retrain.looks import Looks
+from agent.service.models import RECERTIFY
 from agent.settings import Settings
-from agent.store import leases, runs
-from agent.store.engine import writing
+from agent.store import commands, leases, runs
+from agent.store.engine import reading, writing
 from agent.store.errors import StoreError
 from agent.store.leases import Lease
 from agent.store.runs import TrainingRun
@@ -68,6 +69,7 @@ class Scheduler:
         wanted = self._settings.retrain
         self._jobs.add_job(self.tick, "interval", seconds=wanted.check_every_s, next_run_time=datetime.now(UTC))
         self._jobs.add_job(self._looks.tick, "interval", seconds=wanted.check_every_s, next_run_time=datetime.now(UTC))
+        self._jobs.add_job(self.recertify, "interval", seconds=wanted.check_every_s, next_run_time=datetime.now(UTC))
         self._jobs.add_job(self._checker.tick, "interval", seconds=self._settings.samples.check_every_s)
         if wanted.cron:
             self._jobs.add_job(self.fire_cron, CronTrigger.from_crontab(wanted.cron, timezone=self._settings.timezone))
@@ -112,6 +114,22 @@ class Scheduler:
             return
         if opened:
             self._spawn(*opened)
+
+    def recertify(self) -> None:
+        """Does what engineers asked for on the Models page, one after the other: arithmetic, without a model."""
+        try:
+            while not self._stopping and self._asked_to_recertify():
+                from agent.retrain import recertifying  # here, because it loads torch
+
+                product_id = recertifying.do_next(self._engine, self._clock())
+                if product_id is not None:
+                    self._live.notify_promotion(product_id)
+        except StoreError as error:
+            log.warning("recertify_check_failed", problem=str(error))
+
+    def _asked_to_recertify(self) -> bool:
+        with reading(self._engine) as conn:
+            return commands.waits(conn, RECERTIFY)
 
     def _open(self, conn: Connection) -> tuple[TrainingRun, Lease] | None:
         """Takes the lease and a run: one transaction, so two agents start one training."""

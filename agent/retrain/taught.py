@@ -15,7 +15,7 @@ from agent.store import audit, commands, epochs, products, samples, teachings
 from agent.store.commands import Command
 from agent.store.install import install_of
 from agent.store.samples import NewSample
-from agent.store.teachings import View
+from agent.store.teachings import Teaching, View
 
 ADVICE = "collect more parts: goodpart products teach with a higher --parts"
 
@@ -39,7 +39,7 @@ def ready(conn: Connection, settings: Settings, request: Command, now: datetime)
         problem = f"the teaching is {found.state}"
     else:
         try:
-            _make_samples(conn, settings, product_id, request.by, now)
+            _make_samples(conn, settings, found, request.by, now)
         except TooFewImages as error:
             problem = str(error)
             teachings.move(conn, product_id, "looking", now, expected=("training",))
@@ -49,13 +49,15 @@ def ready(conn: Connection, settings: Settings, request: Command, now: datetime)
     return problem is None
 
 
-def _make_samples(conn: Connection, settings: Settings, product_id: int, by: int, now: datetime) -> None:
+def _make_samples(conn: Connection, settings: Settings, found: Teaching, by: int, now: datetime) -> None:
+    product_id = found.product_id
     views = teachings.views(conn, product_id)
     if not views:
         return  # a run before this one has failed; the samples are there
     grouped = teachings.by_part(views)
     known = samples.all(conn, product_id, state=None)
-    first = {one.serial: one.role for one in known if one.serial and one.role != "defect"}
+    placed = [one for one in known if one.role != "defect" and one.state != "refused"]
+    first = {one.serial: one.role for one in placed if one.serial}
     # Nothing is held from before: its set belongs to the epoch of these parts alone.
     assigned = roles.assign(install_of(conn).secret, list(grouped), {}, first)
     counts = Counter(assigned.values())
@@ -68,20 +70,22 @@ def _make_samples(conn: Connection, settings: Settings, product_id: int, by: int
     epoch_id = epochs.open(conn, product_id, "teach", words, by=by, now=now).id
     for part, frames in grouped.items():
         for view in frames:
-            samples.add(conn, _sample(product_id, assigned[part], view, by, epoch_id), now)
+            samples.add(conn, _sample(found, assigned[part], view, by, epoch_id), now)
     teachings.close(conn, product_id, "normal", now)
     log.info("teaching_sampled", product_id=product_id, epoch=epoch_id, **counts)
 
 
-def _sample(product_id: int, role: str, view: View, by: int, epoch_id: int) -> NewSample:
+def _sample(found: Teaching, role: str, view: View, by: int, epoch_id: int) -> NewSample:
     return NewSample(
-        product_id=product_id,
+        product_id=found.product_id,
         role=role,
         origin="import",  # chosen by people before there was a model, as imported images are
         blob_sha256=view.frame_sha256,
         pixels_sha256=view.frame_sha256,  # identical bytes are identical pixels; there is no decoder here
         item_id=view.item_id,
         serial=view.serial,
+        station_id=found.station_id,
+        lot=view.lot,
         added_by=by,
         epoch_id=epoch_id if role in ("calibration", "holdout") else None,
     )

@@ -1,4 +1,4 @@
-"""Promoting a model version and rolling back. For engineers; the audit events are the registry's own."""
+"""Promoting a model version, rolling back, certifying anew. For engineers; the registry writes its own audit events."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from sqlalchemy import Connection, Engine
 
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid
-from agent.store import registry
+from agent.store import commands, registry
 from agent.store.engine import reading
+from agent.store.errors import Conflict
 from agent.store.registry import Deployment
 from agent.store.users import User
+
+RECERTIFY = "recertify"  # a command with args {"product_id", "version_id", "number", "reason"}
 
 
 def promote(
@@ -81,6 +84,39 @@ def rollback(engine: Engine, actor: User, product_id: int, reason: str, *, key: 
     request = {"product_id": product_id, "reason": reason}
     done = perform(engine, actor, "model.rollback", request, work, least="engineer", key=key, now=now)
     return _deployment(engine, product_id, done["id"])
+
+
+def ask_recertify(engine: Engine, actor: User, version_id: int, reason: str, *, key: str, now: datetime) -> int:
+    """Asks an agent to certify a version on what is left of its calibration set; returns the command's id.
+
+    Args:
+        engine: the database.
+        actor: an engineer or higher, still when the agent does it.
+        version_id: the version.
+        reason: why, in words.
+        key: idempotency key.
+        now: the time.
+
+    Raises:
+        PermissionDenied: the actor's role is too low.
+        Invalid: there is no reason.
+        NotFound: there is no such version.
+        Conflict: an agent was asked for one of the product already.
+    """
+    _check(reason)
+
+    def work(conn: Connection, actor: User) -> Done:
+        chosen = registry.version(conn, version_id)
+        last = commands.of_product(conn, RECERTIFY, chosen.product_id)
+        if last is not None and last.state in commands.PENDING:
+            raise Conflict("an agent was asked for this already; it is at it, or no agent runs: goodpart agent")
+        args = {"product_id": chosen.product_id, "version_id": version_id, "number": chosen.number, "reason": reason}
+        command_id = commands.add(conn, RECERTIFY, args, actor.id, now)
+        return Done({"id": command_id}, f"model_version:{version_id}", {"command_id": command_id, "reason": reason})
+
+    request = {"version_id": version_id, "reason": reason}
+    done = perform(engine, actor, "model.ask_recertify", request, work, least="engineer", key=key, now=now)
+    return int(done["id"])
 
 
 def _check(reason: str) -> None:

@@ -235,6 +235,8 @@ def _sample(
         reason=reason,
         added_by=actor.id,
         state=_state(role, rules),
+        station_id=item.station_id,
+        lot=item.lot,
     )
     return samples.add(conn, new, now), None
 

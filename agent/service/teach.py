@@ -17,7 +17,6 @@ from agent.store.teachings import Teaching
 from agent.store.users import User
 
 MOST_PARTS = 5000
-PENDING = ("queued", "running")
 
 
 def start(engine: Engine, actor: User, name: str, *, station: str, parts: int, key: str, now: datetime) -> Teaching:
@@ -191,7 +190,7 @@ def _expect(found: Teaching, *states: str) -> None:
 
 def _nothing_pending(conn: Connection, kind: str, product_id: int) -> None:
     last = commands.of_product(conn, kind, product_id)
-    if last is not None and last.state in PENDING:
+    if last is not None and last.state in commands.PENDING:
         raise Conflict("an agent was asked to do this already; it is at it, or no agent runs: goodpart agent")
 
 

@@ -14,6 +14,8 @@ from agent.store.errors import Conflict
 from agent.store.rows import columns, one, read, read_all
 from agent.store.tables import command
 
+PENDING = ("queued", "running")
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -47,6 +49,12 @@ def next(conn: Connection, kinds: Collection[str]) -> Command | None:
     taken = sa.update(command).where(command.c.id == oldest.scalar_subquery(), command.c.state == "queued")
     found = conn.execute(taken.values(state="running").returning(*columns(command, Command))).one_or_none()
     return read(Command, found) if found else None
+
+
+def waits(conn: Connection, kind: str) -> bool:
+    """Whether a command of that kind is queued."""
+    query = sa.select(command.c.id).where(command.c.state == "queued", command.c.kind == kind)
+    return conn.execute(query.limit(1)).first() is not None
 
 
 def restart(conn: Connection, kinds: Collection[str]) -> int:

@@ -185,7 +185,9 @@ def of_certificate(conn: Connection, certificate_id: int | None) -> Epoch | None
 def held(conn: Connection, product_id: int) -> dict[int, Held]:
     """What calibrates and is held out, by epoch id; epochs without any are left out."""
     row = sample.c
-    frames, named, serials = sa.func.count(), sa.func.count(row.serial), sa.func.count(sa.distinct(row.serial))
+    # A part is one at a station: the same serial at another station is another one, as in a certificate.
+    part = sa.func.coalesce(sa.cast(row.station_id, sa.Text), "") + "/" + row.serial
+    frames, named, serials = sa.func.count(), sa.func.count(row.serial), sa.func.count(sa.distinct(part))
     query = sa.select(row.epoch_id, row.role, frames, named, serials).where(
         row.product_id == product_id, row.epoch_id.is_not(None), row.role.in_(("calibration", "holdout")),
         row.state == "accepted", row.revoked_at.is_(None),

@@ -93,10 +93,10 @@ def find(conn: Connection, product_id: int) -> Lesson | None:
 
 
 def top_calibration(conn: Connection, version_id: int) -> list[Calibrator]:
-    """The calibration images that a version scored highest, as many as are to be looked at before it goes live."""
+    """The calibration parts that a version scored highest, as many as are to be looked at before it goes live."""
     issued = registry.certificates(conn, version_id)
-    k = int(issued[0].record["review_k"]) if issued else 0
-    return calibration.top(conn, version_id, calibration.worth_a_look(k))
+    k, unit = (issued[0].record["review_k"], issued[0].record["unit"]) if issued else (0, "frame")
+    return calibration.top(conn, version_id, calibration.worth_a_look(k), unit)
 
 
 def _of(teaching: Teaching, run: TrainingRun) -> bool:

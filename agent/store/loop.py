@@ -67,6 +67,8 @@ sample = Table(
     Column("accepted_at", Utc),
     Column("created_at", Utc, nullable=False),
     Column("revoked_at", Utc),
+    refers("station_id", "station.id", nullable=True),  # None: imported
+    Column("lot", Name),
     UniqueConstraint("product_id", "pixels_sha256"),
 )
 
@@ -97,6 +99,8 @@ calibration_score = Table(
     refers("model_version_id", "model_version.id", primary_key=True),
     refers("sample_id", "sample.id", primary_key=True),
     Column("score", sa.Float, nullable=False),
+    refers("preview_sha256", "blob.sha256", nullable=True),  # WebP, of the highest scores only
+    refers("overlay_sha256", "blob.sha256", nullable=True),  # WebP, the preview under the version's coloured heatmap
 )
 
 teaching = Table(

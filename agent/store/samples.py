@@ -37,6 +37,8 @@ class NewSample:
     added_by: int | None = None
     epoch_id: int | None = None  # of calibration and hold-out; None: nothing uses it yet
     state: str = "accepted"
+    station_id: int | None = None  # where the frame was taken; None: imported
+    lot: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Sample:
     accepted_at: datetime | None  # None: as it was added, or never
     created_at: datetime
     revoked_at: datetime | None
+    station_id: int | None = None  # where the frame was taken; None: imported
+    lot: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

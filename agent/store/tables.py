@@ -177,6 +177,13 @@ item = Table(
 )
 Index("ix_item_state_id", item.c.state, item.c.id)
 Index("ix_item_product_id_kind_event_at", item.c.product_id, item.c.kind, item.c.event_at)
+Index(
+    "ix_item_watched",  # few of very many: the queue asks for them first
+    item.c.state,
+    item.c.id,
+    sqlite_where=item.c.watched.is_(True),
+    postgresql_where=item.c.watched.is_(True),
+)
 
 review = Table(
     "review",

@@ -52,6 +52,7 @@ class View:
     item_id: int
     part: str  # its serial, else the frame's id
     serial: str | None
+    lot: str | None
     event_at: datetime
     frame_sha256: str
     preview_sha256: str | None
@@ -142,6 +143,7 @@ def views(conn: Connection, product_id: int) -> list[View]:
             item.c.id.label("item_id"),
             _PART.label("part"),
             item.c.serial,
+            item.c.lot,
             item.c.event_at,
             item.c.frame_sha256,
             item.c.preview_sha256,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -13,8 +14,12 @@ from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
-from dashboard import charts, context, drifts, proposals
+from dashboard import calibration, charts, context, drifts, proposals, recertifying
 from dashboard import watches as second
+from dashboard.recertifying import Due
+from dashboard.style import CSS
+
+FEW_LOTS = 20  # as model.certificate has it
 
 
 def words(certificate: Mapping[str, Any] | None, epoch: Epoch | None = None) -> str:
@@ -33,13 +38,27 @@ def words(certificate: Mapping[str, Any] | None, epoch: Epoch | None = None) -> 
         text += " Reject is off: too few calibration images for its rate, so every flag is a review."
     else:
         text += f" At most {certificate['reject_rate']:.2%} are rejected."
+    text += "".join(f" {one}" for one in _origins(certificate))
     rests_on = epoch.rests_on if epoch else "it assumes that the stream looks like the calibration images"
     return f"{text} {rests_on[0].upper()}{rests_on[1:]}."
+
+
+def _origins(certificate: Mapping[str, Any]) -> list[str]:
+    """Its stations and lots, as far as they are known."""
+    said, pooled, lots = [], certificate.get("stations") or (), certificate.get("lots")
+    if pooled:
+        own = "; ".join(f"{one['station']} {one['low']:.1%} to {one['high']:.1%} (n = {one['n']})" for one in pooled)
+        said.append(f"It holds over the mix of {len(pooled)} stations; each one's own rate, 95 % interval: {own}.")
+    if lots is not None:
+        few = f", fewer than {FEW_LOTS}: another lot may differ more than these do" if lots < FEW_LOTS else ""
+        said.append(f"The parts come from {lots} lots{few}.")
+    return said
 
 
 def show() -> None:
     """Draws the page."""
     st.title("Models")
+    st.html(f"<style>{CSS}</style>")
     with context.reading() as conn:
         found = {product.name: product for product in products.all(conn)}
     if not found:
@@ -47,6 +66,7 @@ def show() -> None:
         return
     product = found[st.selectbox("Product", list(found), key="product", bind="query-params")]
     _product(product)
+    _calibration(product)
 
 
 @st.fragment(run_every="3s")
@@ -65,13 +85,15 @@ def _product(product: Product) -> None:
         places = {one.id: one.name for one in stations.all(conn, retired=True)}
         unclean = ancestry.spoiled(conn, live.model_version_id) if live else []
         watched = watches.all(conn, product.id)
+        due = recertifying.read(conn, product.id)
     _live(live, epoch, unclean, taught=teaching is not None and teaching.unfinished)
     if lapse:
         st.warning(f"The certificate has lapsed: {lapse.words}.")
     drifts.block(drifting, reference, places)
     for column, (role, n) in zip(st.columns(len(ready)), ready.items(), strict=True):
         column.metric(f"{role} samples", n, border=True, help="what the next training run would take, before its caps")
-    _actions(product, versions, live)
+    recertifying.tell(due)
+    _actions(product, versions, live, due)
     second.block(watched)
     proposals.show(product.id)
     st.subheader("Training runs")
@@ -98,39 +120,43 @@ def _live(live: Deployment | None, epoch: Epoch | None, unclean: Sequence[int], 
         )
 
 
-def _actions(product: Product, versions: Sequence[ModelVersion], live: Deployment | None) -> None:
+def _actions(product: Product, versions: Sequence[ModelVersion], live: Deployment | None, due: Due) -> None:
     if not context.may("engineer"):
         st.caption("Engineers retrain, promote and roll back here.")
         return
     candidates = [one for one in versions if one.state == "candidate"]
-    first, second, third = st.columns(3)
-    cold = first.checkbox("From fresh weights", key="cold", help="Nothing of a revoked sample stays in them.")
-    if first.button("Retrain now", icon=":material/model_training:", key="retrain"):
-        context.act(
-            lambda **given: retrain.request(context.engine(), _user(), product.id, cold=cold, **given),
-            "a run is queued",
-        )
-    with second.popover("Promote a candidate", disabled=not candidates):
-        number = st.selectbox("Version", [one.number for one in candidates], key="candidate")
-        why = st.text_input("Why", key="promote-why")
-        if st.button("Promote", key="promote", disabled=not why.strip()):
-            version = next(one for one in candidates if one.number == number)
-            digest = context.settings().decision_hash
-            context.act(
-                lambda **given: models.promote(
-                    context.engine(), _user(), version.id, why, digest,
-                    watch_share=context.settings().watch.share, **given,
-                ),
-                "promoted",
-            )  # fmt: skip
-            context.live().notify_promotion(product.id)
-    with third.popover("Roll back", disabled=live is None):
-        why = st.text_input("Why", key="rollback-why")
-        if st.button("Roll back", key="rollback", disabled=not why.strip()):
-            context.act(
-                lambda **given: models.rollback(context.engine(), _user(), product.id, why, **given), "rolled back"
-            )
-            context.live().notify_promotion(product.id)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Retrain now", icon=":material/model_training:", key="retrain"):
+            cold = bool(st.session_state.get("cold"))
+            ask = partial(retrain.request, context.engine(), _user(), product.id, cold=cold)
+            context.act(ask, "a run is queued")
+        st.checkbox("From fresh weights", key="cold", help="Nothing of a revoked sample stays in them.")
+        with st.popover("Promote a candidate", disabled=not candidates):
+            _promote(product, candidates)
+        with st.popover("Roll back", disabled=live is None):
+            _roll_back(product)
+        recertifying.button(due, _user(), "recertify")
+
+
+def _promote(product: Product, candidates: Sequence[ModelVersion]) -> None:
+    number = st.selectbox("Version", [one.number for one in candidates], key="candidate")
+    why = st.text_input("Why", key="promote-why")
+    if st.button("Promote", key="promote", disabled=not why.strip()):
+        version = next(one for one in candidates if one.number == number)
+        settings = context.settings()
+        promote = partial(
+            models.promote, context.engine(), _user(), version.id, why, settings.decision_hash,
+            watch_share=settings.watch.share,
+        )  # fmt: skip
+        context.act(promote, "promoted")
+        context.live().notify_promotion(product.id)
+
+
+def _roll_back(product: Product) -> None:
+    why = st.text_input("Why", key="rollback-why")
+    if st.button("Roll back", key="rollback", disabled=not why.strip()):
+        context.act(partial(models.rollback, context.engine(), _user(), product.id, why), "rolled back")
+        context.live().notify_promotion(product.id)
 
 
 def _user() -> Any:
@@ -144,7 +170,11 @@ def _runs(recent: Sequence[TrainingRun], reports: Mapping[int, str]) -> None:
             eta = "" if run.eta_s is None else f" · {run.eta_s:.0f} s left"
             loss = "" if run.loss is None else f" · loss {run.loss:.4f}"
             name = f"run {run.id}, attempt {run.attempts}" if run.attempts > 1 else f"run {run.id}"
-            st.progress(min(share, 1.0), f"{name}: {run.phase or run.state} {run.step}/{run.steps}{loss}{eta}")
+            bar, cancel = st.columns((6, 1), vertical_alignment="center")
+            bar.progress(min(share, 1.0), f"{name}: {run.phase or run.state} {run.step}/{run.steps}{loss}{eta}")
+            if context.may("engineer"):
+                with cancel.popover("Cancel"):
+                    _cancel(run)
     zone = context.settings().timezone
     rows = [
         {
@@ -160,10 +190,39 @@ def _runs(recent: Sequence[TrainingRun], reports: Mapping[int, str]) -> None:
         st.caption("none yet")
         return
     st.dataframe(rows, hide_index=True)
+    if judged := next((run for run in recent if run.id in reports), None):
+        with st.expander(f"What the gate said of run {judged.id}"):
+            st.markdown("\n".join(f"- {one}" for one in reports[judged.id].split("; ")))
     newest = next((run for run in recent if run.losses), None)
     if newest and newest.losses:
         with st.expander(f"Loss of run {newest.id}"):
             st.altair_chart(charts.losses(newest.losses))
+
+
+def _cancel(run: TrainingRun) -> None:
+    why = st.text_input("Why", key=f"cancel-why-{run.id}")
+    if st.button("Cancel the run", key=f"cancel-{run.id}", disabled=not why.strip()):
+        end = partial(retrain.cancel, context.engine(), _user(), run.id, reason=why)
+        context.act(end, f"run {run.id} is cancelled; its process ends at its next step")
+
+
+@st.fragment(run_every="5s")
+def _calibration(product: Product) -> None:
+    """What a version's certificate rests on, for one that decides or may."""
+    with context.reading() as conn:
+        found = {
+            one.number: one for one in registry.versions(conn, product.id) if one.state in ("candidate", "champion")
+        }
+    if not found:
+        return
+    st.subheader("Calibration parts that scored highest")
+    waits = 0 if next(iter(found.values())).state == "candidate" else None
+    number = st.selectbox(
+        "Of version", list(found), index=waits, key="looked-at", placeholder="choose one",
+        format_func=lambda one: f"v{one} · {found[one].state}",
+    )  # fmt: skip
+    if number is not None:
+        calibration.show(product.id, found[number].id)
 
 
 def _versions(versions: Sequence[ModelVersion]) -> None:

@@ -11,13 +11,12 @@ from agent.service import models, reviews
 from agent.service import teach as service
 from agent.store import epochs, products, registry, stations, teachings
 from agent.store import lesson as lessons
-from agent.store.calibration import Calibrator
 from agent.store.lesson import Lesson
 from agent.store.products import Product
 from agent.store.users import User
-from dashboard import context
+from dashboard import calibration, context, recertifying
 from dashboard.components.review import REASONS
-from dashboard.parts import PAGE, ROW, Card, calibrating_html, card_html, cards, pages
+from dashboard.parts import PAGE, ROW, Card, card_html, cards, pages
 from dashboard.style import CSS
 from dashboard.views.models import words as certificate_words
 
@@ -78,9 +77,9 @@ def _lesson(product: Product, user: User | None) -> None:
             return
         station = stations.get(conn, lesson.teaching.station_id).name
         version = lesson.version
-        top = lessons.top_calibration(conn, version.id) if version else []
         issued = registry.certificates(conn, version.id)[:1] if version else []
         epoch = epochs.of_certificate(conn, issued[0].id) if issued else None
+        due = recertifying.read(conn, product.id)
     st.caption(f"{product.name} from {station} · {lesson.teaching.state}")
     _progress(lesson)
     if user is None:
@@ -89,9 +88,13 @@ def _lesson(product: Product, user: User | None) -> None:
         _actions(product, lesson, user)
     if lesson.version and lesson.teaching.unfinished:
         st.markdown(certificate_words(issued[0].record if issued else None, epoch))
-        _top(top)
+        recertifying.tell(due)
         if user is not None:
-            _go_live(product, lesson.version.id, user)
+            with st.container(horizontal=True):
+                _go_live(product, lesson.version.id, user)
+                recertifying.button(due, user, "teach-recertify")
+        st.subheader("Calibration parts that scored highest")
+        calibration.show(product.id, lesson.version.id)
     if lesson.teaching.state in ("collecting", "looking"):
         _set(lesson, user)
 
@@ -110,16 +113,16 @@ def _progress(lesson: Lesson) -> None:
 
 def _actions(product: Product, lesson: Lesson, user: User) -> None:
     engine = context.engine()
-    first, second, third = st.columns(3)
-    if first.button("Train", key="teach-train", icon=":material/model_training:", disabled=not lesson.may_train):
-        _do(partial(service.train, engine, user, product.id), "an agent trains")
     failed = lesson.teaching.state == "looking" and lesson.look is not None and lesson.look.state == "failed"
-    if failed and second.button("Look through again", key="teach-look"):
-        _do(partial(service.look, engine, user, product.id), "an agent looks through the parts again")
-    with third.popover("Cancel"):
-        st.caption("The parts are let go, and samples made of them are revoked.")
-        if st.button("Cancel the teaching", key="teach-cancel"):
-            _do(partial(service.cancel, engine, user, product.id), "cancelled")
+    with st.container(horizontal=True):
+        if st.button("Train", key="teach-train", icon=":material/model_training:", disabled=not lesson.may_train):
+            _do(partial(service.train, engine, user, product.id), "an agent trains")
+        if failed and st.button("Look through again", key="teach-look"):
+            _do(partial(service.look, engine, user, product.id), "an agent looks through the parts again")
+        with st.popover("Cancel"):
+            st.caption("The parts are let go, and samples made of them are revoked.")
+            if st.button("Cancel the teaching", key="teach-cancel"):
+                _do(partial(service.cancel, engine, user, product.id), "cancelled")
 
 
 def _set(lesson: Lesson, user: User | None) -> None:
@@ -131,8 +134,9 @@ def _set(lesson: Lesson, user: User | None) -> None:
     else:
         st.subheader("As they came")
     last = pages(len(found))
-    page = int(st.number_input("Page", 1, last, 1, key="teach-page")) if last > 1 else 1
-    reason = st.selectbox("A defect is a", REASONS, key="teach-reason") if user and found else ""
+    left, right, _ = st.columns((1, 1, 2))
+    reason = left.selectbox("A defect is a", REASONS, key="teach-reason") if user and found else ""
+    page = int(right.number_input(f"Page of {last}", 1, last, 1, key="teach-page")) if last > 1 else 1
     shown = found[(page - 1) * PAGE : page * PAGE]
     for start in range(0, len(shown), ROW):
         for column, card in zip(st.columns(ROW), shown[start : start + ROW], strict=False):
@@ -157,19 +161,6 @@ def _left(lesson: Lesson, user: User | None) -> None:
             words.text(f"{one.part} · {one.reason}")
             if user is not None and undo.button("Put back", key=f"teach-undo-{one.item_id}"):
                 _do(partial(reviews.undo, context.engine(), user, one.item_id), f"{one.part} is back")
-
-
-def _top(top: list[Calibrator]) -> None:
-    if not top:
-        return
-    st.subheader("Calibration images that scored highest")
-    st.caption(
-        "One defect among them would be the threshold. Two people take one out: the first with "
-        "`goodpart samples withdraw SAMPLE --reason WHY`; then `goodpart models recertify`, or train again."
-    )
-    for start in range(0, len(top), ROW):
-        for column, one in zip(st.columns(ROW), top[start : start + ROW], strict=False):
-            column.html(calibrating_html(one))
 
 
 def _go_live(product: Product, version_id: int, user: User) -> None:

@@ -84,6 +84,7 @@ def tiny(place: Path, **retrain: object) -> Settings:
                 **retrain,
             },
             "gate": {"min_defects": 5},
+            "pipeline": {"batch_size": 4},  # of which the gate times so many rounds
         }
     )  # fmt: skip
 

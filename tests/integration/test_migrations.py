@@ -31,7 +31,7 @@ from agent.store.tables import metadata
 from tests.databases import NOW, add_blob, database, empty_url, line
 
 both = pytest.mark.usefixtures("each_database")
-REVISIONS = ["base", "0001", "0002", "0003", "0004", "0005", "0006"]
+REVISIONS = ["base", "0001", "0002", "0003", "0004", "0005", "0006", "0007"]
 PARTITIONS = re.compile("inspection_(default|before_y|y).*")  # of a table, and no tables of their own
 
 
@@ -181,6 +181,22 @@ def test_only_imported_samples_calibrate_at_once_when_epochs_come(tmp_path: Path
         assert (epoch.cause, epoch.cuts) == ("import", False)
         # The others wait until every drawn part of their window is decided.
         assert found == dict(zip(rows, [epoch.id, epoch.id, None, None], strict=True))
+
+
+@both
+def test_samples_of_the_stream_get_their_station_and_lot(tmp_path: Path) -> None:
+    with line(tmp_path) as here:
+        with writing(here.engine) as conn:
+            item = here.add_item(conn, 1, lot="L7")
+            for number, item_id in ((11, item.id), (12, None)):
+                blob = add_blob(conn, number)
+                new = samples.NewSample(here.product_id, "train", "flagged", blob, blob, item_id=item_id)
+                samples.add(conn, new, NOW)
+        downgrade(here.engine, "0006")
+        upgrade(here.engine)
+        with reading(here.engine) as conn:
+            found = {one.item_id: (one.station_id, one.lot) for one in samples.all(conn, here.product_id)}
+        assert found == {item.id: (here.station_id, "L7"), None: (None, None)}
 
 
 @both

@@ -20,15 +20,29 @@ from agent.retrain.due import Due
 from agent.retrain.errors import Busy, Cancelled, Interrupted, RetrainError, TooFewImages
 from agent.retrain.progress import Step
 from agent.retrain.run import open_run
+from agent.service import PermissionDenied, models
 from agent.service import retrain as service
 from agent.settings import utc_now
-from agent.store import ancestry, audit, calibration, epochs, products, registry, runs, samples, tables
+from agent.store import (
+    ancestry,
+    audit,
+    calibration,
+    commands,
+    epochs,
+    lesson,
+    products,
+    registry,
+    runs,
+    samples,
+    tables,
+)
 from agent.store.blobs import keep
-from agent.store.engine import reading, writing
+from agent.store.commands import Command
+from agent.store.engine import Conflict, reading, writing
 from model.artifact import from_bytes
 from model.certificate import Certificate
-from model.images import InputSpec
-from tests.integration.retrain_parts import DEFECTS, Plant, copied, imported, until, with_first_model
+from model.images import InputSpec, decode
+from tests.integration.retrain_parts import DEFECTS, SIDE, Plant, copied, imported, until, with_first_model
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +101,17 @@ def test_a_good_challenger_is_promoted_at_the_next_look(plant: Plant) -> None:
     assert report and report.numbers["look"] == 2 and report.words == result.report.words
     assert "it rests on the imported images and assumes that the stream looks like them" in result.describe()
     assert states == {1: "retired", 2: "champion"}
+    pace = result.report.evidence.pace
+    assert pace.rounds > 0 and pace.batch == plant.settings.pipeline.batch_size
+    assert "a frame takes the challenger" in report.words and report.numbers["pace"]["allowed"] == 2.0
+
+
+def test_a_challenger_that_is_too_slow_waits_for_a_person(plant: Plant) -> None:
+    plant.change("training", seed=1)
+    plant.change("gate", slowdown=1e-6)  # nothing is as fast as that
+    result = plant.train()
+    assert result.state == "needs_person" and "allowed gate.slowdown = 1e-06" in result.reason
+    assert plant.live_version() == 1
 
 
 def test_a_certificate_names_its_epoch_and_counts_its_looks(plant: Plant) -> None:
@@ -312,7 +337,7 @@ def test_a_certificate_is_made_anew_without_the_calibration_parts_that_were_take
         (version,) = registry.versions(conn, plant.product.id)
         before = registry.live(conn, plant.product.id)
         scores = calibration.scores_of(conn, version.id)
-        top = calibration.top(conn, version.id, calibration.worth_a_look(3))
+        top = calibration.top(conn, version.id, calibration.worth_a_look(3), "frame")
     assert before and before.certificate
     certificate = Certificate.from_dict(before.certificate)
     assert sorted(scores.values()) == list(certificate.scores)
@@ -331,7 +356,7 @@ def test_a_certificate_is_made_anew_without_the_calibration_parts_that_were_take
     assert made.certificate.calibration_sha256 != certificate.calibration_sha256
     with reading(plant.engine) as conn:
         live = registry.live(conn, plant.product.id)
-        assert not calibration.top(conn, version.id, 1)[0].usable
+        assert not calibration.top(conn, version.id, 1, "frame")[0].usable
         assert [one.action for one in audit.recent(conn)[:2]] == ["model.recertify", "model.promote"]
         newest, first = registry.certificates(conn, version.id)
         assert newest.epoch_id == first.epoch_id is not None
@@ -342,11 +367,62 @@ def test_a_certificate_is_made_anew_without_the_calibration_parts_that_were_take
         again("3")
 
 
+def test_an_agent_certifies_anew_when_a_page_asks_for_it(plant: Plant) -> None:
+    with reading(plant.engine) as conn:
+        (version,) = registry.versions(conn, plant.product.id)
+        first = lesson.top_calibration(conn, version.id)[0].sample_id
+
+    def ask(key: str) -> Command:
+        asked = models.ask_recertify(plant.engine, plant.user, version.id, "scratched", key=key, now=utc_now())
+        with pytest.raises(Conflict, match="asked for this already"):
+            models.ask_recertify(plant.engine, plant.user, version.id, "again", key=f"{key}+", now=utc_now())
+        assert recertifying.do_next(plant.engine, utc_now()) == (plant.product.id if key == "2" else None)
+        with reading(plant.engine) as conn:
+            return commands.get(conn, asked)
+
+    assert recertifying.do_next(plant.engine, utc_now()) is None  # nobody asked
+    failed = ask("1")
+    assert failed.state == "failed" and failed.result and "stands" in failed.result["problem"]
+    with writing(plant.engine) as conn:
+        samples.revoke(conn, first, utc_now())
+    with reading(plant.engine) as conn:
+        assert calibration.taken_out(conn, plant.product.id) == {version.id: 1}
+        before = registry.live(conn, plant.product.id)
+    done = ask("2")
+    assert (done.state, done.result) == ("done", {"dropped": 1, "live": True})
+    with reading(plant.engine) as conn:
+        live = registry.live(conn, plant.product.id)
+        assert calibration.taken_out(conn, plant.product.id) == {}
+        (newest, _), (event, *_) = registry.certificates(conn, version.id), audit.recent(conn)
+    assert live and before and live.id != before.id and live.certificate_id == newest.id
+    assert (event.action, event.user_id, event.detail["reason"]) == ("model.recertify", plant.user.id, "scratched")
+
+
+def test_who_is_no_engineer_any_more_certifies_nothing(plant: Plant) -> None:
+    with reading(plant.engine) as conn:
+        (version,) = registry.versions(conn, plant.product.id)
+        first = lesson.top_calibration(conn, version.id)[0].sample_id
+    asked = models.ask_recertify(plant.engine, plant.user, version.id, "scratched", key="1", now=utc_now())
+    with writing(plant.engine) as conn:
+        samples.revoke(conn, first, utc_now())
+        conn.execute(sa.update(tables.user).values(role="viewer"))
+    assert recertifying.do_next(plant.engine, utc_now()) is None
+    with reading(plant.engine) as conn:
+        found = commands.get(conn, asked)
+        assert len(registry.certificates(conn, version.id)) == 1
+    assert found.state == "failed" and found.result and "viewer" in found.result["problem"]
+    with pytest.raises(PermissionDenied):
+        models.ask_recertify(plant.engine, plant.user, version.id, "again", key="2", now=utc_now())
+
+
 def test_the_command_line_shows_runs_and_what_calibrated_and_ends_a_run(
     plant: Plant, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "config.toml"
-    config.write_text(f'[database]\nurl = "{plant.settings.database.url}"\n[redis]\nurl = ""\n')
+    blobs = plant.settings.blobs.directory
+    config.write_text(
+        f'[database]\nurl = "{plant.settings.database.url}"\n[redis]\nurl = ""\n[blobs]\ndirectory = "{blobs}"\n'
+    )
     common, acting = Common(config), Acting(config, by="eve")
 
     def said() -> Any:
@@ -363,6 +439,11 @@ def test_the_command_line_shows_runs_and_what_calibrated_and_ends_a_run(
     rows = said()
     above = [one for one in rows if one["score"] > one["threshold"]]
     assert len(above) < len(rows) == calibration.worth_a_look(len(above) + 1)
+    models_cli.calibration(1, product="disc", out=tmp_path / "looks", json=True, common=common)
+    assert [one["sample"] for one in said()] == [one["sample"] for one in rows]
+    shown = sorted((tmp_path / "looks").iterdir())
+    assert [one.name for one in shown[:1]] == [f"01-sample-{rows[0]['sample']}.png"] and len(shown) == len(rows)
+    assert decode(shown[0].read_bytes()).shape == (SIDE, 2 * SIDE, 3), "beside its heatmap"
     with writing(plant.engine) as conn:
         samples.revoke(conn, rows[0]["sample"], utc_now())
     models_cli.recertify(1, product="disc", reason="scratched", json=True, acting=acting)

@@ -28,6 +28,7 @@ from agent.store.engine import reading, writing
 from agent.store.lesson import Lesson
 from agent.store.tables import inspection, item
 from agent.store.users import User
+from model import images
 from model.artifact import from_bytes
 from model.certificate import Certificate
 from tests.integration.retrain_parts import SIDE, picture
@@ -204,6 +205,10 @@ def test_ninety_parts_are_taught_and_the_next_frame_is_decided(shop: Shop) -> No
         with reading(shop.engine) as conn:
             top = lesson.top_calibration(conn, found.version.id)
         assert len(top) >= 5 and top[0].score == max(one.score for one in top)
+        for one in top:
+            assert one.preview_sha256 and one.overlay_sha256 and one.station == "s1" and one.frames == 1
+            shown = [images.decode(line.store.get(name)) for name in (one.preview_sha256, one.overlay_sha256)]
+            assert shown[0].shape == shown[1].shape and (shown[0] != shown[1]).any()
         shop.send(1)
         line.until_received(96)
         assert _last(line).reason == "uncertified", "not live before a person says so"
@@ -213,9 +218,14 @@ def test_ninety_parts_are_taught_and_the_next_frame_is_decided(shop: Shop) -> No
         shop.send(1)
         line.until_received(97)
         assert _last(line).reason == "uncertified", "its model is still being loaded"
-        line.provider.deployed[disc] = _deployed(shop, line, disc)
+        line.provider.unusable.add(disc)
         shop.send(1)
         line.until_received(98)
+        assert _last(line).reason == "no_model", "it cannot be loaded: the station goes blind"
+        line.provider.unusable.clear()
+        line.provider.deployed[disc] = _deployed(shop, line, disc)
+        shop.send(1)
+        line.until_received(99)
         last = _last(line)
         assert last.verdict in ("pass", "review", "reject") and last.reason is None
         assert last.score is not None and last.p_value is not None

@@ -18,7 +18,7 @@ from agent.retrain import roles
 from agent.service import Invalid, PermissionDenied
 from agent.service import epochs as service
 from agent.settings import Certificates
-from agent.store import audit, epochs, products, registry, samples
+from agent.store import audit, epochs, products, registry, samples, stations
 from agent.store.engine import Conflict, NotFound, reading, writing
 from agent.store.epochs import CUTTING, GIVEN, Epoch, Held, chosen
 from agent.store.samples import NewSample
@@ -38,14 +38,21 @@ def here(tmp_path: Path) -> Iterator[Line]:
 
 
 def add(
-    here: Line, conn: Connection, numbers: range, epoch_id: int | None, role: str = "calibration", serials: int = 0
+    here: Line,
+    conn: Connection,
+    numbers: range,
+    epoch_id: int | None,
+    role: str = "calibration",
+    serials: int = 0,
+    station_id: int | None = None,
 ) -> None:
     """Samples; with `serials` that many parts share them."""
     for number in numbers:
         serial = f"p{number % serials}" if serials else None
         new = NewSample(
-            here.product_id, role, "audit", add_blob(conn, number), sha(number), serial=serial, epoch_id=epoch_id
-        )
+            here.product_id, role, "audit", add_blob(conn, number), sha(number), serial=serial, epoch_id=epoch_id,
+            station_id=station_id,
+        )  # fmt: skip
         samples.add(conn, new, NOW)
 
 
@@ -152,6 +159,16 @@ def test_what_an_epoch_has_is_parts_or_else_frames(here: Line) -> None:
         assert epochs.held(conn, here.product_id) == {first: Held(3, 2), second: Held(5, 0)}
         samples.revoke(conn, samples.all(conn, here.product_id, "holdout")[0].id, NOW)
         assert epochs.held(conn, here.product_id)[first] == Held(3, 1)
+
+
+def test_a_serial_at_two_stations_is_two_parts(here: Line) -> None:
+    """As in a certificate, whose unit is a good part at a station."""
+    with writing(here.engine) as conn:
+        first = epochs.open(conn, here.product_id, "stream", "w", now=NOW).id
+        other = stations.add(conn, "press-2", product_id=here.product_id, now=NOW).id
+        add(here, conn, range(6), first, serials=3, station_id=here.station_id)
+        add(here, conn, range(6, 9), first, serials=3, station_id=other)
+        assert epochs.held(conn, here.product_id) == {first: Held(6, 0)}
 
 
 def test_a_snapshot_takes_one_epoch_and_nothing_that_waits(here: Line) -> None:

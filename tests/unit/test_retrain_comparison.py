@@ -8,18 +8,22 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from agent.retrain.comparison import Lists, Scores, evidence, score_images, score_rest, units
+from agent.retrain.comparison import Lists, Scores, evidence, numbers, score_images, score_rest, units
 from agent.retrain.gate import Caught
 from agent.retrain.progress import Stage, Step
+from agent.settings import Gate
 from agent.store.samples import Sample, Snapshot
 from model.certificate import Certificate, certify
 from model.engines import Scored, Scorer
 from model.images import Frame
+from tests.unit.test_retrain_gate import PACE
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
 
-def sample(number: int, role: str, *, serial: str | None = None, origin: str = "import") -> Sample:
+def sample(
+    number: int, role: str, *, serial: str | None = None, origin: str = "import", station: int | None = None
+) -> Sample:
     name = f"{number:064}"
     return Sample(
         number,
@@ -40,11 +44,13 @@ def sample(number: int, role: str, *, serial: str | None = None, origin: str = "
         None,
         NOW,
         None,
+        station,
+        lot="lot-1" if station else None,
     )
 
 
 def lists(*samples: Sample) -> Lists:
-    return Lists.of(Snapshot(1, 1, "", NOW, samples))
+    return Lists.of(Snapshot(1, 1, "", NOW, samples), {1: "press-1", 2: "press-2"})
 
 
 class FakeScorer:
@@ -74,7 +80,7 @@ def test_a_part_scores_as_its_worst_frame_where_all_have_serials(serials: bool) 
     found = lists(*(sample(i, "calibration", serial=f"part{i // 2}" if serials or i else None) for i in range(6)))
     scorer = FakeScorer({0: 1.0, 1: 3.0, 2: 5.0, 3: 4.0, 4: math.nan, 5: 1.0})
     images = score_images(cast(Scorer, scorer), found.calibration, load, Stage("calibrating", 6, None))
-    scores = units(found.calibration, images, found.unit)
+    scores = numbers(units(found, found.calibration, images))
     assert len(scores) == found.units == (3 if serials else 6)
     assert found.unit == ("part" if serials else "frame")
     if serials:
@@ -110,7 +116,9 @@ def test_both_models_are_cut_at_the_challengers_k() -> None:
         (100 * below, 100 * above, 100 * below),
         (100 * below, 100 * above, 100 * above, 100 * above),
     )
-    found_evidence = evidence(found, challenger, champion, made, min_defects=10)
+    found_evidence = evidence(found, challenger, champion, made, wanted=Gate(), pace=PACE)
+    assert (found_evidence.margin, found_evidence.pace) == (0.3, PACE)  # the review rate, where gate.margin is 0
+    assert evidence(found, challenger, champion, made, wanted=Gate(margin=0.02), pace=PACE).margin == 0.02
     assert found_evidence.neutral == Caught(total=2, lost=1, won=1)
     assert found_evidence.flagged == Caught(total=2, lost=1, won=0)
     assert (found_evidence.holdout, found_evidence.holdout_new_only, found_evidence.holdout_old_only) == (3, 1, 1)
@@ -121,4 +129,24 @@ def test_a_defect_scored_not_a_number_is_not_caught() -> None:
     calibration = tuple(float(i) for i in range(50))
     found = lists(*(sample(i, "calibration") for i in range(50)), sample(50, "defect"))
     challenger, champion = Scores(calibration, (), (math.nan,)), Scores(calibration, (), (99.0,))
-    assert evidence(found, challenger, champion, certificate(calibration), min_defects=0).neutral.lost == 1
+    assert evidence(found, challenger, champion, certificate(calibration), wanted=Gate(), pace=PACE).neutral.lost == 1
+
+
+def test_a_good_part_that_the_challenger_cannot_score_counts_as_flagged() -> None:
+    calibration = tuple(float(i) for i in range(50))
+    found = lists(*(sample(i, "calibration") for i in range(50)), sample(50, "holdout"))
+    challenger, champion = Scores(calibration, (math.nan,), ()), Scores(calibration, (0.0,), ())
+    assert (
+        evidence(found, challenger, champion, certificate(calibration), wanted=Gate(), pace=PACE).holdout_new_only == 1
+    )
+
+
+def test_the_same_serial_at_two_stations_is_two_parts() -> None:
+    """As drift and watch count them: the unit of a certificate is a good part at a station."""
+    found = lists(*(sample(i, "calibration", serial=f"part{i // 4}", station=1 + i % 2) for i in range(8)))
+    made = units(found, found.calibration, [float(i) for i in range(8)])
+    assert len(made) == found.units == 4
+    assert [(one.serial, one.station, one.score, one.lot) for one in made] == [
+        ("part0", "press-1", 2.0, "lot-1"), ("part0", "press-2", 3.0, "lot-1"),
+        ("part1", "press-1", 6.0, "lot-1"), ("part1", "press-2", 7.0, "lot-1"),
+    ]  # fmt: skip

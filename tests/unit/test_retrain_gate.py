@@ -7,20 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.retrain.gate import Caught, Evidence, Report, caught, cut, holdout_needs, judge
+from agent.retrain.gate import Caught, Evidence, Pace, Report, caught, cut, holdout_needs, judge
 
+PACE = Pace(rounds=7, batch=16, challenger_ms=20.0, champion_ms=19.0, ratio=1.05, allowed=2.0)
 GOOD = Evidence(
     look=2,
     calibration=200,
     review_k=5,
     review_rate=0.05,
     certified_review_rate=0.05,
+    margin=0.05,
     holdout=0,
     holdout_new_only=0,
     holdout_old_only=0,
     neutral=Caught(total=20),
     flagged=Caught(total=20),
     min_defects=10,
+    pace=PACE,
 )
 ENOUGH = holdout_needs(0.05, 2)
 
@@ -51,6 +54,12 @@ def state(report: Report, check: str) -> str:
         ({"holdout": ENOUGH - 1, "holdout_new_only": ENOUGH - 1}, "pass", "holdout", "too_small"),
         ({"holdout": ENOUGH, "holdout_new_only": 0}, "pass", "holdout", "ok"),
         ({"holdout": ENOUGH, "holdout_new_only": 1}, "fail", "holdout", "fail"),
+        # The margin is a number of its own, whatever review rate is asked for.
+        ({"holdout": ENOUGH, "margin": 0.04}, "pass", "holdout", "too_small"),
+        ({"holdout": ENOUGH, "margin": 0.1, "holdout_new_only": 1}, "pass", "holdout", "ok"),
+        ({"pace": replace(PACE, ratio=2.0)}, "pass", "latency", "ok"),
+        ({"pace": replace(PACE, ratio=2.01)}, "needs_person", "latency", "person"),
+        ({"pace": replace(PACE, ratio=9.0), "neutral": Caught(20, lost=9)}, "fail", "latency", "person"),
         # A failure counts for more than a bank that is too small.
         ({"neutral": Caught(2, lost=2), "flagged": Caught()}, "fail", "defects", "fail"),
     ],
@@ -79,12 +88,14 @@ evidences = st.builds(
     review_k=st.integers(0, 50),
     review_rate=st.sampled_from([0.01, 0.05, 0.2]),
     certified_review_rate=st.none() | st.floats(0.001, 0.9),
+    margin=st.sampled_from([0.01, 0.05, 0.2]),
     holdout=st.integers(0, 400),
     holdout_new_only=st.just(0),
     holdout_old_only=st.just(0),
     neutral=origins(),
     flagged=origins(),
     min_defects=st.integers(0, 30),
+    pace=st.builds(lambda ratio: replace(PACE, ratio=ratio), st.sampled_from([0.5, 1.0, 3.0])),
 )
 RANK = {"pass": 0, "needs_person": 1, "fail": 2}
 
@@ -120,7 +131,7 @@ def test_one_more_new_flag_on_the_holdout_never_helps(evidence: Evidence, data: 
 @pytest.mark.parametrize("margin", [0.01, 0.05, 0.2])
 def test_the_holdout_can_pass_as_soon_as_it_is_large_enough(margin: float, look: int) -> None:
     enough = holdout_needs(margin, look)
-    at = replace(GOOD, review_rate=margin, certified_review_rate=margin, look=look, holdout=enough)
+    at = replace(GOOD, margin=margin, look=look, holdout=enough)
     assert state(judge(at), "holdout") == "ok"
     assert state(judge(replace(at, holdout=enough - 1)), "holdout") == "too_small"
 
@@ -140,3 +151,11 @@ def test_no_k_flags_nothing() -> None:
 
 def test_caught_counts_by_who_flags() -> None:
     assert caught([(True, True), (True, False), (False, True), (False, True), (False, False)]) == Caught(5, 1, 2)
+
+
+def test_the_gate_says_in_words_how_long_a_frame_takes() -> None:
+    report = judge(replace(GOOD, pace=replace(PACE, challenger_ms=61.2, ratio=3.21)))
+    assert report.verdict == "needs_person"
+    assert "challenger 61.2 ms, the champion 19 ms (medians of 7 rounds of 16)" in report.reason
+    assert "3.21 times as long, allowed gate.slowdown = 2" in report.reason
+    assert report.numbers["pace"]["ratio"] == 3.21 and report.numbers["margin"] == 0.05

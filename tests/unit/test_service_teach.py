@@ -378,7 +378,7 @@ def test_the_calibration_images_that_scored_highest(here: Class) -> None:
         assert [one.sample_id for one in lesson.top_calibration(conn, version.id)] == sorted(
             (one.id for one in kept), reverse=True
         )[:5]
-        record = {"look": 1, "n": 24, "calibration_sha256": "0" * 64, "review_k": 4}
+        record = {"look": 1, "n": 24, "calibration_sha256": "0" * 64, "review_k": 4, "unit": "frame"}
         registry.add_certificate(conn, version_id=version.id, record=record, now=NOW)
         assert len(lesson.top_calibration(conn, version.id)) == 8
 
@@ -397,3 +397,20 @@ def test_samples_are_made_once(here: Class) -> None:
     assert here.agent() is not None
     with reading(here.engine) as conn:
         assert len(samples.all(conn, here.disc)) == 60
+
+
+def test_a_refused_sample_gives_its_part_no_role(here: Class) -> None:
+    """Nothing learnt from it: were its role to stick, every part would train here and none calibrate."""
+    here.start(60)
+    here.collect(60)
+    here.look()
+    with writing(here.engine) as conn:
+        for place, view in enumerate(teachings.views(conn, here.disc)):
+            blob = add_blob(conn, 5000 + place)
+            new = samples.NewSample(here.disc, "train", "flagged", blob, blob, serial=view.serial, state="refused")
+            samples.add(conn, new, NOW)
+    here.train()
+    assert here.agent() is not None, here.lesson().problem
+    with reading(here.engine) as conn:
+        made = samples.all(conn, here.disc, "calibration")
+    assert len(made) > 10 and {one.station_id for one in made} == {here.station_id}

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from agent.store import audit, epochs, products, registry, runs, samples
+from agent.store import audit, calibration, epochs, products, registry, runs, samples, stations
+from agent.store.calibration import Shown
 from agent.store.engine import Conflict, NotFound, writing
 from agent.store.registry import ModelVersion
 from agent.store.samples import NewSample
@@ -201,3 +202,49 @@ def test_a_cancelled_run_hears_of_it_at_its_next_progress(here: Line) -> None:
             runs.close(conn, run.id, "promoted", "r", NOW)
         with pytest.raises(Conflict, match="not waiting"):
             runs.start(conn, run.id, None, NOW)
+
+
+def test_the_highest_parts_are_shown_by_their_highest_image(here: Line) -> None:
+    """One serial at two stations is two parts; a part is as high as the highest of its images."""
+    with writing(here.engine) as conn:
+        other = stations.add(conn, "press-2", product_id=here.product_id, now=NOW).id
+        version = _version(here, conn, 1)
+        made = []
+        for number in range(6):
+            new = replace(
+                _sample(here, conn, number, "calibration", "audit"), serial=f"p{number // 3}",
+                station_id=other if number == 2 else here.station_id,
+            )  # fmt: skip
+            made.append(samples.add(conn, new, NOW).id)
+        scores = dict(zip(made, (1.0, 4.0, 3.0, 2.0, 2.0, 0.5), strict=True))
+        shown = {made[1]: Shown(add_blob(conn, 70), add_blob(conn, 71))}
+        calibration.add_all(conn, version.id, scores, shown)
+        top = calibration.top(conn, version.id, 5, "part")
+        assert [(one.serial, one.station, one.score, one.frames, one.sample_id) for one in top] == [
+            ("p0", "press-1", 4.0, 2, made[1]), ("p0", "press-2", 3.0, 1, made[2]), ("p1", "press-1", 2.0, 3, made[3]),
+        ]  # fmt: skip
+        assert (top[0].preview_sha256, top[0].overlay_sha256, top[1].overlay_sha256) == (sha(70), sha(71), None)
+        assert [one.sample_id for one in calibration.top(conn, version.id, 2, "frame")] == made[1:3]
+        assert [one.frames for one in calibration.top(conn, version.id, 9, "frame")] == [1] * 6
+        samples.revoke(conn, made[1], NOW)
+        seen = [(one.sample_id, one.usable) for one in calibration.top(conn, version.id, 2, "frame")]
+        assert seen == [(made[1], False), (made[2], True), (made[3], True)], "there are two to look at still"
+
+
+def test_what_left_a_calibration_set_is_counted_since_the_newest_certificate(here: Line) -> None:
+    later = NOW + timedelta(hours=1)
+    with writing(here.engine) as conn:
+        version = _version(here, conn, 1)
+        made = [samples.add(conn, _sample(here, conn, number, "calibration"), NOW).id for number in range(3)]
+        calibration.add_all(conn, version.id, dict.fromkeys(made, 1.0))
+        samples.revoke(conn, made[0], NOW)
+        record = {"look": 1, "n": 2, "calibration_sha256": "c" * 64}
+        registry.add_certificate(conn, version_id=version.id, record=record, now=NOW + timedelta(minutes=1))
+        assert calibration.taken_out(conn, here.product_id) == {}, "what left before it is in no certificate"
+        samples.revoke(conn, made[1], later)
+        assert calibration.taken_out(conn, here.product_id) == {version.id: 1}
+        again = NewSample(here.product_id, "defect", "import", sha(1), sha(1001), reason="blot")
+        assert samples.add(conn, again, later).id == made[1]  # as a withdrawal does
+        assert calibration.taken_out(conn, here.product_id) == {version.id: 1}
+        registry.add_certificate(conn, version_id=version.id, record=record, now=later + timedelta(minutes=1))
+        assert calibration.taken_out(conn, here.product_id) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from agent.live import NoLive
 from agent.service import teach
 from agent.settings import Settings
-from agent.store import commands, items, lesson, products, registry, runs, teachings
+from agent.store import commands, items, lesson, products, registry, runs, samples, teachings
 from agent.store.calibration import Calibrator
 from agent.store.engine import reading, writing
 from agent.store.lesson import Lesson
@@ -21,7 +22,8 @@ from agent.store.tables import calibration_score
 from agent.store.teachings import View
 from agent.store.users import User
 from dashboard import context
-from dashboard.parts import PAGE, Card, calibrating_html, card_html, cards, pages
+from dashboard.calibration import card
+from dashboard.parts import PAGE, Card, card_html, cards, pages
 from tests.databases import NOW, Line, add_blob, line, sha
 
 Open = Callable[[User], AppTest]
@@ -170,7 +172,7 @@ def test_train_and_go_live_after_a_look_at_the_calibration_images(here: Line, op
     _trained(here, product_id, run.id)
     page = opened(here.engineer)
     assert "v1 is trained and certified" in _words(page)
-    assert "Calibration images that scored highest" in _words(page) and "Two people take one out" in _words(page)
+    assert "Calibration parts that scored highest" in _words(page) and "by two people: one asks" in _words(page)
     page.text_input(key="teach-why").set_value("looked")
     _shown(page.run()).button(key="teach-promote").click()
     assert "its model is live" in _words(_shown(page.run()))
@@ -181,8 +183,6 @@ def test_train_and_go_live_after_a_look_at_the_calibration_images(here: Line, op
 
 
 def _trained(here: Line, product_id: int, run_id: int) -> None:
-    from agent.store import samples
-
     with writing(here.engine) as conn:
         views = teachings.views(conn, product_id)
         version = registry.add_version(
@@ -216,29 +216,80 @@ def test_many_parts_fill_pages(here: Line, opened: Open) -> None:
     assert sum("defect" in key for key in _keys(_shown(page.run()))) == 1
 
 
-VIEW = View(1, "A", "A", NOW.astimezone(UTC), sha(1), None, None, 2.0)
+VIEW = View(1, "A", "A", None, NOW.astimezone(UTC), sha(1), None, None, 2.0)
 
 
 def test_a_card_is_a_part_with_its_frames_in_their_order() -> None:
     views = [
         VIEW,
-        View(2, "<b>", None, NOW, sha(2), sha(3), sha(4), 1.0),
-        View(3, "A", "A", NOW, sha(5), None, None, 0.5),
+        View(2, "<b>", None, None, NOW, sha(2), sha(3), sha(4), 1.0),
+        View(3, "A", "A", None, NOW, sha(5), None, None, 0.5),
     ]
     assert cards(views) == [
-        Card(1, "A", "oddness 2", (sha(1), sha(5))),
-        Card(2, "<b>", "oddness 1", (sha(4),)),
+        Card(1, "A", "oddness 2", ((sha(1), sha(1)), (sha(5), sha(5)))),
+        Card(2, "<b>", "oddness 1", ((sha(4), sha(3)),)),
     ]
-    assert cards([View(9, "A", None, NOW + timedelta(1), sha(1), None, None, None)])[0].oddness == ""
+    assert cards([View(9, "A", None, None, NOW + timedelta(1), sha(1), None, None, None)])[0].oddness == ""
     html = card_html(cards(views)[1])
-    assert f"/blob/{sha(4)}" in html and "&lt;b&gt;" in html and "<b><b>" not in html
+    assert (
+        f"href='/blob/{sha(3)}'" in html
+        and f"src='/blob/{sha(4)}'" in html
+        and "&lt;b&gt;" in html
+        and "<b><b>" not in html
+    )
     assert [pages(count) for count in (0, PAGE, PAGE + 1)] == [1, 1, 2]
 
 
-def test_a_calibration_image_says_its_sample_and_score() -> None:
-    html = calibrating_html(Calibrator(7, 1.23456, None, None, sha(1), usable=True))
-    assert "sample 7 · score 1.235" in html and f"/blob/{sha(1)}" in html and "taken out" not in html
-    assert "taken out" in calibrating_html(Calibrator(7, 1.2, "<S>", None, sha(1), usable=False))
+TOP = Calibrator(
+    sample_id=7, score=1.23456, frames=1, serial=None, station=None, item_id=None, blob_sha256=sha(1),
+    preview_sha256=None, overlay_sha256=None, usable=True,
+)  # fmt: skip
+
+
+def test_a_calibration_part_says_its_sample_its_score_and_where_the_threshold_is() -> None:
+    html = card(TOP, 2.0)
+    assert "<b>sample 7</b>" in html and ">score 1.235<" in html and f"/blob/{sha(1)}" in html
+    assert "taken out" not in html and "threshold" not in html
+    part = replace(TOP, serial="<S>", station="press-1", frames=3, usable=False)
+    html = card(replace(part, preview_sha256=sha(2), overlay_sha256=sha(3)), 1.0)
+    assert "&lt;S&gt;" in html and "<S>" not in html
+    assert "sample 7 · score 1.235 · above the threshold · press-1 · the highest of 3 images · taken out" in html
+    assert f"/blob/{sha(2)}" in html and f"/blob/{sha(3)}" in html and sha(1) not in html
+    assert "· the threshold" in card(TOP, TOP.score)
+
+
+def test_two_people_take_a_calibration_part_out_and_the_version_is_certified_anew(here: Line, opened: Open) -> None:
+    """All of it on the page, but for the arithmetic, which an agent does."""
+    product_id = _taught(here)
+    with writing(here.engine) as conn:
+        teachings.move(conn, product_id, "training", NOW, expected=("looking",))
+        run = runs.open(conn, product_id=product_id, trigger="teach", settings={}, now=NOW)
+    _trained(here, product_id, run.id)
+    with reading(here.engine) as conn:
+        (version,) = registry.versions(conn, product_id)
+        first = lesson.top_calibration(conn, version.id)[0].sample_id
+    with writing(here.engine) as conn:
+        record = {"look": 1, "calibration_sha256": "c" * 64, "n": 3, "review_k": 1, "unit": "frame",
+                  "review_threshold": None}  # fmt: skip
+        registry.add_certificate(conn, version_id=version.id, record=record, now=NOW)
+    page = opened(here.operator)
+    page.button(key=f"withdraw-{first}").click()
+    page = _shown(page.run())
+    assert "operator asks to take it out: scratch." in _words(page) and "confirm-1" not in _keys(page)
+    page = opened(here.engineer)
+    assert "teach-recertify" not in _keys(page)
+    page.button(key="confirm-1").click()
+    page = _shown(page.run())
+    with reading(here.engine) as conn:
+        assert samples.get(conn, first).role == "defect"
+    assert any("taken out of the calibration set since the certificate of v1 (1)" in one.value for one in page.warning)
+    page.text_input(key="teach-recertify-why").set_value("a scratch")
+    _shown(page.run()).button(key="teach-recertify").click()
+    page = _shown(page.run())
+    with reading(here.engine) as conn:
+        asked = commands.of_product(conn, "recertify", product_id)
+    assert asked and (asked.state, asked.by, asked.args["reason"]) == ("queued", here.engineer.id, "a scratch")
+    assert any("An agent was asked to certify v1 anew." in one.value for one in page.warning)
 
 
 def test_an_item_of_a_teaching_never_comes_to_the_review_page(here: Line) -> None:

@@ -1,0 +1,60 @@
+"""The challenger beside the champion: both score the same snapshot, and the gate judges what they said."""
+
+from __future__ import annotations
+
+from agent.retrain import comparison, gate, pace
+from agent.retrain.bench import Bench
+from agent.retrain.comparison import Lists, Scores
+from agent.retrain.errors import RetrainError
+from agent.retrain.progress import OnProgress, Stage
+from agent.retrain.record import Candidate, Judged
+from agent.retrain.scoring import open_scorer
+from agent.store import registry
+from agent.store.blobs import BlobCorrupt, BlobMissing
+from agent.store.engine import reading
+from model import artifact as artifacts
+from model.artifact import ArtifactError, ArtifactOlder
+from model.engines import Scorer
+
+
+def judge(
+    bench: Bench, product_id: int, lists: Lists, candidate: Candidate, challenger: Scorer, on_progress: OnProgress
+) -> Judged:
+    """What the gate says of a candidate; nothing where there is no champion, or one that can score no more.
+
+    Args:
+        bench: as of the run.
+        product_id: whose.
+        lists: the run's snapshot.
+        candidate: with its scores on it.
+        challenger: its scorer, which is timed beside the champion's.
+        on_progress: hears of each step.
+
+    Raises:
+        RetrainError: the champion or an image cannot be read.
+    """
+    with reading(bench.engine) as conn:
+        champion = registry.live(conn, product_id)
+    if champion is None:
+        return Judged(None, None)
+    try:
+        artifact = artifacts.from_bytes(bench.blobs.get(champion.artifact_sha256))
+    except ArtifactOlder:
+        return Judged(champion, None)
+    except (ArtifactError, BlobMissing, BlobCorrupt) as error:
+        raise RetrainError(
+            f"the champion v{champion.number} cannot be read ({error}); nothing can be held against it: roll back first"
+        ) from error
+    scorer = open_scorer(bench.settings, artifact, threads=bench.threads)
+    stage = Stage("comparing", len(lists.calibration) + len(lists.holdout) + len(lists.defects), on_progress)
+    by_image = comparison.score_images(scorer, lists.calibration, bench.load, stage)
+    calibration = comparison.numbers(comparison.units(lists, lists.calibration, by_image))
+    scores = Scores(calibration, *comparison.score_rest(scorer, lists, bench.load, stage))
+    batch = bench.settings.pipeline.batch_size
+    timed = pace.measure(
+        challenger, scorer, [bench.load(one) for one in lists.calibration[:batch]],
+        batch=batch, allowed=bench.settings.gate.slowdown, on_progress=on_progress,
+    )  # fmt: skip
+    wanted = bench.settings.gate
+    found = comparison.evidence(lists, candidate.scores, scores, candidate.certificate, wanted=wanted, pace=timed)
+    return Judged(champion, gate.judge(found))
