@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import logging
 import os
 import platform
 import subprocess
@@ -33,7 +34,7 @@ FLANGE = {"good": 200, "defects": 63, "test_good": 40}  # of the generated produ
 def main() -> int:
     """Plays what was asked for; 1 where something did not come as promised."""
     options = _options()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     print(f"Scenarios, {datetime.now(UTC):%Y-%m-%d}, seed {options.seed}, {_machine()}")
     failed = []
     for name in options.only:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.retrain import child
 from agent.retrain.importer import import_folder
 from agent.retrain.run import train_product
 from agent.settings import Settings
@@ -108,12 +109,13 @@ class Drift:
         images = line.flanges.folder(self.folder / "flange", size.taught, size.bank)
         brought = import_folder(
             line.engine, line.blobs, line.settings, line.people.engineer, line.product, images,
-            defects=True, now=line.clock(),
+            defects=True, now=line.clock(), on_progress=self.story.progress,
         )  # fmt: skip
         self.story.note(brought.describe())
         result = train_product(
             line.engine, line.blobs, line.settings, line.product.id,
-            trigger="import", requested_by=line.people.engineer.id, clock=line.clock,
+            trigger="import", requested_by=line.people.engineer.id, clock=line.clock, threads=child.threads(),
+            on_progress=self.story.progress,
         )  # fmt: skip
         self.story.note(result.describe())
         self.story.check(result.promoted, "v1 is live")

@@ -182,7 +182,7 @@ def sections(folder: Path, bootstrap: str, url: str) -> dict[str, dict[str, obje
         "redis": {"url": ""},
         "agent": {"port": 0},
         "log": {"level": "error"},
-        "scoring": {"device": "cpu"},
+        "scoring": {"device": "cpu", "threads": 1},
         "alerts": {"disk_free_gb": 0.0},
         "samples": {"check_every_s": 1.0},
         "retrain": {"check_every_s": 1.0, "directory": folder / "retrain"},

@@ -24,6 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from agent.retrain import child
 from agent.retrain.checking import check
 from agent.retrain.gate import LOST_SHARE
 from agent.settings import utc_now
@@ -136,7 +137,7 @@ class _Set:
         try:
             good, bank, batches = self._divided()
             with ByHand(self.place / "start", self.wanted) as one:
-                self.story.note(one.teach(good, bank))
+                self.story.note(one.teach(good, bank, self.story.progress))
                 champion = one.flagged(1, bank)
             caught = self._quarantined(batches)
             outcomes = {name: self._judged(name, batch, caught[name]) for name, batch in batches.items()}
@@ -172,7 +173,7 @@ class _Set:
     def _quarantined(self, batches: dict[str, Batch]) -> dict[str, int]:
         with self._copy("quarantine") as one:
             proposed = {name: one.approve(batch) for name, batch in batches.items()}
-            check(one.engine, one.settings, utc_now)
+            check(one.engine, one.settings, utc_now, threads=child.threads())
             with reading(one.engine) as conn:
                 held = {sample.id for sample in samples.all(conn, one.product.id, "train", state="quarantined")}
         return {name: len(held.intersection(ids)) for name, ids in proposed.items()}
@@ -180,9 +181,9 @@ class _Set:
     def _judged(self, name: str, batch: Batch, caught: int) -> Outcome:
         with self._copy(name, quarantine=False, new_share=1.0, reviewer_share=1.0) as one:
             one.approve(batch)
-            result = one.train()
+            result = one.train(self.story.progress)
             assert result.report
-            self.story.note(f"{name}: {result.state} after {result.seconds:.0f} s; gate: {result.report.words}")
+            self.story.note(f"{name}: {result.state} after {result.seconds:.0f} s")
             found, after = result.report.evidence.neutral, one.flagged(result.number, batch)
             return Outcome(
                 len(batch), caught, result.state, result.reason, found.total, found.lost, found.won,

@@ -9,7 +9,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from agent.frame import CONTENT_TYPES, StreamKey
+from agent.retrain import child
 from agent.retrain.importer import import_images
+from agent.retrain.progress import OnProgress
 from agent.retrain.result import RunResult
 from agent.retrain.run import train_product
 from agent.retrain.scoring import open_scorer
@@ -20,7 +22,6 @@ from agent.store import stations as station_rows
 from agent.store.blobs import keep, open_blobs
 from agent.store.engine import open_engine, reading, upgrade, writing
 from agent.store.items import NewItem
-
 from model import artifact as artifacts
 from model.images import LabelledImage
 from tests.scenarios.plant import STATION, sections, settled
@@ -76,18 +77,20 @@ class ByHand:
     ) -> None:
         self.engine.dispose()
 
-    def teach(self, good: Sequence[LabelledImage], bank: Sequence[LabelledImage]) -> str:
+    def teach(self, good: Sequence[LabelledImage], bank: Sequence[LabelledImage], on_progress: OnProgress) -> str:
         """Imports and trains the first model; what came of it in words."""
         brought = import_images(
-            self.engine, self.blobs, self.settings, self.engineer, self.product, good, bank, now=utc_now()
-        )
-        return f"{brought.describe()}\n{self.train().describe()}"
+            self.engine, self.blobs, self.settings, self.engineer, self.product, good, bank,
+            now=utc_now(), on_progress=on_progress,
+        )  # fmt: skip
+        return f"{brought.describe()}\n{self.train(on_progress).describe()}"
 
-    def train(self) -> RunResult:
+    def train(self, on_progress: OnProgress) -> RunResult:
         """The next version, and what the gate says of it."""
         return train_product(
             self.engine, self.blobs, self.settings, self.product.id,
-            trigger="person", requested_by=self.engineer.id, clock=utc_now,
+            trigger="person", requested_by=self.engineer.id, clock=utc_now, threads=child.threads(),
+            on_progress=on_progress,
         )  # fmt: skip
 
     def approve(self, images: Sequence[LabelledImage]) -> list[int]:

@@ -6,7 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from textwrap import fill
 
+from agent.retrain.progress import Step
+
+WIDE, INDENT = 120, " " * 9
+SAY_EVERY_S = 20.0
 Say = Callable[[str], None]
 
 
@@ -25,6 +30,7 @@ class Story:
 
     say: Say = aloud
     _began: float = field(default_factory=time.monotonic)
+    _said_at: float = field(default_factory=time.monotonic)
 
     def step(self, title: str) -> None:
         """What happens next."""
@@ -33,7 +39,13 @@ class Story:
     def note(self, words: str) -> None:
         """A number or a sentence that belongs to the step."""
         for line in words.splitlines():
-            self.say(f"         {line}")
+            self.say(fill(line, WIDE, initial_indent=INDENT, subsequent_indent=f"{INDENT}    "))
+
+    def progress(self, step: Step) -> None:
+        """How far something long is, now and then."""
+        if time.monotonic() - self._said_at > SAY_EVERY_S:
+            self._said_at = time.monotonic()
+            self.note(f"... {step.phase} {step.step} of {step.steps}")
 
     def check(self, holds: bool, words: str) -> None:
         """A promise of the step.

@@ -15,6 +15,7 @@ from tests.scenarios.story import Broken, Story
 SMALL = Wanted(seed=0, side=128, memory_share=1.0, review_rate=0.15)
 
 
+@pytest.mark.timeout(900)  # half a minute on two idle cores
 def test_poison_that_loses_defects_is_not_promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = read_folder(Flanges(3).folder(tmp_path / "flange", good=90, defects=42, test_good=14))
     played = poison.play("flange", images, tmp_path, SMALL, Story())
