@@ -56,6 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--side", type=int, default=128, help="pixels of the models' input")
     parser.add_argument("--steps", type=int, default=50, help="of each training")
+    parser.add_argument("--memory-share", default="1", help="of poison: 1 is the patch memory alone; 0 .. 1, or auto")
     parser.add_argument("--broker", choices=("wheel", "apache"), help="of drift; Apache Kafka where it is there")
     parser.add_argument(
         "--databases", nargs="+", choices=("sqlite", "postgresql"), help="of drift; both where they are"
@@ -104,7 +105,8 @@ def _database(kind: str) -> Iterator[tuple[Path, str]]:
 
 
 def _poison(options: argparse.Namespace) -> Plays:
-    wanted = Wanted(seed=options.seed, side=options.side, steps=options.steps)
+    share = options.memory_share if options.memory_share == "auto" else float(options.memory_share)
+    wanted = Wanted(seed=options.seed, side=options.side, steps=options.steps, memory_share=share)
     options.results.mkdir(parents=True, exist_ok=True)
     for name in _sets(options) or [""]:
 

@@ -88,7 +88,8 @@ def play(name: str, images: ImageFolder, place: Path, wanted: Wanted, story: Sto
     if played:
         story.step(f"{name}: as played before ({kept})")
     else:
-        story.step(f"{name}: {wanted.steps} steps at {wanted.side} px, seed {wanted.seed}")
+        how = "the patch memory alone" if wanted.memory_share == 1 else f"{wanted.steps} steps"
+        story.step(f"{name}: {how} at {wanted.side} px, seed {wanted.seed}")
         played = _Set(images, place / f"{name}.work", wanted, story).play()
         kept.write_text(json.dumps({"asked": asked, "played": asdict(played)}, indent=1))
     tell(played, story)

@@ -12,7 +12,7 @@ from tests.scenarios.parts import Flanges
 from tests.scenarios.product import Wanted
 from tests.scenarios.story import Broken, Story
 
-SMALL = Wanted(seed=0, side=128, memory_share=1.0, review_rate=0.15)
+SMALL = Wanted(good=90)
 
 
 @pytest.mark.timeout(900)  # half a minute on two idle cores
