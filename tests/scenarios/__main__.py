@@ -62,7 +62,10 @@ def _options() -> argparse.Namespace:
         "--databases", nargs="+", choices=("sqlite", "postgresql"), help="of drift; both where they are"
     )
     parser.add_argument("--results", type=Path, default=Path("bench/out/scenarios"), help="sets played, not again")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.sets and not options.data:
+        parser.error("--sets needs --data, the folder that they are in")
+    return options
 
 
 Plays = Iterator[tuple[str, Callable[[], None]]]
@@ -126,9 +129,12 @@ def _simulations(options: argparse.Namespace) -> Plays:
 
 
 def _quarantine(options: argparse.Namespace) -> Plays:
-    if sets := _sets(options):
-        given = ["--data", str(options.data), "--sets", *sets, "--steps", str(options.steps)]
+    sets = _sets(options)
+    given = ["--data", str(options.data), "--sets", *sets, "--steps", str(options.steps)]
+    if sets:
         yield "The quarantine of proposals", lambda: _module("bench.quarantine", *given)
+    else:
+        yield "The quarantine of proposals is left out: give --data", lambda: None
 
 
 def _sets(options: argparse.Namespace) -> list[str]:

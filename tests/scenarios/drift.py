@@ -27,7 +27,8 @@ from tests.scenarios.people import Reviewed
 from tests.scenarios.plant import CHUNK, Plant, Seen, plant, sections
 from tests.scenarios.story import Broken, Story
 
-PAUSE_S = 0.5  # between two parts while a model is trained
+PAUSE_S = 2.0  # between two parts while a model is trained
+SWAP_PARTS = 30  # after the promotion, a minute
 UNLIKELY = 0.001  # of so many flags, were the certificate to hold: then it is refuted
 
 
@@ -211,9 +212,10 @@ class Drift:
         self.story.note(f"gate: {report.words if report else 'no report'}")
         self.story.check(run.state == "promoted", f"the challenger passes the gate and is promoted ({run.reason})")
         second = self._live()
+        at_most = len(seen) + SWAP_PARTS
         while not any(one.deployment_id == second.id for one in seen):
-            if len(seen) >= self.size.longest:
-                raise Broken(f"the agent has not taken v{second.number} within {len(seen)} parts")
+            if len(seen) >= at_most:
+                raise Broken(f"the agent has not taken v{second.number} within {SWAP_PARTS} parts")
             seen += line.inspect(line.flanges.good(1), NEW_LAMP)
             self.story.rest(PAUSE_S)
         old = sum(one.deployment_id == first.id for one in seen)
