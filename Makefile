@@ -1,11 +1,12 @@
 # `make demo` and `make test` do everything on a machine with python3 and make. ARGS passes options on.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test crash bench lock clean
+.PHONY: help env demo test crash scenarios bench lock clean
 
 help:
 	@echo "make demo  [ARGS='--seconds 60 --no-dashboard']   train, inspect and review on this machine, in one command"
 	@echo "make test                                         every check that continuous integration runs"
 	@echo "make crash [ROUNDS=100 DATABASE=postgresql]       pull plugs under running agents, and count what is lost"
+	@echo "make scenarios [ARGS='--data SETS']               play drift and wrong approvals through the whole loop, and report"
 	@echo "make bench                                        measure speed on this machine"
 	@echo "make env                                          only create .venv"
 	@echo "make lock                                         pin the newest dependencies in requirements.lock"
@@ -24,6 +25,10 @@ DATABASE ?= sqlite
 crash: env
 	@.ci/kafka/fetch
 	@.venv/bin/python -m tests.crash.rounds --rounds $(ROUNDS) --database $(DATABASE)
+
+scenarios: env
+	@.ci/kafka/fetch
+	@.venv/bin/python -m tests.scenarios $(ARGS)
 
 bench: env
 	@.venv/bin/python -m bench $(ARGS)

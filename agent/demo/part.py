@@ -6,7 +6,7 @@ defect and its mask move with the part. Grey values are float32 on 0 .. 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,6 +17,17 @@ SIZE = 384  # pixels, square
 RIM, HUB, BORE = 158.0, 74.0, 34.0  # radii
 BOLT_CIRCLE, BOLT, BOLTS = 117.0, 13.0, 6
 MARK = "GP-17"
+
+
+@dataclass(frozen=True, slots=True)
+class Lamp:
+    """What lights the parts: turned by so many radians, and so much brighter, than the usual one."""
+
+    turn: float = 0.0
+    gain: float = 1.0
+
+
+USUAL = Lamp()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,10 @@ class Pose:
             blur=float(rng.uniform(0.5, 0.8)),
             noise=float(rng.uniform(0.008, 0.014)),
         )
+
+    def under(self, lamp: Lamp) -> Pose:
+        """The same part under another lamp."""
+        return replace(self, light=self.light + lamp.turn, gain=self.gain * lamp.gain)
 
     def matrix(self) -> Plane:
         """2 x 3, part canvas to picture."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.demo.defects import KINDS, Surface
-from agent.demo.part import METAL, SIZE, Pose, flange, photograph
+from agent.demo.part import METAL, SIZE, USUAL, Lamp, Pose, flange, photograph
 
 QUALITY = 93  # of the JPEG files
 Picture = npt.NDArray[np.uint8]
@@ -41,18 +41,19 @@ class Job:
     strength: float = 0.0
 
 
-def picture(kind: str | None, strength: float, seed: tuple[int, ...]) -> tuple[Picture, Picture]:
+def picture(kind: str | None, strength: float, seed: tuple[int, ...], lamp: Lamp = USUAL) -> tuple[Picture, Picture]:
     """One part and the mask of its defect; the same seed with kind None gives the same part without it.
 
     Args:
         kind: key of `agent.demo.defects.KINDS`; None for a good part.
         strength: 0.25 (an attentive person sees it) .. 1 (everybody does).
         seed: of everything that varies.
+        lamp: what lights it.
 
     Returns:
         uint8 SIZE x SIZE x 3 RGB, and the mask as uint8 SIZE x SIZE, 0 or 255.
     """
-    pose = Pose.draw(np.random.default_rng((*seed, 0)))
+    pose = Pose.draw(np.random.default_rng((*seed, 0))).under(lamp)
     surface = Surface(flange(np.random.default_rng((*seed, 1)), pose), METAL, np.ones((SIZE, SIZE, 3), np.float32))
     mask = np.zeros((SIZE, SIZE), np.float32)
     if kind is not None:
@@ -107,10 +108,15 @@ def render(
         shutil.rmtree(part, ignore_errors=True)
 
 
+def jpeg(shot: Picture) -> bytes:
+    """The picture as a camera encodes it."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    return cv2.imencode(".jpg", cv2.cvtColor(shot, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
 def _write(root: Path, job: Job, seed: int) -> None:
     shot, mask = picture(job.kind, job.strength, (seed, job.number))
     name = f"{job.number:04d}"
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(shot, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-    (root / job.folder / f"{name}.jpg").write_bytes(encoded.tobytes())
+    (root / job.folder / f"{name}.jpg").write_bytes(jpeg(shot))
     if job.kind:
         (root / "ground_truth" / job.kind / f"{name}_mask.png").write_bytes(cv2.imencode(".png", mask)[1].tobytes())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 
 class Budget:
@@ -14,10 +16,12 @@ class Budget:
     Args:
         frames: most frames in flight.
         limit: most bytes in flight. One frame larger than its half may pass alone.
+        monotonic: seconds.
     """
 
-    def __init__(self, frames: int, limit: int) -> None:
-        self.most_frames = frames
+    def __init__(self, frames: int, limit: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.most_frames, self._monotonic = frames, monotonic
+        self._busy_since = 0.0
         self._half = limit // 2
         self._frames = self._received = self._pixels = 0
         self._changed = threading.Condition()
@@ -26,6 +30,11 @@ class Budget:
     def frames(self) -> int:
         """Frames in flight."""
         return self._frames
+
+    def busy_s(self) -> float:
+        """Seconds for which there has been work without a pause; 0 where nothing is in flight."""
+        with self._changed:
+            return self._monotonic() - self._busy_since if self._frames else 0.0
 
     @property
     def held(self) -> int:
@@ -48,6 +57,8 @@ class Budget:
     def take(self, size: int) -> None:
         """A frame of `size` bytes came in."""
         with self._changed:
+            if not self._frames:
+                self._busy_since = self._monotonic()
             self._frames += 1
             self._received += size
 

@@ -330,8 +330,9 @@ class Pipeline:
         return None if self._intake.claimed else "no partition is claimed yet"
 
     def _stalled(self) -> str | None:
-        idle_s = self._meter.quiet_s()
-        if self._budget.frames and idle_s > STALL_S and not self._parts.health.outages:
+        # Of a line that stood still, the first frame is no late one.
+        idle_s = min(self._meter.quiet_s(), self._budget.busy_s())
+        if idle_s > STALL_S and not self._parts.health.outages:
             return f"{self._budget.frames} frames are in flight and none was recorded for {idle_s:.0f} s"
         return None
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent.demo.defects import KINDS
-from agent.demo.part import SIZE
+from agent.demo.part import SIZE, Lamp
 from agent.demo.render import picture, render
 from model.images import decode, read_folder
 
@@ -35,6 +35,13 @@ def test_a_seed_repeats_and_another_differs() -> None:
     first, again, other = (picture(None, 0.0, (seed,))[0] for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert np.abs(first.astype(int) - other).mean() > 1.5
+
+
+def test_another_lamp_shows_the_same_part() -> None:
+    usual, mask = picture("scratch", 0.7, (1,))
+    other, same = picture("scratch", 0.7, (1,), Lamp(turn=1.0, gain=1.2))
+    assert np.array_equal(mask, same)
+    assert other.mean() > 1.1 * usual.mean()
 
 
 def test_a_folder_in_mvtec_layout_appears_whole(tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""A product without a line: images are imported, flagged parts made and approved by hand, models trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from agent.frame import CONTENT_TYPES, StreamKey
+from agent.retrain import child
+from agent.retrain.importer import import_images
+from agent.retrain.progress import OnProgress
+from agent.retrain.result import RunResult
+from agent.retrain.run import train_product
+from agent.retrain.scoring import open_scorer
+from agent.service import reviews, stations
+from agent.settings import Settings, utc_now
+from agent.store import items, offsets, products, registry, users
+from agent.store import stations as station_rows
+from agent.store.blobs import keep, open_blobs
+from agent.store.engine import open_engine, reading, upgrade, writing
+from agent.store.items import NewItem
+from model import artifact as artifacts
+from model.images import LabelledImage
+from tests.scenarios.plant import STATION, sections, settled
+
+NAME = "part"
+BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How each set is played."""
+
+    seed: int = 0
+    side: int = 128  # pixels of the model's input
+    steps: int = 50
+    memory_share: float | str = 1.0  # the patch memory alone, in seconds; "auto": as the product chooses
+    review_rate: float = 0.2  # with 80 calibration images the second look cuts at the sixth highest, not at one outlier
+    good: int = 200  # training images at most
+
+
+class ByHand:
+    """In a folder: its database and its blobs; made where the folder is not there yet. Real time.
+
+    Args:
+        place: the folder.
+        wanted: sizes.
+        rules: of [samples], where they are not the defaults.
+    """
+
+    def __init__(self, place: Path, wanted: Wanted, **rules: Any) -> None:
+        new = not place.exists()
+        place.mkdir(exist_ok=True)
+        given = sections(place, "", f"sqlite:///{place / 'goodpart.db'}")
+        given["training"] = {"height": wanted.side, "width": wanted.side, "steps": wanted.steps, "seed": wanted.seed,
+                             "memory_share": wanted.memory_share}  # fmt: skip
+        given["certificate"] = {"review_rate": wanted.review_rate}
+        given["samples"] |= rules
+        self.settings = Settings.model_validate(given)
+        self.engine, self.blobs = open_engine(self.settings.database.url), open_blobs(self.settings.blobs)
+        if new:
+            upgrade(self.engine)
+            people, _ = settled(self.engine, utc_now, NAME, wanted.seed)
+            stations.add(self.engine, people.engineer, STATION, product=NAME, key="station", now=utc_now())
+        with reading(self.engine) as conn:
+            self.engineer, self._operator = users.named(conn, "eli"), users.named(conn, "olga")
+            self.product, self._station = products.named(conn, NAME), station_rows.find(conn, STATION)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.engine.dispose()
+
+    def teach(self, good: Sequence[LabelledImage], bank: Sequence[LabelledImage], on_progress: OnProgress) -> str:
+        """Imports and trains the first model; what came of it in words."""
+        brought = import_images(
+            self.engine, self.blobs, self.settings, self.engineer, self.product, good, bank,
+            now=utc_now(), on_progress=on_progress,
+        )  # fmt: skip
+        return f"{brought.describe()}\n{self.train(on_progress).describe()}"
+
+    def train(self, on_progress: OnProgress) -> RunResult:
+        """The next version, and what the gate says of it."""
+        return train_product(
+            self.engine, self.blobs, self.settings, self.product.id,
+            trigger="person", requested_by=self.engineer.id, clock=utc_now, threads=child.threads(),
+            on_progress=on_progress,
+        )  # fmt: skip
+
+    def approve(self, images: Sequence[LabelledImage]) -> list[int]:
+        """Flagged parts that look so, which an operator calls normal; ids of the samples that this proposes."""
+        made = []
+        for image in images:
+            data, now = image.path.read_bytes(), utc_now()
+            sha = keep(self.engine, self.blobs, data, CONTENT_TYPES[image.path.suffix.lower()], now)
+            item_id = self._item(sha)
+            found = reviews.decide(
+                self.engine, self._operator, item_id, "normal",
+                rules=self.settings.samples, key=f"review-{item_id}", now=now,
+            )  # fmt: skip
+            assert found.sample_id is not None, found.unused
+            made.append(found.sample_id)
+        return made
+
+    def flagged(self, number: int, images: Sequence[LabelledImage]) -> int:
+        """How many of these a version flags under its certificate."""
+        with reading(self.engine) as conn:
+            version = next(one for one in registry.versions(conn, self.product.id) if one.number == number)
+            threshold = float(registry.certificates(conn, version.id)[0].record["review_threshold"])
+        scorer = open_scorer(self.settings, artifacts.from_bytes(self.blobs.get(version.artifact_sha256)))
+        scores: list[float] = []
+        for start in range(0, len(images), BATCH):
+            scores += [one.score for one in scorer.score([one.frame() for one in images[start : start + BATCH]])]
+        return sum(score > threshold for score in scores)
+
+    def _item(self, sha: str) -> int:
+        """As the recorder makes one of a flagged frame."""
+        assert self._station
+        with writing(self.engine) as conn:
+            stream, now = offsets.stream_id(conn, StreamKey("by hand", "", "frames"), utc_now()), utc_now()
+            made = items.counts(conn)
+            offset = made.open + made.closed
+            items.add_all(conn, [
+                NewItem(
+                    stream_id=stream, partition=0, offset=offset, event_at=now, frame_id=sha, serial=sha[:16],
+                    station_id=self._station.id, product_id=self.product.id, kind="flagged", verdict="review",
+                    frame_sha256=sha, created_at=now,
+                )
+            ])  # fmt: skip
+            found = items.at(conn, stream, 0, offset)
+        assert found
+        return found.id
