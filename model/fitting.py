@@ -58,6 +58,7 @@ class Fit:
         checkpoint: where the newest good state is kept; None for nowhere.
 
     Attributes:
+        learner: see there; after a run, with the weights of its last step.
         rates: (first step, learning rate) of each stretch of the run, the present one last.
 
     Raises:
@@ -76,7 +77,7 @@ class Fit:
         group: Group,
         checkpoint: Checkpoint | None,
     ):
-        self._learner, self._features, self._settings, self._group = learner, features, settings, group
+        self.learner, self._features, self._settings, self._group = learner, features, settings, group
         self._tiles = features.tiles_of(fitted)
         self._looked_at = features.tiles_of(validation)[:LOOKED_AT]
         self._batches = Batches(self._tiles, settings.batch_size, settings.seed, group.size)
@@ -101,7 +102,7 @@ class Fit:
         report.resume(done)
         for _ in range(done):
             next(self._batches)  # the order goes on where the checkpoint left it
-        self._learner.train()
+        self.learner.train()
         read: float | None = None
         for step in range(done + 1, steps + 1):
             value = self.step(self._group.share(next(self._batches)), step)
@@ -119,15 +120,15 @@ class Fit:
         value = self.loss(tiles)
         self._adam.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
-        self._group.average([parameter.grad for parameter in self._learner.parameters() if parameter.grad is not None])
+        self._group.average([parameter.grad for parameter in self.learner.parameters() if parameter.grad is not None])
         self._adam.step()
-        self._average.update(self._learner, number)
+        self._average.update(self.learner, number)
         return value.detach()
 
     def loss(self, tiles: Sequence[int]) -> Tensor:
         """The loss of some tiles; what is not inspected leaves both sides of the cosine."""
         wanted = self._features.batch(tiles)
-        found = self.forward(self._learner, wanted)
+        found = self.forward(self.learner, wanted)
         masks = self._features.level_masks(tiles)
         return loss(_times(wanted, masks), _times(found, masks)) if masks else loss(wanted, found)
 
@@ -152,7 +153,7 @@ class Fit:
     def result(self, report: Report) -> Learner:
         """The fitted learner in evaluation mode, with averaged weights if so wanted; `report` hears of tiles."""
         if not self._settings.averaging:
-            return self._learner.eval()
+            return self.learner.eval()
         averaged = self._average.module()
         parts = np.array_split(self._tiles, -(-len(self._tiles) // self._batches.size))  # of nearly equal sizes
 
@@ -165,8 +166,8 @@ class Fit:
         return averaged
 
     def _look(self, step: int) -> None:
-        self._group.average(running_statistics(self._learner))
-        value = self.distance(self._learner)
+        self._group.average(running_statistics(self.learner))
+        value = self.distance(self.learner)
         self._group.average([value])
         found = float(value)
         reason = f"validation images are {found:.3f} from the student, and {self._chance:.3f} from an untrained one"
@@ -181,15 +182,15 @@ class Fit:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "learner": self._learner.state_dict(), "average": self._average.state(), "adam": self._adam.state_dict(),
+            "learner": self.learner.state_dict(), "average": self._average.state(), "adam": self._adam.state_dict(),
             "rates": self.rates,
         }  # fmt: skip
 
     def _resume(self) -> int:
-        device = next(self._learner.parameters()).device
+        device = next(self.learner.parameters()).device
         state = self._checkpoint.load(device) if self._checkpoint else None
         if state:
-            self._learner.load_state_dict(state["learner"])
+            self.learner.load_state_dict(state["learner"])
             self._average.load(state["average"])
             self._adam.load_state_dict(state["adam"])
             self.rates = list(state["rates"])
