@@ -137,30 +137,24 @@ def test_the_network_computes_what_the_scores_arithmetic_says(artifact: Artifact
     assert features.shape == (2, 256)
 
 
-@cache
-def in_int8(spec: InputSpec, weights: str) -> tuple[str, list[float]]:
-    """An int8 scorer's fingerprint, and its scores of `FRAMES`."""
-    artifact = trained(spec, weights)
-    scorer = Scorer(artifact, weights=weights, engine="openvino", precision="int8", threads=1)
-    return scorer.fingerprint, [one.score for one in scorer.score(FRAMES)]
-
-
-def test_int8_ranks_as_fp32_does(artifact: Artifact, reference: Scorer, weights: str) -> None:
+def test_int8_ranks_as_fp32_does_and_is_the_same_again(artifact: Artifact, reference: Scorer, weights: str) -> None:
     pytest.importorskip("nncf", reason="no NNCF here: int8 scoring stays unproven")
     from importlib.metadata import version
 
-    fingerprint, found = in_int8(artifact.manifest.spec, weights)
-    assert fingerprint.startswith("cpu/int8/openvino-")
-    assert f"+nncf-{version('nncf')}/" in fingerprint
+    options: dict[str, Any] = {"weights": weights, "engine": "openvino", "precision": "int8", "threads": 1}
+    scorer, again = Scorer(artifact, **options), Scorer(artifact, **options)
+    found = [one.score for one in scorer.score(FRAMES)]
+    assert found == [one.score for one in again.score(FRAMES)]
+    assert scorer.fingerprint.startswith("cpu/int8/openvino-")
+    assert f"+nncf-{version('nncf')}/" in scorer.fingerprint
     wanted = [one.score for one in reference.score(FRAMES)]
     assert found != wanted
     assert np.corrcoef(found[:13], wanted[:13])[0, 1] > 0.98
     assert min(found[13:]) > np.median(found[:13])
 
 
-def test_int8_leaves_the_score_in_floating_point_and_is_the_same_again(plain: Artifact, weights: str) -> None:
+def test_int8_leaves_the_score_in_floating_point(plain: Artifact, weights: str) -> None:
     pytest.importorskip("nncf", reason="no NNCF here: int8 scoring stays unproven")
-    from model.engines.openvino import OpenVinoEngine
     from model.engines.openvino_graph import convert, cut
 
     network = scoring_network(plain, weights)
@@ -172,8 +166,6 @@ def test_int8_leaves_the_score_in_floating_point_and_is_the_same_again(plain: Ar
     sources = [{value.get_node().get_type_name() for value in conv.input_values()} for conv in convs]
     assert "FakeQuantize" not in sources[0]  # what sees the pixels
     assert all("FakeQuantize" in kinds for kinds in sources[1:])
-    again = FrameScorer(OpenVinoEngine(model, PLAIN, "int8", 1), PLAIN, artifact_sha256="", form="default")
-    assert (again.fingerprint, [one.score for one in again.score(FRAMES)]) == in_int8(PLAIN, weights)
     assert not any(op.get_type_name() == "FakeQuantize" for op in cut(model)[1].get_ops())
 
 
