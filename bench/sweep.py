@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from bench.variants import SPEC, TRAINED, Data, fits, read, reconstructor
-from model.forming import Measured, Version, measure, rank
+from model.forming import Measured, Version, measure, probe_all
 from model.images import prepare, read_folder
 from model.metrics import image_auroc, pixel_auroc
 from model.normalising import smoothed_maps
 from model.score import paper
-from model.selection import SHARES, Form, forms
+from model.selection import SHARES, Form, choose, forms
 
 RESULTS = Path("bench/results/sweep")
 TRAINING = 100  # images, a fifth of them validation normals
@@ -82,14 +82,14 @@ def look(data: Data, reconstruct: Any, seed: int) -> dict[str, Any]:
     """Every form's figures on the labelled images, and how pseudo-defects rank the forms without them."""
     version = Version(reconstruct, data.prototypes)
     measured = measure(data.features, data.validation, version, lambda _: None)
-    choices = rank(
+    judged = probe_all(
         measured, data.features, data.validation, version, forms(None, None, reconstructs=True),
         lambda frame: prepare(data.pixels[frame], SPEC), seed, lambda _: None,
     )  # fmt: skip
     return {
         "figures": figures_of(measured, data, version),
-        "chosen": _name(choices[0].form),
-        "pseudo": {_name(choice.form): choice.auroc for choice in choices},
+        "chosen": _name(choose(judged)),
+        "pseudo": {_name(one.form): one.auroc for one in judged},
     }
 
 

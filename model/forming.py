@@ -15,7 +15,7 @@ from model.images import Prepared
 from model.normalising import Advance, Reconstruct, measure_scales, smoothed_maps
 from model.probe import probe, probed
 from model.score import Normalisation, ScoreParameters, components, normalisation
-from model.selection import Choice, Form, choose
+from model.selection import Form, Judged, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def measure(features: Features, validation: Sequence[int], version: Version, adv
     return Measured(scales, maps, features.mask(validation))
 
 
-def rank(
+def probe_all(
     measured: Measured,
     features: Features,
     validation: Sequence[int],
@@ -67,8 +67,8 @@ def rank(
     load: Callable[[int], Prepared],
     seed: int,
     advance: Advance,
-) -> list[Choice]:
-    """The candidates, best first, by how well they tell pseudo-defects from the normals they were made of.
+) -> list[Judged]:
+    """How well each candidate tells pseudo-defects from the normals they were made of.
 
     Args:
         measured: the version's maps of `validation`.
@@ -81,7 +81,7 @@ def rank(
         advance: hears of frames.
     """
     if len(candidates) == 1:
-        return [Choice(candidates[0], float("nan"))]
+        return [Judged(candidates[0], float("nan"))]
     frames = probed(validation, features.spec, measured.normals.shape[1])
     size = (features.spec.height, features.spec.width)
 
@@ -98,4 +98,4 @@ def rank(
     advance(len(validation) - len(frames))  # those that need not be probed
     at = [list(validation).index(frame) for frame in frames]
     mask = None if measured.mask is None else measured.mask[at].cpu()
-    return choose(measured.normals[at].cpu(), torch.stack(pseudo), candidates, mask)
+    return judge(measured.normals[at].cpu(), torch.stack(pseudo), candidates, mask)

@@ -28,7 +28,7 @@ from model.images import Frame, InputSpec, Prepared, prepare
 from model.precision import channels_last, choose_device, choose_dtype, cpu_threads, name_of
 from model.progress import OnProgress, Progress, Report
 from model.score import ScoreParameters
-from model.selection import forms
+from model.selection import choose, forms
 from model.stores import half_of_what_is_free
 from model.teacher import load_teacher
 
@@ -188,13 +188,14 @@ class _Run:
         measured = forming.measure(self._features, self._validation, version, report.advance)
         candidates = forms(settings.share, settings.positional, reconstructs=version.reconstruct is not None)
         choosing = Report("choosing", len(self._validation) if len(candidates) > 1 else 0, self._hear)
-        choices = forming.rank(
+        judged = forming.probe_all(
             measured, self._features, self._validation, version, candidates, self._load, settings.seed, choosing.advance
         )
-        form = choices[0].form
+        form = choose(judged)
         self._recorded |= {"share": form.share, "positional": form.positional}
-        if len(choices) > 1:
-            self._recorded["pseudo_auroc"] = [[one.form.share, one.form.positional, one.auroc] for one in choices]
+        if len(judged) > 1:
+            ranked = sorted(judged, key=lambda one: -one.auroc)
+            self._recorded["pseudo_auroc"] = [[one.form.share, one.form.positional, one.auroc] for one in ranked]
         return measured.parameters(form, version.prototypes)
 
     def _load(self, frame: int) -> Prepared:

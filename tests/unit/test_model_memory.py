@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import memory
+from model.metrics import image_auroc
 from model.pseudo import KINDS, pseudo_defects
-from model.selection import SHARES, Form, choose, forms
+from model.selection import SHARES, Form, Judged, _auroc, choose, forms, judge
 
 
 def levels(seed: int, count: int = 2) -> list[torch.Tensor]:
@@ -90,9 +91,9 @@ def test_the_component_that_sees_the_pseudo_defects_wins(channel: int, best: flo
     normals = maps(rng, 20)
     pseudo = normals[:, None].repeat(1, 2, 1, 1, 1).clone()
     pseudo[:, :, channel, 10:13, 10:13] += 4.0
-    ranked = choose(normals, pseudo, forms(None, False, reconstructs=True))
-    assert ranked[0].form.share == best
-    assert ranked[0].auroc > 0.9 > ranked[-1].auroc
+    judged = judge(normals, pseudo, forms(None, False, reconstructs=True))
+    assert choose(judged).share == best
+    assert max(one.auroc for one in judged) > 0.9 > min(one.auroc for one in judged)
 
 
 def test_places_that_vary_are_told_apart_only_place_by_place() -> None:
@@ -101,13 +102,37 @@ def test_places_that_vary_are_told_apart_only_place_by_place() -> None:
     normals[:, :, :, :16] *= 20  # the left half of every part varies much
     pseudo = normals[:, None].clone()
     pseudo[:, :, :, 16:20, 24:28] += 3.0
-    ranked = choose(normals, pseudo, forms(0.5, None, reconstructs=True))
-    assert ranked[0].form == Form(0.5, positional=True)
-    assert ranked[0].auroc > ranked[1].auroc + 0.2
+    whole, placed = judge(normals, pseudo, forms(0.5, None, reconstructs=True))
+    assert choose([whole, placed]) == Form(0.5, positional=True)
+    assert placed.auroc > whole.auroc + 0.2
+
+
+def test_a_share_that_is_better_by_luck_is_not_taken() -> None:
+    rng = np.random.default_rng(0)
+    usual = 0
+    for _ in range(20):
+        normals = maps(rng, 20)
+        pseudo = normals[:, None].repeat(1, 2, 1, 1, 1).clone()
+        pseudo[:, :, :, 10:12, 10:12] += 2.0  # in both components alike
+        judged = judge(normals, pseudo, forms(None, False, reconstructs=True))
+        usual += choose(judged).share == 0.5
+    assert usual >= 15
+
+
+@given(st.integers(2, 12), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_auroc_without_each_normal_is_what_is_left_of_it(n: int, copies: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    good, bad = rng.integers(0, 6, n).astype(float), rng.integers(0, 8, (n, copies)).astype(float)
+    whole, without = _auroc(good, bad)
+    assert whole == pytest.approx(image_auroc([0] * n + [1] * bad.size, [*good, *bad.ravel()]))
+    for at in range(n):
+        rest = np.arange(n) != at
+        labels = [0] * (n - 1) + [1] * bad[rest].size
+        assert without[at] == pytest.approx(image_auroc(labels, [*good[rest], *bad[rest].ravel()]))
 
 
 def test_the_forms_to_choose_among() -> None:
     assert len(forms(None, None, reconstructs=True)) == 2 * len(SHARES)
     assert {form.share for form in forms(None, None, reconstructs=False)} == {1.0}
     only = forms(0.4, True, reconstructs=True)
-    assert [choice.form for choice in choose(torch.zeros(1), torch.zeros(1), only)] == [Form(0.4, True)]
+    assert choose([Judged(only[0], float("nan"))]) == Form(0.4, True)
