@@ -53,3 +53,12 @@ def s3() -> Iterator[s3_api.S3Server]:
     """An S3 API."""
     with s3_api.s3_server() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[None]:
+    """Learners of a tenth of their width, which train in a third of the time."""
+    from tests.narrow import narrow  # loads torch
+
+    with narrow():
+        yield

@@ -11,12 +11,14 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from agent.frame import StreamKey
+from agent.store import engine as store_engine
 from agent.store import items, offsets, products, registry, stations, users
 from agent.store.engine import open_engine, reading, upgrade, writing
 from agent.store.inspections import Inspection
@@ -32,11 +34,16 @@ _server: PostgreSQL | None = None
 
 @contextmanager
 def on(server: PostgreSQL) -> Iterator[None]:
-    """Inside, `database` and `line` are on PostgreSQL."""
+    """Inside, `database` and `line` are on PostgreSQL.
+
+    It is patient with this process: on a busy machine a test may stand still for longer than an agent that is alive.
+    """
     global _server
     _server = server
+    patient = f"{store_engine.POSTGRESQL_OPTIONS} -c idle_in_transaction_session_timeout=60000"
     try:
-        yield
+        with patch.object(store_engine, "POSTGRESQL_OPTIONS", patient):
+            yield
     finally:
         _server = None
 

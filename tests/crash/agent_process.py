@@ -2,7 +2,7 @@
 
 Everything else is the product's own daemon; settings come from the environment, as do four things of the tests:
 `SCORING_DELAY_S`, seconds a frame; `BREAKS_AFTER`, batches; `FULL_DISK`, a file that fills the blobs' disk while it is
-there; `RETRAINS`, for an agent that trains too, in its child and with torch.
+there; `RETRAINS`, for an agent that trains too: the module that its child runs, with torch.
 """
 
 from __future__ import annotations
@@ -50,7 +50,11 @@ def main() -> int:
     """Runs the daemon over a fake scorer."""
     if flag := os.environ.get("FULL_DISK"):
         fill(Path(flag))
-    retrain = daemon.start_retraining if os.environ.get("RETRAINS") else None
+    retrain = None
+    if job := os.environ.get("RETRAINS"):
+        from agent.retrain import child
+
+        child.JOB, retrain = job, daemon.start_retraining
     code = daemon.run(settings.load(None, os.environ), wiring=daemon.Wiring(load=load, retrain=retrain))
     assert "torch" not in sys.modules
     return code

@@ -28,7 +28,7 @@ STEPS = 30  # the first checkpoint is kept at step 25
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(narrow: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plant whose first model is live."""
     place = imported(tmp_path_factory.mktemp("trained"), tmp_path_factory.mktemp("images"))
     plant = Plant(place)
@@ -155,18 +155,18 @@ def test_a_killed_agent_changes_nothing_about_the_end(plant: Plant, unbroken: di
         given = settings_module.environment(plant.settings) | {
             "GOODPART_REDIS__URL": "", "GOODPART_AGENT__PORT": "0", "GOODPART_LOG__FORMAT": "json",
             "GOODPART_SOURCE__KIND": "directory", "GOODPART_SOURCE__DIRECTORY": str(tmp_path / "spool"),
-            failpoints.VARIABLE: point, "RETRAINS": "1",
+            failpoints.VARIABLE: point, "RETRAINS": child.JOB,
         }  # fmt: skip
         agents.append(Agent(tmp_path, "", plant.engine, **given))
         return agents[-1]
 
-    def child(of: Agent) -> int | None:
+    def child_of(of: Agent) -> int | None:
         return next((one["pid"] for one in of.events() if one["event"] == "training_child_started"), None)
 
     first, pid = agent("train.step:5:STOP"), None
     try:
-        until(lambda: stands(child(first)))
-        pid = child(first)
+        until(lambda: stands(child_of(first)))
+        pid = child_of(first)
         assert pid is not None
         assert first.end(signal.SIGKILL) == -signal.SIGKILL  # in the middle of the training
         os.kill(pid, signal.SIGCONT)

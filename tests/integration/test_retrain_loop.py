@@ -44,6 +44,8 @@ from model.certificate import Certificate
 from model.images import InputSpec, decode
 from tests.integration.retrain_parts import DEFECTS, SIDE, Plant, copied, imported, until, with_first_model
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -51,7 +53,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(bare: Path, narrow: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return with_first_model(bare, tmp_path_factory.mktemp("trained") / "plant")
 
 
