@@ -74,16 +74,23 @@ def end_of(plant: Plant) -> dict[str, Any]:
         assert report
         return {
             "runs": len(plant.runs()),
-            "run": (run.state, run.reason, run.losses),
+            "run": (run.state, untimed(run.reason or ""), run.losses),
             "versions": [
-                (one.number, one.state, one.reason, one.artifact_sha256, one.manifest["weights_sha256"])
+                (one.number, one.state, untimed(one.reason or ""), one.artifact_sha256, one.manifest["weights_sha256"])
                 for one in versions
             ],
             "scores": calibration.scores_of(conn, versions[0].id),
             "certificates": [row.record for one in versions for row in registry.certificates(conn, one.id)],
-            "gate": (report.verdict, report.words, report.numbers),
-            "deployments": [(one.number, one.reason, one.by) for one in registry.deployments(conn, plant.product.id)],
+            "gate": (report.verdict, untimed(report.words), {**report.numbers, "pace": None}),
+            "deployments": [
+                (one.number, untimed(one.reason), one.by) for one in registry.deployments(conn, plant.product.id)
+            ],
         }
+
+
+def untimed(words: str) -> str:
+    """What the gate said, without how long the models took."""
+    return "; ".join(part for part in words.split("; ") if "gate.slowdown" not in part)
 
 
 def attempt(plant: Plant, point: str, monkeypatch: pytest.MonkeyPatch) -> Scheduler:

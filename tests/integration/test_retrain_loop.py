@@ -256,6 +256,7 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint_to_the_same_artifact(
 ) -> None:
     plant, kept = untrained_plant, untrained_plant.settings.retrain.directory
     monkeypatch.setattr("model.fitting.LOOK_EVERY", 4)
+    monkeypatch.setattr("agent.retrain.progress.WRITE_EVERY", 4)
 
     def strike(step: Step) -> None:
         if (step.phase, step.step) == ("training", 9):
