@@ -26,6 +26,7 @@ log = structlog.get_logger()
 POLL_S = 0.1
 BUSY_POLL_S = 0.01  # while paused or waiting for a claim: look again soon
 HOUSEKEEPING_S = 1.0
+CERTAIN_S = 5.0  # a log must end before the stored offset for so long before it counts as another one
 _OUTAGE_S = 0.2
 
 
@@ -162,7 +163,8 @@ class Intake:
                 case Answer(number, Early(partition, stored)):
                     held = self._held.get(partition)
                     if held and held.asked == number and not held.lane:
-                        held.stored, held.ask_at = stored, self._monotonic()
+                        # A broker under load may tell an old end; taken for a restored log, it would all be read again.
+                        held.stored, held.ask_at = stored, self._monotonic() + CERTAIN_S
                 case Void(lane, ours):
                     held = self._held.get(lane.partition)
                     if held and held.lane is lane:

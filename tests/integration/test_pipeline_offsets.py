@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from agent.demo.server import free_port
 from agent.live import RedisLive
 from agent.pipeline.claims import DataGapError
 from agent.settings import utc_now
+from agent.sources.base import Bounds
 from agent.sources.memory import MemoryLog, MemorySource
 from agent.store import offsets, stations
 from agent.store.engine import reading, writing
@@ -174,6 +177,33 @@ def test_a_log_that_ends_before_the_stored_offset_is_another_stream(engine: Engi
             run.until_received(4)
             assert {row.frame_id for row in run.rows()} == {"f0", "f1", "f2", "g0"}
             assert [row.kind for row in run.rows(data_gap)] == ["beyond_end"]
+
+
+class LateEnd(MemorySource):
+    """Tells an old end for a while, as brokers under load have been seen to."""
+
+    late_until: float | None = None
+
+    def bounds(self, partitions: Collection[int]) -> dict[int, Bounds]:
+        true = super().bounds(partitions)
+        self.late_until = self.late_until or monotonic() + 0.2
+        return {p: Bounds(0, 1) for p in true} if monotonic() < self.late_until else true
+
+
+@pytest.mark.promise(3)
+def test_a_log_whose_end_is_told_late_is_no_other_stream(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.pipeline.intake.CERTAIN_S", 1.0)
+    log = MemoryLog()
+    for number in range(3):
+        log.append(frame(), headers(f"f{number}"))
+    with running(engine, settings(tmp_path), MemorySource(log)) as run:
+        run.until_received(3)
+    log.append(frame(), headers("f3"))
+    with running(engine, settings(tmp_path), LateEnd(log)) as run:
+        assert run.until_received(4) == Counts(4, inspected=4)
+        assert run.rows(data_gap) == []
 
 
 @pytest.mark.promise(3)
