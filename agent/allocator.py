@@ -6,7 +6,6 @@ import ctypes
 
 # Parameters of mallopt(3), and their values.
 _M_ARENA_MAX, _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -8, -3, -1
-_ONE = 1
 _LARGEST = 32 << 20  # glibc takes no more
 _KEPT = 128 << 20
 
@@ -22,5 +21,5 @@ def keep_freed() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return
-    for parameter, value in ((_M_ARENA_MAX, _ONE), (_M_MMAP_THRESHOLD, _LARGEST), (_M_TRIM_THRESHOLD, _KEPT)):
+    for parameter, value in ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, _LARGEST), (_M_TRIM_THRESHOLD, _KEPT)):
         mallopt(parameter, value)

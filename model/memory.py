@@ -30,12 +30,15 @@ def inspected(features: Tensor, masks: Sequence[Tensor] | None) -> Tensor:
 
 
 def nearest(features: Tensor, prototypes: Tensor) -> Tensor:
-    """Euclidean distance to the nearest prototype: N x D x h x w, K x D -> N x h x w."""
+    """Euclidean distance to the nearest prototype: N x D x h x w, K x D -> N x h x w.
+
+    NaN where a feature is: rounding below zero is taken off by `abs`, since a maximum with 0 loses NaN in some engines.
+    """
     rows = features.permute(0, 2, 3, 1)
     centre = prototypes.mean(0)  # what both sides share is left out, so that little cancels below
     flat, near = rows.reshape(-1, rows.shape[-1]) - centre, prototypes - centre
     squared = torch.addmm((near * near).sum(1), flat, near.T, alpha=-2).amin(-1)
-    return (squared + (flat * flat).sum(-1)).clamp_min(0).sqrt().reshape(rows.shape[:3])
+    return (squared + (flat * flat).sum(-1)).abs().sqrt().reshape(rows.shape[:3])
 
 
 def choose(candidates: Tensor, count: int, seed: int) -> Tensor:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model.metrics import MetricError
 from model.score import Normalisation, normalisation
 
 SHARES = (0.0, 0.3, 0.5, 0.7, 1.0)
@@ -90,6 +91,9 @@ def judge(normals: Tensor, pseudo: Tensor, candidates: Sequence[Form], mask: Ten
         pseudo: those of their pseudo-defects, n x P x C x H x W.
         candidates: forms.
         mask: n x H x W, 1 where inspected.
+
+    Raises:
+        MetricError: a score is not finite.
     """
     found = []
     for form in candidates:
@@ -100,6 +104,8 @@ def judge(normals: Tensor, pseudo: Tensor, candidates: Sequence[Form], mask: Ten
             good[held] = _scores(normals[held], fitted, form, inside)
             for copy, copies in enumerate(pseudo[held].unbind(1)):
                 bad[held, copy] = _scores(copies, fitted, form, inside)
+        if not (np.isfinite(good).all() and np.isfinite(bad).all()):
+            raise MetricError("a score is not finite")
         found.append(Judged(form, *_auroc(good, bad)))
     return found
 

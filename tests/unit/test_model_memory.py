@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import memory
-from model.metrics import image_auroc
+from model.metrics import MetricError, image_auroc
 from model.pseudo import KINDS, pseudo_defects
 from model.selection import SHARES, Form, Judged, _auroc, choose, forms, judge
 
@@ -37,6 +37,21 @@ def test_the_nearest_distance() -> None:
     far = wanted > 0.1  # the squares' difference loses what is much smaller than they are
     torch.testing.assert_close(found.double()[far], wanted[far], rtol=1e-4, atol=1e-6)
     assert 0 <= float(found[~far].max()) < 0.01 and (~far).any()
+
+
+def test_a_feature_that_is_no_number_has_no_distance() -> None:
+    features = memory.patches(levels(1))
+    prototypes = features.permute(0, 2, 3, 1).reshape(-1, 16)[::7].clone()
+    features[0, 3, 2, 5] = torch.nan
+    found = memory.nearest(features, prototypes)
+    assert torch.isnan(found[0, 2, 5]) and int(torch.isnan(found).sum()) == 1
+
+
+def test_maps_that_are_no_numbers_are_not_judged() -> None:
+    normals = maps(np.random.default_rng(0), 4)
+    normals[2, 1, 5, 5] = torch.nan
+    with pytest.raises(MetricError, match="not finite"):
+        judge(normals, normals[:, None].clone(), forms(None, None, reconstructs=True))
 
 
 def test_prototypes_are_distinct_patches_spread_over_all_clusters() -> None:
