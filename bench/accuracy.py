@@ -96,7 +96,7 @@ def _figures(result: Result) -> str:
 
 def run(model: str, folder: ImageFolder, fit: FitSettings, settings: Mapping[str, Any]) -> list[Result]:
     """Fits one of `MODELS` on a set and measures it; one result, or for ours one a form."""
-    images = [_pixels(image.frame()) for image in draw(folder.train_good, settings["images"], fit.seed)]
+    images = [model_input(image.frame()) for image in draw(folder.train_good, settings["images"], fit.seed)]
     test = thin(folder.test, settings["test_limit"])
     fitter = _fit_of(model)
     began = perf_counter()
@@ -131,7 +131,8 @@ def thin(images: Sequence[LabelledImage], limit: int) -> list[LabelledImage]:
     return [images[at] for at in np.linspace(0, len(images) - 1, limit).round().astype(int)]
 
 
-def _pixels(frame: Frame) -> Frame:
+def model_input(frame: Frame) -> Frame:
+    """What every model gets of a frame: uint8 256 x 256 x 3."""
     return np.ascontiguousarray(prepare(frame, SPEC).tiles[0], dtype=np.uint8)
 
 
@@ -144,7 +145,7 @@ def _measured(
     settings: Mapping[str, Any],
 ) -> Result:
     frames = [image.frame() for image in test]
-    inputs = [_pixels(frame) for frame in frames]
+    inputs = [model_input(frame) for frame in frames]
     began = perf_counter()
     found = predict(inputs)
     seconds = {"fit": round(fitted, 2), "score": round((perf_counter() - began) / len(test), 5)}

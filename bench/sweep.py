@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.variants import SPEC, TRAINED, Data, fits, read, reconstructor
+from bench.accuracy import SPEC
+from bench.variants import TRAINED, Data, fits, read, reconstructor
 from model.forming import Measured, Version, measure, probe_all
 from model.images import prepare, read_folder
 from model.metrics import image_auroc, pixel_auroc

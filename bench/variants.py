@@ -12,20 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.accuracy import draw
+from bench.accuracy import SPEC, draw, model_input
 from model import memory
 from model.distillation import Learner, Levels
 from model.distributed import Group
 from model.features import Features
 from model.fitting import Batches, Fit, FitSettings
-from model.images import Frame, ImageFolder, InputSpec, prepare
+from model.images import Frame, ImageFolder
 from model.normalising import Reconstruct
 from model.precision import channels_last, choose_dtype
 from model.progress import Report
 from model.stores import Room
 from model.teacher import load_teacher
 
-SPEC = InputSpec(256, 256)
 EVERYTHING = Room(1 << 40, 0)
 CPU = torch.device("cpu")
 JITTER = 0.5  # deviation of the noise, in the deviations of a level's channels
@@ -85,11 +84,11 @@ class Data:
 
 def read(folder: ImageFolder, teacher: str, weights: Path, count: int, seed: int, *, registered: bool) -> Data:
     """Draws training images and a fifth of them as validation normals, as a training does, and encodes everything."""
-    pixels = [_pixels(image.frame()) for image in draw(folder.train_good, count, seed)]
+    pixels = [model_input(image.frame()) for image in draw(folder.train_good, count, seed)]
     order = np.random.default_rng(seed).permutation(len(pixels)).tolist()
     validation, fitted = sorted(order[: len(pixels) // 5]), sorted(order[len(pixels) // 5 :])
     frames = [image.frame() for image in folder.test]
-    labelled = [_pixels(frame) for frame in frames]
+    labelled = [model_input(frame) for frame in frames]
     masks = [_mask(image.mask(frame.shape)) for image, frame in zip(folder.test, frames, strict=True)]
     if registered:
         shift = Registration([pixels[at] for at in fitted])
@@ -108,10 +107,6 @@ def read(folder: ImageFolder, teacher: str, weights: Path, count: int, seed: int
         prototypes = memory.choose(memory.inspected(torch.cat(rows), None), memory.PROTOTYPES, seed)
     labels = [int(image.label != "good") for image in folder.test]
     return Data(pixels, features, fitted, validation, prototypes, test, labels, [mask[::2, ::2] for mask in masks])
-
-
-def _pixels(frame: Frame) -> Frame:
-    return np.ascontiguousarray(prepare(frame, SPEC).tiles[0])
 
 
 def _mask(mask: np.ndarray | None) -> np.ndarray:
