@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +124,6 @@ def ends(bootstrap: str, topic: str) -> dict[int, int]:
 def totals(engine: Engine) -> Counts:
     with reading(engine) as conn:
         return offsets.totals(conn)
-
-
-def once(engine: Engine) -> Counts:
-    """The totals without frames that the log holds twice: a broker that answers late is sent a batch again."""
-    counts = totals(engine)
-    return replace(counts, received=counts.received - counts.duplicate, duplicate=0)
 
 
 def rows(engine: Engine, table: sa.Table) -> list[Any]:

@@ -24,7 +24,7 @@ from agent.store.offsets import Counts
 from agent.store.score_bins import bin_of
 from agent.store.tables import dead_letter, inspection, item, score_bin
 from tests import databases
-from tests.crash.plant import DECISIONS, FRAMES, PARTITIONS, Agent, decisions, once, publish, rows, totals
+from tests.crash.plant import DECISIONS, FRAMES, PARTITIONS, Agent, decisions, publish, rows, totals
 from tests.databases import database
 from tests.postgresql import PostgreSQL
 from tests.streams import DEFECT, GOOD, frame, seed, until
@@ -232,12 +232,12 @@ def test_an_engine_that_breaks_ends_the_agent_and_the_next_one_goes_on(
         first.end(signal.SIGKILL)
     second = Agent(tmp_path, bootstrap, engine)
     try:
-        until(lambda: once(engine).received >= n, 40, check=second.check)
+        until(lambda: totals(engine).received >= n, 40, check=second.check)
         assert len(set(decisions(bootstrap, n))) == n
         assert second.end(signal.SIGTERM) == 0, second.said()
     finally:
         second.end(signal.SIGKILL)
-    assert once(engine) == Counts(n, inspected=n * 8 // 10, not_inspected=n // 10, dead_lettered=n // 10)
+    assert totals(engine) == Counts(n, inspected=n * 8 // 10, not_inspected=n // 10, dead_lettered=n // 10)
 
 
 @pytest.mark.promise(2)
