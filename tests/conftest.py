@@ -39,6 +39,13 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         yield opened
 
 
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[databases.Line]:
+    """A migrated database with a station, its product and people."""
+    with databases.line(tmp_path) as made:
+        yield made
+
+
 @pytest.fixture(scope="session")
 def apache() -> Iterator[apache_kafka.ApacheKafka]:
     """Apache Kafka, plaintext. Tests that stop it start it again."""

@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient
+from kafka import KafkaProducer
 from kafka.structs import MemberState
 
-from agent.demo.broker import KafkaBroker, create_topics
+from agent.demo.broker import create_topics
 from agent.frame import Record
-from agent.settings import Kafka
 from agent.sources import kafka as kafka_source
 from agent.sources.base import (
     Assigned,
     Bounds,
-    Decision,
     Event,
     Lost,
     Revoked,
     Source,
-    SourceError,
-    SourceUnreachableError,
 )
 from agent.sources.directory import DirectorySource
 from agent.sources.kafka import KafkaSource
-from agent.sources.kafka_decisions import KafkaDecisions
-from agent.sources.kafka_log import KafkaLog
 from agent.sources.memory import MemoryLog, MemorySource
 from tests.apache_kafka import ApacheKafka
+from tests.contract.topics import PARTITIONS, settings_of
 from tests.streams import until
-
-PARTITIONS = 2
 
 
 @dataclass
@@ -47,17 +39,6 @@ class Twin:
     write: Callable[..., int]
     source: Callable[[], Source]
     partitions: int = PARTITIONS
-
-
-@pytest.fixture(scope="module")
-def tansu() -> Iterator[KafkaBroker]:
-    with KafkaBroker() as started:
-        yield started
-
-
-@pytest.fixture(params=["tansu", "apache"])
-def broker(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param).bootstrap)
 
 
 @pytest.fixture(params=["memory", "directory", "tansu", "apache"])
@@ -70,7 +51,7 @@ def twin(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Twin]:
         yield Twin(Spool(tmp_path).write, lambda: DirectorySource(tmp_path), partitions=1)
         return
     bootstrap = request.getfixturevalue(request.param).bootstrap
-    settings = _settings(bootstrap)
+    settings = settings_of(bootstrap)
     create_topics(settings, {settings.frames_topic: PARTITIONS})
     producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=False)
 
@@ -102,13 +83,6 @@ class Spool:
         (folder / f".{name}").rename(folder / name)
         self.written += 1
         return self.written - 1
-
-
-def _settings(bootstrap: str) -> Kafka:
-    name = f"t-{uuid4().hex[:8]}"
-    return Kafka(
-        bootstrap=bootstrap, frames_topic=name, decisions_topic=f"{name}-out", session_timeout_s=3, heartbeat_s=1
-    )
 
 
 class Reader:
@@ -272,7 +246,7 @@ def test_what_was_fetched_of_one_partition_does_not_wait_for_the_end_of_another(
 @pytest.mark.promise(7)
 def test_reading_that_stands_still_is_begun_anew(apache: ApacheKafka, monkeypatch: pytest.MonkeyPatch) -> None:
     """As kafka-python 3.0.12 leaves it after a pause, were the source not to look after it."""
-    settings = _settings(apache.bootstrap)
+    settings = settings_of(apache.bootstrap)
     create_topics(settings, {settings.frames_topic: PARTITIONS})
     monkeypatch.setattr(kafka_source, "_FETCH_STALL_S", 1.0)
     monkeypatch.setattr(KafkaSource, "_take_turns", lambda _: None)
@@ -297,7 +271,7 @@ def test_reading_that_stands_still_is_begun_anew(apache: ApacheKafka, monkeypatc
 
 def test_a_join_that_never_ends_is_begun_anew(apache: ApacheKafka, monkeypatch: pytest.MonkeyPatch) -> None:
     """As kafka-python 3.0.12 may leave one behind, here for the first client only."""
-    settings = _settings(apache.bootstrap)
+    settings = settings_of(apache.bootstrap)
     monkeypatch.setattr(kafka_source, "_STALL_S", -settings.session_timeout_s)  # one session in place of two and more
     create_topics(settings, {settings.frames_topic: 1})
     reader = Reader(KafkaSource(settings, group_id=settings.frames_topic))
@@ -312,96 +286,3 @@ def test_a_join_that_never_ends_is_begun_anew(apache: ApacheKafka, monkeypatch: 
         assert reader.source._consumer is not stuck  # type: ignore[attr-defined]
     finally:
         reader.source.close()
-
-
-def test_a_log_gives_again_what_it_has_of_what_is_asked(broker: str) -> None:
-    settings = _settings(broker)
-    create_topics(settings, {settings.frames_topic: PARTITIONS})
-    producer = KafkaProducer(bootstrap_servers=broker, acks="all", enable_idempotence=False)
-    try:
-        for number in range(400):
-            last = producer.send(
-                settings.frames_topic, b"%d" % number, headers=[("ce_id", b"%d" % number)], partition=1
-            )
-        last.get(10)
-    finally:
-        producer.close()
-    source = KafkaSource(settings, group_id=f"g-{uuid4().hex[:8]}")
-    source.open()
-    key = source.stream()
-    source.close()
-    with KafkaLog(settings) as log:
-        assert log.has(key)
-        assert not log.has(replace(key, topic_id="another"))
-        assert not log.has(replace(key, topic="nowhere"))
-        # Beyond the end, neighbours, far apart, and backwards from one reading to the next.
-        for asked in ([399, 400, 7000], [0, 1, 2, 380, 399], [5], [100, 350], list(range(400))):
-            found = list(log.read(key, 1, asked))
-            assert [(one.offset, one.value) for one in found] == [(one, b"%d" % one) for one in asked if one < 400]
-            assert all(one.headers == (("ce_id", one.value),) for one in found)
-        assert list(log.read(key, 0, [0, 1])) == []
-        assert list(log.read(key, 7, [0])) == []
-
-
-def test_a_log_knows_what_retention_took_and_a_topic_made_anew(apache: ApacheKafka) -> None:
-    settings = _settings(apache.bootstrap)
-    create_topics(settings, {settings.frames_topic: 1})
-    producer = KafkaProducer(bootstrap_servers=apache.bootstrap, acks="all", transactional_id=uuid4().hex)
-    producer.init_transactions()
-    for number in range(6):  # each leaves a marker, so frames are at even offsets
-        producer.begin_transaction()
-        producer.send(settings.frames_topic, b"%d" % number, partition=0).get(10)
-        producer.abort_transaction() if number == 4 else producer.commit_transaction()
-    producer.close()
-    source = KafkaSource(settings, group_id=f"g-{uuid4().hex[:8]}")
-    source.open()
-    key = source.stream()
-    source.close()
-    admin = KafkaAdminClient(bootstrap_servers=apache.bootstrap)
-    try:
-        admin.delete_records({TopicPartition(settings.frames_topic, 0): 3})
-        with KafkaLog(settings) as log:
-            assert [one.offset for one in log.read(key, 0, range(12))] == [4, 6, 10]
-        admin.delete_topics([settings.frames_topic])
-        until(lambda: settings.frames_topic not in admin.list_topics())
-        create_topics(settings, {settings.frames_topic: 1})
-        with KafkaLog(settings) as log:
-            assert not log.has(key)
-    finally:
-        admin.close()
-
-
-def test_a_topic_that_is_not_there_says_what_to_do(broker: str) -> None:
-    with pytest.raises(SourceError, match=r"kafka\.frames_topic.*has no topic") as error:
-        KafkaSource(_settings(broker), group_id="g").open()
-    assert not isinstance(error.value, SourceUnreachableError)
-
-
-def test_a_broker_that_is_away_says_what_to_do() -> None:
-    with pytest.raises(SourceUnreachableError, match=r"kafka\.bootstrap.*127\.0\.0\.1:1 "):
-        KafkaSource(_settings("127.0.0.1:1"), group_id="g").open()
-
-
-def test_decisions_arrive_in_order_with_key_and_headers(broker: str) -> None:
-    settings = _settings(broker)
-    create_topics(settings, {settings.decisions_topic: 1})
-    sink = KafkaDecisions(settings)
-    sent = [Decision("s1", (("ce_id", b"%d" % n),), b"{}") for n in range(20)]
-    sink.publish(sent)
-    sink.close()
-    topic = TopicPartition(settings.decisions_topic, 0)
-    reader = KafkaConsumer(bootstrap_servers=broker, auto_offset_reset="earliest", enable_auto_commit=False)
-    try:
-        reader.assign([topic])
-        got: list[Any] = []
-
-        def all_there() -> bool:
-            got.extend(reader.poll(100).get(topic, ()))
-            return len(got) == 20
-
-        until(all_there)
-        assert [(one.key, tuple(one.headers), one.value) for one in got] == [
-            (b"s1", (("ce_id", b"%d" % n),), b"{}") for n in range(20)
-        ]
-    finally:
-        reader.close()

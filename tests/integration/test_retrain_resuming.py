@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -20,16 +18,10 @@ from agent.store import commands, products, runs, samples
 from agent.store.engine import reading, writing
 from agent.store.runs import TrainingRun
 from agent.store.samples import NewSample
-from tests.databases import NOW, Line, add_blob, line, sha
+from tests.databases import NOW, Line, add_blob, sha
 
 pytestmark = pytest.mark.usefixtures("each_database")
 SETTINGS = Settings()
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 def opened(here: Line, *, cold: bool = False) -> tuple[TrainingRun, int]:

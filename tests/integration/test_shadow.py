@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -20,16 +18,10 @@ from agent.store.engine import Conflict, reading, writing
 from agent.store.samples import NewSample
 from agent.store.tables import model_version
 from agent.store.watches import Watch
-from tests.databases import NOW, Line, add_blob, line
+from tests.databases import NOW, Line, add_blob
 from tests.watches import Shot, Watched, stream
 
 pytestmark = pytest.mark.usefixtures("each_database")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -21,16 +19,10 @@ from agent.settings import Retention
 from agent.store import items, products, registry, watches
 from agent.store.engine import Conflict, reading, writing
 from agent.store.tables import certificate
-from tests.databases import NOW, Line, line
+from tests.databases import NOW, Line
 from tests.watches import HASH, Shot, Watched, stream
 
 pytestmark = pytest.mark.usefixtures("each_database")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

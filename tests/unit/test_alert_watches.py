@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,8 @@ from agent.store.engine import reading, writing
 from agent.store.tables import rollup_quarter
 from model.statistics import binomial_tail, exceeds_rate
 from tests.alarms import Noted, at
-from tests.databases import NOW, Line, add_blob, line
+from tests.databases import NOW, Line, add_blob
 from tests.streams import settings
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
-
 
 # Stations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,8 @@ from agent.store import alerts
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
 from tests.alarms import Noted, at, standing
-from tests.databases import NOW, Line, line
+from tests.databases import NOW, Line
 from tests.streams import until
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 def test_the_thread_writes_what_is_said_with_one_line_each(here: Line) -> None:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from agent.service import stations
 from agent.store import camera_history
 from agent.store.camera_history import Usual
 from agent.store.engine import reading, writing
-from tests.databases import NOW, Line, line
+from tests.databases import NOW, Line
 
 pytestmark = pytest.mark.usefixtures("each_database")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 def test_what_was_written_last_is_read_and_a_person_can_make_it_forgotten(here: Line) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,9 @@ from agent.cli.teach import teach
 from agent.retrain.errors import TooFewImages
 from agent.store import items, products, teachings
 from agent.store.engine import writing
-from tests.databases import NOW, Line, line
+from tests.databases import NOW, Line
 
 Say = Callable[..., str]
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -23,18 +22,12 @@ from agent.store.engine import Conflict, NotFound, reading, writing
 from agent.store.epochs import CUTTING, GIVEN, Epoch, Held, chosen
 from agent.store.samples import NewSample
 from tests.alarms import Noted
-from tests.databases import NOW, Line, add_blob, line, sha
+from tests.databases import NOW, Line, add_blob, sha
 from tests.streams import settings as stream_settings
 
 pytestmark = pytest.mark.usefixtures("each_database")
 CAUSES = ("import", "teach", "stream", "drift", "camera", "person")
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 def add(

@@ -30,12 +30,6 @@ each_database = pytest.mark.usefixtures("each_database")
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
 def on_postgresql(tmp_path: Path, postgresql_server: PostgreSQL) -> Iterator[Line]:
     with databases.on(postgresql_server), line(tmp_path) as made:
         yield made

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -21,16 +20,10 @@ from agent.sources.memory import MemoryDecisions
 from agent.store import offsets, outbox
 from agent.store.engine import reading, writing
 from agent.store.outbox import NewDecision
-from tests.databases import NOW, Line, line
+from tests.databases import NOW, Line
 
 pytestmark = pytest.mark.usefixtures("each_database")
 KEY = StreamKey("c", "t", "frames")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 class Slow(MemoryDecisions):

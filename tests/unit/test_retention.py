@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +24,7 @@ from agent.store.lots import Lots
 from agent.store.samples import NewSample
 from agent.store.tables import blob, dead_letter, item
 from dashboard.components.review import card
-from tests.databases import NOW, Line, add_blob, line, sha
+from tests.databases import NOW, Line, add_blob, sha
 
 pytestmark = pytest.mark.usefixtures("each_database")
 DAY = timedelta(days=1)
@@ -43,12 +41,6 @@ class Heard:
 
     def cleared(self, kind: str, subject: str) -> None:
         self.said.append((kind, subject, "cleared"))
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 def _item(here: Line, number: int, state: str = "closed", age: timedelta = 10 * DAY, **changes: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,9 @@ from agent.store import users as known
 from agent.store.engine import Conflict, NotFound, reading, writing
 from agent.store.samples import NewSample
 from agent.store.tables import changeover
-from tests.databases import NOW, Line, add_blob, database, line
+from tests.databases import NOW, Line, add_blob, database
 
 pytestmark = pytest.mark.usefixtures("each_database")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 def _actions(here: Line) -> list[tuple[str, str]]:

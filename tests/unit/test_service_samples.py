@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,15 +18,9 @@ from agent.store import withdrawals as stored
 from agent.store.engine import Conflict, reading, writing
 from agent.store.samples import NewSample, Sample
 from agent.store.tables import sample
-from tests.databases import NOW, Line, add_blob, line
+from tests.databases import NOW, Line, add_blob
 
 pytestmark = pytest.mark.usefixtures("each_database")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 def _reviewed(here: Line, offset: int, decision: str = "normal", *, by: Any = None, **rules: Any) -> reviews.Outcome:

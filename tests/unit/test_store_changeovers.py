@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, example, given
@@ -19,7 +18,7 @@ from agent.store import changeovers, offsets, products, stations
 from agent.store.engine import Fenced, writing
 from agent.store.errors import Outdated
 from agent.store.offsets import Counts, Position
-from tests.databases import NOW, Line, line
+from tests.databases import NOW, Line
 
 pytestmark = pytest.mark.usefixtures("each_database")
 OFFSETS, PARTITIONS = 8, 2
@@ -28,12 +27,6 @@ ACT = st.one_of(
     st.tuples(st.just("back"), st.integers(0, PARTITIONS - 1), st.integers(1, 6)),
     st.tuples(st.just("change"), st.just(0), st.integers(0, 2)),
 )
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 def _change(here: Line, product_id: int) -> Sequence[Position]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -13,15 +10,9 @@ from agent.store import ancestry, epochs, lineage, registry, runs, samples
 from agent.store.engine import NotFound, writing
 from agent.store.samples import NewSample, Sample, Snapshot
 from agent.store.tables import model_version
-from tests.databases import NOW, Line, add_blob, line
+from tests.databases import NOW, Line, add_blob
 
 pytestmark = pytest.mark.usefixtures("each_database")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 def _add(here: Line, conn: Connection, number: int, role: str = "train") -> Sample:

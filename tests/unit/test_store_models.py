@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
@@ -15,15 +13,9 @@ from agent.store.calibration import Shown
 from agent.store.engine import Conflict, NotFound, writing
 from agent.store.registry import ModelVersion
 from agent.store.samples import NewSample
-from tests.databases import NOW, Line, add_blob, line, sha
+from tests.databases import NOW, Line, add_blob, sha
 
 pytestmark = pytest.mark.usefixtures("each_database")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 def _sample(here: Line, conn: Connection, number: int, role: str = "train", origin: str = "import") -> NewSample:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,12 +22,6 @@ MINUTE = timedelta(minutes=1)
 
 
 pytestmark = pytest.mark.usefixtures("each_database")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 def test_names_are_unique_and_the_retired_are_hidden(here: Line) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -24,7 +23,7 @@ from agent.store.users import User
 from dashboard import context
 from dashboard.calibration import card
 from dashboard.parts import PAGE, Card, card_html, cards, pages
-from tests.databases import NOW, Line, add_blob, line, sha
+from tests.databases import NOW, Line, add_blob, sha
 
 Open = Callable[[User], AppTest]
 
@@ -33,12 +32,6 @@ def _page() -> None:
     from dashboard.views import teach
 
     teach.show()
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Line]:
-    with line(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture
