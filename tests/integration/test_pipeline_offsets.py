@@ -180,7 +180,7 @@ def test_a_log_that_ends_before_the_stored_offset_is_another_stream(engine: Engi
 
 
 class LateEnd(MemorySource):
-    """Tells an old end for a while, as brokers under load have been seen to."""
+    """Tells an end that is too low for a while, as tansu does after a batch of several records."""
 
     late_until: float | None = None
 
