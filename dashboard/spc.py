@@ -43,7 +43,7 @@ class Chart:
     """A control chart.
 
     Attributes:
-        centre: the proportion over all buckets.
+        centre: the proportion over the buckets of the base.
         sigma_z: how much more the buckets differ than binomial chance alone would have it; 1: not at all.
         points: one a bucket, in order.
     """
@@ -81,23 +81,33 @@ def sigma_z(counts: Sequence[int], sizes: Sequence[int]) -> float:
     return sum(ranges) / len(ranges) / D2
 
 
-def laney(counts: Sequence[int], sizes: Sequence[int], rules: Sequence[int] = (1,)) -> Chart:
+def laney(
+    counts: Sequence[int], sizes: Sequence[int], rules: Sequence[int] = (1,), *, base: int | None = None
+) -> Chart:
     """Laney's p' chart: a p chart whose limits are `sigma_z` times as wide.
 
     Args:
         counts: what was counted in each bucket.
         sizes: of how many, each at least 1.
         rules: numbers of `RULES` to look for.
+        base: centre and limits come from the first so many buckets; None: from all.
 
     Raises:
         ValueError: counts and sizes do not fit each other, or a rule does not exist.
     """
-    centre, factor = _centre(counts, sizes), sigma_z(counts, sizes)
+    centre, factor = _centre(counts[:base], sizes[:base]), sigma_z(counts[:base], sizes[:base])
     values = [count / size for count, size in zip(counts, sizes, strict=True)]
     return _chart(centre, factor, values, sizes, [factor * one for one in _binomial(centre, sizes)], WIDTH, rules)
 
 
-def ewma(counts: Sequence[int], sizes: Sequence[int], weight: float = 0.2, width: float = WIDTH) -> Chart:
+def ewma(
+    counts: Sequence[int],
+    sizes: Sequence[int],
+    weight: float = 0.2,
+    width: float = WIDTH,
+    *,
+    base: int | None = None,
+) -> Chart:
     """The EWMA chart of proportions: sensitive to small shifts that last. Only rule 1 means something on it.
 
     Its deviation is carried along exactly, so that limits are narrower at first and follow the buckets' sizes; with
@@ -108,13 +118,14 @@ def ewma(counts: Sequence[int], sizes: Sequence[int], weight: float = 0.2, width
         sizes: as `laney`.
         weight: of the newest bucket, over 0 and at most 1.
         width: of the limits, in standard deviations.
+        base: as `laney`.
 
     Raises:
         ValueError: counts and sizes do not fit each other, or the weight is out of range.
     """
     if not 0 < weight <= 1:
         raise ValueError(f"the weight {weight} is not over 0 and at most 1")
-    centre, factor = _centre(counts, sizes), sigma_z(counts, sizes)
+    centre, factor = _centre(counts[:base], sizes[:base]), sigma_z(counts[:base], sizes[:base])
     values = [count / size for count, size in zip(counts, sizes, strict=True)]
     averages, deviations = moving(values, [factor * one for one in _binomial(centre, sizes)], centre, weight)
     return _chart(centre, factor, averages, sizes, deviations, width, (1,))

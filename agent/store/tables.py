@@ -33,7 +33,7 @@ from agent.store.plant import camera_history as camera_history
 from agent.store.plant import changeover as changeover
 from agent.store.plant import product as product
 from agent.store.plant import station as station
-from agent.store.rollups import review_rollup as review_rollup
+from agent.store.rollups import closing_rollup as closing_rollup
 from agent.store.rollups import rollup_minute as rollup_minute
 from agent.store.rollups import rollup_quarter as rollup_quarter
 from agent.store.rollups import score_bin as score_bin
@@ -176,6 +176,7 @@ item = Table(
     UniqueConstraint("stream_id", "partition", "offset"),
 )
 Index("ix_item_state_id", item.c.state, item.c.id)
+Index("ix_item_event_at", item.c.event_at)
 Index("ix_item_product_id_kind_event_at", item.c.product_id, item.c.kind, item.c.event_at)
 Index(
     "ix_item_watched",  # few of very many: the queue asks for them first

@@ -235,7 +235,7 @@ def test_two_operators_at_once_leave_one_review_a_part(browser: Browser, served:
 def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: Served) -> None:
     wanted = {
         "": ["press-1", "flange", "Redis"],
-        "trends": ["Flag rate by station", "20.00%"],
+        "trends": ["Flag rate", "20.00%", "12 of 60"],
         "models": ["No model is live", "Retrain now"],
         "teach": ["No product is being taught", "From the parts of station"],
     }
@@ -335,6 +335,16 @@ def test_the_scores_of_a_product_say_what_another_threshold_would_have_flagged(p
     page.get_by_label("Were the threshold at severity").fill("-1.5")
     page.keyboard.press("Enter")
     expect(page.get_by_text("12 to 60 of 60 frames would have been flagged")).to_be_visible()
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
+def test_a_point_of_a_trend_opens_its_parts(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/trends?user=engineer&by=lot")
+    expect(page.get_by_text("(no lot)").first).to_be_attached()
+    point = page.locator("[data-testid=stVegaLiteChart]").first.locator("path[aria-roledescription=point]")
+    point.first.click(force=True)
+    expect(page.get_by_text(f"({PARTS} shown)")).to_be_visible()
+    expect(page.get_by_text("part-0", exact=False).first).to_be_visible()
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
 
 

@@ -62,6 +62,14 @@ def test_binomial_counts_are_not_overdispersed_and_wandering_ones_are() -> None:
     assert max(alarms) < 10
 
 
+def test_limits_from_the_first_buckets_do_not_move_with_what_came_after() -> None:
+    before, after = [20, 24, 16, 22, 18], [80, 90, 85]
+    found = laney(before + after, [1000] * 8, base=5)
+    assert (found.centre, found.sigma_z) == (0.02, laney(before, [1000] * 5).sigma_z)
+    assert [bool(point.rules) for point in found.points] == [False] * 5 + [True] * 3
+    assert ewma(before + after, [1000] * 8, base=5).points[-1].rules == (1,)
+
+
 @given(BUCKETS)
 def test_limits_enclose_the_centre_and_narrow_with_the_bucket(buckets: list[tuple[int, int]]) -> None:
     counts, sizes = [count for count, _ in buckets], [size for _, size in buckets]
