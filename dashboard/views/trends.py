@@ -11,9 +11,10 @@ from agent.store.buckets import Bucket
 from agent.store.closings import Closing
 from agent.store.marks import Mark
 from agent.store.trends import FlagPoint
-from dashboard import charts, context, gallery, thresholds, trending
+from dashboard import charts, context, gallery, tables, thresholds, trending
 from dashboard.asking import Asked, ask
 from dashboard.spc import RULES
+from dashboard.style import CSS
 from dashboard.trending import MEASURES, Counts, Measure, rate
 
 SIGNALS, ROWS = 10, 20  # shown at most
@@ -21,6 +22,7 @@ SIGNALS, ROWS = 10, 20  # shown at most
 
 def show() -> None:
     """Draws the page."""
+    st.html(f"<style>{CSS}</style>")
     st.title("Trends")
     asked = ask()
     points, closed = _series(asked, asked.bucket)
@@ -94,9 +96,8 @@ def _control(asked: Asked, found: trending.Series) -> None:
         st.warning("\n".join(f"- {line}" for line in told[:SIGNALS]) + more)
     if local:
         with st.expander(f"What happened meanwhile ({len(local)})"):
-            st.table(
-                [{"time": one.at.strftime("%Y-%m-%d %H:%M"), "kind": one.kind, "what": one.words} for one in local]
-            )
+            rows = [{"Time": f"{one.at:%Y-%m-%d %H:%M}", "Kind": one.kind, "What": one.words} for one in local]
+            st.html(tables.table(rows))
     picked = event["selection"].get(charts.PICKED) if event else None
     if picked:
         # The chart's times are the plant's, without a zone.
@@ -108,7 +109,8 @@ def _groups(asked: Asked) -> None:
         "Rates by", ["station", "product", "lot", "shift"], default="station", key="by", bind="query-params"
     )
     rows = _rates(asked, by or "station")
-    st.table([_row(by or "station", name, counts) for name, counts in list(rows.items())[:ROWS]], hide_index=True)
+    # Not as Markdown: a lot's name comes from a frame's header.
+    st.html(tables.table([_row(by or "station", name, counts) for name, counts in list(rows.items())[:ROWS]]))
     if len(rows) > ROWS:
         st.caption(f"The {ROWS} with the most flagged frames of {len(rows)}.")
 
@@ -129,7 +131,7 @@ def _row(by: str, name: str, counts: Counts) -> dict[str, object]:
         part, n = measure.of(counts)
         return f"{rate(part, n)} ({part:,} of {n:,})" if n else "—"
 
-    return {by: name, **{measure.title: words(measure) for measure in MEASURES.values()}}
+    return {by.capitalize(): name, **{measure.title: words(measure) for measure in MEASURES.values()}}
 
 
 def _reasons(closed: list[Closing]) -> None:

@@ -148,7 +148,7 @@ def seed(made: Line, blobs: LocalBlobs) -> None:
         new.append(
             made.new_item(
                 n, frame_sha256=kept[0], preview_sha256=kept[1], overlay_sha256=kept[2], heatmap_sha256=kept[3],
-                serial=f"part-{n}", score=13.5 + n,
+                serial=f"part-{n}", score=13.5 + n, event_at=now, lot="<b>L7</b> ![x](http://x)",
             )
         )  # fmt: skip
     with writing(made.engine) as conn:
@@ -340,7 +340,7 @@ def test_the_scores_of_a_product_say_what_another_threshold_would_have_flagged(p
 
 def test_a_point_of_a_trend_opens_its_parts(page: Page, served: Served) -> None:
     page.goto(f"{served.url}/trends?user=engineer&by=lot")
-    expect(page.get_by_text("(no lot)").first).to_be_attached()
+    expect(page.locator("table.line")).to_contain_text("(no lot)20.00% (12 of 60)")
     point = page.locator("[data-testid=stVegaLiteChart]").first.locator("path[aria-roledescription=point]")
     point.first.click(force=True)
     expect(page.get_by_text(f"({PARTS} shown)")).to_be_visible()

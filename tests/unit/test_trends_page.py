@@ -9,6 +9,7 @@ import pytest
 from agent.store.closings import Closing, Judged
 from agent.store.trends import FlagPoint
 from dashboard import charts, trending
+from dashboard.tables import table
 from dashboard.trending import MEASURES, Counts, by_shift, charted, grouped, pareto, rate, series, signals
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -85,3 +86,9 @@ def test_a_rate_of_nothing_is_a_dash(part: int, whole: int, words: str) -> None:
 
 def test_every_bucket_has_a_format() -> None:
     assert set(trending.FORMATS) == {"minute", "quarter", "hour", "shift", "day"}
+
+
+def test_a_name_from_a_frame_stays_text() -> None:
+    assert "<td>&lt;b&gt;L7</td><td>1</td>" in table([{"Lot": "<b>L7", "<i>n": 1}])
+    assert "<i>" not in table([{"Lot": "<b>L7", "<i>n": 1}])
+    assert table([]).count("<td>") == 0
