@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import streamlit as st
 
-from agent.store import closings, marks, trends
-from agent.store.buckets import Bucket
 from agent.store.closings import Closing
 from agent.store.marks import Mark
-from agent.store.trends import FlagPoint
 from dashboard import charts, context, gallery, tables, thresholds, trending
 from dashboard.asking import Asked, ask
+from dashboard.findings import find
 from dashboard.spc import RULES
 from dashboard.style import CSS
 from dashboard.trending import MEASURES, Counts, Measure, rate
@@ -25,35 +24,27 @@ def show() -> None:
     st.html(f"<style>{CSS}</style>")
     st.title("Trends")
     asked = ask()
-    points, closed = _series(asked, asked.bucket)
-    if not points:
+    with context.reading() as conn:
+        found = find(conn, asked)
+    if not found.points:
         st.info(f"No frame in the last {asked.window}.")
         return
-    found = trending.series(points, closed)
-    _totals(sum(found.values(), Counts()))
-    _control(asked, found)
-    _groups(asked)
+    series = trending.series(found.points, found.closed)
+    _totals(sum(series.values(), Counts()))
+    _control(asked, series, found.marks)
+    _rates(asked.by, found.rates)
     left, right = st.columns(2)
     with left:
-        _reasons(closed)
+        _reasons(found.closed)
     with right:
         st.subheader("Frames by verdict")
-        st.altair_chart(charts.verdicts(points, asked.bucket))
+        st.altair_chart(charts.verdicts(found.points, asked.bucket))
     if asked.scope.product_id is not None:
-        thresholds.show(asked, asked.scope.product_id)
+        thresholds.show(asked, found)
     st.caption(
         f"Times in {asked.zone.key}. What was judged stands at the time of the part, not of its review; a decision "
         "that was undone or overridden is not counted."
     )
-
-
-def _series(asked: Asked, bucket: Bucket) -> tuple[list[FlagPoint], list[Closing]]:
-    span = (asked.since, asked.until, bucket, asked.scope)
-    with context.reading() as conn:
-        return (
-            trends.flag_series(conn, *span, timezone=asked.zone, shifts=asked.shifts),
-            closings.series(conn, *span, timezone=asked.zone, shifts=asked.shifts),
-        )
 
 
 def _totals(whole: Counts) -> None:
@@ -66,7 +57,7 @@ def _totals(whole: Counts) -> None:
         column.caption(words)
 
 
-def _control(asked: Asked, found: trending.Series) -> None:
+def _control(asked: Asked, series: trending.Series, marks: Sequence[Mark]) -> None:
     measure = MEASURES[asked.measure]
     st.subheader(measure.title)
     left, middle, right = st.columns((1, 1, 3))
@@ -76,14 +67,11 @@ def _control(asked: Asked, found: trending.Series) -> None:
         "Run rules", list(RULES), default=[1, 2], format_func=lambda one: f"{one}: {RULES[one].words}", key="rules",
         disabled=averaged,
     )  # fmt: skip
-    starts, counts, chart = trending.charted(found, measure, rules, averaged=averaged, base=base)
+    starts, counts, chart = trending.charted(series, measure, rules, averaged=averaged, base=base)
     if chart is None:
         st.info(f"Nothing to draw: no {measure.words} in the last {asked.window}.")
         return
-    with context.reading() as conn:
-        seen = marks.between(conn, asked.since, asked.until, asked.scope.product_id)
-    local = [Mark(one.at.astimezone(asked.zone), one.kind, one.words) for one in seen]
-    drawn = charts.control(starts, counts, chart, local, asked.bucket, measure.title.lower())
+    drawn = charts.control(starts, counts, chart, marks, asked.bucket, measure.title.lower())
     event = st.altair_chart(drawn, on_select="rerun", selection_mode=charts.PICKED, key="control")
     n = sum(point.n for point in chart.points)
     st.caption(
@@ -94,9 +82,9 @@ def _control(asked: Asked, found: trending.Series) -> None:
     if told:
         more = f"\n\nand {len(told) - SIGNALS} earlier" if len(told) > SIGNALS else ""
         st.warning("\n".join(f"- {line}" for line in told[:SIGNALS]) + more)
-    if local:
-        with st.expander(f"What happened meanwhile ({len(local)})"):
-            rows = [{"Time": f"{one.at:%Y-%m-%d %H:%M}", "Kind": one.kind, "What": one.words} for one in local]
+    if marks:
+        with st.expander(f"What happened meanwhile ({len(marks)})"):
+            rows = [{"Time": f"{one.at:%Y-%m-%d %H:%M}", "Kind": one.kind, "What": one.words} for one in marks]
             st.html(tables.table(rows))
     picked = event["selection"].get(charts.PICKED) if event else None
     if picked:
@@ -104,26 +92,12 @@ def _control(asked: Asked, found: trending.Series) -> None:
         gallery.show(asked, datetime.fromtimestamp(picked[0]["start"] / 1000, UTC).replace(tzinfo=asked.zone))
 
 
-def _groups(asked: Asked) -> None:
-    by = st.segmented_control(
-        "Rates by", ["station", "product", "lot", "shift"], default="station", key="by", bind="query-params"
-    )
-    rows = _rates(asked, by or "station")
+def _rates(by: str, rates: Mapping[str, Counts]) -> None:
+    st.subheader(f"Rates by {by}")
     # Not as Markdown: a lot's name comes from a frame's header.
-    st.html(tables.table([_row(by or "station", name, counts) for name, counts in list(rows.items())[:ROWS]]))
-    if len(rows) > ROWS:
-        st.caption(f"The {ROWS} with the most flagged frames of {len(rows)}.")
-
-
-def _rates(asked: Asked, by: str) -> dict[str, Counts]:
-    if by == "shift":
-        return trending.by_shift(trending.series(*_series(asked, "shift")))
-    column, names = {
-        "station": ("station_id", asked.stations), "product": ("product_id", asked.products), "lot": ("lot", None),
-    }[by]  # fmt: skip
-    span = (asked.since, asked.until, column, asked.scope)
-    with context.reading() as conn:
-        return trending.grouped(trends.totals(conn, *span), closings.judged(conn, *span), names)
+    st.html(tables.table([_row(by, name, counts) for name, counts in list(rates.items())[:ROWS]]))
+    if len(rates) > ROWS:
+        st.caption(f"The {ROWS} with the most flagged frames of {len(rates)}.")
 
 
 def _row(by: str, name: str, counts: Counts) -> dict[str, object]:
@@ -134,7 +108,7 @@ def _row(by: str, name: str, counts: Counts) -> dict[str, object]:
     return {by.capitalize(): name, **{measure.title: words(measure) for measure in MEASURES.values()}}
 
 
-def _reasons(closed: list[Closing]) -> None:
+def _reasons(closed: Sequence[Closing]) -> None:
     st.subheader("Defects by reason")
     rows = trending.pareto(closed)
     if rows:
