@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from html import escape
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -50,5 +52,14 @@ def _part(column: st.delta_generator.DeltaGenerator, one: Item) -> None:
     name = one.serial or one.frame_id
     full = one.preview_sha256 or one.frame_sha256
     if full:
-        column.html(picture(one.thumbnail_sha256 or full, name, "width:100%", full))
-    column.text(f"{name}\n{one.station} · {one.decision or one.state}")
+        column.html(picture(one.thumbnail_sha256 or full, f"picture of {name}", "width:100%", full))
+    column.html(f"{link(one)}<div class='faint small'>{escape(one.station)} · {one.decision or one.state}</div>")
+
+
+def link(one: Item) -> str:
+    """Its serial, or its frame's id, as a link to the page of the part."""
+    key = f"{one.stream_id}-{one.partition}-{one.offset}@{one.event_at.isoformat()}"
+    user = context.actor()
+    asked = {"serial": one.serial} if one.serial else {"inspection": key}
+    address = urlencode(asked | ({"user": user.name} if user else {}))
+    return f"<a href='/part?{escape(address)}' target='_self'>{escape(one.serial or one.frame_id)}</a>"

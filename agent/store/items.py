@@ -203,6 +203,15 @@ def seen_between(
     return _read(conn, query.order_by(item.c.event_at, item.c.id).limit(limit))
 
 
+def of_records(conn: Connection, places: Collection[tuple[int, int, int]]) -> dict[tuple[int, int, int], Item]:
+    """The items of these records, by stream id, partition and offset; parts to teach a product from are none."""
+    if not places:
+        return {}
+    where = sa.tuple_(item.c.stream_id, item.c.partition, item.c.offset).in_(list(places))
+    found = _read(conn, _of(_select().where(where), None, None, None))
+    return {(one.stream_id, one.partition, one.offset): one for one in found}
+
+
 def get(conn: Connection, item_id: int) -> Item:
     """The item of that id.
 

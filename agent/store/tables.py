@@ -143,6 +143,14 @@ def _add_default_partition(_: Table, conn: Connection, **__: object) -> None:
 event.listen(inspection, "after_create", _add_default_partition)
 Index("ix_inspection_station_id_event_at", inspection.c.station_id, inspection.c.event_at)
 
+Index(
+    "ix_inspection_serial",
+    inspection.c.serial,
+    inspection.c.event_at,
+    sqlite_where=inspection.c.serial.is_not(None),
+    postgresql_where=inspection.c.serial.is_not(None),
+)
+
 item = Table(
     "item",
     metadata,

@@ -1,4 +1,4 @@
-"""Closings take the place of review sums: with lot and kind, and only the decision that an item is closed with.
+"""Closings take the place of review sums, with lot and kind; items are found by time, inspections by serial.
 
 Revision ID: 0008
 """
@@ -55,6 +55,10 @@ def upgrade() -> None:
     op.bulk_insert(table, [dict(zip(names, (*key, n), strict=True)) for key, n in sums.items()])
     op.drop_table("review_rollup")
     op.create_index("ix_item_event_at", "item", ["event_at"])
+    named = sa.text("serial IS NOT NULL")
+    op.create_index(
+        "ix_inspection_serial", "inspection", ["serial", "event_at"], sqlite_where=named, postgresql_where=named
+    )
 
 
 def _quarter(moment: datetime) -> datetime:
@@ -64,6 +68,7 @@ def _quarter(moment: datetime) -> datetime:
 
 def downgrade() -> None:
     """Sums them without lot and kind; reviews that closed nothing are not counted any more."""
+    op.drop_index("ix_inspection_serial", "inspection")
     op.drop_index("ix_item_event_at", "item")
     op.create_table(
         "review_rollup",

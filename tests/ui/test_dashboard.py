@@ -131,7 +131,10 @@ def until(condition: Callable[[], bool], say: Callable[[], str] = lambda: "", se
 def seed(made: Line, blobs: LocalBlobs) -> None:
     rng = np.random.default_rng(0)
     now = utc_now()
-    rows = [made.inspection(n, "review" if n < PARTS else "pass", event_at=now, decided_at=now) for n in range(60)]
+    rows = [
+        made.inspection(n, "review" if n < PARTS else "pass", event_at=now, decided_at=now, serial=f"part-{n}")
+        for n in range(60)
+    ]
     new = []
     for n in range(PARTS):
         frame = cv2.imencode(".png", rng.integers(0, 255, (90, 120, 3), np.uint8))[1].tobytes()
@@ -344,7 +347,13 @@ def test_a_point_of_a_trend_opens_its_parts(page: Page, served: Served) -> None:
     point = page.locator("[data-testid=stVegaLiteChart]").first.locator("path[aria-roledescription=point]")
     point.first.click(force=True)
     expect(page.get_by_text(f"({PARTS} shown)")).to_be_visible()
-    expect(page.get_by_text("part-0", exact=False).first).to_be_visible()
+    page.get_by_role("link", name="part-3", exact=True).click()
+    expect(page.get_by_text("1 inspection, newest first")).to_be_visible()
+    expect(page.get_by_text("hidden until the part is judged").first).to_be_visible()
+    expect(page.get_by_role("img", name="frame of part-3")).to_be_visible()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download the frame").click()
+    assert started.value.path().read_bytes().startswith(b"\x89PNG")
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
 
 
