@@ -6,7 +6,7 @@ import streamlit as st
 
 from agent.store.errors import StoreError
 from dashboard import context
-from dashboard.views import line, models, part, review, teach, trends
+from dashboard.views import line, models, part, review, shift, teach, trends
 
 
 def main() -> None:
@@ -17,6 +17,7 @@ def main() -> None:
         st.Page(review.show, title="Review", icon=":material/rate_review:", url_path="review"),
         st.Page(part.show, title="Part", icon=":material/search:", url_path="part"),
         st.Page(trends.show, title="Trends", icon=":material/monitoring:", url_path="trends"),
+        st.Page(shift.show, title="Shift", icon=":material/assignment:", url_path="shift"),
         st.Page(teach.show, title="Teach", icon=":material/school:", url_path="teach"),
         st.Page(models.show, title="Models", icon=":material/model_training:", url_path="models"),
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from agent.store.buckets import Bucket
 from agent.store.closings import FLAGGED, Closing, Judged
 from agent.store.lots import REST
-from agent.store.trends import FlagPoint
+from agent.store.trends import FlagPoint, Totals
 from dashboard import spc
 from dashboard.spc import RULES, Chart
 
@@ -103,7 +103,7 @@ def signals(starts: Sequence[datetime], counts: Sequence[int], chart: Chart, buc
 
 
 def grouped(
-    totals: Mapping[Any, tuple[int, int]], judged: Mapping[Any, Judged], names: Mapping[Any, str] | None = None
+    totals: Mapping[Any, Totals], judged: Mapping[Any, Judged], names: Mapping[Any, str] | None = None
 ) -> dict[str, Counts]:
     """Counts by name, the most flagged first.
 
@@ -113,8 +113,8 @@ def grouped(
         names: of the keys; None: they are lots.
     """
     found: dict[str, Counts] = defaultdict(Counts)
-    for key, (inspected, flagged) in totals.items():
-        found[_name(key, names)] += Counts(inspected, flagged)
+    for key, sums in totals.items():
+        found[_name(key, names)] += Counts(sums.inspected, sums.flagged)
     for key, one in judged.items():
         known = key if key in totals else REST
         if known in totals or names is None:

@@ -47,6 +47,9 @@ class Judged:
     false_calls: int
     defects: int
 
+    def __add__(self, other: Judged) -> Judged:
+        return Judged(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
 
 def add(conn: Connection, item: Item, decision: str, reason: str | None, delta: int) -> None:
     """Counts that an item was closed (`delta` 1), or is no longer (-1)."""

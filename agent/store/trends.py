@@ -53,6 +53,19 @@ class FlagPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """What frames became: with a verdict, of those flagged; without one; and decided late."""
+
+    inspected: int
+    flagged: int
+    not_inspected: int
+    late: int
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
 class StationRate:
     """What a station's frames became in a window. Latency is event to decision, in milliseconds."""
 
@@ -150,15 +163,13 @@ def flag_series(
     return [FlagPoint(start.astimezone(timezone), *points[start]) for start in sorted(points)]
 
 
-def totals(
-    conn: Connection, since: datetime, until: datetime, by: str, scope: Scope = EVERYTHING
-) -> dict[Any, tuple[int, int]]:
-    """Inspected and flagged frames by a column of the rollup, such as station_id or lot, over the whole window."""
+def totals(conn: Connection, since: datetime, until: datetime, by: str, scope: Scope = EVERYTHING) -> dict[Any, Totals]:
+    """Sums by a column of the rollup, such as station_id or lot, over the whole window."""
     row = rollup_quarter.c
     flagged = row.n_review + row.n_reject
-    sums = (sa.func.sum(row.n_pass + flagged), sa.func.sum(flagged))
-    query = scope.within(sa.select(row[by], *sums), rollup_quarter, since, until)
-    return {key: (int(inspected), int(n)) for key, inspected, n in conn.execute(query.group_by(row[by]))}
+    sums = (row.n_pass + flagged, flagged, row.n_not_inspected, row.n_late)
+    query = scope.within(sa.select(row[by], *map(sa.func.sum, sums)), rollup_quarter, since, until)
+    return {key: Totals(*map(int, numbers)) for key, *numbers in conn.execute(query.group_by(row[by]))}
 
 
 def hours_run(conn: Connection, since: datetime, until: datetime, scope: Scope = EVERYTHING) -> float:

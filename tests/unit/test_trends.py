@@ -14,6 +14,7 @@ from agent.store import buckets, closings, gaps, items, marks, score_bins, trend
 from agent.store.closings import Judged
 from agent.store.engine import reading, writing
 from agent.store.scopes import Scope
+from agent.store.trends import Totals
 from tests.databases import NOW, Line
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -80,8 +81,8 @@ def test_totals_by_lot_leave_out_what_was_not_inspected(here: Line) -> None:
         kinds = (("pass", "A"), ("review", "A"), ("not_inspected", "A"), ("reject", None))
         trends.add_inspections(conn, [here.inspection(n, verdict, lot=lot) for n, (verdict, lot) in enumerate(kinds)])
     with reading(here.engine) as conn:
-        assert trends.totals(conn, *SPAN, "lot") == {"A": (2, 1), "": (1, 1)}
-        assert trends.totals(conn, *SPAN, "station_id", Scope(lot="A")) == {here.station_id: (2, 1)}
+        assert trends.totals(conn, *SPAN, "lot") == {"A": Totals(2, 1, 1, 0), "": Totals(1, 1, 0, 0)}
+        assert trends.totals(conn, *SPAN, "station_id", Scope(lot="A")) == {here.station_id: Totals(2, 1, 1, 0)}
         assert trends.totals(conn, NOW + timedelta(hours=1), SPAN[1], "lot") == {}
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agent.store.closings import Closing, Judged
-from agent.store.trends import FlagPoint
+from agent.store.trends import FlagPoint, Totals
 from dashboard import charts, trending
 from dashboard.tables import table
 from dashboard.trending import MEASURES, Counts, by_shift, charted, grouped, pareto, rate, series, signals
@@ -51,7 +51,7 @@ def test_signals_name_the_bucket_the_numbers_and_the_rule() -> None:
 
 
 def test_lots_without_sums_of_their_own_are_the_other_lots() -> None:
-    totals = {"A": (100, 5), "*": (900, 9), "": (10, 0)}
+    totals = {"A": Totals(100, 5, 0, 0), "*": Totals(900, 9, 3, 1), "": Totals(10, 0, 0, 0)}
     judged = {"A": Judged(5, 1, 4), "never summed": Judged(3, 2, 1), "": Judged(0, 0, 1)}
     assert grouped(totals, judged) == {
         "(other lots)": Counts(900, 9, 3, 2, 1), "A": Counts(100, 5, 5, 1, 4), "(no lot)": Counts(10, 0, 0, 0, 1),
@@ -59,7 +59,11 @@ def test_lots_without_sums_of_their_own_are_the_other_lots() -> None:
 
 
 def test_stations_are_named_and_the_most_flagged_come_first() -> None:
-    found = grouped({1: (100, 1), 2: (100, 5), 3: (100, 1)}, {9: Judged(1, 1, 0)}, {1: "b", 2: "c", 3: "a"})
+    found = grouped(
+        {n: Totals(100, flagged, 0, 0) for n, flagged in ((1, 1), (2, 5), (3, 1))},
+        {9: Judged(1, 1, 0)},
+        {1: "b", 2: "c", 3: "a"},
+    )
     assert list(found) == ["c", "a", "b"]
     assert sum(found.values(), Counts()) == Counts(300, 7)
 
