@@ -35,6 +35,7 @@ from agent.store import (
     score_bins,
     stations,
     trends,
+    users,
 )
 from agent.store.blobs import keep
 from agent.store.engine import reading, writing
@@ -356,6 +357,22 @@ def test_a_point_of_a_trend_opens_its_parts(page: Page, served: Served) -> None:
     with page.expect_download() as started:
         page.get_by_role("button", name="Download the frame").click()
     assert started.value.path().read_bytes().startswith(b"\x89PNG")
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
+def test_an_admin_adds_a_user_and_the_audit_trail_says_so(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/audit?user=engineer")
+    expect(page.get_by_text("Admins add users")).to_be_visible()
+    page.goto(f"{served.url}/audit?user=admin")
+    page.get_by_label("New user").fill("<b>ada</b>")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("table.line").last).to_contain_text("<b>ada</b>")
+    expect(page.locator("table.line").first).to_contain_text("user.add")
+    with reading(served.line.engine) as conn:
+        assert users.named(conn, "<b>ada</b>").role == "viewer"
+    page.get_by_role("button", name="Check the chain").click()
+    expect(page.get_by_text("The chain is whole")).to_be_visible()
+    page.goto(f"{served.url}/audit?user=viewer&action=review.decide")
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
 
 
