@@ -241,6 +241,7 @@ def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: S
         "": ["press-1", "flange", "Redis"],
         "trends": ["Flag rate", "20.00%", "12 of 60"],
         "shift": ["What happened", "12 parts wait for a review now", "20.00%"],
+        "health": ["Every frame has one outcome", "0 received = 0 inspected", "There was none."],
         "part": ["Give a part's serial"],
         "models": ["No model is live", "Retrain now"],
         "teach": ["No product is being taught", "From the parts of station"],
