@@ -12,7 +12,7 @@ from agent.store import inspections, items, registry, samples, stations
 from agent.store.inspections import Inspection
 from agent.store.items import Item
 from agent.store.registry import Deployment
-from agent.store.reviews import Review, standing
+from agent.store.reviews import Review
 from agent.store.samples import Sample
 
 HIDDEN = "hidden until the part is judged"
@@ -30,8 +30,8 @@ class Look:
 
     @property
     def hidden(self) -> bool:
-        """Whether its verdict and score are kept from people: it waits in the queue, drawn or flagged."""
-        return self.item is not None and self.item.state != "closed" and not standing(self.item.reviews)
+        """Whether its verdict, score and reviews are kept from people: it waits in the queue, for a first or a second."""
+        return self.item is not None and self.item.state == "open"
 
 
 def key_of(one: Inspection) -> str:

@@ -87,6 +87,9 @@ def _people(look: Look) -> None:
     if look.item is None:
         st.caption("Nobody was asked about it.")
         return
+    if look.hidden:
+        st.caption("It waits for a review; what was said of it shows once it is decided.")
+        return
     rows = histories.said(look.item.reviews, context.settings().timezone)
     st.html(table(rows)) if rows else st.caption("Nobody has said anything of it yet.")
     for one in look.samples:
