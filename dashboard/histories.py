@@ -30,7 +30,7 @@ class Look:
 
     @property
     def hidden(self) -> bool:
-        """Whether its verdict, score and reviews are kept from people: it waits in the queue, for a first or a second."""
+        """Whether verdict, score and reviews are kept from people: it waits in the queue, for a first or a second."""
         return self.item is not None and self.item.state == "open"
 
 
