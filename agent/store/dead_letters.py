@@ -72,6 +72,13 @@ def recent(
     return _read(conn, query)
 
 
+def by_reason(conn: Connection) -> dict[str, int]:
+    """How many there are of each reason, the most frequent first."""
+    n = sa.func.count()
+    query = sa.select(dead_letter.c.reason, n).group_by(dead_letter.c.reason).order_by(n.desc(), dead_letter.c.reason)
+    return {reason: int(count) for reason, count in conn.execute(query)}
+
+
 def get(conn: Connection, letter_id: int) -> DeadLetter:
     """The dead letter of that id.
 

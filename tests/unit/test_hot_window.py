@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from agent.settings import Retention
 from agent.store import (
     alerts,
     audit,
+    buckets,
     commands,
     dead_letters,
     inspections,
@@ -179,7 +181,7 @@ def test_pruning_takes_exactly_the_older_days_and_nothing_that_is_counted(here: 
         if here.engine.dialect.name == "postgresql":
             assert [one.first for one in partitions.all(conn)] == [TODAY - timedelta(days=2), TODAY]
         minutes = conn.execute(sa.select(rollup_minute.c.start)).scalars().all()
-        wanted = {trends.minute(row.event_at) for row in rows}
+        wanted = {buckets.minute(row.event_at) for row in rows}
         assert sorted(minutes) == sorted(one for one in wanted if one >= NOW - timedelta(days=1))
         assert conn.execute(sa.select(idempotency_key.c.key).order_by("key")).scalars().all() == ["0", "1"]
         year = (NOW - timedelta(days=365), NOW + timedelta(days=1))
@@ -287,6 +289,13 @@ def test_records_that_go_are_found_by_an_index(tmp_path: Path) -> None:
             plan = " ".join(row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}"))
         assert f"SEARCH {one.over_at.table.name} USING" in plan, plan
     engine.dispose()
+
+
+def test_the_docs_say_of_every_table_when_its_rows_go() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "database.md").read_text(encoding="utf-8")
+    rows = text.split("## When rows go")[1]
+    named = [name for cell in re.findall(r"^\| (`.*?) \|", rows, flags=re.M) for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(metadata.tables)
 
 
 @each_database

@@ -1,0 +1,96 @@
+"""What became of every frame that was received, partition by partition, in words and numbers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, tzinfo
+
+from agent.store.alerts import Alert
+from agent.store.dead_letters import DeadLetter
+from agent.store.gaps import Gap
+from agent.store.offsets import Counts, PartitionState
+from dashboard.alerts import ago
+
+Rows = list[dict[str, object]]
+
+
+def sentence(counts: Counts) -> str:
+    """The identity that must hold: received frames are the sum of their outcomes."""
+    words = (
+        f"{counts.received:,} received = {counts.inspected:,} inspected + {counts.not_inspected:,} not inspected + "
+        f"{counts.dead_lettered:,} dead letters + {counts.duplicate:,} duplicates"
+    )
+    if counts.balanced:
+        return words
+    rest = counts.received - (counts.inspected + counts.not_inspected + counts.dead_lettered + counts.duplicate)
+    return f"{words} {rest:+,}: {abs(rest):,} frames have {'no' if rest > 0 else 'more than one'} outcome"
+
+
+def partitions(states: Sequence[PartitionState], now: datetime) -> Rows:
+    """A row a partition."""
+    return [
+        {
+            "Topic": one.topic,
+            "Stream": one.stream_id,
+            "Partition": one.partition,
+            "Next offset": f"{one.next_offset:,}",
+            "Held by": one.holder,
+            "Last commit": "never" if one.committed_at is None else f"{ago(one.committed_at, now)} ago",
+            "Received": f"{one.counts.received:,}",
+            "Inspected": f"{one.counts.inspected:,}",
+            "Not inspected": f"{one.counts.not_inspected:,}",
+            "Dead letters": f"{one.counts.dead_lettered:,}",
+            "Duplicates": f"{one.counts.duplicate:,}",
+            "Adds up": "yes" if one.counts.balanced else "NO",
+        }
+        for one in states
+    ]
+
+
+def gaps(found: Sequence[Gap], zone: tzinfo) -> Rows:
+    """A row a gap in the log."""
+    return [
+        {
+            "When": f"{one.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+            "Stream": one.stream_id,
+            "Partition": one.partition,
+            "What": {"below_start": "the log begins behind what was read", "beyond_end": "the log is another one"}[
+                one.kind
+            ],
+            "From": f"{one.from_offset:,}",
+            "To": f"{one.to_offset:,}",
+        }
+        for one in found
+    ]
+
+
+def letters(found: Sequence[DeadLetter], replayed: Mapping[int, datetime], zone: tzinfo) -> Rows:
+    """A row a dead letter."""
+    return [
+        {
+            "No.": one.id,
+            "When": f"{one.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+            "Station": one.station or "",
+            "Reason": one.reason,
+            "Detail": one.detail,
+            "Headers": ", ".join(f"{name}={text}" for name, text in one.headers),
+            "Bytes": "kept" if one.blob_sha256 else "let go",
+            "Replayed": f"{replayed[one.id].astimezone(zone):%Y-%m-%d %H:%M}" if one.id in replayed else "",
+        }
+        for one in found
+    ]
+
+
+def alerts(found: Sequence[Alert], zone: tzinfo) -> Rows:
+    """A row an alert, open or over."""
+    return [
+        {
+            "Since": f"{one.opened_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+            "Until": f"{one.closed_at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if one.closed_at else "it lasts",
+            "Level": one.level,
+            "Kind": one.kind.replace("_", " "),
+            "What": one.words,
+            "Times": one.n,
+        }
+        for one in found
+    ]

@@ -1,0 +1,68 @@
+"""Whether every frame has its one outcome, what could not be inspected and why, and what was wrong lately."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from agent.settings import utc_now
+from agent.store import alerts, dead_letters, gaps, offsets
+from dashboard import accounts, context
+from dashboard.style import CSS
+from dashboard.tables import table
+
+LIMIT = 25
+
+
+def show() -> None:
+    """Draws the page."""
+    st.html(f"<style>{CSS}</style>")
+    st.title("Health")
+    _frames()
+    _letters()
+    _past()
+
+
+@st.fragment(run_every="5s")
+def _frames() -> None:
+    with context.reading() as conn:
+        total, states = offsets.totals(conn), offsets.partitions(conn)
+        missing = gaps.recent(conn, LIMIT)
+    st.subheader("Every frame has one outcome")
+    words = accounts.sentence(total)
+    st.success(words, icon=":material/check_circle:") if total.balanced else st.error(words, icon=":material/error:")
+    if states:
+        st.html(table(accounts.partitions(states, utc_now())))
+    else:
+        st.caption("No partition has been read yet.")
+    if missing:
+        st.warning(f"The log lost frames before they were read: the newest {len(missing)} gaps.")
+        st.html(table(accounts.gaps(missing, context.settings().timezone)))
+
+
+def _letters() -> None:
+    st.subheader("Dead letters")
+    with context.reading() as conn:
+        counted = dead_letters.by_reason(conn)
+    if not counted:
+        st.caption("None: every frame could be decoded and named its station and product.")
+        return
+    reason = st.segmented_control(
+        "Reason", list(counted), format_func=lambda one: f"{one} ({counted[one]:,})", key="reason", bind="query-params"
+    )
+    with context.reading() as conn:
+        found, replayed = dead_letters.recent(conn, LIMIT, reason=reason), dead_letters.replays(conn)
+    st.html(table(accounts.letters(found, replayed, context.settings().timezone)))
+    shown = f"The newest {len(found)} of {counted[reason] if reason else sum(counted.values()):,}. "
+    st.caption(
+        f"{shown}Publish one again: `goodpart dead-letters replay NO.`; in other words: `--station`, `--product`."
+    )
+
+
+def _past() -> None:
+    st.subheader("Alerts, the newest first")
+    with context.reading() as conn:
+        found = alerts.recent(conn, LIMIT)
+    if found:
+        st.html(table(accounts.alerts(found, context.settings().timezone)))
+    else:
+        st.caption("There was none.")
