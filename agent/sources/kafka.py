@@ -16,6 +16,7 @@ import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
+    FencedInstanceIdError,
     KafkaError,
     LogTruncationError,
     NoOffsetForPartitionError,
@@ -122,6 +123,8 @@ class KafkaSource:
         except (OffsetOutOfRangeError, LogTruncationError, NoOffsetForPartitionError) as error:
             self._outside(error)
             return []
+        except FencedInstanceIdError as error:
+            raise self._another() from error
         except KafkaError as error:
             raise broker.told(error, self._settings) from error
         if found:
@@ -196,15 +199,18 @@ class KafkaSource:
             self._begin_anew()
 
     def _watch_instance(self) -> None:
-        """kafka-python 3.0.12 tells nobody that the broker fenced a static member: its heartbeat stands still."""
+        """kafka-python 3.0.12 tells nobody that the broker fenced a static member outside a join: no heartbeat follows."""
         fenced = bool(self._settings.group_instance_id) and not self._consumer._coordinator._heartbeat_enabled
         if fenced and self._still:
-            raise SourceError(
-                f"another process has joined as kafka.group_instance_id {self._settings.group_instance_id!r}; "
-                "give each agent another one, or none"
-            )
+            raise self._another()
         # A member that has just joined starts its heartbeat a moment later.
         self._still = fenced
+
+    def _another(self) -> SourceError:
+        return SourceError(
+            f"another process has joined as kafka.group_instance_id {self._settings.group_instance_id!r}; "
+            "give each agent another one, or none"
+        )
 
     def events(self) -> list[Event]:
         found: list[Event] = []

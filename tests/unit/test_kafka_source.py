@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import queue
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from kafka import TopicPartition
+from kafka.errors import FencedInstanceIdError
+from kafka.structs import MemberState
 
 from agent.settings import Kafka
 from agent.sources import broker
-from agent.sources.base import Assigned, Event, Lost, Revoked
+from agent.sources.base import Assigned, Event, Lost, Revoked, SourceError
 from agent.sources.kafka import KafkaSource, _Listener
 from agent.sources.standing import Standing
 
@@ -63,6 +66,16 @@ def test_the_rebalance_listener_only_pauses_and_queues() -> None:
     assert len(consumer.calls) == 4
     told = [events.get_nowait() for _ in range(events.qsize())]
     assert told == [Assigned(frozenset({3, 5})), Revoked(frozenset({3})), Lost(frozenset({5}))]
+
+
+def test_a_member_that_hears_in_a_join_that_another_process_took_its_place_ends_with_words() -> None:
+    source = KafkaSource(Kafka(group_instance_id="cell-1"), group_id="g")
+    consumer = source._consumer = MagicMock()
+    consumer.group_metadata.return_value.state = MemberState.REBALANCING
+    consumer._coordinator.poll.side_effect = FencedInstanceIdError()
+    with pytest.raises(SourceError, match=r"another process has joined as kafka\.group_instance_id 'cell-1'") as told:
+        source.poll(0.0, 1)
+    assert told.type is SourceError, "retrying does not help"
 
 
 @pytest.mark.promise(7)
