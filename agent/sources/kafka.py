@@ -199,7 +199,7 @@ class KafkaSource:
             self._begin_anew()
 
     def _watch_instance(self) -> None:
-        """kafka-python 3.0.12 tells nobody that the broker fenced a static member outside a join: no heartbeat follows."""
+        """kafka-python 3.0.12 tells nobody that the broker fenced a static member outside a join: no heartbeat goes."""
         fenced = bool(self._settings.group_instance_id) and not self._consumer._coordinator._heartbeat_enabled
         if fenced and self._still:
             raise self._another()
