@@ -182,25 +182,11 @@ def closed(conn: Connection, *, product_id: int | None = None, limit: int = 50) 
     return _read(conn, query.order_by(item.c.closed_at.desc(), item.c.id.desc()).limit(limit))
 
 
-def seen_between(
-    conn: Connection,
-    since: datetime,
-    until: datetime,
-    *,
-    product_id: int | None = None,
-    station_id: int | None = None,
-    lot: str | None = None,
-    limit: int = 50,
+def of(
+    conn: Connection, *conditions: sa.ColumnElement[bool], order: Sequence[sa.ColumnElement[Any]], limit: int
 ) -> list[Item]:
-    """Items whose parts were seen in [since, until), oldest first; audit items only once they are closed.
-
-    An unjudged audit item is listed nowhere but in the queue: nobody shall know which ones are drawn.
-    """
-    query = _of(_select(), product_id, station_id, None).where(item.c.event_at >= since, item.c.event_at < until)
-    query = query.where(sa.or_(item.c.kind != "audit", item.c.state == "closed"))
-    if lot is not None:
-        query = query.where(item.c.lot == lot)
-    return _read(conn, query.order_by(item.c.event_at, item.c.id).limit(limit))
+    """Items that hold the conditions, but none of those to teach a product from."""
+    return _read(conn, _of(_select().where(*conditions), None, None, None).order_by(*order).limit(limit))
 
 
 def of_records(conn: Connection, places: Collection[tuple[int, int, int]]) -> dict[tuple[int, int, int], Item]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sqlalchemy import Engine
 
 from agent.demo.server import free_port
+from agent.service import reviews as deciding
 from agent.settings import environment, load, utc_now
 from agent.store import (
     alerts,
@@ -242,6 +245,7 @@ def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: S
         "trends": ["Flag rate", "20.00%", "12 of 60"],
         "shift": ["What happened", "12 parts wait for a review now", "20.00%"],
         "health": ["Every frame has one outcome", "0 received = 0 inspected", "There was none."],
+        "triage": ["12 parts, the newest first", "part-3"],
         "part": ["Give a part's serial"],
         "models": ["No model is live", "Retrain now"],
         "teach": ["No product is being taught", "From the parts of station"],
@@ -359,6 +363,21 @@ def test_a_point_of_a_trend_opens_its_parts(page: Page, served: Served) -> None:
         page.get_by_role("button", name="Download the frame").click()
     assert started.value.path().read_bytes().startswith(b"\x89PNG")
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
+def test_a_search_stands_in_the_address_and_its_sheet_runs_no_formula(page: Page, served: Served) -> None:
+    made, first = served.line, open_items(served.line)[0]
+    deciding.decide(made.engine, made.operator, first.id, "defect", "=1+1", key="k", now=utc_now())
+    page.goto(f"{served.url}/triage?user=engineer&decision=defect")
+    expect(page.get_by_text("1 part, the newest first")).to_be_visible()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="CSV").click()
+    (row,) = csv.DictReader(started.value.path().read_text().splitlines())
+    assert (row["Serial"], row["Reason"], row["Reviewer"]) == (first.serial, "'=1+1", "operator")
+    page.get_by_label("Reason").fill("dent")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("No part is like that")).to_be_visible()
+    expect(page).to_have_url(re.compile("reason=dent"))
 
 
 def test_an_admin_adds_a_user_and_the_audit_trail_says_so(page: Page, served: Served) -> None:
