@@ -193,6 +193,18 @@ def live_all(conn: Connection) -> dict[int, Deployment]:
     return {row.product_id: read(Deployment, row) for row in conn.execute(_live())}
 
 
+def deployed(conn: Connection, deployment_id: int) -> Deployment:
+    """What decided under that id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = conn.execute(_deployments().where(deployment.c.id == deployment_id)).one_or_none()
+    if found is None:
+        raise missing(deployment, deployment_id)
+    return read(Deployment, found)
+
+
 def deployments(conn: Connection, product_id: int) -> list[Deployment]:
     """What ever decided for the product, newest first."""
     query = _deployments().where(deployment.c.product_id == product_id).order_by(deployment.c.id.desc())
