@@ -10,6 +10,7 @@ from agent.service.reviews import DECISIONS, Outcome
 from agent.store.items import Item
 from agent.store.reviews import Review, standing
 from agent.store.score_bins import Histogram, place_of
+from agent.store.teachings import KIND
 
 Data = dict[str, Any]
 LONGEST = 200  # characters of a press's id: an idempotency key
@@ -39,9 +40,10 @@ def presses(state: object) -> list[Press]:
         if not isinstance(one, Mapping):
             continue
         press_id, item, decision, reason = (one.get(name) for name in ("id", "item", "decision", "reason"))
-        known = isinstance(press_id, str) and 0 < len(press_id) <= LONGEST and isinstance(item, int)
-        if known and decision in (*DECISIONS, "undo") and isinstance(reason, str | None):
-            found.append(Press(str(press_id), item, decision, reason or None))
+        if not (isinstance(press_id, str) and 0 < len(press_id) <= LONGEST and isinstance(item, int)):
+            continue
+        if decision in (*DECISIONS, "undo") and isinstance(reason, str | None):
+            found.append(Press(press_id, item, str(decision), reason or None))
     return found
 
 
@@ -69,8 +71,10 @@ def card(item: Item) -> Data:
     }
 
 
-def past(review: Review, item: Item) -> Data:
-    """A verdict of one's own that may be taken back."""
+def past(review: Review, item: Item) -> Data | None:
+    """A verdict of one's own that may be taken back; None where that is not the desk's business."""
+    if item.released_at is not None or item.kind == KIND:
+        return None
     return {
         "item": item.id,
         "decision": review.decision,

@@ -111,7 +111,9 @@ def decide(
 
 
 def undo(engine: Engine, actor: User, item_id: int, *, own: bool = False, key: str, now: datetime) -> Outcome:
-    """Takes back the item's last review: the item, the counts and the samples are as before it. The actor holds it then.
+    """Takes back the item's last review: the item, the counts and the samples are as before it.
+
+    The actor holds the item's claim then, where it is theirs to judge.
 
     A sample that is in a snapshot stays there, revoked. One that measures models leaves only by two people, once its
     window is admitted, a training run has used it, or two people have moved it: see `agent.service.withdrawals`.

@@ -33,8 +33,11 @@ class Desk:
 
 def held(conn: Connection, desk: Desk) -> dict[int, datetime]:
     """When each of the user's claims ends that are still of use at this desk, by item; some may have ended."""
-    query = sa.select(claim.c.item_id, claim.c.expires_at).join(item).where(claim.c.user_id == desk.user_id)
-    return {row.item_id: row.expires_at for row in conn.execute(_at(query, desk))}
+    query = sa.select(claim.c.item_id, claim.c.expires_at).where(claim.c.user_id == desk.user_id)
+    ends = {row.item_id: row.expires_at for row in conn.execute(query)}
+    # In two steps: joined, SQLite begins with all open items.
+    usable = conn.execute(_at(sa.select(item.c.id).where(item.c.id.in_(list(ends))), desk)) if ends else []
+    return {row.id: ends[row.id] for row in usable}
 
 
 def take(conn: Connection, desk: Desk, *, limit: int, until: datetime, now: datetime) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from agent.store import audit, teachings, watches
 from agent.store.errors import Conflict, NotFound
-from agent.store.rows import columns, one, read, read_all
+from agent.store.rows import columns, missing, one, read, read_all
 from agent.store.tables import certificate, deployment, model_version, product
 
 

@@ -93,7 +93,10 @@ class Agreement:
 def agreement(
     conn: Connection, since: datetime, until: datetime, *, product_id: int | None = None, station_id: int | None = None
 ) -> Agreement:
-    """How two people agreed whose first one decided at `since` or later, before `until`. Reviews taken back say nothing."""
+    """How two people agreed of whom the first decided from `since` on and before `until`.
+
+    What was taken back says nothing.
+    """
     row = review.c
     query = sa.select(row.item_id).distinct().where(row.state == "open", row.created_at >= since)
     query = query.where(row.created_at < until)

@@ -177,16 +177,11 @@ item = Table(
     UniqueConstraint("stream_id", "partition", "offset"),
 )
 Index("ix_item_state_id", item.c.state, item.c.id)
-Index("ix_item_product_id_state_id", item.c.product_id, item.c.state, item.c.id)  # the queue of one product
-Index("ix_item_station_id_state_id", item.c.station_id, item.c.state, item.c.id)  # and of one station
+# The queue, of all, of one product and of one station: the few watched ones first, then the others, oldest first.
+Index("ix_item_state_watched_id", item.c.state, item.c.watched, item.c.id)
+Index("ix_item_product_id_state_watched_id", item.c.product_id, item.c.state, item.c.watched, item.c.id)
+Index("ix_item_station_id_state_watched_id", item.c.station_id, item.c.state, item.c.watched, item.c.id)
 Index("ix_item_product_id_kind_event_at", item.c.product_id, item.c.kind, item.c.event_at)
-Index(
-    "ix_item_watched",  # few of very many: the queue asks for them first
-    item.c.state,
-    item.c.id,
-    sqlite_where=item.c.watched.is_(True),
-    postgresql_where=item.c.watched.is_(True),
-)
 
 review = Table(
     "review",

@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from agent.service import claims, reviews
 from agent.service.ranks import Refused
@@ -74,17 +75,18 @@ def _queue(wanted: Filter, user: User) -> Data:
     """What the desk holds next, how many wait, and what may be taken back."""
     product_id, station_id = wanted
     now, engineer = utc_now(), context.may("engineer")
-    given = {"product_id": product_id, "station_id": station_id}
     if context.may("operator"):
-        held = claims.take(context.engine(), user, **given, limit=AHEAD, now=now)
+        held = claims.take(context.engine(), user, product_id=product_id, station_id=station_id, limit=AHEAD, now=now)
     with context.reading() as conn:
         if not context.may("operator"):
-            held = items.queue(conn, **given, limit=AHEAD)
-        waiting = items.waiting(conn, user.id, **given, escalated=engineer, most=MOST)
+            held = items.queue(conn, product_id=product_id, station_id=station_id, limit=AHEAD)
+        waiting = items.waiting(
+            conn, user.id, product_id=product_id, station_id=station_id, escalated=engineer, most=MOST
+        )
         last = said.last_of(conn, user.id, now - SHIFT, PAST)
         seen = {one.id: one for one in items.some(conn, [one.item_id for one in last])}
-    mine = [desk.past(one, seen[one.item_id]) for one in last if seen[one.item_id].released_at is None]
-    return {"items": [desk.card(one) for one in held], "waiting": waiting, "past": mine}
+    past = [desk.past(one, seen[one.item_id]) for one in last]
+    return {"items": [desk.card(one) for one in held], "waiting": waiting, "past": [one for one in past if one]}
 
 
 def answer(press: Press, user: User) -> Data:
@@ -131,15 +133,12 @@ def _filters() -> Filter:
         product_ids = {product.name: product.id for product in products.all(conn)}
         station_ids = {station.name: station.id for station in stations.all(conn)}
     left, right, _ = st.columns((1, 1, 2))
-    product = _choice(left, "Product", list(product_ids), "product")
-    station = _choice(right, "Station", list(station_ids), "station")
+    product = _choice(left, "Product", ["all products", *product_ids])
+    station = _choice(right, "Station", ["all stations", *station_ids])
     return product_ids.get(product), station_ids.get(station)
 
 
-def _choice(where: st.delta_generator.DeltaGenerator, label: str, names: Sequence[str], key: str) -> str:
-    return str(
-        where.selectbox(
-            label, ["all", *names], key=key, bind="query-params", label_visibility="collapsed",
-            format_func=lambda one: f"{label}: {one}",
-        )
-    )  # fmt: skip
+def _choice(where: DeltaGenerator, label: str, options: Sequence[str]) -> str:
+    # Without a format: the address would hold the formatted words.
+    key = label.lower()
+    return str(where.selectbox(label, options, key=key, bind="query-params", label_visibility="collapsed"))

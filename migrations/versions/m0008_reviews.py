@@ -18,8 +18,9 @@ branch_labels = None
 depends_on = None
 
 INDEXES = {
-    "ix_item_product_id_state_id": ("item", ["product_id", "state", "id"]),
-    "ix_item_station_id_state_id": ("item", ["station_id", "state", "id"]),
+    "ix_item_state_watched_id": ("item", ["state", "watched", "id"]),
+    "ix_item_product_id_state_watched_id": ("item", ["product_id", "state", "watched", "id"]),
+    "ix_item_station_id_state_watched_id": ("item", ["station_id", "state", "watched", "id"]),
     "ix_review_user_id_id": ("review", ["user_id", "id"]),
     "ix_review_state_created_at": ("review", ["state", "created_at"]),
     "ix_claim_user_id": ("claim", ["user_id"]),
@@ -36,6 +37,7 @@ def upgrade() -> None:
         item.create_foreign_key(op.f("fk_item_judged_by_user"), "user", ["judged_by"], ["id"])
     op.add_column("review", Column("state", WORD))
     op.execute(STATES)
+    op.drop_index("ix_item_watched", "item")  # partial: whether SQLite used it was a matter of luck
     for name, (table, columns) in INDEXES.items():
         op.create_index(name, table, columns)
 
@@ -46,6 +48,8 @@ def downgrade() -> None:
         raise CommandError("there are items that wait for a second person; review them, or undo their first reviews")
     for name, (table, _) in INDEXES.items():
         op.drop_index(name, table)
+    on_sqlite, on_postgresql = sa.text("watched IS 1"), sa.text("watched IS true")
+    op.create_index("ix_item_watched", "item", ["state", "id"], sqlite_where=on_sqlite, postgresql_where=on_postgresql)
     op.drop_column("review", "state")
     with op.batch_alter_table("item", table_args=_item_checks()) as item:
         item.drop_constraint(op.f("fk_item_judged_by_user"), type_="foreignkey")

@@ -25,7 +25,7 @@ from agent.settings import environment, load, utc_now
 from agent.store import inspections, items, trends
 from agent.store.blobs import keep
 from agent.store.engine import reading, writing
-from agent.store.items import Item
+from agent.store.items import Item, NewItem
 from agent.store.local_blobs import LocalBlobs
 from tests.databases import Line
 
@@ -100,22 +100,28 @@ def pictures(engine: Engine, blobs: LocalBlobs, rng: np.random.Generator) -> Map
     return {name: keep(engine, blobs, data, kind, utc_now()) for name, (data, kind) in named.items()}
 
 
-def seed(made: Line, blobs: LocalBlobs, parts: int = PARTS, **changes: Any) -> None:
-    """Flagged parts with pictures of their own, and an hour's counts."""
-    rng = np.random.default_rng(0)
-    now = utc_now()
-    rows = [made.inspection(n, "review" if n < parts else "pass", event_at=now, decided_at=now) for n in range(5 * parts)]
-    new = [
-        made.new_item(n, serial=f"part-{n}", score=13.5 + n, **{**pictures(made.engine, blobs, rng), **changes})
-        for n in range(parts)
+def parts(made: Line, blobs: LocalBlobs, count: int, start: int = 0, **changes: Any) -> list[NewItem]:
+    """Flagged parts with pictures of their own, from the offset `start` on."""
+    rng = np.random.default_rng(start)
+    return [
+        made.new_item(start + n, serial=f"part-{n}", score=13.5 + n, **pictures(made.engine, blobs, rng), **changes)
+        for n in range(count)
     ]
+
+
+def seed(made: Line, blobs: LocalBlobs) -> None:
+    """Parts, and an hour's counts."""
+    now = utc_now()
+    verdicts = ["review"] * PARTS + ["pass"] * 4 * PARTS
+    rows = [made.inspection(n, verdict, event_at=now, decided_at=now) for n, verdict in enumerate(verdicts)]
+    new = parts(made, blobs, PARTS)
     with writing(made.engine) as conn:
         inspections.add_all(conn, rows)
         trends.add_inspections(conn, rows)
         items.add_all(conn, new)
 
 
-def open_items(made: Line) -> list[Item]:
-    """The queue."""
+def open_items(made: Line, station_id: int | None = None) -> list[Item]:
+    """The queue, of a station or of all."""
     with reading(made.engine) as conn:
-        return items.queue(conn, limit=100)
+        return items.queue(conn, station_id=station_id, limit=100)

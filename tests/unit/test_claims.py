@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from agent.service import PermissionDenied, claims, reviews
-from agent.store import items, stations, users
 from agent.store import claims as stored
+from agent.store import items, stations, users
 from agent.store.engine import Conflict, reading, writing
 from tests.databases import NOW, Line, add_blob
 
@@ -111,13 +111,23 @@ def test_many_at_once_never_hold_one_item_together(here: Line) -> None:
 
 
 @pytest.mark.parametrize("given", [{}, {"station_id": 1}, {"product_id": 1}])
-def test_the_next_items_are_found_by_an_index_in_their_order(here: Line, given: dict[str, int]) -> None:
+def test_the_next_items_are_found_by_an_index_in_their_order(here: Line, given: dict[str, Any]) -> None:
     """Among 200,000 open items, whatever a desk looks at: no scan, no sort."""
-    plans = _plans(here, lambda conn: stored.take(conn, stored.Desk(1, **given), limit=9, until=LATER, now=NOW))
-    index = {"station_id": "ix_item_station_id_state_id", "product_id": "ix_item_product_id_state_id"}
-    wanted = index.get(next(iter(given), ""), "ix_item_state_id")
-    assert any(wanted in plan for plan in plans), plans
-    assert not any("TEMP B-TREE FOR ORDER BY" in plan or "SCAN item" in plan for plan in plans), plans
+
+    def take(conn: sa.Connection) -> None:
+        stored.take(conn, stored.Desk(1, **given), limit=9, until=LATER, now=NOW)
+
+    plans = _plans(here, take)
+    wanted = f"ix_item_{''.join(f'{name}_' for name in given)}state_watched_id"
+    if here.engine.dialect.name == "postgresql":
+        wanted = "ix_item_"  # it knows how few rows there are: any that has the order will do
+    assert len(plans) == 2 and all(wanted in plan for plan in plans), plans
+    assert not any("ORDER BY" in plan or "Sort" in plan for plan in plans), plans
+    _fill(here, 1)
+    take_again = _plans(here, take) and _plans(here, take)
+    assert any(name in take_again[0] for name in ("INTEGER PRIMARY KEY", "pk_item")), (
+        "what one holds is looked up by id"
+    )
 
 
 def _plans(here: Line, work: Callable[[sa.Connection], object]) -> list[str]:
@@ -135,4 +145,7 @@ def _plans(here: Line, work: Callable[[sa.Connection], object]) -> list[str]:
             for way in ("seqscan", "bitmapscan", "sort"):
                 conn.exec_driver_sql(f"SET LOCAL enable_{way} = off")
         explain = "EXPLAIN" if conn.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
-        return [str(conn.exec_driver_sql(f"{explain} {statement}", given).all()) for statement, given in asked]
+        return [
+            "\n".join(row[-1] for row in conn.exec_driver_sql(f"{explain} {statement}", given))
+            for statement, given in asked
+        ]

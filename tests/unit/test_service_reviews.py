@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -277,24 +276,3 @@ def test_the_quota_of_failed_items_counts_by_station_and_reason(here: Line) -> N
         assert items.count_failed(conn, here.station_id, "undecodable", NOW + timedelta(seconds=1)) == 0
         with pytest.raises(Conflict, match="not open any more"):
             items.set_state(conn, 99, "closed", expected=["open"], decision="normal", now=NOW)
-
-
-def test_the_few_watched_items_are_found_by_their_own_index(here: Line) -> None:
-    """The queue asks for them first at each of a desk's steps, among millions of others."""
-    asked: list[tuple[str, Any]] = []
-
-    def note(conn: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "FROM item" in statement:
-            asked.append((statement, parameters))
-
-    with reading(here.engine) as conn:
-        sa.event.listen(here.engine, "before_cursor_execute", note)
-        items.queue(conn, limit=10)
-        sa.event.remove(here.engine, "before_cursor_execute", note)
-        if conn.dialect.name == "postgresql":
-            conn.exec_driver_sql("SET LOCAL enable_seqscan = off")
-            conn.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
-        explain = "EXPLAIN" if conn.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
-        plans = [str(conn.exec_driver_sql(f"{explain} {statement}", given).all()) for statement, given in asked]
-    assert ["ix_item_watched" in plan for plan in plans] == [True, False]
-    assert "ix_item_state_id" in plans[1]
