@@ -16,7 +16,7 @@ function histogram(figures) {
   }
   chart.append(drawing("line", { x1: 0, x2: WIDE, y1: BASE, y2: BASE, class: "axis" }));
   for (const [at, limit] of figures.limits.entries()) {
-    chart.append(drawing("line", { x1: x(limit.x), x2: x(limit.x), y1: 6, y2: BASE, class: "limit" }));
+    chart.append(drawing("line", { x1: x(limit.x), x2: x(limit.x), y1: 14, y2: BASE, class: "limit" }));
     chart.append(label(x(limit.x), BASE + 11 + 11 * at, `${limit.name} ${limit.score}`, "limit"));
   }
   chart.append(drawing("line", { x1: x(figures.x), x2: x(figures.x), y1: 12, y2: BASE, class: "here" }));

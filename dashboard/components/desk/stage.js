@@ -71,7 +71,7 @@ class Stage {
     const colours = heatmap.colours(false);
     colours.className = this.view === "flicker" ? "heat flicker" : "heat";
     colours.style.animationDuration = `${2 * FLICKER_MS}ms`;
-    const hot = this.pane(`Frame of ${of} under its heatmap`, VIEWS[this.view], [this.frame(item), colours]);
+    const hot = this.pane(`Frame of ${of} under its heatmap`, this.view === "flicker" ? VIEWS.flicker : VIEWS.overlay, [this.frame(item), colours]);
     return this.view === "side" ? [plain("Frame"), hot] : hot;
   }
 
