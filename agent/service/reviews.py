@@ -13,13 +13,13 @@ from agent.service.acts import Done, perform
 from agent.service.claims import SPAN
 from agent.service.ranks import Invalid, PermissionDenied, may
 from agent.settings import Samples
-from agent.store import claims, items, lineage, reviews, samples, teachings, trends, withdrawals
+from agent.store import claims, closings, items, lineage, reviews, samples, teachings, withdrawals
 from agent.store.errors import Conflict
 from agent.store.install import install_of
 from agent.store.items import Item
 from agent.store.rows import values
 from agent.store.users import User
-from model.statistics.draws import keyed_fraction
+from model.statistics import keyed_fraction
 
 DECISIONS = ("normal", "defect", "unsure")
 ORIGINS = {"audit": "audit", "teach": "import"}  # no model had a say in choosing these
@@ -101,7 +101,8 @@ def decide(
             conn, item_id, state, expected=("open", "escalated"), decision=closing, judged_by=first, now=now
         )
         claims.clear(conn, item_id)
-        _recount(conn, item, items.get(conn, item_id))
+        if closing:
+            closings.add(conn, item, closing, reason, 1)
         sample, unused = _sample(conn, item, decision, reason, actor, rules, now) if closing else (None, None)
         made = (sample.id, sample.role, unused, sample.state) if sample else (None, None, unused)
         outcome = Outcome(item_id, state, closing, *made)
@@ -154,7 +155,8 @@ def undo(engine: Engine, actor: User, item_id: int, *, own: bool = False, key: s
         items.set_state(conn, item_id, state, expected=(item.state,), decision=None, judged_by=first, now=now)
         if item.kind != teachings.KIND and first != actor.id and (state == "open" or may(actor, "engineer")):
             claims.hold(conn, item_id, actor.id, now + SPAN, now)
-        _recount(conn, item, items.get(conn, item_id))
+        if item.decision:
+            closings.add(conn, item, item.decision, last.reason, -1)
         revoked = samples.revoke_of_item(conn, item_id, now)
         seen_by = sorted({version.number for one in traced for version in one.versions})
         live = next((one.live for one in traced if one.live), None)
@@ -204,22 +206,6 @@ def _drawn(conn: Connection, item: Item, double: float) -> bool:
     if double == 0 or item.kind == teachings.KIND:
         return False
     return keyed_fraction(install_of(conn).secret, "double", item.serial or item.frame_id) < double
-
-
-def _recount(conn: Connection, before: Item, after: Item) -> None:
-    """Counts an item as what it is held to be, once however many people judged it."""
-    for one, delta in ((before, -1), (after, 1)):
-        held = _held_as(one)
-        if held is not None:
-            trends.add_review(conn, one, *held, delta)
-
-
-def _held_as(item: Item) -> tuple[str, str | None] | None:
-    """Decision and reason; None while nobody has reviewed it, or a second person has to."""
-    standing = reviews.standing(item.reviews)
-    if not standing or item.state == "open":
-        return None
-    return ("unsure", None) if item.state == "escalated" else (standing[-1].decision, standing[-1].reason)
 
 
 def _check_may_leave(conn: Connection, sample: samples.Sample) -> None:

@@ -18,6 +18,7 @@ from agent.service.ranks import Refused
 from agent.settings import utc_now
 from agent.store import items, products, registry, score_bins, stations
 from agent.store import reviews as said
+from agent.store.buckets import cutter, quarter
 from agent.store.errors import Conflict, NotFound, StoreError
 from agent.store.score_bins import Histogram
 from agent.store.users import User
@@ -26,8 +27,7 @@ from dashboard.components import review as component
 from dashboard.desk import Data, Press
 
 AHEAD = 10  # items that one desk holds
-SHIFT = timedelta(hours=12)  # verdicts since then may be taken back here, the last PAST of them
-PAST = 20
+PAST = 20  # verdicts of this shift that may be taken back here
 MOST = 1000  # the queue is counted up to here
 DAYS = 30  # of scores in the histogram
 Filter = tuple[int | None, int | None]  # product and station
@@ -75,6 +75,7 @@ def _queue(wanted: Filter, user: User) -> Data:
     """What the desk holds next, how many wait, and what may be taken back."""
     product_id, station_id = wanted
     now, engineer = utc_now(), context.may("engineer")
+    began = cutter("shift", context.settings().timezone, context.settings().plant.shifts)
     if context.may("operator"):
         held = claims.take(context.engine(), user, product_id=product_id, station_id=station_id, limit=AHEAD, now=now)
     with context.reading() as conn:
@@ -83,7 +84,7 @@ def _queue(wanted: Filter, user: User) -> Data:
         waiting = items.waiting(
             conn, user.id, product_id=product_id, station_id=station_id, escalated=engineer, most=MOST
         )
-        last = said.last_of(conn, user.id, now - SHIFT, PAST)
+        last = said.last_of(conn, user.id, began(quarter(now)), PAST)
         seen = {one.id: one for one in items.some(conn, [one.item_id for one in last])}
     past = [desk.past(one, seen[one.item_id]) for one in last]
     return {"items": [desk.card(one) for one in held], "waiting": waiting, "past": [one for one in past if one]}

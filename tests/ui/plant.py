@@ -113,8 +113,11 @@ def seed(made: Line, blobs: LocalBlobs) -> None:
     """Parts, and an hour's counts."""
     now = utc_now()
     verdicts = ["review"] * PARTS + ["pass"] * 4 * PARTS
-    rows = [made.inspection(n, verdict, event_at=now, decided_at=now) for n, verdict in enumerate(verdicts)]
-    new = parts(made, blobs, PARTS)
+    rows = [
+        made.inspection(n, verdict, event_at=now, decided_at=now, serial=f"part-{n}")
+        for n, verdict in enumerate(verdicts)
+    ]
+    new = parts(made, blobs, PARTS, event_at=now, lot="<b>L7</b> ![x](http://x)")
     with writing(made.engine) as conn:
         inspections.add_all(conn, rows)
         trends.add_inspections(conn, rows)

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from agent.settings import utc_now
-from agent.store import alerts, products, proposals, samples, score_bins, stations
+from agent.store import alerts, products, proposals, samples, score_bins, stations, users
 from agent.store.engine import reading, writing
 from tests.ui.plant import PARTS, Served, open_items
 
@@ -18,7 +18,9 @@ from tests.ui.plant import PARTS, Served, open_items
 def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: Served) -> None:
     wanted = {
         "": ["press-1", "flange", "Redis"],
-        "trends": ["Flag rate by station", "20.00%"],
+        "trends": ["Flag rate", "20.00%", "12 of 60"],
+        "shift": ["What happened", "12 parts wait for a review now", "20.00%"],
+        "part": ["Give a part's serial"],
         "models": ["No model is live", "Retrain now"],
         "teach": ["No product is being taught", "From the parts of station"],
     }
@@ -118,6 +120,38 @@ def test_the_scores_of_a_product_say_what_another_threshold_would_have_flagged(p
     page.get_by_label("Were the threshold at severity").fill("-1.5")
     page.keyboard.press("Enter")
     expect(page.get_by_text("12 to 60 of 60 frames would have been flagged")).to_be_visible()
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
+def test_a_point_of_a_trend_opens_its_parts(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/trends?user=engineer&by=lot")
+    expect(page.locator("table.line")).to_contain_text("(no lot)20.00% (12 of 60)")
+    point = page.locator("[data-testid=stVegaLiteChart]").first.locator("path[aria-roledescription=point]")
+    point.first.click(force=True)
+    expect(page.get_by_text(f"({PARTS} shown)")).to_be_visible()
+    page.get_by_role("link", name="part-3", exact=True).click()
+    expect(page.get_by_text("1 inspection, newest first")).to_be_visible()
+    expect(page.get_by_text("hidden until the part is judged").first).to_be_visible()
+    expect(page.get_by_role("img", name="frame of part-3")).to_be_visible()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download the frame").click()
+    assert started.value.path().read_bytes().startswith(b"\x89PNG")
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
+def test_an_admin_adds_a_user_and_the_audit_trail_says_so(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/audit?user=engineer")
+    expect(page.get_by_text("Admins add users")).to_be_visible()
+    page.goto(f"{served.url}/audit?user=admin")
+    page.get_by_label("New user").fill("<b>ada</b>")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("table.line").last).to_contain_text("<b>ada</b>")
+    expect(page.locator("table.line").first).to_contain_text("user.add")
+    with reading(served.line.engine) as conn:
+        assert users.named(conn, "<b>ada</b>").role == "viewer"
+    page.get_by_role("button", name="Check the chain").click()
+    expect(page.get_by_text("The chain is whole")).to_be_visible()
+    page.goto(f"{served.url}/audit?user=viewer&action=review.decide")
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
 
 

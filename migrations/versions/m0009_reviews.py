@@ -1,6 +1,6 @@
 """A share of items is judged by two people, and the queue is quick for one product, one station and one person.
 
-Revision ID: 0008
+Revision ID: 0009
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from sqlalchemy import Column
 
 from migrations.pieces import ID, WORD, check
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
