@@ -36,7 +36,9 @@ def held(conn: Connection, desk: Desk) -> dict[int, datetime]:
     query = sa.select(claim.c.item_id, claim.c.expires_at).where(claim.c.user_id == desk.user_id)
     ends = {row.item_id: row.expires_at for row in conn.execute(query)}
     # In two steps: joined, SQLite begins with all open items.
-    usable = conn.execute(_at(sa.select(item.c.id).where(item.c.id.in_(list(ends))), desk)) if ends else []
+    if not ends:
+        return {}
+    usable = conn.execute(_at(sa.select(item.c.id).where(item.c.id.in_(list(ends))), desk))
     return {row.id: ends[row.id] for row in usable}
 
 

@@ -237,8 +237,11 @@ def test_nothing_tells_an_audit_item_from_others_before_its_verdict(page: Page, 
         conn.exec_driver_sql(f"UPDATE item SET kind = 'audit', verdict = 'pass', p_value = 0.7 WHERE id = {audited}")
     frames: list[str] = []
 
+    def keep(data: bytes | str) -> None:
+        frames.append(data if isinstance(data, str) else data.decode("utf-8", "replace"))
+
     def listen(socket: WebSocket) -> None:
-        socket.on("framereceived", lambda data: frames.append(str(data, "utf-8", "replace")))
+        socket.on("framereceived", keep)
 
     page.on("websocket", listen)
     shop.open(page)
