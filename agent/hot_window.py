@@ -1,5 +1,7 @@
 """The hot window: rows that only the last days need, the partitions they lie in, and letting them go afterwards.
 
+So do records of what is long over: alerts, commands, dead letters, claims of items.
+
 What is counted stays: rollups by quarter hour, score bins and the counters of each partition are kept for good.
 """
 
@@ -17,17 +19,18 @@ from sqlalchemy import Engine
 
 from agent.chores import Chore
 from agent.settings import Retention
-from agent.store import partitions, watches
+from agent.store import partitions, records, watches
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
 from agent.store.rows import delete_oldest
-from agent.store.tables import idempotency_key, inspection, rollup_minute, shadow_score
+from agent.store.tables import claim, idempotency_key, inspection, rollup_minute, shadow_score
 
 log = structlog.get_logger()
 AHEAD = 3  # days after today that have their partition
 PARTITIONS_EVERY_S = 300.0
 PRUNE_EVERY_S = 60.0
 KEYS_KEPT = timedelta(days=7)  # a person's act repeated later than this is a new act
+CLAIMS_KEPT = timedelta(days=1)  # after they ended: of items that somebody opened and left
 TURN_S = 10.0  # of deleting, then the rest waits for the next turn
 CHUNK_S = 0.02  # of one transaction, in which SQLite's other writers wait
 PAUSE_S = 0.05  # between two, in which they come in: they look again every few milliseconds
@@ -98,7 +101,12 @@ class Pruner:
                 self._delete(shadow_score.c.watch_id, watch_id + 1, end, of_it)
         if self.wanted.minutes_days:
             self._delete(rollup_minute.c.start, now - timedelta(days=self.wanted.minutes_days), end)
+        if self.wanted.records_days:
+            before = now - timedelta(days=self.wanted.records_days)
+            for one in records.ALL:
+                self._delete(one.over_at, before, end, *one.only)
         self._delete(idempotency_key.c.created_at, now - KEYS_KEPT, end)
+        self._delete(claim.c.expires_at, now - CLAIMS_KEPT, end)
 
     def _drop(self, before: datetime) -> None:
         with reading(self.engine) as conn:

@@ -231,6 +231,7 @@ class Retention(_Section):
     evidence_gb: Annotated[float, Field(ge=0)] = 0.0
     inspections_days: Annotated[int, Field(ge=0)] = 90
     minutes_days: Annotated[int, Field(ge=0)] = 7
+    records_days: Annotated[int, Field(ge=0)] = 365
 
 
 class Retrain(_Section):

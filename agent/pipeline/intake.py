@@ -39,6 +39,7 @@ class _Held:
     lane: Lane | None = None
     stored: int | None = None  # its offset in the database, as the last claim found it beyond the log's end
     full: bool = False  # paused: it has its share of the frames in flight
+    fed: bool = False  # read though the others are paused: none of its frames is in flight
 
 
 class Intake:
@@ -215,9 +216,24 @@ class Intake:
             self._source.pause(lanes)
         elif self._throttled and self._budget.low:
             self._throttled = False
+            for partition in lanes:
+                self._held[partition].fed = False
             self._source.resume([partition for partition in lanes if not self._held[partition].full])
+        elif self._throttled:
+            self._feed(lanes)
         if not self._stopped:
             self._share(lanes)
+
+    def _feed(self, partitions: Sequence[int]) -> None:
+        """What was just taken over, or is quiet, does not wait for the backlog of others: room is enough."""
+        for partition in partitions:
+            held = self._held[partition]
+            hungry = held.lane is not None and not len(held.lane.window) and self._budget.room > 0
+            if hungry and not held.fed:
+                self._source.resume([partition])
+            elif held.fed and not hungry:
+                self._source.pause([partition])
+            held.fed = hungry
 
     def _share(self, partitions: Sequence[int]) -> None:
         """None has more in flight than its share, so that a backlog in one keeps no other from being read."""

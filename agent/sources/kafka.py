@@ -85,8 +85,8 @@ class KafkaSource:
             allow_auto_create_topics=False,
             partition_assignment_strategy=[CooperativeStickyAssignor],
             session_timeout_ms=session_ms,
-            # The broker refuses a heartbeat slower than a third of the session.
-            heartbeat_interval_ms=min(int(self._settings.heartbeat_s * 1000), session_ms // 3),
+            # Who is left hears of an agent that died a session after its last heartbeat, with the next one of its own.
+            heartbeat_interval_ms=min(int(self._settings.heartbeat_s * 1000), session_ms // 6),
             max_poll_records=self._settings.max_poll_records,
             max_partition_fetch_bytes=self._fetch_bytes // 4,
             fetch_max_bytes=self._fetch_bytes,
@@ -107,16 +107,17 @@ class KafkaSource:
         self._consumer.subscribe([self._topic], listener=_Listener(self._consumer, self._events))
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
-        if self._consumer.group_metadata().state == MemberState.STABLE:
+        joining = self._consumer.group_metadata().state != MemberState.STABLE
+        if joining:
+            self._watch_join()
+        else:
             self._joining_since = None
             self._watch_instance()
             self._watch_fetch()
-        else:
-            # kafka-python 3.0.12 begins a join anew when the old one ends between two polls: wait inside the poll.
-            timeout_s = max(timeout_s, _JOIN_S)
-            self._watch_join()
         self._take_turns()
         try:
+            if joining:
+                self._join()
             found = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except (OffsetOutOfRangeError, LogTruncationError, NoOffsetForPartitionError) as error:
             self._outside(error)
@@ -129,8 +130,18 @@ class KafkaSource:
             self._look()
         return [to_record(one) for records in found.values() for one in records]
 
+    def _join(self) -> None:
+        """Waits for the end of a join, and no longer, since the partitions that it gave are to be claimed.
+
+        kafka-python 3.0.12 begins a join anew when the old one ends between two polls. One that the group's leader
+        began because the topic changed, and that a short poll did not see to its end, it never looks at again, until it
+        is told that it must join.
+        """
+        self._consumer._coordinator.request_rejoin()
+        self._consumer._coordinator.poll(timeout_ms=int(_JOIN_S * 1000))
+
     def _watch_join(self) -> None:
-        """kafka-python 3.0.12 can stay in a join for ever, for one after its topic was deleted and made anew."""
+        """Whatever else keeps kafka-python in a join: it is begun anew."""
         now = time.monotonic()
         self._joining_since = self._joining_since or now
         if now - self._joining_since < 2 * self._settings.session_timeout_s + _STALL_S:

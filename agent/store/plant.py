@@ -88,3 +88,4 @@ Index(
     postgresql_where=alert.c.closed_at.is_(None),
 )
 Index("ix_alert_next_attempt_at", alert.c.next_attempt_at)
+Index("ix_alert_closed_at", alert.c.closed_at)

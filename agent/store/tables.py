@@ -231,6 +231,12 @@ dead_letter = Table(
     UniqueConstraint("stream_id", "partition", "offset"),
 )
 Index("ix_dead_letter_quota", dead_letter.c.station, dead_letter.c.reason, dead_letter.c.created_at)
+Index(
+    "ix_dead_letter_without_bytes",
+    dead_letter.c.created_at,
+    sqlite_where=dead_letter.c.blob_sha256.is_(None),
+    postgresql_where=dead_letter.c.blob_sha256.is_(None),
+)
 
 outbox = Table(
     "outbox",
@@ -272,6 +278,7 @@ command = Table(
     Column("created_at", Utc, nullable=False),
     Column("finished_at", Utc),
 )
+Index("ix_command_finished_at", command.c.finished_at)
 
 idempotency_key = Table(
     "idempotency_key",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,16 +15,41 @@ from hypothesis import strategies as st
 
 from agent.hot_window import CHUNK_S, FEWEST, MOST, PAUSE_S, TURN_S, Pruner, chores, make_partitions, next_size
 from agent.settings import Retention
-from agent.store import buckets, inspections, offsets, partitions, score_bins, trends
-from agent.store.engine import reading, writing
+from agent.store import (
+    alerts,
+    audit,
+    buckets,
+    commands,
+    dead_letters,
+    inspections,
+    offsets,
+    partitions,
+    records,
+    reviews,
+    score_bins,
+    teachings,
+    trends,
+)
+from agent.store.dead_letters import NewDeadLetter
+from agent.store.engine import open_engine, reading, writing
 from agent.store.errors import Unreachable
 from agent.store.inspections import Inspection
 from agent.store.offsets import Counts
 from agent.store.partitions import Partition
 from agent.store.rows import delete_oldest
-from agent.store.tables import idempotency_key, inspection, rollup_minute
+from agent.store.tables import (
+    alert,
+    audit_event,
+    claim,
+    command,
+    dead_letter,
+    idempotency_key,
+    inspection,
+    metadata,
+    rollup_minute,
+)
 from tests import databases
-from tests.databases import NOW, Line, line
+from tests.databases import NOW, Line, add_blob, line, sha
 from tests.postgresql import PostgreSQL
 
 TODAY = NOW.date()
@@ -163,13 +190,123 @@ def test_pruning_takes_exactly_the_older_days_and_nothing_that_is_counted(here: 
         assert offsets.totals(conn) == Counts(len(rows), len(rows))
 
 
+def _ids(here: Line, table: sa.Table) -> list[int]:
+    with reading(here.engine) as conn:
+        return list(conn.execute(sa.select(table.c.id).order_by(table.c.id)).scalars())
+
+
+def _alert(conn: sa.Connection, ended: timedelta | None, kind: str = "silent") -> int:
+    """Raised and, where it says how long ago, ended; the webhook has nothing to say of it."""
+    opened = NOW - timedelta(days=99)
+    given: dict[str, Any] = {"level": "error", "detail": {}, "event": False, "now": opened}
+    made = alerts.raise_(conn, kind, f"station:{kind}", "words", **given)
+    assert made is not None
+    if ended is not None:
+        alerts.clear(conn, kind, f"station:{kind}", NOW - ended)
+    conn.execute(sa.update(alert).where(alert.c.id == made.id).values(next_attempt_at=None))
+    return made.id
+
+
+@each_database
+def test_alerts_go_long_after_their_end_and_open_ones_stay(here: Line) -> None:
+    with writing(here.engine) as conn:
+        old = [_alert(conn, timedelta(days=40), f"old-{n}") for n in range(2 * FEWEST)]
+        unseen, seen = _alert(conn, None, "unseen"), _alert(conn, None, "seen")
+        alerts.acknowledge(conn, seen, here.operator.id, event=False, now=NOW - timedelta(days=98))
+        untold, new, newest = (_alert(conn, timedelta(days=days), f"{days}") for days in (41, 20, 50))
+        conn.execute(sa.update(alert).where(alert.c.id == untold).values(next_attempt_at=NOW))
+        audit.append(conn, None, "test", "alert:1", {}, NOW - timedelta(days=4000))
+    prune = Pruner(here.engine, Retention(records_days=30), pause=lambda _: None)
+    prune(NOW)
+    assert _ids(here, alert) == [unseen, seen, untold, new, newest]
+    with writing(here.engine) as conn:
+        another = _alert(conn, None, "another")
+    assert another > newest > max(old)
+    prune(NOW)
+    assert _ids(here, alert) == [unseen, seen, untold, new, another]
+    assert len(_ids(here, audit_event)) == 1
+
+
+@each_database
+def test_commands_go_long_after_they_were_done_and_what_is_under_way_stays(here: Line) -> None:
+    def done(conn: sa.Connection, days: int, product_id: int = 0, failed: bool = False) -> int:
+        made = commands.add(conn, teachings.LOOK, {"product_id": product_id}, here.engineer.id, NOW)
+        assert commands.next(conn, [teachings.LOOK])
+        commands.finish(conn, made, failed=failed, now=NOW - timedelta(days=days))
+        return made
+
+    with writing(here.engine) as conn:
+        teachings.begin(conn, here.product_id, here.station_id, 9, here.engineer.id, NOW)
+        gone = [done(conn, 31), done(conn, 40, failed=True)]
+        told, new = done(conn, 40, here.product_id, failed=True), done(conn, 29)
+        waits = commands.add(conn, "retrain", {"product_id": 0}, here.engineer.id, NOW - timedelta(days=400))
+    Pruner(here.engine, Retention(records_days=30))(NOW)
+    assert _ids(here, command) == [told, new, waits]
+    assert not set(gone) & {told, new, waits}
+    with writing(here.engine) as conn:
+        teachings.move(conn, here.product_id, "cancelled", NOW, expected=["collecting"])
+    Pruner(here.engine, Retention(records_days=30))(NOW)
+    assert _ids(here, command) == [new, waits]
+
+
+@each_database
+def test_dead_letters_without_bytes_go_and_those_that_can_be_replayed_stay(here: Line) -> None:
+    with writing(here.engine) as conn:
+        add_blob(conn, 1)
+        ages = {0: 40, 1: 40, 2: 29, 3: 40}
+        dead_letters.add_all(conn, [
+            NewDeadLetter(
+                here.stream_id, 0, offset, "press-1", "bad_header", "", [], sha(1),
+                sha(1) if offset == 1 else None, True, NOW - timedelta(days=days),
+            )
+            for offset, days in ages.items()
+        ])  # fmt: skip
+    Pruner(here.engine, Retention(records_days=30))(NOW)
+    with reading(here.engine) as conn:
+        assert conn.execute(sa.select(dead_letter.c.offset).order_by("offset")).scalars().all() == [1, 2, 3]
+
+
+@each_database
+def test_claims_of_items_that_were_left_go(here: Line) -> None:
+    with writing(here.engine) as conn:
+        items = [here.add_item(conn, n).id for n in range(2)]
+        for item_id, hours in zip(items, (25, 23), strict=True):
+            until = NOW - timedelta(hours=hours)
+            assert reviews.claim_item(conn, item_id, here.operator.id, until, until)
+    Pruner(here.engine, Retention())(NOW)
+    with reading(here.engine) as conn:
+        assert conn.execute(sa.select(claim.c.item_id)).scalars().all() == items[1:]
+
+
+def test_records_that_go_are_found_by_an_index(tmp_path: Path) -> None:
+    """Or each chunk of a long table would be read to its end with SQLite's write lock in hand."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'empty.db'}")
+    metadata.create_all(engine)
+    for one in records.ALL:
+        query = sa.select(one.over_at).where(one.over_at < NOW, *one.only).order_by(one.over_at).limit(1)
+        text = str(query.compile(engine, compile_kwargs={"literal_binds": True}))
+        with reading(engine) as conn:
+            plan = " ".join(row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}"))
+        assert f"SEARCH {one.over_at.table.name} USING" in plan, plan
+    engine.dispose()
+
+
+def test_the_docs_say_of_every_table_when_its_rows_go() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "database.md").read_text(encoding="utf-8")
+    rows = text.split("## When rows go")[1]
+    named = [name for cell in re.findall(r"^\| (`.*?) \|", rows, flags=re.M) for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(metadata.tables)
+
+
 @each_database
 def test_for_good_means_for_good(here: Line) -> None:
     row = here.inspection(0, event_at=NOW - timedelta(days=4000))
     with writing(here.engine) as conn:
         inspections.add_all(conn, [row])
         trends.add_inspections(conn, [row])
-    Pruner(here.engine, Retention(inspections_days=0, minutes_days=0))(NOW)
+        ended = [_alert(conn, timedelta(days=4000), str(n)) for n in range(2)]
+    Pruner(here.engine, Retention(inspections_days=0, minutes_days=0, records_days=0))(NOW)
+    assert _ids(here, alert) == ended
     with reading(here.engine) as conn:
         assert inspections.count(conn) == 1
         assert conn.execute(sa.select(sa.func.count()).select_from(rollup_minute)).scalar_one() == 1

@@ -37,81 +37,115 @@ class Watched(MemorySource):
         return self._places[0].paused
 
 
+class Driven:
+    """An intake over a log in memory, whose claims are granted and whose frames wait in their windows."""
+
+    def __init__(self, partitions: int = 1, limit: int = 1 << 20, *, auto: bool = True) -> None:
+        self.log, self.taken = MemoryLog(partitions=partitions), list[Work]()
+        self.source, self.budget = Watched(self.log, auto=auto), Budget(FRAMES, limit)
+        recorder: Any = SimpleNamespace(inbox=queue.SimpleQueue(), answers=queue.SimpleQueue())
+        self._recorder = recorder
+        self._intake = Intake(
+            self.source, recorder, self.taken.append, settings=Kafka(max_poll_records=3), budget=self.budget,
+            health=Health(), metrics=Metrics(), rng=random.Random(0),
+        )  # fmt: skip
+        self.lanes = [Lane(self.log.key, Claim(1, number, 0, 1, "me")) for number in range(partitions)]
+        self.source.open()
+
+    def turn(self) -> None:
+        self._intake.turn()
+        while not self._recorder.inbox.empty():
+            match self._recorder.inbox.get_nowait():
+                case Arrived(lane, works):
+                    for work in works:
+                        lane.window.arrive(work.record.offset)
+                case ClaimRequest(number, _, bounds):
+                    for partition in bounds:
+                        self._recorder.answers.put(Answer(number, Granted(self.lanes[partition], None)))
+
+    def append(self, count: int, partition: int = 0) -> None:
+        for _ in range(count):
+            self.log.append(bytes(SIZE), partition=partition)
+
+    def record(self, partition: int = 0) -> None:
+        """One frame is in the database."""
+        self.lanes[partition].window.pop(1)
+        self.budget.give(SIZE)
+
+
 @pytest.mark.promise(4)
 @pytest.mark.parametrize("limit", [1 << 20, 2 * 4 * SIZE])  # bytes: enough for all frames; enough for four as received
 def test_a_full_pipeline_pauses_and_polls_on_and_resumes_at_half(limit: int) -> None:
-    log, taken = MemoryLog(), list[Work]()
-    source, budget = Watched(log), Budget(FRAMES, limit)
-    recorder: Any = SimpleNamespace(inbox=queue.SimpleQueue(), answers=queue.SimpleQueue())
-    intake = Intake(
-        source, recorder, taken.append, settings=Kafka(max_poll_records=3), budget=budget, health=Health(),
-        metrics=Metrics(), rng=random.Random(0),
-    )  # fmt: skip
-    for _ in range(3 * FRAMES):
-        log.append(bytes(SIZE))
-    source.open()
-    intake.turn()
-    intake.turn()
-    request = recorder.inbox.get_nowait()
-    assert isinstance(request, ClaimRequest)
-    recorder.answers.put(Answer(request.number, Granted(Lane(log.key, Claim(1, 0, 0, 1, "me")), None)))
-    intake.turn()
+    here = Driven(limit=limit)
+    source, budget, taken = here.source, here.budget, here.taken
+    here.append(3 * FRAMES)
+    for _ in range(3):
+        here.turn()
     assert not source.paused
     while not source.paused:
-        intake.turn()
+        here.turn()
     most = len(taken)
     # One poll may go beyond the bytes, which are known only once it is read.
     assert most == FRAMES if limit == 1 << 20 else most in range(4, 4 + 3)
     polls = source.polls
     for _ in range(5):
-        intake.turn()
+        here.turn()
     assert (source.polls, len(taken)) == (polls + 5, most)
 
     while source.paused:
         assert not budget.low
-        budget.give(SIZE)
-        intake.turn()
+        here.record()
+        here.turn()
     assert budget.frames > most // 2, "it reads again"
     assert len(taken) > most
 
 
 @pytest.mark.promise(4)
 def test_a_backlog_in_one_partition_keeps_no_other_from_being_read() -> None:
-    log, taken = MemoryLog(partitions=2), list[Work]()
-    source, budget = Watched(log), Budget(FRAMES, 1 << 20)
-    recorder: Any = SimpleNamespace(inbox=queue.SimpleQueue(), answers=queue.SimpleQueue())
-    intake = Intake(
-        source, recorder, taken.append, settings=Kafka(max_poll_records=3), budget=budget, health=Health(),
-        metrics=Metrics(), rng=random.Random(0),
-    )  # fmt: skip
-    lanes = [Lane(log.key, Claim(1, number, 0, 1, "me")) for number in range(2)]
-
-    def turn() -> None:
-        intake.turn()
-        while not recorder.inbox.empty():
-            match recorder.inbox.get_nowait():
-                case Arrived(lane, works):
-                    for work in works:
-                        lane.window.arrive(work.record.offset)
-                case ClaimRequest(number):
-                    for lane in lanes:
-                        recorder.answers.put(Answer(number, Granted(lane, None)))
-
-    for _ in range(3 * FRAMES):
-        log.append(bytes(SIZE), partition=0)
-    source.open()
+    here = Driven(partitions=2)
+    first, second = (lane.window for lane in here.lanes)
+    here.append(3 * FRAMES)
     for _ in range(9):
-        turn()
-    backlog = len(lanes[0].window)
+        here.turn()
+    backlog = len(first)
     assert FRAMES / 2 <= backlog < FRAMES
-    log.append(bytes(SIZE), partition=1)
-    turn()
-    assert len(lanes[1].window) == 1
+    here.append(1, partition=1)
+    here.turn()
+    assert len(second) == 1
 
-    while len(lanes[0].window) > FRAMES / 4:
-        turn()
-        assert len(lanes[0].window) <= backlog
-        lanes[0].window.pop(1)
-        budget.give(SIZE)
-    turn()
-    assert len(lanes[0].window) > FRAMES / 4, "it reads again at half"
+    while len(first) > FRAMES / 4:
+        here.turn()
+        assert len(first) <= backlog
+        here.record()
+    here.turn()
+    assert len(first) > FRAMES / 4, "it reads again at half"
+
+
+@pytest.mark.promise(4)
+def test_a_partition_taken_over_is_read_as_soon_as_there_is_room_whatever_the_backlog_of_others() -> None:
+    here = Driven(partitions=2, auto=False)
+    first, second = (lane.window for lane in here.lanes)
+    for partition in range(2):
+        here.append(9 * FRAMES, partition)
+    here.source.assign([0])
+    for _ in range(9):
+        here.turn()
+    assert len(first) == FRAMES
+    here.source.assign([1])
+    for _ in range(9):
+        here.turn()
+    assert (len(first), len(second)) == (FRAMES, 0), "full: nothing goes beyond what may be in flight"
+    here.record()
+    here.turn()
+    here.turn()
+    assert (len(first), len(second)) == (FRAMES - 1, 1), "the first one is read again at half"
+    here.record()
+    for _ in range(9):
+        here.turn()
+    assert (len(first), len(second)) == (FRAMES - 2, 1), "it has its part in flight: now it waits as the others do"
+    while here.source.paused:
+        here.record()
+        here.turn()
+    here.turn()
+    assert len(second) > 1
+    assert here.budget.frames <= FRAMES
