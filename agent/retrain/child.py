@@ -2,11 +2,11 @@
 
 They work at low priority on half of the cores, so that the live line keeps its speed, with the agent's settings.
 
-None outlives its agent, also where that is killed and can end nobody. `holding.Holding` looks at the parent and ends the
-work in good order, but only between two steps and only once the lease is held; loading the libraries, one batch on a
-busy machine, or a database that is gone too, may take minutes. So a thread of `begin` looks from the start and ends the
-process. It looks rather than asking Linux for a signal (PR_SET_PDEATHSIG): that comes when the *thread* that started the
-child ends, and the scheduler's threads end before the agent has given its children their time.
+None outlives its agent, also where that is killed and can end nobody. `holding.Holding` looks at the parent and ends
+the work in good order, but only between two steps and only once the lease is held; loading the libraries, one batch on
+a busy machine, or a database that is gone too, may take minutes. So a thread of `begin` looks from the start and ends
+the process. It looks rather than asking Linux for a signal (PR_SET_PDEATHSIG): that comes when the *thread* that
+started the child ends, and the scheduler's threads end before the agent has given its children their time.
 """
 
 from __future__ import annotations
