@@ -44,9 +44,9 @@ def _one(sample: Sample, by: str, near: Mapping[int, Sample]) -> None:
     said, left, right = st.columns((2, 1, 2), vertical_alignment="center")
     said.markdown(f"**Sample {sample.id}**, approved by {by}: {found.get('words', 'a second person is asked for')}")
     left.html(_picture(sample, "proposed"))
-    right.html(
-        "".join(_picture(near[one], near[one].reason or "defect") for one in found.get("nearest", ()) if one in near)
-    )
+    like = [_picture(near[one], near[one].reason or "defect") for one in found.get("nearest", ()) if one in near]
+    if like:  # not compared with any: unreadable, or a second person is always asked
+        right.html("".join(like))
     if not context.may("engineer"):
         return
     user = context.actor()

@@ -188,7 +188,7 @@ class Change:
 
 def lit(data: bytes) -> bytes:
     """The same part under another lamp."""
-    frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).astype(np.float32)
+    frame = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.float32)
     return cv2.imencode(".png", np.clip(frame * (1.5, 1.3, 1.1), 0, 255).astype(np.uint8))[1].tobytes()
 
 
