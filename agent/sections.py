@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, time
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -49,6 +49,19 @@ def _region(value: Any) -> tuple[float, ...]:
 
 
 Region = Annotated[tuple[float, float, float, float], BeforeValidator(_region)]
+
+
+def _shifts(value: Any) -> tuple[time, ...]:
+    try:
+        begins = tuple(time.fromisoformat(str(one)) for one in (value.split(",") if isinstance(value, str) else value))
+    except (TypeError, ValueError):
+        begins = ()
+    if not begins or list(begins) != sorted(set(begins)) or any(one.minute % 15 or one.second for one in begins):
+        raise ValueError("when each shift begins, ascending, on whole quarters, such as 06:00,14:00,22:00, is allowed")
+    return begins
+
+
+Shifts = Annotated[tuple[time, ...], BeforeValidator(_shifts)]
 
 
 class _Section(BaseModel):
@@ -101,6 +114,7 @@ class Redis(_Section):
 class Plant(_Section):
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
     lots_per_day: Positive = 500
+    shifts: Shifts = (time(6), time(14), time(22))
 
 
 class Pipeline(_Section):

@@ -6,7 +6,7 @@ import streamlit as st
 
 from agent.store.errors import StoreError
 from dashboard import context
-from dashboard.views import line, models, review, teach, trends
+from dashboard.views import audit, line, models, part, review, shift, teach, trends
 
 
 def main() -> None:
@@ -15,9 +15,12 @@ def main() -> None:
     pages = [
         st.Page(line.show, title="Line", icon=":material/factory:", default=True),
         st.Page(review.show, title="Review", icon=":material/rate_review:", url_path="review"),
+        st.Page(part.show, title="Part", icon=":material/search:", url_path="part"),
         st.Page(trends.show, title="Trends", icon=":material/monitoring:", url_path="trends"),
+        st.Page(shift.show, title="Shift", icon=":material/assignment:", url_path="shift"),
         st.Page(teach.show, title="Teach", icon=":material/school:", url_path="teach"),
         st.Page(models.show, title="Models", icon=":material/model_training:", url_path="models"),
+        st.Page(audit.show, title="Audit", icon=":material/history:", url_path="audit"),
     ]
     page = st.navigation(pages)
     try:

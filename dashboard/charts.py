@@ -3,37 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import cast
 
 import altair as alt
 import pandas as pd
 
+from agent.store.buckets import Bucket
+from agent.store.marks import Mark
 from agent.store.score_bins import Histogram, edges
-from agent.store.trends import Bucket, FlagPoint, ReasonPoint
+from agent.store.trends import FlagPoint
+from dashboard.spc import RULES, Chart
+from dashboard.trending import FORMATS
 
 HEIGHT = 260
-FORMATS: Mapping[Bucket, str] = {"minute": "%H:%M", "quarter": "%H:%M", "hour": "%m-%d %H:%M", "day": "%Y-%m-%d"}
+BARS = 320  # pixels that bars share
+PICKED = "picked"
+STEADY = "within the rules"
 VERDICTS = {"pass": "#15803d", "review": "#d97706", "reject": "#b91c1c", "not inspected": "#64748b"}
 
 
-def flag_rates(series: Mapping[str, Sequence[FlagPoint]], bucket: Bucket) -> alt.Chart:
-    """Flag rate over time, one line a name; times are shown in the timezone that they carry."""
+def control(
+    starts: Sequence[datetime], counts: Sequence[int], chart: Chart, marks: Sequence[Mark], bucket: Bucket, title: str
+) -> alt.LayerChart:
+    """A control chart: values, centre, limits, what breaks a rule, and what happened meanwhile.
+
+    A click on a point selects its `start`, in the parameter `PICKED`; times are shown in the timezone that they carry.
+    """
     frame = pd.DataFrame(
         [
-            {"time": point.start.replace(tzinfo=None), "rate": point.rate, "name": name, "inspected": point.inspected}
-            for name, points in series.items()
-            for point in points
-            if point.rate is not None
-        ],
-        columns=["time", "rate", "name", "inspected"],
-    )
-    chart: alt.Chart = (
-        alt.Chart(frame, height=HEIGHT)
-        .mark_line(point=True)
+            {
+                "start": start.replace(tzinfo=None), "value": point.value, "n": point.n, "count": count,
+                "lower": point.lower, "upper": point.upper, "centre": chart.centre,
+                "signal": "; ".join(RULES[rule].words for rule in point.rules) or STEADY,
+            }
+            for start, count, point in zip(starts, counts, chart.points, strict=True)
+        ]
+    )  # fmt: skip
+    frame["state"] = frame["signal"].where(frame["signal"] == STEADY, "breaks a rule")
+    x = alt.X("start:T", title=None, axis=alt.Axis(format=FORMATS[bucket]))
+    y = alt.Y("value:Q", title=title, axis=alt.Axis(format="%"))
+    base = alt.Chart(frame, height=HEIGHT)
+    band = base.mark_area(opacity=0.12, interpolate="step", color="#64748b").encode(x=x, y="lower:Q", y2="upper:Q")
+    middle = base.mark_line(strokeDash=[4, 4], color="#64748b").encode(x=x, y="centre:Q")
+    line = base.mark_line(color="#2563eb", opacity=0.6).encode(x=x, y=y)
+    states = alt.Scale(domain=[STEADY, "breaks a rule"], range=["#2563eb", "#b91c1c"])
+    shapes = alt.Scale(domain=[STEADY, "breaks a rule"], range=["circle", "diamond"])
+    points = (
+        base.mark_point(filled=True, opacity=1)
         .encode(
-            x=alt.X("time:T", title=None, axis=alt.Axis(format=FORMATS[bucket])),
-            y=alt.Y("rate:Q", title="flag rate", axis=alt.Axis(format="%"), scale=alt.Scale(domainMin=0)),
-            color=alt.Color("name:N", title=None, legend=alt.Legend(orient="top")),
-            tooltip=["time:T", "name:N", alt.Tooltip("rate:Q", format=".2%"), "inspected:Q"],
+            x=x, y=y,
+            color=alt.Color("state:N", title=None, scale=states, legend=alt.Legend(orient="top")),
+            shape=alt.Shape("state:N", title=None, scale=shapes),
+            size=alt.condition(f"datum.state === '{STEADY}'", alt.value(45), alt.value(130)),
+            tooltip=[
+                "start:T", alt.Tooltip("value:Q", format=".2%"), "count:Q", "n:Q", "signal:N",
+                alt.Tooltip("lower:Q", format=".2%"), alt.Tooltip("upper:Q", format=".2%"),
+            ],
+        )
+        .add_params(alt.selection_point(name=PICKED, fields=["start"], toggle=False))
+    )  # fmt: skip
+    return _layered(band, middle, line, points, *([_marks(marks)] if marks else []))
+
+
+def _marks(marks: Sequence[Mark]) -> alt.Chart:
+    rows = [(mark.at.replace(tzinfo=None), mark.kind, mark.words) for mark in marks]
+    frame = pd.DataFrame(rows, columns=["at", "kind", "what"])
+    dashes = alt.Scale(domain=["model", "epoch", "gap"], range=[[1, 0], [6, 3], [2, 2]])
+    chart: alt.Chart = (
+        alt.Chart(frame)
+        .mark_rule(size=2, color="#7c3aed")
+        .encode(
+            x="at:T",
+            strokeDash=alt.StrokeDash("kind:N", title=None, scale=dashes, legend=alt.Legend(orient="top")),
+            tooltip=["at:T", "kind:N", "what:N"],
         )
     )
     return chart
@@ -52,14 +95,45 @@ def verdicts(points: Sequence[FlagPoint], bucket: Bucket) -> alt.Chart:
     return _stacked(rows, "verdict", "frames", VERDICTS, bucket)
 
 
-def reasons(points: Sequence[ReasonPoint], bucket: Bucket) -> alt.Chart:
-    """Reviewed defects by reason over time, stacked."""
+def pareto(rows: Sequence[tuple[str, int, float]]) -> alt.LayerChart:
+    """Defects by reason, the most frequent first, and the share of each with all before it."""
+    frame = pd.DataFrame(rows, columns=["reason", "parts", "share"])
+    x = alt.X("reason:N", sort=list(frame["reason"]), title=None)
+    base = alt.Chart(frame, height=HEIGHT).encode(tooltip=["reason:N", "parts:Q", alt.Tooltip("share:Q", format=".1%")])
+    bars = base.mark_bar(color="#b91c1c").encode(x=x, y=alt.Y("parts:Q", title="defects"))
+    shares = base.mark_line(point=True, color="#64748b").encode(
+        x=x, y=alt.Y("share:Q", title="cumulative", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    )
+    return _layered(bars, shares, own_axes=True)
+
+
+def _layered(*layers: alt.Chart, own_axes: bool = False) -> alt.LayerChart:
+    chart: alt.LayerChart = alt.LayerChart(layer=list(layers))
+    return cast(alt.LayerChart, chart.resolve_scale(y="independent")) if own_axes else chart
+
+
+def quantiles(days: Mapping[date, Histogram], shares: Sequence[float]) -> alt.Chart:
+    """Quantiles of the severities of each day: the middles of the bins they lie in, whose edges the tooltip tells."""
     rows = [
-        {"time": point.start.replace(tzinfo=None), "reason": point.reason or "none", "parts": point.n}
-        for point in points
-        if point.decision == "defect"
+        (day.isoformat(), f"{share:.0%}", sum(ends) / 2, *ends, found.n)
+        for day, found in days.items()
+        for share in shares
+        for ends in [found.quantile(share)]
+        if ends is not None
     ]
-    return _stacked(rows, "reason", "parts", None, bucket)
+    frame = pd.DataFrame(rows, columns=["day", "quantile", "severity", "from", "to", "n"])
+    chart: alt.Chart = (
+        alt.Chart(frame, height=HEIGHT)
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("day:T", title=None, axis=alt.Axis(format="%m-%d")),
+            y=alt.Y("severity:Q", title="severity", scale=alt.Scale(type="symlog")),
+            color=alt.Color("quantile:N", title=None, legend=alt.Legend(orient="top")),
+            strokeDash=alt.StrokeDash("quantile:N", legend=None),
+            tooltip=["day:T", "quantile:N", *(alt.Tooltip(f"{end}:Q", format=".3g") for end in ("from", "to")), "n:Q"],
+        )
+    )
+    return chart
 
 
 def losses(points: Sequence[Sequence[float]]) -> alt.Chart:
@@ -104,7 +178,7 @@ def _stacked(
     scale = alt.Scale(domain=list(colours), range=list(colours.values())) if colours else alt.Undefined
     chart: alt.Chart = (
         alt.Chart(frame, height=HEIGHT)
-        .mark_bar()
+        .mark_bar(size=max(2, min(24, BARS // max(1, frame["time"].nunique()))))
         .encode(
             x=alt.X("time:T", title=None, axis=alt.Axis(format=FORMATS[bucket])),
             y=alt.Y(f"sum({amount}):Q", title=amount),

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from agent.drift.watch import DELAY, DriftWatch
 from agent.metrics import Metrics
 from agent.settings import Drift, Settings
-from agent.store import alerts, drift, epochs, inspections, registry, trends
+from agent.store import alerts, buckets, drift, epochs, inspections, registry, trends
 from agent.store.drift import Kept
 from agent.store.engine import reading, writing
 from agent.store.tables import rollup_quarter
@@ -73,7 +73,7 @@ class Plant:
             }:
                 conn.execute(
                     sa.insert(rollup_quarter).values(
-                        start=trends.quarter(rows[-1].event_at), station_id=key[0], product_id=key[1], lot="",
+                        start=buckets.quarter(rows[-1].event_at), station_id=key[0], product_id=key[1], lot="",
                         deployment_id=key[2], n_late=0, sum_latency_ms=0.0, **sums,
                     )
                 )  # fmt: skip

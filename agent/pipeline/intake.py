@@ -163,8 +163,8 @@ class Intake:
                 case Answer(number, Early(partition, stored)):
                     held = self._held.get(partition)
                     if held and held.asked == number and not held.lane:
-                        # An end may be told short for a while (tansu counts a batch as one record until the next one comes);
-                        # taken for another log, it would all be read again.
+                        # An end may be told short for a while (tansu counts a batch as one record until the next
+                        # comes); taken for another log, it would all be read again.
                         held.stored, held.ask_at = stored, self._monotonic() + CERTAIN_S
                 case Void(lane, ours):
                     held = self._held.get(lane.partition)

@@ -11,7 +11,7 @@ from agent.service import teach
 from agent.service.acts import Done, current, perform
 from agent.service.ranks import Invalid, PermissionDenied, may
 from agent.settings import Samples
-from agent.store import items, lineage, reviews, samples, teachings, trends, withdrawals
+from agent.store import closings, items, lineage, reviews, samples, teachings, withdrawals
 from agent.store.engine import writing
 from agent.store.errors import Conflict
 from agent.store.items import Item
@@ -91,7 +91,8 @@ def decide(
         reviews.add(conn, item_id, actor.id, decision, reason=reason, note=note, now=now)
         items.set_state(conn, item_id, state, expected=("open", "escalated"), decision=closing, now=now)
         reviews.release(conn, item_id, actor.id)
-        trends.add_review(conn, item, decision, reason, 1)
+        if closing:
+            closings.add(conn, item, closing, reason, 1)
         sample, unused = _sample(conn, item, decision, reason, actor, rules, now)
         made = (sample.id, sample.role, unused, sample.state) if sample else (None, None, unused)
         outcome = Outcome(item_id, state, closing, *made)
@@ -131,7 +132,8 @@ def undo(engine: Engine, actor: User, item_id: int, *, key: str, now: datetime) 
         traced = [lineage.of_sample(conn, one.id) for one in made]
         reviews.add(conn, item_id, actor.id, "undo", now=now)
         items.set_state(conn, item_id, state, expected=(item.state,), decision=None, now=now)
-        trends.add_review(conn, item, last.decision, last.reason, -1)
+        if item.decision:
+            closings.add(conn, item, item.decision, last.reason, -1)
         revoked = samples.revoke_of_item(conn, item_id, now)
         seen_by = sorted({version.number for one in traced for version in one.versions})
         live = next((one.live for one in traced if one.live), None)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid, PermissionDenied
-from agent.store import items, reviews, samples, teachings, trends, withdrawals
+from agent.store import closings, items, reviews, samples, teachings, withdrawals
 from agent.store.errors import Conflict
 from agent.store.rows import values
 from agent.store.samples import NewSample, Sample
@@ -139,8 +139,8 @@ def _review_again(conn: Connection, item_id: int, reason: str, actor: User, now:
     reviews.add(conn, item_id, actor.id, "defect", reason=reason, now=now)
     items.set_state(conn, item_id, "closed", expected=("closed",), decision="defect", now=now)
     if item.kind != teachings.KIND:  # nobody reviewed those as normal
-        trends.add_review(conn, item, "normal", None, -1)
-    trends.add_review(conn, item, "defect", reason, 1)
+        closings.add(conn, item, "normal", None, -1)
+    closings.add(conn, item, "defect", reason, 1)
 
 
 def _usable(conn: Connection, sample_id: int) -> Sample:

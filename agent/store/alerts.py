@@ -177,6 +177,13 @@ def recent(conn: Connection, limit: int = 50) -> list[Alert]:
     return read_all(Alert, conn.execute(query))
 
 
+def opened_between(conn: Connection, since: datetime, until: datetime) -> list[Alert]:
+    """Those raised in [since, until), oldest first."""
+    row = alert.c
+    query = sa.select(*columns(alert, Alert)).where(row.opened_at >= since, row.opened_at < until)
+    return read_all(Alert, conn.execute(query.order_by(row.opened_at, row.id)))
+
+
 def counts(conn: Connection) -> dict[str, int]:
     """How many are open, by kind; kinds without any are left out."""
     query = sa.select(alert.c.kind, sa.func.count()).where(alert.c.closed_at.is_(None)).group_by(alert.c.kind)

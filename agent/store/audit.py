@@ -91,10 +91,36 @@ def verify(conn: Connection) -> int | None:
             return None
 
 
-def recent(conn: Connection, limit: int = 50) -> list[Event]:
-    """The newest events, newest first."""
-    query = sa.select(*columns(audit_event, Event)).order_by(audit_event.c.id.desc()).limit(limit)
-    return read_all(Event, conn.execute(query))
+def recent(
+    conn: Connection,
+    limit: int = 50,
+    *,
+    user_id: int | None = None,
+    action: str | None = None,
+    subject: str | None = None,
+    before: int | None = None,
+) -> list[Event]:
+    """The newest events, newest first.
+
+    Args:
+        conn: any transaction.
+        limit: at most so many.
+        user_id: only what this user did.
+        action: only this action.
+        subject: only what was done to this one.
+        before: only events with a smaller id: where the last page ended.
+    """
+    row = audit_event.c
+    query = sa.select(*columns(audit_event, Event)).order_by(row.id.desc()).limit(limit)
+    for column, wanted in ((row.user_id, user_id), (row.action, action), (row.subject, subject)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    return read_all(Event, conn.execute(query if before is None else query.where(row.id < before)))
+
+
+def actions(conn: Connection) -> list[str]:
+    """Every action that was ever done, by name."""
+    return list(conn.execute(sa.select(audit_event.c.action).distinct().order_by(audit_event.c.action)).scalars())
 
 
 def _hash(

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.rows import columns, insert_rows, listed, names, read_all
+from agent.store.rows import columns, insert_rows, listed, names, read, read_all
 from agent.store.tables import inspection
 
 _KEY = (inspection.c.event_at, inspection.c.stream_id, inspection.c.partition, inspection.c.offset)
@@ -106,3 +106,17 @@ def of_frame(conn: Connection, frame_id: str, since: datetime) -> list[Inspectio
         inspection.c.event_at >= since, inspection.c.frame_id == frame_id
     )
     return read_all(Inspection, conn.execute(query))
+
+
+def of_serial(conn: Connection, serial: str, limit: int = 200) -> list[Inspection]:
+    """The newest inspections of a part, newest first."""
+    query = sa.select(*columns(inspection, Inspection)).where(inspection.c.serial == serial)
+    return read_all(Inspection, conn.execute(query.order_by(inspection.c.event_at.desc()).limit(limit)))
+
+
+def at(conn: Connection, event_at: datetime, stream_id: int, partition: int, offset: int) -> Inspection | None:
+    """The inspection of one record."""
+    key = zip(_KEY, (event_at, stream_id, partition, offset), strict=True)
+    query = sa.select(*columns(inspection, Inspection)).where(*(column == value for column, value in key))
+    found = conn.execute(query).one_or_none()
+    return read(Inspection, found) if found else None

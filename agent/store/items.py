@@ -182,6 +182,36 @@ def closed(conn: Connection, *, product_id: int | None = None, limit: int = 50) 
     return _read(conn, query.order_by(item.c.closed_at.desc(), item.c.id.desc()).limit(limit))
 
 
+def seen_between(
+    conn: Connection,
+    since: datetime,
+    until: datetime,
+    *,
+    product_id: int | None = None,
+    station_id: int | None = None,
+    lot: str | None = None,
+    limit: int = 50,
+) -> list[Item]:
+    """Items whose parts were seen in [since, until), oldest first; audit items only once they are closed.
+
+    An unjudged audit item is listed nowhere but in the queue: nobody shall know which ones are drawn.
+    """
+    query = _of(_select(), product_id, station_id, None).where(item.c.event_at >= since, item.c.event_at < until)
+    query = query.where(sa.or_(item.c.kind != "audit", item.c.state == "closed"))
+    if lot is not None:
+        query = query.where(item.c.lot == lot)
+    return _read(conn, query.order_by(item.c.event_at, item.c.id).limit(limit))
+
+
+def of_records(conn: Connection, places: Collection[tuple[int, int, int]]) -> dict[tuple[int, int, int], Item]:
+    """The items of these records, by stream id, partition and offset; parts to teach a product from are none."""
+    if not places:
+        return {}
+    where = sa.tuple_(item.c.stream_id, item.c.partition, item.c.offset).in_(list(places))
+    found = _read(conn, _of(_select().where(where), None, None, None))
+    return {(one.stream_id, one.partition, one.offset): one for one in found}
+
+
 def get(conn: Connection, item_id: int) -> Item:
     """The item of that id.
 

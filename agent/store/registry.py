@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -197,6 +197,12 @@ def deployments(conn: Connection, product_id: int) -> list[Deployment]:
     """What ever decided for the product, newest first."""
     query = _deployments().where(deployment.c.product_id == product_id).order_by(deployment.c.id.desc())
     return read_all(Deployment, conn.execute(query))
+
+
+def deployments_of(conn: Connection, ids: Collection[int]) -> dict[int, Deployment]:
+    """Those deployments, by id."""
+    found = read_all(Deployment, conn.execute(_deployments().where(deployment.c.id.in_(list(ids))))) if ids else []
+    return {one.id: one for one in found}
 
 
 def promote(

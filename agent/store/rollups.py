@@ -28,13 +28,15 @@ def _rollup(name: str) -> Table:
 rollup_minute = _rollup("rollup_minute")
 rollup_quarter = _rollup("rollup_quarter")
 
-review_rollup = Table(
-    "review_rollup",
+closing_rollup = Table(
+    "closing_rollup",
     metadata,
     Column("start", Utc, primary_key=True),  # the quarter of the item's event_at
     refers("station_id", "station.id", primary_key=True),
     refers("product_id", "product.id", primary_key=True),
-    Column("deployment_id", Id, primary_key=True, autoincrement=False),
+    Column("lot", Name, primary_key=True),  # '' where the frame names none
+    Column("deployment_id", Id, primary_key=True, autoincrement=False),  # 0 where none decided
+    Column("kind", Word, primary_key=True),
     Column("decision", Word, primary_key=True),
     Column("reason", Word, primary_key=True),  # '' where none
     Column("n", Big, nullable=False),

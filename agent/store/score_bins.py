@@ -57,6 +57,11 @@ class Histogram:
         return above, above + self.counts.get(split, 0)
 
 
+def merged(histograms: Iterable[Histogram]) -> Histogram:
+    """All of them as one."""
+    return Histogram(sum((Counter(one.counts) for one in histograms), Counter[int]()))
+
+
 def bin_of(severity: float) -> int:
     """The bin of a severity that is a number."""
     return math.floor(_PER_UNIT * math.asinh(max(-LIMIT, min(LIMIT, severity))))
@@ -106,9 +111,24 @@ def histogram(
         deployment_id: only those that this deployment decided; others have other thresholds and units.
     """
     row = score_bin.c
-    query = sa.select(row.bin, sa.func.sum(row.n)).where(row.product_id == product_id, row.day.between(first, last))
-    if station_id is not None:
-        query = query.where(row.station_id == station_id)
+    query = _of(sa.select(row.bin, sa.func.sum(row.n)), product_id, first, last, station_id)
     if deployment_id is not None:
         query = query.where(row.deployment_id == deployment_id)
     return Histogram({number: int(n) for number, n in conn.execute(query.group_by(row.bin))})
+
+
+def daily(
+    conn: Connection, product_id: int, first: date, last: date, station_id: int | None = None
+) -> dict[date, Histogram]:
+    """As `histogram`, for each day that has a severity, oldest first."""
+    row = score_bin.c
+    query = _of(sa.select(row.day, row.bin, sa.func.sum(row.n)), product_id, first, last, station_id)
+    days: dict[date, dict[int, int]] = {}
+    for day, number, n in conn.execute(query.group_by(row.day, row.bin).order_by(row.day)):
+        days.setdefault(day, {})[number] = int(n)
+    return {day: Histogram(counts) for day, counts in days.items()}
+
+
+def _of(query: sa.Select[Any], product_id: int, first: date, last: date, station_id: int | None) -> sa.Select[Any]:
+    query = query.where(score_bin.c.product_id == product_id, score_bin.c.day.between(first, last))
+    return query if station_id is None else query.where(score_bin.c.station_id == station_id)

@@ -33,7 +33,7 @@ from agent.store.plant import camera_history as camera_history
 from agent.store.plant import changeover as changeover
 from agent.store.plant import product as product
 from agent.store.plant import station as station
-from agent.store.rollups import review_rollup as review_rollup
+from agent.store.rollups import closing_rollup as closing_rollup
 from agent.store.rollups import rollup_minute as rollup_minute
 from agent.store.rollups import rollup_quarter as rollup_quarter
 from agent.store.rollups import score_bin as score_bin
@@ -143,6 +143,14 @@ def _add_default_partition(_: Table, conn: Connection, **__: object) -> None:
 event.listen(inspection, "after_create", _add_default_partition)
 Index("ix_inspection_station_id_event_at", inspection.c.station_id, inspection.c.event_at)
 
+Index(
+    "ix_inspection_serial",
+    inspection.c.serial,
+    inspection.c.event_at,
+    sqlite_where=inspection.c.serial.is_not(None),
+    postgresql_where=inspection.c.serial.is_not(None),
+)
+
 item = Table(
     "item",
     metadata,
@@ -176,6 +184,7 @@ item = Table(
     UniqueConstraint("stream_id", "partition", "offset"),
 )
 Index("ix_item_state_id", item.c.state, item.c.id)
+Index("ix_item_event_at", item.c.event_at)
 Index("ix_item_product_id_kind_event_at", item.c.product_id, item.c.kind, item.c.event_at)
 Index(
     "ix_item_watched",  # few of very many: the queue asks for them first

@@ -1,30 +1,29 @@
 """Trends: counts by minute and quarter hour, written with the frames and reviews they count.
 
-No page reads inspections for a trend. Days and hours are sums of quarters in the plant's timezone.
+No page reads inspections for a trend. Hours, shifts and days are sums of quarters in the plant's timezone.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, Literal
+from datetime import UTC, datetime, time, tzinfo
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
+from agent.store.buckets import WHOLE_DAY, Bucket, cutter, minute, quarter
 from agent.store.inspections import Inspection
-from agent.store.items import Item
 from agent.store.lots import Lots
 from agent.store.rows import insert_sums
-from agent.store.tables import review_rollup, rollup_minute, rollup_quarter
+from agent.store.scopes import EVERYTHING, Scope
+from agent.store.tables import rollup_minute, rollup_quarter
 
-Bucket = Literal["minute", "quarter", "hour", "day"]
 VERDICTS = ("pass", "review", "reject", "not_inspected")
 KEY = ("start", "station_id", "product_id", "lot", "deployment_id")
 SUMS = (*(f"n_{verdict}" for verdict in VERDICTS), "n_late", "sum_latency_ms")
-REVIEW_KEY = ("start", "station_id", "product_id", "deployment_id", "decision", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +53,16 @@ class FlagPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class ReasonPoint:
-    """How many reviews of one decision and reason ('' for none) stand for the parts of one bucket."""
+class Totals:
+    """What frames became: with a verdict, of those flagged; without one; and decided late."""
 
-    start: datetime
-    decision: str
-    reason: str
-    n: int
+    inspected: int
+    flagged: int
+    not_inspected: int
+    late: int
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +93,6 @@ class DecidedRate:
     flagged: int
 
 
-def minute(moment: datetime) -> datetime:
-    """The start of its minute, UTC."""
-    return moment.astimezone(UTC).replace(second=0, microsecond=0)
-
-
-def quarter(moment: datetime) -> datetime:
-    """The start of its quarter hour, UTC. Every timezone in use today is a whole number of quarters from UTC."""
-    start = minute(moment)
-    return start - timedelta(minutes=start.minute % 15)
-
-
 def add_inspections(conn: Connection, rows: Sequence[Inspection], lots: Lots | None = None) -> None:
     """Counts the inspections of one partition's transaction.
 
@@ -127,12 +118,6 @@ def add_inspections(conn: Connection, rows: Sequence[Inspection], lots: Lots | N
         _add(conn, table, KEY, SUMS, ((key, sums[key]) for key in sorted(sums)))
 
 
-def add_review(conn: Connection, item: Item, decision: str, reason: str | None, delta: int) -> None:
-    """Counts a review (`delta` 1) or takes it back (-1), at the quarter in which its part was seen."""
-    key = (quarter(item.event_at), item.station_id, item.product_id, item.deployment_id or 0, decision, reason or "")
-    _add(conn, review_rollup, REVIEW_KEY, ("n",), [(key, [delta])])
-
-
 def _add(
     conn: Connection,
     table: Table,
@@ -150,10 +135,10 @@ def flag_series(
     since: datetime,
     until: datetime,
     bucket: Bucket,
-    product_id: int | None = None,
-    station_id: int | None = None,
+    scope: Scope = EVERYTHING,
     *,
     timezone: tzinfo = UTC,
+    shifts: Sequence[time] = WHOLE_DAY,
 ) -> list[FlagPoint]:
     """Verdicts over time, oldest first; buckets without a frame are left out.
 
@@ -162,15 +147,15 @@ def flag_series(
         since: start of the first bucket.
         until: end of the last one, not included.
         bucket: its width. Minutes read the minute rollup, all others the quarters.
-        product_id: only this product's.
-        station_id: only this station's.
-        timezone: the plant's; hours and days are cut in it.
+        scope: what of.
+        timezone: the plant's; hours, shifts and days are cut in it.
+        shifts: when they begin.
     """
     table = rollup_minute if bucket == "minute" else rollup_quarter
     sums = [sa.func.sum(table.c[f"n_{verdict}"]) for verdict in VERDICTS]
-    query = _window(sa.select(table.c.start, *sums), table, since, until, product_id, station_id)
+    query = scope.within(sa.select(table.c.start, *sums), table, since, until)
     points: dict[datetime, list[int]] = defaultdict(lambda: [0] * len(VERDICTS))
-    start_of = _cut(bucket, timezone)
+    start_of = cutter(bucket, timezone, shifts)
     for start, *numbers in conn.execute(query.group_by(table.c.start).order_by(table.c.start)):
         found = points[start_of(start)]
         for place, n in enumerate(numbers):
@@ -178,29 +163,20 @@ def flag_series(
     return [FlagPoint(start.astimezone(timezone), *points[start]) for start in sorted(points)]
 
 
-def reason_series(
-    conn: Connection,
-    since: datetime,
-    until: datetime,
-    bucket: Bucket,
-    product_id: int | None = None,
-    station_id: int | None = None,
-    *,
-    timezone: tzinfo = UTC,
-) -> list[ReasonPoint]:
-    """Reviews by decision and reason over time, oldest first. Arguments as `flag_series`; minutes read as quarters."""
-    table = review_rollup
-    by = (table.c.start, table.c.decision, table.c.reason)
-    query = _window(sa.select(*by, sa.func.sum(table.c.n)), table, since, until, product_id, station_id)
-    points: dict[tuple[datetime, str, str], int] = defaultdict(int)
-    start_of = _cut(bucket, timezone)
-    for start, decision, reason, n in conn.execute(query.group_by(*by)):
-        points[start_of(start), decision, reason] += int(n)
-    return [
-        ReasonPoint(start.astimezone(timezone), decision, reason, n)
-        for (start, decision, reason), n in sorted(points.items())
-        if n
-    ]
+def totals(conn: Connection, since: datetime, until: datetime, by: str, scope: Scope = EVERYTHING) -> dict[Any, Totals]:
+    """Sums by a column of the rollup, such as station_id or lot, over the whole window."""
+    row = rollup_quarter.c
+    flagged = row.n_review + row.n_reject
+    sums = (row.n_pass + flagged, flagged, row.n_not_inspected, row.n_late)
+    query = scope.within(sa.select(row[by], *map(sa.func.sum, sums)), rollup_quarter, since, until)
+    return {key: Totals(*map(int, numbers)) for key, *numbers in conn.execute(query.group_by(row[by]))}
+
+
+def hours_run(conn: Connection, since: datetime, until: datetime, scope: Scope = EVERYTHING) -> float:
+    """For how many hours frames were inspected: a quarter for each quarter hour that has one."""
+    row = rollup_quarter.c
+    query = scope.within(sa.select(sa.func.count(row.start.distinct())), rollup_quarter, since, until)
+    return float(conn.execute(query.where(row.n_pass + row.n_review + row.n_reject > 0)).scalar_one()) / 4
 
 
 def station_rates(conn: Connection, since: datetime) -> list[StationRate]:
@@ -228,32 +204,3 @@ def decided_rates(conn: Connection, since: datetime) -> list[DecidedRate]:
     query = sa.select(*key, *sums).where(row.start >= quarter(since), row.deployment_id != 0)
     found = conn.execute(query.group_by(*key).order_by(*key))
     return [DecidedRate(s, p, d, int(inspected), int(n)) for s, p, d, inspected, n in found]
-
-
-def _window(
-    query: sa.Select[Any],
-    table: Table,
-    since: datetime,
-    until: datetime,
-    product_id: int | None,
-    station_id: int | None,
-) -> sa.Select[Any]:
-    query = query.where(table.c.start >= since, table.c.start < until)
-    if product_id is not None:
-        query = query.where(table.c.product_id == product_id)
-    return query if station_id is None else query.where(table.c.station_id == station_id)
-
-
-def _cut(bucket: Bucket, timezone: tzinfo) -> Callable[[datetime], datetime]:
-    """Maps a quarter's start to its bucket's start, in UTC so that the hour that comes twice stays two hours."""
-    if bucket == "hour":
-        # From the local minute, not by replacing it, which would lose the fold of the repeated hour.
-        return lambda start: start - timedelta(minutes=start.astimezone(timezone).minute)
-    if bucket == "day":
-
-        def midnight(start: datetime) -> datetime:
-            local = start.astimezone(timezone)
-            return local.replace(hour=0, minute=0, fold=0).astimezone(UTC)
-
-        return midnight
-    return lambda start: start

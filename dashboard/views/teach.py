@@ -15,10 +15,10 @@ from agent.store.lesson import Lesson
 from agent.store.products import Product
 from agent.store.users import User
 from dashboard import calibration, context, recertifying
+from dashboard.certificates import words as certificate_words
 from dashboard.components.review import REASONS
 from dashboard.parts import PAGE, ROW, Card, card_html, cards, pages
 from dashboard.style import CSS
-from dashboard.views.models import words as certificate_words
 
 USUAL = 250  # parts: 40 % of them calibrate, and a review rate of 5 % needs 82
 HELP = (

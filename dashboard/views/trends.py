@@ -1,88 +1,118 @@
-"""Trends for the quality manager: flag rate, verdicts and defect reasons over time, from rollups only."""
+"""Trends for the quality manager: rates over time and what broke them, causes, and what thresholds would do."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 import streamlit as st
 
-from agent.settings import utc_now
-from agent.store import products, score_bins, stations, trends
-from agent.store.trends import Bucket
-from dashboard import charts, context
+from agent.store.closings import Closing
+from agent.store.marks import Mark
+from dashboard import charts, context, gallery, tables, thresholds, trending
+from dashboard.asking import Asked, ask
+from dashboard.findings import find
+from dashboard.spc import RULES
+from dashboard.style import CSS
+from dashboard.trending import MEASURES, Counts, Measure, rate
 
-WINDOWS: dict[str, tuple[timedelta, Bucket]] = {
-    "15 minutes": (timedelta(minutes=15), "minute"),
-    "1 hour": (timedelta(hours=1), "minute"),
-    "8 hours": (timedelta(hours=8), "quarter"),
-    "24 hours": (timedelta(hours=24), "quarter"),
-    "7 days": (timedelta(days=7), "hour"),
-    "30 days": (timedelta(days=30), "day"),
-    "1 year": (timedelta(days=365), "day"),
-}
+SIGNALS, ROWS = 10, 20  # shown at most
 
 
 def show() -> None:
     """Draws the page."""
+    st.html(f"<style>{CSS}</style>")
     st.title("Trends")
+    asked = ask()
     with context.reading() as conn:
-        product_ids = {product.name: product.id for product in products.all(conn)}
-        station_ids = {station.name: station.id for station in stations.all(conn, retired=True)}
-    first, second, third = st.columns(3)
-    window = first.selectbox("Window", list(WINDOWS), index=1, key="window", bind="query-params")
-    product = second.selectbox("Product", ["all", *product_ids], key="product", bind="query-params")
-    station = third.selectbox("Station", ["all", *station_ids], key="station", bind="query-params")
-    span, bucket = WINDOWS[window]
-    now, zone = utc_now(), context.settings().timezone
-    since = now - span
-    chosen = {station: station_ids[station]} if station in station_ids else station_ids
-    with context.reading() as conn:
-        asked = (since, now, bucket, product_ids.get(product))
-        series = {name: trends.flag_series(conn, *asked, one, timezone=zone) for name, one in chosen.items()}
-        whole = trends.flag_series(conn, *asked, station_ids.get(station), timezone=zone)
-        reasons = trends.reason_series(conn, *asked, station_ids.get(station), timezone=zone)
-    if not whole:
-        st.info(f"No frame in the last {window}.")
+        found = find(conn, asked)
+    if not found.points:
+        st.info(f"No frame in the last {asked.window}.")
         return
-    inspected, flagged = sum(point.inspected for point in whole), sum(point.flagged for point in whole)
-    defects = sum(point.n for point in reasons if point.decision == "defect")
-    normals = sum(point.n for point in reasons if point.decision == "normal")
-    shown = (
-        ("Inspected", f"{inspected:,}"),
-        ("Flagged", f"{flagged:,}"),
-        ("Flag rate", f"{flagged / inspected:.2%}" if inspected else "—"),
-        ("Judged defect", f"{defects:,}"),
-        ("Judged normal", f"{normals:,}"),
-    )
-    for column, (name, value) in zip(st.columns(len(shown)), shown, strict=True):
-        column.metric(name, value, border=True)
-    st.subheader("Flag rate by station")
-    st.altair_chart(charts.flag_rates(series, bucket))
+    series = trending.series(found.points, found.closed)
+    _totals(sum(series.values(), Counts()))
+    _control(asked, series, found.marks)
+    _rates(asked.by, found.rates)
     left, right = st.columns(2)
-    left.subheader("Frames by verdict")
-    left.altair_chart(charts.verdicts(whole, bucket))
-    right.subheader("Defects by reason")
-    if defects:
-        right.altair_chart(charts.reasons(reasons, bucket))
-    else:
-        right.info("No part of this window has been judged a defect yet.")
-    if product in product_ids:
-        _severities(product_ids[product], station_ids.get(station), since.astimezone(zone), now.astimezone(zone))
-    st.caption(f"Times in {zone.key}. Defects stand at the time of the part, not of its review.")
-
-
-def _severities(product_id: int, station_id: int | None, since: datetime, until: datetime) -> None:
-    """How severe the product's scores were, over whole days, and what another threshold would have flagged."""
-    with context.reading() as conn:
-        found = score_bins.histogram(conn, product_id, since.date(), until.date(), station_id)
-    st.subheader("Scores by severity")
-    if not found.n:
-        st.info("No frame of these days was scored under a certificate.")
-        return
-    st.altair_chart(charts.severities(found))
-    threshold = st.number_input("Were the threshold at severity", value=0.0, step=0.1, key="threshold")
-    least, most = found.flagged_at(threshold)
+    with left:
+        _reasons(found.closed)
+    with right:
+        st.subheader("Frames by verdict")
+        st.altair_chart(charts.verdicts(found.points, asked.bucket))
+    if asked.scope.product_id is not None:
+        thresholds.show(asked, found)
     st.caption(
-        f"{least:,} to {most:,} of {found.n:,} frames would have been flagged, {since.date()} to {until.date()}. "
-        "0 is the threshold that decided, 1 one interquartile range of the good parts above it."
+        f"Times in {asked.zone.key}. What was judged stands at the time of the part, not of its review; a decision "
+        "that was undone or overridden is not counted."
     )
+
+
+def _totals(whole: Counts) -> None:
+    shown = [("Inspected", f"{whole.inspected:,}", "frames")]
+    for measure in MEASURES.values():
+        part, n = measure.of(whole)
+        shown.append((measure.title, rate(part, n), f"{part:,} of {n:,}"))
+    for column, (name, value, words) in zip(st.columns(len(shown)), shown, strict=True):
+        column.metric(name, value, border=True)
+        column.caption(words)
+
+
+def _control(asked: Asked, series: trending.Series, marks: Sequence[Mark]) -> None:
+    measure = MEASURES[asked.measure]
+    st.subheader(measure.title)
+    left, middle, right = st.columns((1, 1, 3))
+    averaged = left.segmented_control("Chart", ["p'", "EWMA"], default="p'", key="chart", bind="query-params") == "EWMA"
+    base = middle.selectbox("Limits from", list(trending.BASES), key="base", bind="query-params")
+    rules = right.multiselect(
+        "Run rules", list(RULES), default=[1, 2], format_func=lambda one: f"{one}: {RULES[one].words}", key="rules",
+        disabled=averaged,
+    )  # fmt: skip
+    starts, counts, chart = trending.charted(series, measure, rules, averaged=averaged, base=base)
+    if chart is None:
+        st.info(f"Nothing to draw: no {measure.words} in the last {asked.window}.")
+        return
+    drawn = charts.control(starts, counts, chart, marks, asked.bucket, measure.title.lower())
+    event = st.altair_chart(drawn, on_select="rerun", selection_mode=charts.PICKED, key="control")
+    n = sum(point.n for point in chart.points)
+    st.caption(
+        f"{measure.words.capitalize()}, n = {n:,} in {len(starts)} buckets. Centre {chart.centre:.2%}; limits at three "
+        f"standard deviations, {chart.sigma_z:.2f} times the binomial ones. A click on a point shows its parts."
+    )
+    told = trending.signals(starts, counts, chart, asked.bucket)
+    if told:
+        more = f"\n\nand {len(told) - SIGNALS} earlier" if len(told) > SIGNALS else ""
+        st.warning("\n".join(f"- {line}" for line in told[:SIGNALS]) + more)
+    if marks:
+        with st.expander(f"What happened meanwhile ({len(marks)})"):
+            rows = [{"Time": f"{one.at:%Y-%m-%d %H:%M}", "Kind": one.kind, "What": one.words} for one in marks]
+            st.html(tables.table(rows))
+    picked = event["selection"].get(charts.PICKED) if event else None
+    if picked:
+        # The chart's times are the plant's, without a zone.
+        gallery.show(asked, datetime.fromtimestamp(picked[0]["start"] / 1000, UTC).replace(tzinfo=asked.zone))
+
+
+def _rates(by: str, rates: Mapping[str, Counts]) -> None:
+    st.subheader(f"Rates by {by}")
+    # Not as Markdown: a lot's name comes from a frame's header.
+    st.html(tables.table([_row(by, name, counts) for name, counts in list(rates.items())[:ROWS]]))
+    if len(rates) > ROWS:
+        st.caption(f"The {ROWS} with the most flagged frames of {len(rates)}.")
+
+
+def _row(by: str, name: str, counts: Counts) -> dict[str, object]:
+    def words(measure: Measure) -> str:
+        part, n = measure.of(counts)
+        return f"{rate(part, n)} ({part:,} of {n:,})" if n else "—"
+
+    return {by.capitalize(): name, **{measure.title: words(measure) for measure in MEASURES.values()}}
+
+
+def _reasons(closed: Sequence[Closing]) -> None:
+    st.subheader("Defects by reason")
+    rows = trending.pareto(closed)
+    if rows:
+        st.altair_chart(charts.pareto(rows))
+        st.caption(f"n = {sum(n for _, n, _ in rows):,} defects.")
+    else:
+        st.info("No part of this window has been judged a defect yet.")

@@ -26,7 +26,7 @@ from agent.pipeline.stats import read_line
 from agent.settings import Kafka, Settings, utc_now
 from agent.sources.base import SourceError, SourceUnreachableError
 from agent.sources.memory import MemoryDecisions, MemoryLog, MemorySource
-from agent.store import dead_letters, offsets, products, stations, trends
+from agent.store import buckets, dead_letters, offsets, products, stations, trends
 from agent.store.blobs import keep
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.engine import reading, writing
@@ -200,7 +200,7 @@ def test_rows_older_than_the_hot_window_go_while_it_runs(engine: Engine, tmp_pat
     with writing(engine) as conn:
         counted = {f"n_{verdict}": 1 for verdict in trends.VERDICTS} | {"n_late": 0, "sum_latency_ms": 0.0}
         for age in ages:
-            start = trends.minute(utc_now() - age)
+            start = buckets.minute(utc_now() - age)
             conn.execute(sa.insert(rollup_minute).values(**place, **counted, start=start, lot="", deployment_id=0))
     source = MemorySource(MemoryLog())
     wiring = daemon.Wiring(provider=provider, source=source, sink=MemoryDecisions(), retrain=None)

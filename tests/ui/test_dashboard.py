@@ -35,6 +35,7 @@ from agent.store import (
     score_bins,
     stations,
     trends,
+    users,
 )
 from agent.store.blobs import keep
 from agent.store.engine import reading, writing
@@ -131,7 +132,10 @@ def until(condition: Callable[[], bool], say: Callable[[], str] = lambda: "", se
 def seed(made: Line, blobs: LocalBlobs) -> None:
     rng = np.random.default_rng(0)
     now = utc_now()
-    rows = [made.inspection(n, "review" if n < PARTS else "pass", event_at=now, decided_at=now) for n in range(60)]
+    rows = [
+        made.inspection(n, "review" if n < PARTS else "pass", event_at=now, decided_at=now, serial=f"part-{n}")
+        for n in range(60)
+    ]
     new = []
     for n in range(PARTS):
         frame = cv2.imencode(".png", rng.integers(0, 255, (90, 120, 3), np.uint8))[1].tobytes()
@@ -148,7 +152,7 @@ def seed(made: Line, blobs: LocalBlobs) -> None:
         new.append(
             made.new_item(
                 n, frame_sha256=kept[0], preview_sha256=kept[1], overlay_sha256=kept[2], heatmap_sha256=kept[3],
-                serial=f"part-{n}", score=13.5 + n,
+                serial=f"part-{n}", score=13.5 + n, event_at=now, lot="<b>L7</b> ![x](http://x)",
             )
         )  # fmt: skip
     with writing(made.engine) as conn:
@@ -235,7 +239,9 @@ def test_two_operators_at_once_leave_one_review_a_part(browser: Browser, served:
 def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: Served) -> None:
     wanted = {
         "": ["press-1", "flange", "Redis"],
-        "trends": ["Flag rate by station", "20.00%"],
+        "trends": ["Flag rate", "20.00%", "12 of 60"],
+        "shift": ["What happened", "12 parts wait for a review now", "20.00%"],
+        "part": ["Give a part's serial"],
         "models": ["No model is live", "Retrain now"],
         "teach": ["No product is being taught", "From the parts of station"],
     }
@@ -335,6 +341,38 @@ def test_the_scores_of_a_product_say_what_another_threshold_would_have_flagged(p
     page.get_by_label("Were the threshold at severity").fill("-1.5")
     page.keyboard.press("Enter")
     expect(page.get_by_text("12 to 60 of 60 frames would have been flagged")).to_be_visible()
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
+def test_a_point_of_a_trend_opens_its_parts(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/trends?user=engineer&by=lot")
+    expect(page.locator("table.line")).to_contain_text("(no lot)20.00% (12 of 60)")
+    point = page.locator("[data-testid=stVegaLiteChart]").first.locator("path[aria-roledescription=point]")
+    point.first.click(force=True)
+    expect(page.get_by_text(f"({PARTS} shown)")).to_be_visible()
+    page.get_by_role("link", name="part-3", exact=True).click()
+    expect(page.get_by_text("1 inspection, newest first")).to_be_visible()
+    expect(page.get_by_text("hidden until the part is judged").first).to_be_visible()
+    expect(page.get_by_role("img", name="frame of part-3")).to_be_visible()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download the frame").click()
+    assert started.value.path().read_bytes().startswith(b"\x89PNG")
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
+def test_an_admin_adds_a_user_and_the_audit_trail_says_so(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/audit?user=engineer")
+    expect(page.get_by_text("Admins add users")).to_be_visible()
+    page.goto(f"{served.url}/audit?user=admin")
+    page.get_by_label("New user").fill("<b>ada</b>")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("table.line").last).to_contain_text("<b>ada</b>")
+    expect(page.locator("table.line").first).to_contain_text("user.add")
+    with reading(served.line.engine) as conn:
+        assert users.named(conn, "<b>ada</b>").role == "viewer"
+    page.get_by_role("button", name="Check the chain").click()
+    expect(page.get_by_text("The chain is whole")).to_be_visible()
+    page.goto(f"{served.url}/audit?user=viewer&action=review.decide")
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.hot_window import CHUNK_S, FEWEST, MOST, PAUSE_S, TURN_S, Pruner, chores, make_partitions, next_size
 from agent.settings import Retention
-from agent.store import inspections, offsets, partitions, score_bins, trends
+from agent.store import buckets, inspections, offsets, partitions, score_bins, trends
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
 from agent.store.inspections import Inspection
@@ -154,7 +154,7 @@ def test_pruning_takes_exactly_the_older_days_and_nothing_that_is_counted(here: 
         if here.engine.dialect.name == "postgresql":
             assert [one.first for one in partitions.all(conn)] == [TODAY - timedelta(days=2), TODAY]
         minutes = conn.execute(sa.select(rollup_minute.c.start)).scalars().all()
-        wanted = {trends.minute(row.event_at) for row in rows}
+        wanted = {buckets.minute(row.event_at) for row in rows}
         assert sorted(minutes) == sorted(one for one in wanted if one >= NOW - timedelta(days=1))
         assert conn.execute(sa.select(idempotency_key.c.key).order_by("key")).scalars().all() == ["0", "1"]
         year = (NOW - timedelta(days=365), NOW + timedelta(days=1))

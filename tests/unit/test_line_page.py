@@ -12,8 +12,8 @@ from agent.store.alerts import Alert
 from agent.store.epochs import Epoch
 from agent.store.stations import Station
 from dashboard.alerts import ago, by_subject, line
+from dashboard.certificates import words
 from dashboard.views.line import rows_of, status_of, table
-from dashboard.views.models import words
 from model.certificate import certify
 from tests.databases import NOW
 

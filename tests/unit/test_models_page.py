@@ -16,7 +16,7 @@ from agent.store.engine import reading, writing
 from agent.store.samples import NewSample
 from agent.store.users import User
 from dashboard import context
-from dashboard.views.models import FEW_LOTS, words
+from dashboard.certificates import FEW_LOTS, words
 from model import certificate
 from model.certificate import certify
 from model.parts import Scored

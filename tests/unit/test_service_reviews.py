@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 from agent.service import Invalid, PermissionDenied, Refused, reviews
 from agent.service import samples as accepting
 from agent.service.reviews import Outcome
-from agent.store import audit, items, samples, stations, trends, users
+from agent.store import audit, closings, items, samples, stations, users
 from agent.store import reviews as said
 from agent.store.engine import Conflict, NotFound, StoreError, reading, writing
 from agent.store.samples import NewSample
@@ -249,8 +248,9 @@ def test_undo_restores_state_counts_and_samples(acts: list[tuple[str, str | None
         role = {"defect": "defect", "normal": "train" if kind == "flagged" else "calibration"}.get(last or "")
         assert [one[0] for one in _samples(here)] == ([role] if role else [])
         with reading(here.engine) as conn:
-            points = trends.reason_series(conn, NOW - timedelta(days=1), NOW + timedelta(days=1), "day")
-            assert {(p.decision, p.reason): p.n for p in points} == Counter((d, r or "") for d, r in stack)
+            points = closings.series(conn, NOW - timedelta(days=1), NOW + timedelta(days=1), "day")
+            closing = [stack[-1]] if found.state == "closed" else []
+            assert {(p.kind, p.decision, p.reason): p.n for p in points} == {(kind, d, r or ""): 1 for d, r in closing}
             assert audit.verify(conn) is None
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from agent.service import Invalid, PermissionDenied, reviews, withdrawals
 from agent.service import samples as service
 from agent.settings import Samples
-from agent.store import audit, epochs, items, proposals, registry, runs, samples, trends
+from agent.store import audit, closings, epochs, items, proposals, registry, runs, samples
 from agent.store import withdrawals as stored
 from agent.store.engine import Conflict, reading, writing
 from agent.store.samples import NewSample, Sample
@@ -207,7 +207,7 @@ def test_a_calibration_part_leaves_as_a_defect_and_joins_the_bank(here: Line) ->
     assert here.item(done.item_id).decision == "defect"
     with reading(here.engine) as conn:
         assert items.counts(conn).closed == 1
-        points = trends.reason_series(conn, NOW.replace(hour=0), NOW.replace(hour=23), "day")
+        points = closings.series(conn, NOW.replace(hour=0), NOW.replace(hour=23), "day")
         assert {(one.decision, one.reason): one.n for one in points if one.n} == {("defect", "crack"): 1}
     with pytest.raises(Conflict, match="two people have made"):
         reviews.undo(here.engine, here.engineer, done.item_id, key="4", now=NOW)

@@ -50,6 +50,8 @@ def test_environment_of_settings_gives_the_same_settings_back() -> None:
         ("[certificate]\nreview_rate = 1.5", {}, ["certificate.review_rate", "FILE", "less than 1", "1.5"]),
         ("[kafka]\nstart_from = 'middle'", {}, ["kafka.start_from", "'earliest' or 'latest'", "middle"]),
         ("[plant]\ntimezone = 'Mars'", {}, ["plant.timezone", "Europe/Berlin"]),
+        ("[plant]\nshifts = ['14:00', '06:00']", {}, ["plant.shifts", "ascending", "06:00,14:00,22:00"]),
+        ("", {"GOODPART_PLANT__SHIFTS": "06:05"}, ["GOODPART_PLANT__SHIFTS", "whole quarters"]),
         ("[retrain]\ncron = 'often'", {}, ["retrain.cron", "five cron fields"]),
         ("kafka = 3", {}, ["kafka", "FILE"]),
         ("kafka = 3", {"GOODPART_KAFKA__BOOTSTRAP": "x"}, ["kafka", "[kafka]"]),

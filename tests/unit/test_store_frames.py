@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
 
 from agent.frame import StreamKey
-from agent.store import dead_letters, gaps, inspections, offsets, outbox, products, seen, stations, trends
+from agent.store import buckets, dead_letters, gaps, inspections, offsets, outbox, products, seen, stations, trends
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.engine import Fenced, reading, writing
 from agent.store.inspections import Inspection
 from agent.store.offsets import Claim, Counts
 from agent.store.outbox import NewDecision
+from agent.store.scopes import Scope
 from tests.databases import NOW, Line, add_blob, line
 
 pytestmark = pytest.mark.usefixtures("each_database")
@@ -140,7 +141,7 @@ def test_the_rollups_count_what_the_inspections_say(
         with reading(here.engine) as conn:
             assert inspections.count(conn) == len(rows)
             assert sorted(inspections.recent(conn, limit=100), key=lambda r: r.offset) == rows
-            for bucket, start_of in (("minute", trends.minute), ("quarter", trends.quarter)):
+            for bucket, start_of in (("minute", buckets.minute), ("quarter", buckets.quarter)):
                 wanted = Counter((start_of(row.event_at), row.verdict) for row in rows)
                 points = trends.flag_series(conn, NOW - timedelta(hours=1), NOW + timedelta(hours=2), bucket)  # type: ignore[arg-type]
                 found = {
@@ -184,8 +185,8 @@ def test_series_filter_by_product_and_station_and_give_rates(here: Line) -> None
         ]
         trends.add_inspections(conn, rows)
         span = (NOW - timedelta(days=1), NOW + timedelta(days=1))
-        (mine,) = trends.flag_series(conn, *span, "day", here.product_id)
-        (theirs,) = trends.flag_series(conn, *span, "hour", station_id=station)
+        (mine,) = trends.flag_series(conn, *span, "day", Scope(product_id=here.product_id))
+        (theirs,) = trends.flag_series(conn, *span, "hour", Scope(station_id=station))
         assert (mine.inspected, mine.flagged, mine.rate) == (2, 1, 0.5)
         assert (theirs.rate, replace(theirs, reject=0).rate) == (1.0, None)
         assert [rate.station_id for rate in trends.station_rates(conn, NOW)] == [here.station_id, station]

@@ -6,6 +6,7 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -200,6 +201,23 @@ def test_a_chain_longer_than_a_page_is_walked_to_its_end(here: Line, monkeypatch
         assert audit.verify(conn) is None
         conn.execute(sa.update(audit_event).where(audit_event.c.id == 7).values(subject="z"))
         assert audit.verify(conn) == 7
+
+
+def test_the_trail_is_searched_by_who_what_and_whom_page_by_page(here: Line) -> None:
+    with writing(here.engine) as conn:
+        for number in range(6):
+            by = here.operator.id if number % 2 else None
+            audit.append(conn, by, f"act.{number % 3}", f"item:{number}", {}, NOW)
+
+        def subjects(**asked: Any) -> list[str]:
+            return [one.subject for one in audit.recent(conn, **asked) if one.action.startswith("act.")]
+
+        assert subjects(user_id=here.operator.id) == ["item:5", "item:3", "item:1"]
+        assert subjects(action="act.0") == ["item:3", "item:0"]
+        assert subjects(subject="item:4", user_id=here.operator.id) == []
+        first = audit.recent(conn, 2)
+        assert subjects(limit=2, before=first[-1].id) == ["item:3", "item:2"]
+        assert {"act.0", "act.1", "act.2"} <= set(audit.actions(conn))
 
 
 def test_reading_the_trail_needs_no_writer(here: Line) -> None:

@@ -1,0 +1,98 @@
+"""Closings: what people decided of items in the end, as counts at the quarter hour in which the part was seen.
+
+Only the decision that an item is closed with counts, never one that was undone, disagreed with or overridden: a false
+call that a second person or an engineer found is no defect, and the other way round.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, tzinfo
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from agent.store.buckets import WHOLE_DAY, Bucket, cutter, quarter
+from agent.store.items import Item
+from agent.store.rows import insert_sums
+from agent.store.scopes import EVERYTHING, Scope
+from agent.store.tables import closing_rollup
+
+FLAGGED = "flagged"
+KEY = ("start", "station_id", "product_id", "lot", "deployment_id", "kind", "decision", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How many items of one bucket were closed like this. `reason` is '' but for defects."""
+
+    start: datetime
+    kind: str  # flagged | audit | failed | teach
+    decision: str  # normal | defect
+    reason: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How many flagged parts were judged, how many of those were normal, and how many parts were defects at all.
+
+    A flagged part that was judged normal is a false call; an audited one is none.
+    """
+
+    flagged: int
+    false_calls: int
+    defects: int
+
+    def __add__(self, other: Judged) -> Judged:
+        return Judged(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+
+def add(conn: Connection, item: Item, decision: str, reason: str | None, delta: int) -> None:
+    """Counts that an item was closed (`delta` 1), or is no longer (-1)."""
+    key = (
+        quarter(item.event_at), item.station_id, item.product_id, item.lot or "", item.deployment_id or 0, item.kind,
+        decision, (reason or "") if decision == "defect" else "",
+    )  # fmt: skip
+    conn.execute(insert_sums(conn, closing_rollup, KEY, ("n",)), [dict(zip((*KEY, "n"), (*key, delta), strict=True))])
+
+
+def series(
+    conn: Connection,
+    since: datetime,
+    until: datetime,
+    bucket: Bucket,
+    scope: Scope = EVERYTHING,
+    *,
+    timezone: tzinfo = UTC,
+    shifts: Sequence[time] = WHOLE_DAY,
+) -> list[Closing]:
+    """Closings over time, oldest first. Arguments as `trends.flag_series`; minutes read as quarters."""
+    row = closing_rollup.c
+    by = (row.start, row.kind, row.decision, row.reason)
+    query = scope.within(sa.select(*by, sa.func.sum(row.n)), closing_rollup, since, until)
+    points: dict[tuple[datetime, str, str, str], int] = defaultdict(int)
+    start_of = cutter(bucket, timezone, shifts)
+    for start, kind, decision, reason, n in conn.execute(query.group_by(*by)):
+        points[start_of(start), kind, decision, reason] += int(n)
+    return [
+        Closing(start.astimezone(timezone), kind, decision, reason, n)
+        for (start, kind, decision, reason), n in sorted(points.items())
+        if n
+    ]
+
+
+def judged(conn: Connection, since: datetime, until: datetime, by: str, scope: Scope = EVERYTHING) -> dict[Any, Judged]:
+    """What was judged by a column of the rollup, such as station_id or lot, over the whole window."""
+    row = closing_rollup.c
+
+    def count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+        return sa.func.sum(sa.case((condition, row.n), else_=0))
+
+    flagged = row.kind == FLAGGED
+    sums = (count(flagged), count(sa.and_(flagged, row.decision == "normal")), count(row.decision == "defect"))
+    query = scope.within(sa.select(row[by], *sums), closing_rollup, since, until)
+    return {key: Judged(*map(int, numbers)) for key, *numbers in conn.execute(query.group_by(row[by]))}

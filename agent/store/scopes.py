@@ -1,0 +1,30 @@
+"""What a trend is asked of: a product, a station, a lot, or all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Only the rows of these; None: of all."""
+
+    product_id: int | None = None
+    station_id: int | None = None
+    lot: str | None = None
+
+    def within(self, query: sa.Select[Any], table: Table, since: datetime, until: datetime) -> sa.Select[Any]:
+        """The query on a rollup, for these and for starts in [since, until)."""
+        query = query.where(table.c.start >= since, table.c.start < until)
+        for name, value in (("product_id", self.product_id), ("station_id", self.station_id), ("lot", self.lot)):
+            if value is not None:
+                query = query.where(table.c[name] == value)
+        return query
+
+
+EVERYTHING = Scope()

@@ -1,0 +1,169 @@
+"""What the dashboard's queries take over 90 days and 20 stations: `python -m bench.dashboard [--database postgresql]`.
+
+The sums are filled as the agent would have written them for so many inspections; no page reads inspections for a trend.
+Each view of the Trends page is asked for with every query that it makes, in one transaction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import product as pairs
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, Table
+
+from agent.settings import Settings
+from agent.store import products, registry, score_bins, stations
+from agent.store.buckets import quarter
+from agent.store.engine import open_engine, reading, upgrade, writing
+from agent.store.scopes import Scope
+from agent.store.tables import blob, closing_rollup, rollup_minute, rollup_quarter, score_bin
+from dashboard.asking import GROUPS, WINDOWS, Asked
+from dashboard.findings import find
+from tests.postgresql import postgresql
+
+DAYS, STATIONS, LOTS_A_DAY = 90, 20, 8
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+REASONS = ("scratch", "dent", "stain", "crack")
+Sums = dict[str, Any]
+
+
+def main() -> None:
+    """Fills, asks, prints a table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.dashboard", description=__doc__.splitlines()[0])
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--inspections", nargs="+", type=int, default=[1_000_000, 10_000_000])
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    print("| inspections | window | median | p95 | worst view |\n|---|---|---|---|---|")
+    for inspections in options.inspections:
+        with _database(options.database) as engine:
+            names = fill(engine, inspections)
+            for window in WINDOWS:
+                taken = [(view, ask(engine, view, options.repeats)) for view in views(window, *names)]
+                every = sorted(one for _, times in taken for one in times)
+                worst, _ = max(taken, key=lambda pair: statistics.median(pair[1]))
+                p95 = every[int(0.95 * (len(every) - 1))]
+                print(f"| {inspections:,} | {window} | {statistics.median(every):.0f} ms | {p95:.0f} ms "
+                      f"| by {worst.by}, {'a' if worst.scope.product_id else 'any'} product |", flush=True)  # fmt: skip
+
+
+@contextmanager
+def _database(kind: str) -> Iterator[Engine]:
+    with tempfile.TemporaryDirectory() as folder:
+        if kind == "sqlite":
+            engine = open_engine(f"sqlite:///{Path(folder) / 'bench.db'}")
+            upgrade(engine)
+            yield engine
+            engine.dispose()
+            return
+        with postgresql() as server:
+            server.execute("CREATE DATABASE bench")
+            engine = open_engine(server.url("bench"))
+            upgrade(engine)
+            yield engine
+            engine.dispose()
+
+
+def views(window: str, product_ids: Mapping[int, str], station_ids: Mapping[int, str]) -> Iterator[Asked]:
+    """The Trends page of a window: by each group, of everything and of one product."""
+    span, bucket = WINDOWS[window]
+    for by, product_id in pairs(GROUPS, (None, next(iter(product_ids)))):
+        yield Asked(
+            window, quarter(NOW - span), NOW, bucket, Scope(product_id), "flagged", by, ZoneInfo("Europe/Berlin"),
+            Settings().plant.shifts, product_ids, station_ids,
+        )  # fmt: skip
+
+
+def ask(engine: Engine, view: Asked, repeats: int) -> list[float]:
+    """Milliseconds of each time that its queries were made, after one that does not count."""
+    taken = []
+    for _ in range(repeats + 1):
+        began = perf_counter()
+        with reading(engine) as conn:
+            find(conn, view)
+        taken.append(1e3 * (perf_counter() - began))
+    return taken[1:]
+
+
+def fill(engine: Engine, inspections: int) -> tuple[dict[int, str], dict[int, str]]:
+    """Sums of so many inspections, evenly over days, quarters and stations; names of the products and stations."""
+    rng = random.Random(0)
+    with writing(engine) as conn:
+        product_ids = {products.add(conn, name, now=NOW).id: name for name in ("flange", "bracket")}
+        station_ids = {stations.add(conn, f"press-{n}", now=NOW).id: f"press-{n}" for n in range(STATIONS)}
+        deployed = {product_id: _deployed(conn, product_id, n) for n, product_id in enumerate(product_ids)}
+    share = inspections / (DAYS * 96 * STATIONS)
+    runs = dict(zip(station_ids, list(product_ids) * STATIONS, strict=False))
+    for day in range(DAYS):
+        start = quarter(NOW) - timedelta(days=day + 1)
+        keys = [(start + timedelta(minutes=15 * n), station, n) for n in range(96) for station in station_ids]
+        rows = [_sums(at, station, runs[station], deployed, n, share, rng) for at, station, n in keys]
+        with writing(engine) as conn:
+            conn.execute(sa.insert(rollup_quarter), rows)
+            if day < 1:
+                conn.execute(sa.insert(rollup_minute), rows)
+            _add(conn, closing_rollup, [_closing(row, rng) for row in rows if row["n_review"]])
+            conn.execute(sa.insert(score_bin), list(_bins(start, runs, deployed, rng)))
+    with writing(engine) as conn:
+        if engine.dialect.name == "postgresql":
+            conn.exec_driver_sql("ANALYZE")
+    return product_ids, station_ids
+
+
+def _sums(
+    at: datetime, station: int, made: int, deployed: Mapping[int, int], n: int, share: float, rng: random.Random
+) -> Sums:
+    seen = int(share) + (rng.random() < share % 1)
+    flagged = sum(rng.random() < 0.02 for _ in range(min(seen, 200)))
+    return {
+        "start": at, "station_id": station, "product_id": made, "lot": f"L{at:%m%d}-{n * LOTS_A_DAY // 96}",
+        "deployment_id": deployed[made], "n_pass": seen - flagged, "n_review": flagged, "n_reject": 0,
+        "n_not_inspected": 0, "n_late": 0, "sum_latency_ms": 40.0 * seen,
+    }  # fmt: skip
+
+
+def _closing(row: Sums, rng: random.Random) -> Sums:
+    defect = rng.random() < 0.4
+    kept = {name: row[name] for name in ("start", "station_id", "product_id", "lot", "deployment_id")}
+    said = {"decision": "defect", "reason": rng.choice(REASONS)} if defect else {"decision": "normal", "reason": ""}
+    return {**kept, **said, "kind": "flagged", "n": row["n_review"]}
+
+
+def _bins(start: datetime, runs: Mapping[int, int], deployed: Mapping[int, int], rng: random.Random) -> Iterator[Sums]:
+    for station, made in runs.items():
+        for number in {score_bins.bin_of(rng.gauss(-3, 1)) for _ in range(200)}:
+            yield {
+                "day": start.date(), "station_id": station, "product_id": made, "deployment_id": deployed[made],
+                "bin": number, "n": rng.randrange(1, 50),
+            }  # fmt: skip
+
+
+def _add(conn: Connection, table: Table, rows: Sequence[Sums]) -> None:
+    if rows:
+        conn.execute(sa.insert(table), rows)
+
+
+def _deployed(conn: Connection, product_id: int, number: int) -> int:
+    artifact = f"{number:064d}"
+    conn.execute(sa.insert(blob).values(sha256=artifact, bytes=1, media_type="x/x", state="stored", touched_at=NOW))
+    version = registry.add_version(
+        conn, product_id=product_id, artifact_sha256=artifact, teacher="none", manifest={}, now=NOW
+    )
+    return registry.promote(
+        conn, version_id=version.id, certificate_id=None, config_hash="0" * 64, reason="bench", by=None, now=NOW
+    ).id
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What a trend page is asked for: a window, and what of. Every choice stands in the address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from agent.settings import utc_now
+from agent.store import products, stations
+from agent.store.buckets import Bucket, cutter, quarter
+from agent.store.scopes import Scope
+from dashboard import context
+from dashboard.trending import MEASURES
+
+WINDOWS: dict[str, tuple[timedelta, Bucket]] = {
+    "1 hour": (timedelta(hours=1), "minute"),
+    "8 hours": (timedelta(hours=8), "quarter"),
+    "24 hours": (timedelta(hours=24), "hour"),
+    "7 days": (timedelta(days=7), "shift"),
+    "30 days": (timedelta(days=30), "day"),
+    "90 days": (timedelta(days=90), "day"),
+    "1 year": (timedelta(days=365), "day"),
+}
+GROUPS = ("station", "product", "lot", "shift")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A window of the line's time, in buckets, and what of.
+
+    Attributes:
+        window: in words.
+        since: the start of the first bucket.
+        until: now.
+        bucket: width of the buckets.
+        scope: which product, station and lot.
+        measure: one of `dashboard.trending.MEASURES`.
+        by: what rates are told apart by; one of `GROUPS`.
+        zone: the plant's timezone.
+        shifts: when its shifts begin.
+        products, stations: names by id.
+    """
+
+    window: str
+    since: datetime
+    until: datetime
+    bucket: Bucket
+    scope: Scope
+    measure: str
+    by: str
+    zone: ZoneInfo
+    shifts: tuple[time, ...]
+    products: Mapping[int, str]
+    stations: Mapping[int, str]
+
+    def start_of(self, moment: datetime) -> datetime:
+        """The start of the bucket that a quarter's start lies in, UTC."""
+        return cutter(self.bucket, self.zone, self.shifts)(moment)
+
+    @property
+    def days(self) -> tuple[date, date]:
+        """The first and the last plant day of the window."""
+        return self.since.astimezone(self.zone).date(), self.until.astimezone(self.zone).date()
+
+
+def ask() -> Asked:
+    """Draws the filters."""
+    with context.reading() as conn:
+        product_ids = {product.name: product.id for product in products.all(conn)}
+        station_ids = {station.name: station.id for station in stations.all(conn, retired=True)}
+    columns = st.columns(6)
+    window = columns[0].selectbox("Window", list(WINDOWS), key="window", bind="query-params")
+    product = columns[1].selectbox("Product", ["all", *product_ids], key="product", bind="query-params")
+    station = columns[2].selectbox("Station", ["all", *station_ids], key="station", bind="query-params")
+    lot = columns[3].text_input("Lot", placeholder="all", key="lot", bind="query-params")
+    measure = columns[4].selectbox("Rate of", list(MEASURES), key="measure", bind="query-params")
+    by = columns[5].selectbox("Rates by", GROUPS, key="by", bind="query-params")
+    span, bucket = WINDOWS[window]
+    if bucket == "minute" and measure != "flagged":
+        bucket = "quarter"  # people's decisions are summed by quarters
+    settings, now = context.settings(), utc_now()
+    return Asked(
+        window=window,
+        since=cutter(bucket, settings.timezone, settings.plant.shifts)(quarter(now - span)),
+        until=now,
+        bucket=bucket,
+        scope=Scope(product_ids.get(product), station_ids.get(station), lot.strip() or None),
+        measure=measure,
+        by=by,
+        zone=settings.timezone,
+        shifts=settings.plant.shifts,
+        products={id_: name for name, id_ in product_ids.items()},
+        stations={id_: name for name, id_ in station_ids.items()},
+    )

@@ -1,0 +1,76 @@
+"""What the store knows of what a trend page is asked for: every query of the page, in one read transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+
+from sqlalchemy import Connection
+
+from agent.store import closings, marks, score_bins, trends
+from agent.store.closings import Closing
+from agent.store.marks import Mark
+from agent.store.scopes import Scope
+from agent.store.score_bins import Histogram
+from agent.store.trends import FlagPoint
+from dashboard import trending
+from dashboard.asking import Asked
+from dashboard.trending import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Of one window and scope.
+
+    Attributes:
+        points: verdicts by bucket, oldest first.
+        closed: what people decided, by bucket.
+        marks: what happened meanwhile, in the plant's time.
+        rates: counts by what was asked for, the most flagged first; of shifts in their order.
+        days: severities by plant day; {} where no product is asked for.
+        hours: for how long frames were inspected on these days.
+    """
+
+    points: list[FlagPoint]
+    closed: list[Closing]
+    marks: list[Mark]
+    rates: dict[str, Counts]
+    days: Mapping[date, Histogram]
+    hours: float
+
+
+def find(conn: Connection, asked: Asked) -> Findings:
+    """Asks for all of it."""
+    span, cut = (asked.since, asked.until), {"timezone": asked.zone, "shifts": asked.shifts}
+    points = trends.flag_series(conn, *span, asked.bucket, asked.scope, **cut)  # type: ignore[arg-type]
+    closed = closings.series(conn, *span, asked.bucket, asked.scope, **cut)  # type: ignore[arg-type]
+    seen = [
+        Mark(one.at.astimezone(asked.zone), one.kind, one.words)
+        for one in marks.between(conn, *span, asked.scope.product_id)
+    ]
+    days, hours = _severities(conn, asked)
+    return Findings(points, closed, seen, _rates(conn, asked), days, hours)
+
+
+def _rates(conn: Connection, asked: Asked) -> dict[str, Counts]:
+    span, scope = (asked.since, asked.until), asked.scope
+    if asked.by == "shift":
+        shifts = {"timezone": asked.zone, "shifts": asked.shifts}
+        points = trends.flag_series(conn, *span, "shift", scope, **shifts)  # type: ignore[arg-type]
+        return trending.by_shift(trending.series(points, closings.series(conn, *span, "shift", scope, **shifts)))  # type: ignore[arg-type]
+    column, names = {
+        "station": ("station_id", asked.stations), "product": ("product_id", asked.products), "lot": ("lot", None),
+    }[asked.by]  # fmt: skip
+    totals, judged = trends.totals(conn, *span, column, scope), closings.judged(conn, *span, column, scope)
+    return trending.grouped(totals, judged, names)
+
+
+def _severities(conn: Connection, asked: Asked) -> tuple[Mapping[date, Histogram], float]:
+    product_id, station_id = asked.scope.product_id, asked.scope.station_id
+    if product_id is None:
+        return {}, 0.0
+    first, last = asked.days
+    midnight = datetime.combine(first, time(), asked.zone)
+    hours = trends.hours_run(conn, midnight, asked.until, Scope(product_id, station_id))
+    return score_bins.daily(conn, product_id, first, last, station_id), hours

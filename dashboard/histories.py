@@ -1,0 +1,117 @@
+"""The history of one part: every inspection of it, with what decided, and what people said. Pure but for its query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from sqlalchemy import Connection
+
+from agent.store import inspections, items, registry, samples, stations
+from agent.store.inspections import Inspection
+from agent.store.items import Item
+from agent.store.registry import Deployment
+from agent.store.reviews import Review, standing
+from agent.store.samples import Sample
+
+HIDDEN = "hidden until the part is judged"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One inspection of the part. `item` where a person may look at it, with the samples that its review made."""
+
+    inspection: Inspection
+    station: str
+    deployment: Deployment | None
+    item: Item | None
+    samples: tuple[Sample, ...]
+
+    @property
+    def hidden(self) -> bool:
+        """Whether its verdict and score are kept from people: it waits in the queue, drawn or flagged."""
+        return self.item is not None and self.item.state != "closed" and not standing(self.item.reviews)
+
+
+def key_of(one: Inspection) -> str:
+    """The name of an inspection in an address."""
+    return f"{one.stream_id}-{one.partition}-{one.offset}@{one.event_at.isoformat()}"
+
+
+def find(conn: Connection, *, serial: str | None = None, inspection: str | None = None) -> list[Look]:
+    """The looks at a part, newest first: all of a serial, or the one of a key; [] where nothing is known of it."""
+    found = inspections.of_serial(conn, serial) if serial else _of_key(conn, inspection or "")
+    kept = items.of_records(conn, [(one.stream_id, one.partition, one.offset) for one in found])
+    decided = registry.deployments_of(conn, {one.deployment_id for one in found if one.deployment_id})
+    names = {station.id: station.name for station in stations.all(conn, retired=True)}
+    return [_look(conn, one, kept, decided, names) for one in found]
+
+
+def _look(
+    conn: Connection,
+    one: Inspection,
+    kept: Mapping[tuple[int, int, int], Item],
+    decided: Mapping[int, Deployment],
+    names: Mapping[int, str],
+) -> Look:
+    item = kept.get((one.stream_id, one.partition, one.offset))
+    made = samples.of_item(conn, item.id) if item else []
+    return Look(one, names[one.station_id], decided.get(one.deployment_id or 0), item, tuple(made))
+
+
+def _of_key(conn: Connection, key: str) -> list[Inspection]:
+    place, _, moment = key.partition("@")
+    try:
+        stream, partition, offset = map(int, place.split("-"))
+        event_at = datetime.fromisoformat(moment)
+    except ValueError:
+        return []
+    found = inspections.at(conn, event_at, stream, partition, offset) if event_at.tzinfo else None
+    return [found] if found else []
+
+
+def facts(look: Look, zone: tzinfo) -> list[dict[str, object]]:
+    """What is known of an inspection, a name and a value each."""
+    one = look.inspection
+    rows: list[tuple[str, object]] = [
+        ("Verdict", HIDDEN if look.hidden else one.verdict.replace("_", " ")),
+        ("Why", None if look.hidden else one.reason),
+        ("Score", HIDDEN if look.hidden else _number(one.score, ".4g")),
+        ("p-value", HIDDEN if look.hidden else _number(one.p_value, ".4f")),
+        ("Decided by", _decider(look.deployment)),
+        ("Station", look.station),
+        ("Lot", one.lot),
+        ("Frame", one.frame_id),
+        ("Seen", _time(one.event_at, zone)),
+        ("Captured", _time(one.captured_at, zone) if one.captured_at else None),
+        ("Decided", _time(one.decided_at, zone) + (" (late)" if one.late else "")),
+        ("From event to decision", _number(one.latency_ms, ".0f", " ms")),
+        ("Of that in the model", _number(one.score_ms, ".1f", " ms")),
+        ("Clock", "the camera's differs from ours by more than it may" if one.clock_suspect else None),
+        ("Record", f"stream {one.stream_id}, partition {one.partition}, offset {one.offset}"),
+    ]
+    return [{"What": name, "Value": value} for name, value in rows if value is not None]
+
+
+def said(reviews: Sequence[Review], zone: tzinfo) -> list[dict[str, object]]:
+    """What people said, oldest first."""
+    return [
+        {"When": _time(one.created_at, zone), "Who": one.user, "Decision": one.decision, "Reason": one.reason or "",
+         "Note": one.note or ""}
+        for one in reviews
+    ]  # fmt: skip
+
+
+def _decider(deployment: Deployment | None) -> str:
+    if deployment is None:
+        return "nothing: no model decided"
+    return f"v{deployment.number}, promoted because: {deployment.reason}"
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str | None:
+    return None if value is None else f"{value:{form}}{unit}"
+
+
+def _time(moment: datetime, zone: tzinfo) -> str:
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S.%f}"[:-3]

@@ -1,0 +1,106 @@
+"""One shift on one page: what the line made, what was flagged and judged, what went wrong. Pure but for its query."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, tzinfo
+
+from sqlalchemy import Connection
+
+from agent.store import alerts, closings, items, marks, stations, trends
+from agent.store.closings import Judged
+from agent.store.trends import Totals
+from dashboard.trending import pareto, rate
+
+Rows = Sequence[Mapping[str, object]]
+NOTHING, NOBODY = Totals(0, 0, 0, 0), Judged(0, 0, 0)
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets read as the start of a formula
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftReport:
+    """Tables of one shift, each with its rows in order.
+
+    Attributes:
+        start, end: of the shift, in plant time.
+        stations: a row each, then all together.
+        reasons: of defects, the most frequent first.
+        events: alerts, new models, changes of the stream and data gaps, in the plant's time.
+        waiting: items that wait for a review now.
+    """
+
+    start: datetime
+    end: datetime
+    stations: Rows
+    reasons: Rows
+    events: Rows
+    waiting: int
+
+
+def span(day: date, begins: time, shifts: Sequence[time], zone: tzinfo) -> tuple[datetime, datetime]:
+    """From the beginning of a shift to that of the next, in plant time; aware."""
+    at = list(shifts).index(begins)
+    last = at + 1 == len(shifts)
+    following = day + timedelta(days=last)
+    return datetime.combine(day, begins, zone), datetime.combine(following, shifts[0 if last else at + 1], zone)
+
+
+def make(conn: Connection, start: datetime, end: datetime, zone: tzinfo) -> ShiftReport:
+    """The report of [start, end)."""
+    sums = trends.totals(conn, start, end, "station_id")
+    judged = closings.judged(conn, start, end, "station_id")
+    names = {station.id: station.name for station in stations.all(conn, retired=True)}
+    rows = [
+        _row(names[one], sums.get(one, NOTHING), judged.get(one, NOBODY))
+        for one in sorted(sums.keys() | judged.keys(), key=lambda one: names[one])
+    ]
+    if len(rows) > 1:
+        rows.append(_row("All", sum(sums.values(), NOTHING), sum(judged.values(), NOBODY)))
+    reasons = [
+        {"Reason": reason, "Defects": n, "Cumulative": f"{share:.0%}"}
+        for reason, n, share in pareto(closings.series(conn, start, end, "day", timezone=zone))
+    ]
+    counted = items.counts(conn)
+    return ShiftReport(start, end, rows, reasons, _events(conn, start, end, zone), counted.open + counted.escalated)
+
+
+def _row(name: str, sums: Totals, judged: Judged) -> dict[str, object]:
+    return {
+        "Station": name,
+        "Inspected": sums.inspected,
+        "Not inspected": sums.not_inspected,
+        "Late": sums.late,
+        "Flagged": sums.flagged,
+        "Flag rate": rate(sums.flagged, sums.inspected),
+        "Judged": judged.flagged,
+        "False calls": judged.false_calls,
+        "Defects": judged.defects,
+        "Defect rate": rate(judged.defects, sums.inspected),
+    }
+
+
+def _events(conn: Connection, start: datetime, end: datetime, zone: tzinfo) -> Rows:
+    found = [(one.opened_at, one.level, one.words) for one in alerts.opened_between(conn, start, end)]
+    found += [(one.at, one.kind, one.words) for one in marks.between(conn, start, end)]
+    return [{"Time": f"{at.astimezone(zone):%H:%M}", "Kind": kind, "What": words} for at, kind, words in sorted(found)]
+
+
+def to_csv(report: ShiftReport) -> str:
+    """The three tables one after another, each under its headings; a cell never starts a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["Shift", f"{report.start:%Y-%m-%d %H:%M}", f"{report.end:%Y-%m-%d %H:%M}"])
+    for rows in (report.stations, report.reasons, report.events):
+        if rows:
+            writer.writerow([])
+            writer.writerow([_safe(name) for name in rows[0]])
+            writer.writerows([_safe(value) for value in row.values()] for row in rows)
+    return out.getvalue()
+
+
+def _safe(value: object) -> object:
+    """A text that a spreadsheet takes for a formula gets an apostrophe before it (OWASP, CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

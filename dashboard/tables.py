@@ -1,0 +1,15 @@
+"""Tables of words and numbers as HTML that a screen reader can walk; every text is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """A row each, under the keys of the first one as headings; with the class `line` of `dashboard.style`."""
+    head = "".join(f"<th scope='col'>{escape(name)}</th>" for name in (rows[0] if rows else ()))
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) + "</tr>" for row in rows
+    )
+    return f"<table class='line'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

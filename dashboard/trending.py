@@ -1,0 +1,154 @@
+"""What the Trends page says, worked out from series of the store. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agent.store.buckets import Bucket
+from agent.store.closings import FLAGGED, Closing, Judged
+from agent.store.lots import REST
+from agent.store.trends import FlagPoint, Totals
+from dashboard import spc
+from dashboard.spc import RULES, Chart
+
+FORMATS: Mapping[Bucket, str] = {
+    "minute": "%H:%M", "quarter": "%H:%M", "hour": "%m-%d %H:%M", "shift": "%m-%d %H:%M", "day": "%Y-%m-%d",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Parts of one bucket, station, lot or shift.
+
+    Attributes:
+        inspected: frames with a verdict.
+        flagged: of those, sent to review or rejected.
+        judged: flagged parts that people have judged.
+        false_calls: of those, normal.
+        defects: parts that people judged to be defects, flagged or audited.
+    """
+
+    inspected: int = 0
+    flagged: int = 0
+    judged: int = 0
+    false_calls: int = 0
+    defects: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A rate: what is counted, of how many, and both in words."""
+
+    title: str
+    words: str
+    of: Callable[[Counts], tuple[int, int]]
+
+
+BASES = {"all buckets": 1.0, "the first half": 0.5, "the first quarter": 0.25}  # share of the buckets
+MEASURES = {
+    "flagged": Measure("Flag rate", "flagged of inspected frames", lambda one: (one.flagged, one.inspected)),
+    "false calls": Measure(
+        "False-call rate", "normal of judged flagged parts", lambda one: (one.false_calls, one.judged)
+    ),
+    "defects": Measure(
+        "Confirmed-defect rate", "defects of inspected frames", lambda one: (one.defects, one.inspected)
+    ),
+}
+Series = Mapping[datetime, Counts]
+
+
+def series(points: Sequence[FlagPoint], closed: Sequence[Closing]) -> dict[datetime, Counts]:
+    """The counts of each bucket, oldest first; both sides in the same buckets."""
+    found: dict[datetime, Counts] = defaultdict(Counts)
+    for point in points:
+        found[point.start] += Counts(point.inspected, point.flagged)
+    for one in closed:
+        flagged = one.n * (one.kind == FLAGGED)
+        normal, defect = one.decision == "normal", one.decision == "defect"
+        found[one.start] += Counts(judged=flagged, false_calls=flagged * normal, defects=one.n * defect)
+    return dict(sorted(found.items()))
+
+
+def charted(
+    found: Series, measure: Measure, rules: Sequence[int], *, averaged: bool, base: str
+) -> tuple[list[datetime], list[int], Chart | None]:
+    """The buckets in which the measure is a proportion, its counts there, and their control chart; None where it is
+    none anywhere.
+    """
+    rows = [(start, *measure.of(counts)) for start, counts in found.items()]
+    # A part can be a defect that was never inspected.
+    rows = [(start, count, size) for start, count, size in rows if 0 < size >= count]
+    if not rows:
+        return [], [], None
+    starts, counts, sizes = (list(column) for column in zip(*rows, strict=True))
+    first = max(1, round(BASES[base] * len(starts)))
+    chart = spc.ewma(counts, sizes, base=first) if averaged else spc.laney(counts, sizes, rules, base=first)
+    return starts, counts, chart
+
+
+def signals(starts: Sequence[datetime], counts: Sequence[int], chart: Chart, bucket: Bucket) -> list[str]:
+    """The points that break a rule, in words, newest first."""
+    return [
+        f"{start.strftime(FORMATS[bucket])}: {count} of {point.n}, {'; '.join(RULES[one].words for one in point.rules)}"
+        for start, count, point in zip(starts, counts, chart.points, strict=True)
+        if point.rules
+    ][::-1]
+
+
+def grouped(
+    totals: Mapping[Any, Totals], judged: Mapping[Any, Judged], names: Mapping[Any, str] | None = None
+) -> dict[str, Counts]:
+    """Counts by name, the most flagged first.
+
+    Args:
+        totals: inspected and flagged frames by key.
+        judged: what people said, by key. A key without totals is a lot that has no sums of its own.
+        names: of the keys; None: they are lots.
+    """
+    found: dict[str, Counts] = defaultdict(Counts)
+    for key, sums in totals.items():
+        found[_name(key, names)] += Counts(sums.inspected, sums.flagged)
+    for key, one in judged.items():
+        known = key if key in totals else REST
+        if known in totals or names is None:
+            found[_name(known, names)] += Counts(0, 0, one.flagged, one.false_calls, one.defects)
+    return dict(sorted(found.items(), key=lambda row: (-row[1].flagged, row[0])))
+
+
+def _name(key: Hashable, names: Mapping[Any, str] | None) -> str:
+    if names is not None:
+        return names.get(key, f"no. {key}")
+    return {"": "(no lot)", REST: "(other lots)"}.get(str(key), str(key))
+
+
+def by_shift(found: Series) -> dict[str, Counts]:
+    """Counts of shifts summed over the days, by when they begin."""
+    sums: dict[str, Counts] = defaultdict(Counts)
+    for start, counts in found.items():
+        sums[start.strftime("%H:%M")] += counts
+    return dict(sorted(sums.items()))
+
+
+def pareto(closed: Sequence[Closing]) -> list[tuple[str, int, float]]:
+    """Reasons of defects, the most frequent first: each with its count and the share of it and all before."""
+    counted = Counter[str]()
+    for one in closed:
+        if one.decision == "defect":
+            counted[one.reason or "none"] += one.n
+    rows, so_far = [], 0
+    for reason, n in sorted(counted.items(), key=lambda row: (-row[1], row[0])):
+        so_far += n
+        rows.append((reason, n, so_far / counted.total()))
+    return rows
+
+
+def rate(part: int, whole: int) -> str:
+    """A share in words; a dash where there is nothing to have a share of."""
+    return f"{part / whole:.2%}" if whole else "—"

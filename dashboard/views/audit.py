@@ -1,0 +1,78 @@
+"""Who did what, whether the chain of it is whole, and who may do what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import tzinfo
+
+import streamlit as st
+
+from agent.store import audit, users
+from agent.store.audit import Event
+from dashboard import context, people
+from dashboard.style import CSS
+from dashboard.tables import table
+
+PAGE = 50
+AGENT = "the agent"
+
+
+def show() -> None:
+    """Draws the page."""
+    st.html(f"<style>{CSS}</style>")
+    st.title("Audit")
+    with context.reading() as conn:
+        names = {one.id: one.name for one in users.all(conn, disabled=True)}
+        actions = audit.actions(conn)
+    who, what, whom = st.columns(3)
+    name = who.selectbox("Who", ["all", *names.values()], key="person", bind="query-params")
+    action = what.selectbox("Action", ["all", *actions], key="action", bind="query-params")
+    subject = whom.text_input("Subject", placeholder="all, or such as item:12", key="subject", bind="query-params")
+    asked = {
+        "user_id": next((id_ for id_, one in names.items() if one == name), None),
+        "action": None if action == "all" else action,
+        "subject": subject.strip() or None,
+    }
+    _events(asked, names)
+    _chain()
+    st.subheader("Users")
+    people.show()
+
+
+def _events(asked: Mapping[str, object], names: Mapping[int, str]) -> None:
+    shown = int(st.session_state.get("audit-shown", PAGE))
+    with context.reading() as conn:
+        found = audit.recent(conn, shown + 1, **asked)  # type: ignore[arg-type]
+    if not found:
+        st.info("Nobody has done that yet.")
+        return
+    st.html(table(rows(found[:shown], names, context.settings().timezone)))
+    if len(found) > shown and st.button("Show earlier ones"):
+        st.session_state["audit-shown"] = shown + PAGE
+        st.rerun()
+
+
+def rows(events: Sequence[Event], names: Mapping[int, str], zone: tzinfo) -> list[dict[str, object]]:
+    """The events for people, in their order."""
+    return [
+        {
+            "When": f"{one.at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+            "Who": AGENT if one.user_id is None else names.get(one.user_id, f"user {one.user_id}"),
+            "Action": one.action,
+            "Subject": one.subject,
+            "Detail": json.dumps(one.detail, ensure_ascii=False, sort_keys=True),
+        }
+        for one in events
+    ]
+
+
+def _chain() -> None:
+    if not st.button("Check the chain", icon=":material/link:", help="computes every event's hash anew"):
+        return
+    with context.reading() as conn:
+        broken, last = audit.verify(conn), audit.last(conn)
+    if broken is None:
+        st.success(f"The chain is whole. Its newest hash: `{last}`: with a copy kept elsewhere, cuts at its end show.")
+    else:
+        st.error(f"Event {broken} was changed, or the one before it is missing.")

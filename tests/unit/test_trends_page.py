@@ -1,0 +1,98 @@
+"""What the Trends page works out: rates with their n, groups, causes, signals in words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from agent.store.closings import Closing, Judged
+from agent.store.trends import FlagPoint, Totals
+from dashboard import charts, trending
+from dashboard.tables import table
+from dashboard.trending import MEASURES, Counts, by_shift, charted, grouped, pareto, rate, series, signals
+
+DAY = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def _point(day: int, flagged: int, of: int = 1000) -> FlagPoint:
+    return FlagPoint(DAY + timedelta(days=day), of - flagged, flagged, 0, 3)
+
+
+def _closed(day: int, kind: str, decision: str, n: int, reason: str = "") -> Closing:
+    return Closing(DAY + timedelta(days=day), kind, decision, reason, n)
+
+
+def test_a_false_call_is_counted_of_judged_flagged_parts_and_a_defect_of_inspected_frames() -> None:
+    closed = [
+        _closed(0, "flagged", "normal", 6), _closed(0, "flagged", "defect", 2, "dent"),
+        _closed(0, "audit", "normal", 50), _closed(0, "audit", "defect", 1, "crack"),
+    ]  # fmt: skip
+    (counts,) = series([_point(0, 10)], closed).values()
+    assert [measure.of(counts) for measure in MEASURES.values()] == [(10, 1000), (6, 8), (3, 1000)]
+
+
+def test_a_bucket_without_a_whole_is_not_drawn() -> None:
+    found = series([_point(0, 10)], [_closed(1, "flagged", "normal", 1)])
+    starts, counts, chart = charted(found, MEASURES["flagged"], (1,), averaged=False, base="all buckets")
+    assert (starts, counts) == ([DAY], [10]) and chart and chart.centre == 0.01
+    assert charted(found, MEASURES["defects"], (1,), averaged=True, base="all buckets")[1] == [0]
+    assert charted({}, MEASURES["flagged"], (1,), averaged=False, base="all buckets") == ([], [], None)
+
+
+def test_signals_name_the_bucket_the_numbers_and_the_rule() -> None:
+    found = series([_point(day, 10 + day % 2) for day in range(8)] + [_point(8, 90)], [])
+    starts, counts, chart = charted(found, MEASURES["flagged"], (1,), averaged=False, base="the first half")
+    assert chart
+    assert signals(starts, counts, chart, "day") == ["2026-03-10: 90 of 1000, beyond the control limits"]
+    drawn = charts.control(starts, counts, chart, [], "day", "flag rate").to_dict()
+    assert any(one.get("name") == charts.PICKED for one in drawn["params"])
+    assert all("n" in row and "count" in row for rows in drawn["datasets"].values() for row in rows)
+
+
+def test_lots_without_sums_of_their_own_are_the_other_lots() -> None:
+    totals = {"A": Totals(100, 5, 0, 0), "*": Totals(900, 9, 3, 1), "": Totals(10, 0, 0, 0)}
+    judged = {"A": Judged(5, 1, 4), "never summed": Judged(3, 2, 1), "": Judged(0, 0, 1)}
+    assert grouped(totals, judged) == {
+        "(other lots)": Counts(900, 9, 3, 2, 1), "A": Counts(100, 5, 5, 1, 4), "(no lot)": Counts(10, 0, 0, 0, 1),
+    }  # fmt: skip
+
+
+def test_stations_are_named_and_the_most_flagged_come_first() -> None:
+    found = grouped(
+        {n: Totals(100, flagged, 0, 0) for n, flagged in ((1, 1), (2, 5), (3, 1))},
+        {9: Judged(1, 1, 0)},
+        {1: "b", 2: "c", 3: "a"},
+    )
+    assert list(found) == ["c", "a", "b"]
+    assert sum(found.values(), Counts()) == Counts(300, 7)
+
+
+def test_shifts_are_summed_over_days_by_their_beginning() -> None:
+    starts = [DAY + timedelta(hours=hours) for hours in (6, 14, 30)]
+    found = by_shift({start: Counts(10, 1) for start in starts})
+    assert found == {"06:00": Counts(20, 2), "14:00": Counts(10, 1)}
+
+
+def test_the_pareto_leaves_out_normal_parts_and_ends_at_the_whole() -> None:
+    closed = [
+        _closed(0, "flagged", "defect", 3, "dent"), _closed(1, "audit", "defect", 5, "crack"),
+        _closed(1, "flagged", "defect", 2, "dent"), _closed(1, "flagged", "normal", 99),
+    ]  # fmt: skip
+    assert pareto(closed) == [("crack", 5, 0.5), ("dent", 5, 1.0)]
+    assert pareto([]) == []
+
+
+@pytest.mark.parametrize(("part", "whole", "words"), [(1, 8, "12.50%"), (0, 8, "0.00%"), (0, 0, "—")])
+def test_a_rate_of_nothing_is_a_dash(part: int, whole: int, words: str) -> None:
+    assert rate(part, whole) == words
+
+
+def test_every_bucket_has_a_format() -> None:
+    assert set(trending.FORMATS) == {"minute", "quarter", "hour", "shift", "day"}
+
+
+def test_a_name_from_a_frame_stays_text() -> None:
+    assert "<td>&lt;b&gt;L7</td><td>1</td>" in table([{"Lot": "<b>L7", "<i>n": 1}])
+    assert "<i>" not in table([{"Lot": "<b>L7", "<i>n": 1}])
+    assert table([]).count("<td>") == 0
