@@ -29,7 +29,7 @@ from agent.store.leases import Lease
 
 CHECKING, JOB, LOOK = "agent.retrain.checking", "agent.retrain.job", "agent.retrain.look"
 ORPHANED = 6  # exit status of a child whose agent is gone, and that did not come to its end by itself
-GRACE_S = 20.0  # what it has for that, on a busy machine too
+GRACE_S = 60.0  # what it has for that: a step and a transaction, on a busy machine too
 
 
 def threads() -> int:
