@@ -51,6 +51,17 @@ def _region(value: Any) -> tuple[float, ...]:
 Region = Annotated[tuple[float, float, float, float], BeforeValidator(_region)]
 
 
+def _reasons(value: Any) -> tuple[str, ...]:
+    codes = tuple(str(one).strip() for one in (value.split(",") if isinstance(value, str) else value))
+    usable = all(0 < len(one) <= 64 and one.isprintable() and "," not in one for one in codes)
+    if not (1 <= len(codes) <= 9 and len(set(codes)) == len(codes) and usable):
+        raise ValueError("1 to 9 different codes such as scratch, each with at most 64 characters, are allowed")
+    return codes
+
+
+Reasons = Annotated[tuple[str, ...], BeforeValidator(_reasons)]
+
+
 def _shifts(value: Any) -> tuple[time, ...]:
     try:
         begins = tuple(time.fromisoformat(str(one)) for one in (value.split(",") if isinstance(value, str) else value))
@@ -237,6 +248,11 @@ class Retrain(_Section):
 class Drift(_Section):
     alpha: Rate = 0.01
     opens_epoch: bool = False
+
+
+class Review(_Section):
+    reasons: Reasons = ("scratch", "dent", "corrosion", "chip", "burr", "stain", "crack", "other")
+    double: Share = 0.0
 
 
 class Samples(_Section):

@@ -36,6 +36,7 @@ from agent.sections import Plant as Plant
 from agent.sections import Redis as Redis
 from agent.sections import Retention as Retention
 from agent.sections import Retrain as Retrain
+from agent.sections import Review as Review
 from agent.sections import Samples as Samples
 from agent.sections import Scoring as Scoring
 from agent.sections import Shadow as Shadow
@@ -74,6 +75,7 @@ class Settings(BaseModel):
     alerts: Alerts = Alerts()
     retention: Retention = Retention()
     retrain: Retrain = Retrain()
+    review: Review = Review()
     samples: Samples = Samples()
     gate: Gate = Gate()
     shadow: Shadow = Shadow()

@@ -3,6 +3,9 @@
 For each set a model is trained on a hundred good images. Half of the labelled defects, drawn anew many times, are the
 defect bank; the others are approved as normal by mistake. Beside them come good images that the model never saw, all
 of them and the oddest fifth by score, since only flagged parts are proposed. Finished sets are not trained again.
+
+A second table is of a change of the light, after which every part is flagged: defects and good parts under the new one
+are proposed, with so many of its good parts accepted before, and ten of the bank's defects found under it.
 """
 
 from __future__ import annotations
@@ -17,14 +20,15 @@ import numpy.typing as npt
 from bench.accuracy import draw
 from model.engines import Scorer
 from model.hottest import Hottest
-from model.images import GOOD, InputSpec, read_folder
+from model.images import GOOD, Frame, InputSpec, read_folder
 from model.likeness import Patches, compare
 from model.training import TrainingSettings, train
 
 TRAINING = 100  # images
 DRAWS = 10  # of the bank
 SMALL = 12  # defects
-SPEC = InputSpec(256, 256)
+SINCE = (0, 20, 40, 80)  # good parts accepted since the light changed
+FOUND = 10  # defects of the bank that were found since then
 RESULTS = Path("bench/out/quarantine")
 
 
@@ -35,11 +39,11 @@ def main() -> None:
     print(f"| set | defects | caught | bank of {SMALL} | kind not in the bank | good ones held up | odd good ones |")
     print("|---|---|---|---|---|---|---|")
     for name in options.sets:
-        path = options.results / f"{name}.{options.teacher}.{options.seed}.npz"
-        if not path.exists():
-            _measure(options.data / name, path, options)
-        with np.load(path) as found:
-            print(_row(name, _Set(**found)), flush=True)
+        print(_row(name, _taken(name, options)), flush=True)
+    print(f"\n| set | {' | '.join(f'{since} accepted: defects | good ones' for since in SINCE)} |")
+    print("|---" * (1 + 2 * len(SINCE)) + "|")
+    for name in options.sets:
+        print(_relit_row(name, _taken(name, options)), flush=True)
 
 
 def _options() -> argparse.Namespace:
@@ -49,6 +53,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--teacher", default="efficientnet_lite2")
     parser.add_argument("--weights", default="", help="file with the teacher's weights")
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--side", type=int, default=256, help="pixels of the model's input")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args()
@@ -56,13 +61,26 @@ def _options() -> argparse.Namespace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Set:
-    """Patches of the training images, of other good ones with their scores, and of defects with their kinds."""
+    """Patches of the training images, of other good ones with their scores, and of defects with their kinds.
+
+    `relit_good` and `relit_defects` are the same ones under another light.
+    """
 
     normals: Patches
     good: Patches
     scores: npt.NDArray[np.float64]
     defects: Patches
     kinds: npt.NDArray[np.str_]
+    relit_good: Patches
+    relit_defects: Patches
+
+
+def _taken(name: str, options: argparse.Namespace) -> _Set:
+    path = options.results / f"{name}.{options.teacher}.{options.side}.{options.steps}.{options.seed}.npz"
+    if not path.exists():
+        _measure(options.data / name, path, options)
+    with np.load(path) as found:
+        return _Set(**found)
 
 
 def _measure(path: Path, to: Path, options: argparse.Namespace) -> None:
@@ -71,15 +89,23 @@ def _measure(path: Path, to: Path, options: argparse.Namespace) -> None:
     rest = [one for one in folder.train_good if one not in training]
     good = rest + [one for one in folder.test if one.label == GOOD]
     defects = [one for one in folder.test if one.label != GOOD]
-    settings = TrainingSettings(options.teacher, options.weights, SPEC, steps=options.steps, seed=options.seed)
+    spec = InputSpec(options.side, options.side)
+    settings = TrainingSettings(options.teacher, options.weights, spec, steps=options.steps, seed=options.seed)
     artifact = train([one.frame for one in training], settings)
     eye, scorer = Hottest(artifact, weights=options.weights), Scorer(artifact, weights=options.weights)
-    frames = [one.frame() for one in good]
+    frames, bad = [one.frame() for one in good], [one.frame() for one in defects]
     np.savez(
         to, normals=eye([one.frame() for one in training]), good=eye(frames),
         scores=np.array([one.score for one in scorer.score(frames)]),
-        defects=eye([one.frame() for one in defects]), kinds=np.array([one.label for one in defects]),
+        defects=eye(bad), kinds=np.array([one.label for one in defects]),
+        relit_good=eye([_relit(one) for one in frames]), relit_defects=eye([_relit(one) for one in bad]),
     )  # fmt: skip
+
+
+def _relit(frame: Frame) -> Frame:
+    """A lamp 15 % brighter, whose light falls off from right to left."""
+    falls = np.linspace(0.8, 1.25, frame.shape[1])[None, :, None]
+    return np.clip(frame * (1.15 * falls), 0, 255).astype(np.uint8)
 
 
 def _row(name: str, found: _Set) -> str:
@@ -102,6 +128,22 @@ def _row(name: str, found: _Set) -> str:
     caught, held, held_odd, small = np.mean(shares, 0)
     other = f"{np.mean(unseen):.0%}" if unseen else "one kind only"
     return f"| {name} | {len(found.defects)} | {caught:.0%} | {small:.0%} | {other} | {held:.1%} | {held_odd:.0%} |"
+
+
+def _relit_row(name: str, found: _Set) -> str:
+    rng = np.random.default_rng(1)
+    shares = []
+    for _ in range(DRAWS):
+        bank, poison = np.array_split(rng.permutation(len(found.defects)), 2)
+        known = np.concatenate([found.defects[bank[FOUND:]], found.relit_defects[bank[:FOUND]]])
+        good = found.relit_good[rng.permutation(len(found.good))]
+        row = []
+        for since in SINCE:
+            normals = rng.permutation(np.concatenate([found.normals, good[:since]]))
+            proposed = (found.relit_defects[poison], good[max(SINCE) :])
+            row += [_suspects(proposals, known, normals).mean() for proposals in proposed]
+        shares.append(row)
+    return f"| {name} | {' | '.join(f'{one:.0%}' for one in np.mean(shares, 0))} |"
 
 
 def _suspects(proposals: Patches, bank: Patches, normals: Patches) -> npt.NDArray[np.bool_]:

@@ -54,9 +54,10 @@ def gaps(found: Sequence[Gap], zone: tzinfo) -> Rows:
             "When": f"{one.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
             "Stream": one.stream_id,
             "Partition": one.partition,
-            "What": {"below_start": "the log begins behind what was read", "beyond_end": "the log is another one"}[
-                one.kind
-            ],
+            "What": {
+                "below_start": "frames were deleted before they were read",
+                "beyond_end": "the log is another one: read from its start",
+            }[one.kind],
             "From": f"{one.from_offset:,}",
             "To": f"{one.to_offset:,}",
         }

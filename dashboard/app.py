@@ -6,7 +6,7 @@ import streamlit as st
 
 from agent.store.errors import StoreError
 from dashboard import context
-from dashboard.views import audit, health, line, models, part, review, shift, teach, trends
+from dashboard.views import audit, health, line, models, part, review, shift, teach, trends, triage
 
 
 def main() -> None:
@@ -15,6 +15,7 @@ def main() -> None:
     pages = [
         st.Page(line.show, title="Line", icon=":material/factory:", default=True),
         st.Page(review.show, title="Review", icon=":material/rate_review:", url_path="review"),
+        st.Page(triage.show, title="Triage", icon=":material/grid_view:", url_path="triage"),
         st.Page(part.show, title="Part", icon=":material/search:", url_path="part"),
         st.Page(trends.show, title="Trends", icon=":material/monitoring:", url_path="trends"),
         st.Page(shift.show, title="Shift", icon=":material/assignment:", url_path="shift"),

@@ -57,10 +57,6 @@ class Asked:
     products: Mapping[int, str]
     stations: Mapping[int, str]
 
-    def start_of(self, moment: datetime) -> datetime:
-        """The start of the bucket that a quarter's start lies in, UTC."""
-        return cutter(self.bucket, self.zone, self.shifts)(moment)
-
     @property
     def days(self) -> tuple[date, date]:
         """The first and the last plant day of the window."""

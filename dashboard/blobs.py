@@ -23,11 +23,10 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'",
 }
-WARMTH = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)  # dark to hot
 
 
 def routes() -> list[BaseRoute]:
-    """`/blob/SHA256` as it is stored, `/heatmap/SHA256` as a coloured PNG of a stored map."""
+    """`/blob/SHA256` as it is stored, `/heatmap/SHA256` as a grey PNG of a stored map."""
     return [Route("/blob/{sha256}", blob), Route("/heatmap/{sha256}", heatmap)]
 
 
@@ -37,7 +36,7 @@ async def blob(request: Request) -> Response:
 
 
 async def heatmap(request: Request) -> Response:
-    """A stored anomaly map, scaled to its own range: colours compare places, not parts."""
+    """A stored anomaly map, 0 .. 255 over its own range: it compares places, not parts."""
     return await run_in_threadpool(_heatmap, request.path_params["sha256"])
 
 
@@ -65,12 +64,9 @@ def _heatmap(sha256: str) -> Response:
         return PlainTextResponse("the map is gone", 404)
     except (StoreError, ValueError) as error:
         return PlainTextResponse(str(error), 503)
-    if values.ndim != 2:
+    if values.ndim != 2 or values.size == 0:
         return PlainTextResponse("not a map", 404)
-    place = (values - values.min()) / max(float(np.ptp(values)), 1e-12) * (len(WARMTH) - 1)
-    below = np.minimum(place.astype(int), len(WARMTH) - 2)
-    share = (place - below)[..., None]
-    colours = (WARMTH[below] * (1 - share) + WARMTH[below + 1] * share).astype(np.uint8)
+    grey = (values - values.min()) / max(float(np.ptp(values)), 1e-12) * 255
     out = io.BytesIO()
-    Image.fromarray(colours).save(out, "PNG")
+    Image.fromarray(grey.round().astype(np.uint8)).save(out, "PNG")
     return Response(out.getvalue(), media_type="image/png", headers=HEADERS)

@@ -15,7 +15,6 @@ from agent.store import lesson, registry, users, withdrawals
 from agent.store.calibration import Calibrator
 from agent.store.withdrawals import Withdrawal
 from dashboard import context
-from dashboard.components.review import REASONS
 from dashboard.parts import picture
 
 ROW = 4
@@ -74,7 +73,7 @@ def _acts(one: Calibrator, asked: Withdrawal | None, names: Mapping[int, str]) -
         return
     if asked is None:
         with st.popover("No good part"):
-            reason = st.selectbox("It is a", REASONS, key=f"withdraw-reason-{one.sample_id}")
+            reason = st.selectbox("It is a", context.settings().review.reasons, key=f"withdraw-reason-{one.sample_id}")
             if st.button("Ask for it to be taken out", key=f"withdraw-{one.sample_id}"):
                 _do(partial(service.ask, engine, user, one.sample_id, reason), "a second person is asked")
         return

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from html import escape
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from agent.store import items
-from agent.store.buckets import Bucket, quarter
+from agent.store.buckets import end_of
+from agent.store.item_search import Wanted, search
 from agent.store.items import Item
 from dashboard import context
 from dashboard.asking import Asked
@@ -17,11 +19,6 @@ from dashboard.parts import ROW, picture
 from dashboard.trending import FORMATS
 
 PARTS = 24  # shown at most
-# As long as a bucket can be: a day or a shift may be an hour longer than usual.
-LONGEST: dict[Bucket, timedelta] = {
-    "minute": timedelta(minutes=1), "quarter": timedelta(minutes=15), "hour": timedelta(hours=1),
-    "shift": timedelta(hours=25), "day": timedelta(hours=25),
-}  # fmt: skip
 
 
 def show(asked: Asked, start: datetime) -> None:
@@ -30,25 +27,32 @@ def show(asked: Asked, start: datetime) -> None:
     st.markdown(f"**Parts of {start.astimezone(asked.zone).strftime(FORMATS[asked.bucket])}** ({len(found)} shown)")
     if not found:
         st.info("None was kept: nothing was flagged.")
-    for at in range(0, len(found), ROW):
-        for column, one in zip(st.columns(ROW), found[at : at + ROW], strict=False):
-            _part(column, one)
+    grid(found)
 
 
 def seen(asked: Asked, start: datetime) -> list[Item]:
-    """The first items of a bucket."""
-    start, scope = start.astimezone(UTC), asked.scope
+    """The newest items of a bucket."""
+    scope = asked.scope
+    wanted = Wanted(
+        product_id=scope.product_id, station_id=scope.station_id, lot=scope.lot, since=start,
+        until=end_of(start, asked.bucket, asked.zone, asked.shifts),
+    )  # fmt: skip
     with context.reading() as conn:
-        found = items.seen_between(
-            conn, start, start + LONGEST[asked.bucket], product_id=scope.product_id, station_id=scope.station_id,
-            lot=scope.lot, limit=PARTS,
-        )  # fmt: skip
-    if asked.bucket in ("minute", "quarter"):
-        return found
-    return [one for one in found if asked.start_of(quarter(one.event_at)) == start]
+        return search(conn, wanted, PARTS)
 
 
-def _part(column: st.delta_generator.DeltaGenerator, one: Item) -> None:
+def grid(found: Sequence[Item], below: Callable[[DeltaGenerator, Item], bool] = lambda place, one: False) -> list[Item]:
+    """Draws items as cards, each with `below` under it; those of which it was true."""
+    chosen = []
+    for at in range(0, len(found), ROW):
+        for column, one in zip(st.columns(ROW), found[at : at + ROW], strict=False):
+            _part(column, one)
+            if below(column, one):
+                chosen.append(one)
+    return chosen
+
+
+def _part(column: DeltaGenerator, one: Item) -> None:
     name = one.serial or one.frame_id
     full = one.preview_sha256 or one.frame_sha256
     if full:

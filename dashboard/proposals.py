@@ -18,7 +18,7 @@ SHOWN = 5  # at once
 def show(product_id: int) -> None:
     """Draws the section; nothing where nothing waits."""
     with context.reading() as conn:
-        counted = proposals.counts(conn, product_id)
+        counted, missing = proposals.counts(conn, product_id), proposals.missing(conn, product_id)
         held = sorted(samples.all(conn, product_id, "train", state="quarantined"), key=lambda one: one.id)[:SHOWN]
         names = {user.id: user.name for user in users.all(conn, disabled=True)}
         wanted = {one for sample in held for one in (sample.quarantine or {}).get("nearest", ())}
@@ -30,6 +30,11 @@ def show(product_id: int) -> None:
         f"{counted.get('proposed', 0)} wait for the quarantine check, {counted.get('quarantined', 0)} for a second "
         f"person; {counted.get('refused', 0)} were refused."
     )
+    if missing:
+        st.caption(
+            f"The stream has changed, so good parts look unlike the normals known from before. Once {missing} more of "
+            "those that came since are accepted, the others are compared with them."
+        )
     for sample in held:
         _one(sample, names.get(sample.added_by or 0, "the agent"), near)
 
@@ -39,9 +44,9 @@ def _one(sample: Sample, by: str, near: Mapping[int, Sample]) -> None:
     said, left, right = st.columns((2, 1, 2), vertical_alignment="center")
     said.markdown(f"**Sample {sample.id}**, approved by {by}: {found.get('words', 'a second person is asked for')}")
     left.html(_picture(sample, "proposed"))
-    right.html(
-        "".join(_picture(near[one], near[one].reason or "defect") for one in found.get("nearest", ()) if one in near)
-    )
+    like = [_picture(near[one], near[one].reason or "defect") for one in found.get("nearest", ()) if one in near]
+    if like:  # not compared with any: unreadable, or a second person is always asked
+        right.html("".join(like))
     if not context.may("engineer"):
         return
     user = context.actor()

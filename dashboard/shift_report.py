@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, tzinfo
 
 from sqlalchemy import Connection
 
 from agent.store import alerts, closings, items, marks, stations, trends
+from agent.store.buckets import end_of
 from agent.store.closings import Judged
 from agent.store.trends import Totals
+from dashboard import sheets
 from dashboard.trending import pareto, rate
 
 Rows = Sequence[Mapping[str, object]]
 NOTHING, NOBODY = Totals(0, 0, 0, 0), Judged(0, 0, 0)
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets read as the start of a formula
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +41,8 @@ class ShiftReport:
 
 def span(day: date, begins: time, shifts: Sequence[time], zone: tzinfo) -> tuple[datetime, datetime]:
     """From the beginning of a shift to that of the next, in plant time; aware."""
-    at = list(shifts).index(begins)
-    last = at + 1 == len(shifts)
-    following = day + timedelta(days=last)
-    return datetime.combine(day, begins, zone), datetime.combine(following, shifts[0 if last else at + 1], zone)
+    start = datetime.combine(day, begins, zone)
+    return start, end_of(start, "shift", zone, shifts).astimezone(zone)
 
 
 def make(conn: Connection, start: datetime, end: datetime, zone: tzinfo) -> ShiftReport:
@@ -89,18 +86,6 @@ def _events(conn: Connection, start: datetime, end: datetime, zone: tzinfo) -> R
 
 
 def to_csv(report: ShiftReport) -> str:
-    """The three tables one after another, each under its headings; a cell never starts a formula."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["Shift", f"{report.start:%Y-%m-%d %H:%M}", f"{report.end:%Y-%m-%d %H:%M}"])
-    for rows in (report.stations, report.reasons, report.events):
-        if rows:
-            writer.writerow([])
-            writer.writerow([_safe(name) for name in rows[0]])
-            writer.writerows([_safe(value) for value in row.values()] for row in rows)
-    return out.getvalue()
-
-
-def _safe(value: object) -> object:
-    """A text that a spreadsheet takes for a formula gets an apostrophe before it (OWASP, CSV injection)."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    """The tables one after another, after one of the shift itself."""
+    shift = [{"Shift from": f"{report.start:%Y-%m-%d %H:%M}", "to": f"{report.end:%Y-%m-%d %H:%M}"}]
+    return sheets.to_csv(shift, report.stations, report.reasons, report.events)

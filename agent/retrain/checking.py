@@ -101,7 +101,7 @@ def check(
 def main(arguments: Sequence[str]) -> int:
     """Does one check; returns the exit status."""
     given = child.parser(child.CHECKING, "Checks waiting proposals.", leased=False).parse_args(arguments)
-    settings, engine = child.begin()
+    settings, engine = child.begin(given.parent)
     try:
         with suppress(Busy, Cancelled):
             check(engine, settings, utc_now, parent=given.parent, threads=child.threads())

@@ -1,6 +1,12 @@
 """Child processes of an agent: how they are started, and how each begins.
 
 They work at low priority on half of the cores, so that the live line keeps its speed, with the agent's settings.
+
+None outlives its agent, also where that is killed and can end nobody. `holding.Holding` looks at the parent and ends
+the work in good order, but only between two steps and only once the lease is held; loading the libraries, one batch on
+a busy machine, or a database that is gone too, may take minutes. So a thread of `begin` looks from the start and ends
+the process. It looks rather than asking Linux for a signal (PR_SET_PDEATHSIG): that comes when the *thread* that
+started the child ends, and the scheduler's threads end before the agent has given its children their time.
 """
 
 from __future__ import annotations
@@ -9,17 +15,21 @@ import argparse
 import os
 import subprocess
 import sys
+from threading import Thread
+from time import sleep
 
 from sqlalchemy import Engine
 
 from agent import logs
 from agent import settings as settings_module
-from agent.retrain.holding import TTL
+from agent.retrain.holding import LOOK_S, TTL, orphaned
 from agent.settings import Settings, utc_now
 from agent.store.engine import open_engine
 from agent.store.leases import Lease
 
 CHECKING, JOB, LOOK = "agent.retrain.checking", "agent.retrain.job", "agent.retrain.look"
+ORPHANED = 6  # exit status of a child whose agent is gone, and that did not come to its end by itself
+GRACE_S = 60.0  # what it has for that: a step and a transaction, on a busy machine too
 
 
 def threads() -> int:
@@ -62,9 +72,22 @@ def lease_of(given: argparse.Namespace, name: str) -> Lease:
     return Lease(name, given.holder, given.token, utc_now() + TTL)
 
 
-def begin() -> tuple[Settings, Engine]:
-    """The settings and the database; from here on this process logs, and gives way to others."""
+def begin(parent: int) -> tuple[Settings, Engine]:
+    """The settings and the database; from here on this process logs, gives way to others, and ends with its agent.
+
+    Args:
+        parent: process id of the agent, as the command line has it. So one that was gone before is noticed too.
+    """
+    Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
     settings = settings_module.load(None, os.environ)
     logs.configure(settings.log.level, settings.log.format)
     os.nice(settings.retrain.nice)
     return settings, open_engine(settings.database.url)
+
+
+def _end_with(parent: int) -> None:
+    """As a SIGKILL would: nothing is written that a killed child would not leave, and another takes up its work."""
+    while not orphaned(parent):
+        sleep(LOOK_S)
+    sleep(GRACE_S)
+    os._exit(ORPHANED)

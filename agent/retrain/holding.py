@@ -88,7 +88,7 @@ class Holding:
     def _keep(self) -> None:
         renewed = monotonic()
         while not self._over.wait(LOOK_S):
-            if self._parent is not None and os.getppid() != self._parent:
+            if self._parent is not None and orphaned(self._parent):
                 self.stop("the agent that started it is gone", crashed=True)
             if monotonic() - renewed >= RENEW_S:
                 renewed = monotonic()
@@ -104,6 +104,11 @@ class Holding:
             log.warning("lease_not_renewed", problem=str(error))
             if self._clock() >= self._lease.expires_at:
                 self.stop("its lease ran out while the database did not answer")
+
+
+def orphaned(parent: int) -> bool:
+    """Whether the process that started this one is gone, by its id."""
+    return os.getppid() != parent
 
 
 def owns(conn: Connection, lease: Lease, now: datetime) -> bool:

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = child.parser(child.JOB, "Does one opened training run.")
     parser.add_argument("--run", type=int, required=True, help="id of the run's row")
     given = parser.parse_args(arguments)
-    settings, engine = child.begin()
+    settings, engine = child.begin(given.parent)
     with Holding(engine, child.lease_of(given, LEASE), utc_now, parent=given.parent) as holding:
 
         def stop(signum: int, frame: FrameType | None) -> None:

@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = child.parser(child.LOOK, "Does one `look` command.")
     parser.add_argument("--command", type=int, required=True, help="id of the command")
     given = parser.parse_args(arguments)
-    settings, engine = child.begin()
+    settings, engine = child.begin(given.parent)
     with Holding(engine, child.lease_of(given, LEASE), utc_now, parent=given.parent) as holding:
         try:
             execute(

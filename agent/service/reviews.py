@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
 from agent.service import teach
-from agent.service.acts import Done, current, perform
+from agent.service.acts import Done, perform
+from agent.service.claims import SPAN
 from agent.service.ranks import Invalid, PermissionDenied, may
 from agent.settings import Samples
-from agent.store import closings, items, lineage, reviews, samples, teachings, withdrawals
-from agent.store.engine import writing
+from agent.store import claims, closings, items, lineage, reviews, samples, teachings, withdrawals
 from agent.store.errors import Conflict
+from agent.store.install import install_of
 from agent.store.items import Item
 from agent.store.rows import values
 from agent.store.users import User
+from model.statistics import keyed_fraction
 
 DECISIONS = ("normal", "defect", "unsure")
-CLAIM_FOR = timedelta(minutes=5)
 ORIGINS = {"audit": "audit", "teach": "import"}  # no model had a say in choosing these
 DEFAULTS = Samples()
 
@@ -51,10 +53,14 @@ def decide(
     *,
     note: str | None = None,
     rules: Samples = DEFAULTS,
+    double: float = 0.0,
     key: str,
     now: datetime,
 ) -> Outcome:
     """Records a decision: normal and defect close the item and make a sample of it, unsure escalates it.
+
+    In the share `double` the first decision leaves the item open, for a second person who does not know of it: the same
+    decision closes it (a defect with the second one's reason), another one escalates it.
 
     A flagged part called normal is only proposed for training: it waits for the quarantine check or a second person,
     where `rules` want one of them.
@@ -69,6 +75,7 @@ def decide(
         reason: the defect's reason code; only for defects, and required there.
         note: free words.
         rules: [samples].
+        double: share of the parts that two people judge, 0 .. 1, drawn by a keyed hash of the serial or frame id.
         key: idempotency key.
         now: the time.
 
@@ -76,9 +83,9 @@ def decide(
         PermissionDenied: the actor's role is too low.
         Invalid: the decision or its reason cannot be used.
         NotFound: there is no such item.
-        Conflict: it is closed, or someone else has claimed it.
+        Conflict: it is closed, the actor decided first on it, or someone else has claimed it.
     """
-    _check(decision, reason)
+    check(decision, reason)
     request = {"item_id": item_id, "decision": decision, "reason": reason, "note": note}
 
     def work(conn: Connection, actor: User) -> Done:
@@ -86,14 +93,17 @@ def decide(
         _check_open(conn, item, actor, now)
         if item.kind == teachings.KIND:
             teach.leave(conn, item, decision, actor, now)
-        state = "escalated" if decision == "unsure" else "closed"
+        state = _state_after(item, decision, lambda: _drawn(conn, item, double))
         closing = decision if state == "closed" else None
-        reviews.add(conn, item_id, actor.id, decision, reason=reason, note=note, now=now)
-        items.set_state(conn, item_id, state, expected=("open", "escalated"), decision=closing, now=now)
-        reviews.release(conn, item_id, actor.id)
+        reviews.add(conn, item_id, actor.id, decision, reason=reason, note=note, state=state, now=now)
+        first = actor.id if state == "open" else None
+        items.set_state(
+            conn, item_id, state, expected=("open", "escalated"), decision=closing, judged_by=first, now=now
+        )
+        claims.clear(conn, item_id)
         if closing:
             closings.add(conn, item, closing, reason, 1)
-        sample, unused = _sample(conn, item, decision, reason, actor, rules, now)
+        sample, unused = _sample(conn, item, decision, reason, actor, rules, now) if closing else (None, None)
         made = (sample.id, sample.role, unused, sample.state) if sample else (None, None, unused)
         outcome = Outcome(item_id, state, closing, *made)
         return Done(values(outcome), f"item:{item_id}", request | {"state": state, "sample_id": outcome.sample_id})
@@ -101,14 +111,24 @@ def decide(
     return Outcome(**perform(engine, actor, "review.decide", request, work, least="operator", key=key, now=now))
 
 
-def undo(engine: Engine, actor: User, item_id: int, *, key: str, now: datetime) -> Outcome:
+def undo(engine: Engine, actor: User, item_id: int, *, own: bool = False, key: str, now: datetime) -> Outcome:
     """Takes back the item's last review: the item, the counts and the samples are as before it.
+
+    The actor holds the item's claim then, where it is theirs to judge.
 
     A sample that is in a snapshot stays there, revoked. One that measures models leaves only by two people, once its
     window is admitted, a training run has used it, or two people have moved it: see `agent.service.withdrawals`.
 
+    Args:
+        engine: the database.
+        actor: an operator or higher.
+        item_id: of the item.
+        own: only a review of the actor's own, even where they are an engineer.
+        key: idempotency key.
+        now: the time.
+
     Raises:
-        PermissionDenied: the actor is no operator, or no engineer and the review is another's.
+        PermissionDenied: the actor is no operator, or the review is another's and they are no engineer, or `own`.
         NotFound: there is no such item.
         Conflict: it has no review to take back, its evidence is no longer kept, or its sample measures models.
     """
@@ -121,17 +141,20 @@ def undo(engine: Engine, actor: User, item_id: int, *, key: str, now: datetime) 
         if item.released_at is not None:
             raise Conflict(f"the evidence of item {item_id} is no longer kept: nobody could review it again")
         last, before = standing[-1], standing[:-1]
-        if last.user_id != actor.id and not may(actor, "engineer"):
+        if last.user_id != actor.id and (own or not may(actor, "engineer")):
             raise PermissionDenied(f"the last review is {last.user}'s: only they or an engineer may take it back")
         if item.kind == teachings.KIND:
             teach.come_back(conn, item, actor)
-        state = "escalated" if before else "open"
+        state = (before[-1].state if before else None) or "open"
+        first = before[-1].user_id if before and state == "open" else None
         made = samples.of_item(conn, item_id)
         for one in made:
             _check_may_leave(conn, one)
         traced = [lineage.of_sample(conn, one.id) for one in made]
         reviews.add(conn, item_id, actor.id, "undo", now=now)
-        items.set_state(conn, item_id, state, expected=(item.state,), decision=None, now=now)
+        items.set_state(conn, item_id, state, expected=(item.state,), decision=None, judged_by=first, now=now)
+        if item.kind != teachings.KIND and first != actor.id and (state == "open" or may(actor, "engineer")):
+            claims.hold(conn, item_id, actor.id, now + SPAN, now)
         if item.decision:
             closings.add(conn, item, item.decision, last.reason, -1)
         revoked = samples.revoke_of_item(conn, item_id, now)
@@ -141,30 +164,16 @@ def undo(engine: Engine, actor: User, item_id: int, *, key: str, now: datetime) 
         detail |= {"seen_by": seen_by, "live": live}
         return Done(values(Outcome(item_id, state, None, live=live)), f"item:{item_id}", detail)
 
-    request = {"item_id": item_id}
+    request = {"item_id": item_id} | ({"own": True} if own else {})
     return Outcome(**perform(engine, actor, "review.undo", request, work, least="operator", key=key, now=now))
 
 
-def claim(engine: Engine, actor: User, item_id: int, *, now: datetime, span: timedelta = CLAIM_FOR) -> bool:
-    """Keeps others off an item for a while; False while someone else does. A lease, so no key and no audit event.
+def check(decision: str, reason: str | None) -> None:
+    """Whether a decision and its reason can be used.
 
     Raises:
-        PermissionDenied: the actor is no operator.
-        NotFound: there is no such item.
+        Invalid: they cannot.
     """
-    with writing(engine) as conn:
-        actor = current(conn, actor, "operator", "review.claim")
-        items.get(conn, item_id)
-        return reviews.claim_item(conn, item_id, actor.id, now + span, now)
-
-
-def release(engine: Engine, actor: User, item_id: int) -> None:
-    """Gives one's claim on an item back."""
-    with writing(engine) as conn:
-        reviews.release(conn, item_id, actor.id)
-
-
-def _check(decision: str, reason: str | None) -> None:
     if decision not in DECISIONS:
         raise Invalid(f"{decision!r} is not a decision; {', '.join(DECISIONS)} are")
     if decision == "defect" and not (reason and reason.strip()):
@@ -180,9 +189,28 @@ def _check_open(conn: Connection, item: Item, actor: User, now: datetime) -> Non
         raise Conflict(f"item {item.id} is closed as {item.decision} already; undo that first")
     if item.state == "escalated" and not may(actor, "engineer"):
         raise PermissionDenied(f"item {item.id} is escalated: an engineer decides; {actor.name} is {actor.role}")
-    other = reviews.claimed_by_other(conn, item.id, actor.id, now)
+    if item.judged_by == actor.id:
+        raise Conflict(f"you have judged item {item.id}: now a second person does")
+    other = claims.held_by_other(conn, item.id, actor.id, now)
     if other is not None:
         raise Conflict(f"{other} is looking at item {item.id}: take the next one")
+
+
+def _state_after(item: Item, decision: str, drawn: Callable[[], bool]) -> str:
+    if decision == "unsure":
+        return "escalated"
+    if item.state == "escalated":
+        return "closed"
+    if item.judged_by is not None:
+        return "closed" if decision == reviews.standing(item.reviews)[-1].decision else "escalated"
+    return "open" if drawn() else "closed"
+
+
+def _drawn(conn: Connection, item: Item, double: float) -> bool:
+    """Whether two people judge this part; all of its frames, or none."""
+    if double == 0 or item.kind == teachings.KIND:
+        return False
+    return keyed_fraction(install_of(conn).secret, "double", item.serial or item.frame_id) < double
 
 
 def _check_may_leave(conn: Connection, sample: samples.Sample) -> None:

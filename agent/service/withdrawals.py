@@ -136,7 +136,7 @@ def _review_again(conn: Connection, item_id: int, reason: str, actor: User, now:
     if (item.state, item.decision) != ("closed", "normal"):
         return
     reviews.add(conn, item_id, actor.id, "undo", now=now)
-    reviews.add(conn, item_id, actor.id, "defect", reason=reason, now=now)
+    reviews.add(conn, item_id, actor.id, "defect", reason=reason, state="closed", now=now)
     items.set_state(conn, item_id, "closed", expected=("closed",), decision="defect", now=now)
     if item.kind != teachings.KIND:  # nobody reviewed those as normal
         closings.add(conn, item, "normal", None, -1)

@@ -9,6 +9,7 @@ from typing import Literal
 
 Bucket = Literal["minute", "quarter", "hour", "shift", "day"]
 WHOLE_DAY = (time(),)
+FIXED = {"minute": timedelta(minutes=1), "quarter": timedelta(minutes=15), "hour": timedelta(hours=1)}
 
 
 def minute(moment: datetime) -> datetime:
@@ -45,3 +46,14 @@ def cutter(bucket: Bucket, timezone: tzinfo, shifts: Sequence[time] = WHOLE_DAY)
 
         return last_begin
     return lambda start: start
+
+
+def end_of(start: datetime, bucket: Bucket, timezone: tzinfo, shifts: Sequence[time] = WHOLE_DAY) -> datetime:
+    """Where the bucket that starts there ends, UTC. Arguments as `cutter`."""
+    if bucket in FIXED:
+        return start.astimezone(UTC) + FIXED[bucket]
+    begins = list(WHOLE_DAY if bucket == "day" else shifts)
+    local = start.astimezone(timezone)
+    following = begins.index(local.time()) + 1
+    day = local.date() + timedelta(days=following == len(begins))
+    return datetime.combine(day, begins[following % len(begins)], timezone).astimezone(UTC)

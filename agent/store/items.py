@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -82,6 +82,7 @@ class Item:
     pinned: bool  # its evidence is never let go
     released_at: datetime | None  # when its evidence was let go
     watched: bool  # of a watch: reviewed first
+    judged_by: int | None  # who decided first where a second person has to agree: their user id, while that is open
     claimed_by: str | None  # who took it last; only binding until claimed_until
     claimed_until: datetime | None
     reviews: tuple[reviews.Review, ...] = field(default=())
@@ -130,13 +131,20 @@ def _read(conn: Connection, query: sa.Select[Any]) -> list[Item]:
     return [Item(**row._mapping, reviews=tuple(said[row.id])) for row in rows]
 
 
-def _of(query: sa.Select[Any], product_id: int | None, station_id: int | None, kind: str | None) -> sa.Select[Any]:
-    # Parts that a product is taught from are looked through on a page of their own.
+def of_queue(
+    query: sa.Select[Any], product_id: int | None, station_id: int | None, kind: str | None = None
+) -> sa.Select[Any]:
+    """The query without parts that a product is taught from: those are looked through on a page of their own."""
     query = query.where(item.c.kind != "teach")
     for column, wanted in ((item.c.product_id, product_id), (item.c.station_id, station_id), (item.c.kind, kind)):
         if wanted is not None:
             query = query.where(column == wanted)
     return query
+
+
+def places(*, escalated: bool) -> list[tuple[str, bool]]:
+    """State and `watched` of what waits, in the queue's order."""
+    return [(state, watched) for state in ("open", "escalated")[: 1 + escalated] for watched in (True, False)]
 
 
 def queue(
@@ -163,11 +171,11 @@ def queue(
         after: `Item.cursor` of the last one already seen.
     """
     found: list[Item] = []
-    places = [(state, watched) for state in ("open", "escalated")[: 1 + escalated] for watched in (True, False)]
+    left = places(escalated=escalated)
     if after is not None:
-        places = places[places.index(after[:2]) :] if after[:2] in places else []
-    for state, watched in places:
-        query = _of(_select().where(item.c.state == state).order_by(item.c.id), product_id, station_id, kind)
+        left = left[left.index(after[:2]) :] if after[:2] in left else []
+    for state, watched in left:
+        query = of_queue(_select().where(item.c.state == state).order_by(item.c.id), product_id, station_id, kind)
         query = query.where(item.c.watched.is_(watched))
         if after is not None and after[:2] == (state, watched):
             query = query.where(item.c.id > after[2])
@@ -178,29 +186,21 @@ def queue(
 
 def closed(conn: Connection, *, product_id: int | None = None, limit: int = 50) -> list[Item]:
     """The items closed last, newest first: what a person may undo."""
-    query = _of(_select().where(item.c.state == "closed"), product_id, None, None)
+    query = of_queue(_select().where(item.c.state == "closed"), product_id, None)
     return _read(conn, query.order_by(item.c.closed_at.desc(), item.c.id.desc()).limit(limit))
 
 
-def seen_between(
-    conn: Connection,
-    since: datetime,
-    until: datetime,
-    *,
-    product_id: int | None = None,
-    station_id: int | None = None,
-    lot: str | None = None,
-    limit: int = 50,
+def of(
+    conn: Connection, *conditions: sa.ColumnElement[bool], order: Sequence[sa.ColumnElement[Any]], limit: int
 ) -> list[Item]:
-    """Items whose parts were seen in [since, until), oldest first; audit items only once they are closed.
+    """Items that hold the conditions, but none of those to teach a product from."""
+    return _read(conn, of_queue(_select().where(*conditions), None, None).order_by(*order).limit(limit))
 
-    An unjudged audit item is listed nowhere but in the queue: nobody shall know which ones are drawn.
-    """
-    query = _of(_select(), product_id, station_id, None).where(item.c.event_at >= since, item.c.event_at < until)
-    query = query.where(sa.or_(item.c.kind != "audit", item.c.state == "closed"))
-    if lot is not None:
-        query = query.where(item.c.lot == lot)
-    return _read(conn, query.order_by(item.c.event_at, item.c.id).limit(limit))
+
+def drawn(conn: Connection, item_ids: Collection[int]) -> set[int]:
+    """Those of these items that were drawn for the audit."""
+    query = sa.select(item.c.id).where(item.c.id.in_(list(item_ids)), item.c.kind == "audit")
+    return set(conn.execute(query).scalars())
 
 
 def of_records(conn: Connection, places: Collection[tuple[int, int, int]]) -> dict[tuple[int, int, int], Item]:
@@ -208,7 +208,7 @@ def of_records(conn: Connection, places: Collection[tuple[int, int, int]]) -> di
     if not places:
         return {}
     where = sa.tuple_(item.c.stream_id, item.c.partition, item.c.offset).in_(list(places))
-    found = _read(conn, _of(_select().where(where), None, None, None))
+    found = _read(conn, of_queue(_select().where(where), None, None))
     return {(one.stream_id, one.partition, one.offset): one for one in found}
 
 
@@ -222,6 +222,12 @@ def get(conn: Connection, item_id: int) -> Item:
     if not found:
         raise NotFound(f"there is no item {item_id}")
     return found[0]
+
+
+def some(conn: Connection, ids: Iterable[int]) -> list[Item]:
+    """The items of these ids, in the queue's order; ids of none are passed over."""
+    found = _read(conn, _select().where(item.c.id.in_(list(ids))))
+    return sorted(found, key=lambda one: (one.state != "open", not one.watched, one.id))
 
 
 def lock(conn: Connection, item_id: int) -> Item:
@@ -247,10 +253,27 @@ def frames_at(conn: Connection, stream_id: int, partition: int, offsets: Sequenc
 
 def counts(conn: Connection, *, product_id: int | None = None) -> ItemCounts:
     """How many items of the review queue are in each state."""
-    query = _of(sa.select(item.c.state, item.c.kind, sa.func.count()), product_id, None, None)
+    query = of_queue(sa.select(item.c.state, item.c.kind, sa.func.count()), product_id, None)
     rows = conn.execute(query.group_by(item.c.state, item.c.kind)).all()
     by_state = {state: sum(n for s, _, n in rows if s == state) for state in ("open", "escalated", "closed")}
     return ItemCounts(**by_state, open_audit=sum(n for s, kind, n in rows if (s, kind) == ("open", "audit")))
+
+
+def waiting(
+    conn: Connection,
+    user_id: int | None,
+    *,
+    product_id: int | None = None,
+    station_id: int | None = None,
+    escalated: bool = False,
+    most: int = 1000,
+) -> int:
+    """How many items wait for this user, counted up to `most`: a number that costs the same however many there are."""
+    query = of_queue(sa.select(item.c.id), product_id, station_id)
+    query = query.where(item.c.state.in_(["open", "escalated"] if escalated else ["open"]))
+    if user_id is not None:
+        query = query.where(sa.or_(item.c.judged_by.is_(None), item.c.judged_by != user_id))
+    return conn.execute(sa.select(sa.func.count()).select_from(query.limit(most).subquery())).scalar_one()
 
 
 def count_failed(conn: Connection, station_id: int, reason: str, since: datetime) -> int:
@@ -268,9 +291,25 @@ def set_pinned(conn: Connection, item_id: int, pinned: bool) -> None:
 
 
 def set_state(
-    conn: Connection, item_id: int, state: str, *, expected: Collection[str], decision: str | None, now: datetime
+    conn: Connection,
+    item_id: int,
+    state: str,
+    *,
+    expected: Collection[str],
+    decision: str | None,
+    judged_by: int | None = None,
+    now: datetime,
 ) -> None:
     """Moves an item to `state`.
+
+    Args:
+        conn: a writing transaction.
+        item_id: of the item.
+        state: the new one.
+        expected: what it may be now.
+        decision: of the closing review.
+        judged_by: who decided first, where a second person has to agree.
+        now: the time.
 
     Raises:
         Conflict: its state is none of the expected.
@@ -278,7 +317,7 @@ def set_state(
     moved = conn.execute(
         sa.update(item)
         .where(item.c.id == item_id, item.c.state.in_(expected))
-        .values(state=state, decision=decision, closed_at=now if state == "closed" else None)
+        .values(state=state, decision=decision, judged_by=judged_by, closed_at=now if state == "closed" else None)
     )
     if moved.rowcount != 1:
         raise Conflict(f"item {item_id} is not {' or '.join(expected)} any more: load it again")

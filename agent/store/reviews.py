@@ -1,4 +1,4 @@
-"""Reviews, append-only, and the claims that keep two people off one item."""
+"""Reviews: what people say of items, append-only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.rows import insert, read
-from agent.store.tables import claim, review, user
+from agent.store.rows import chunks, read
+from agent.store.tables import item, review, user
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Review:
     decision: str  # normal | defect | unsure | undo
     reason: str | None
     note: str | None
+    state: str | None  # of the item after it: open | escalated | closed; None: an undo
     created_at: datetime
 
 
@@ -36,11 +37,12 @@ def add(
     *,
     reason: str | None = None,
     note: str | None = None,
+    state: str | None = None,
     now: datetime,
 ) -> int:
-    """Adds a review and returns its id. The item's state is the caller's to change: `items.set_state`."""
+    """Adds a review and returns its id. The item's state after it is the caller's to change: `items.set_state`."""
     statement = sa.insert(review).values(
-        item_id=item_id, user_id=user_id, decision=decision, reason=reason, note=note, created_at=now
+        item_id=item_id, user_id=user_id, decision=decision, reason=reason, note=note, state=state, created_at=now
     )
     return int(conn.execute(statement.returning(review.c.id)).scalar_one())
 
@@ -70,27 +72,61 @@ def standing(reviews: Iterable[Review]) -> list[Review]:
     return stack
 
 
-def claim_item(conn: Connection, item_id: int, user_id: int, until: datetime, now: datetime) -> bool:
-    """Takes or prolongs an item's claim; False while someone else holds it."""
-    statement = insert(conn, claim).values(item_id=item_id, user_id=user_id, expires_at=until)
-    statement = statement.on_conflict_do_update(
-        index_elements=["item_id"],
-        set_={"user_id": statement.excluded.user_id, "expires_at": statement.excluded.expires_at},
-        where=sa.or_(claim.c.user_id == user_id, claim.c.expires_at <= now),
-    )
-    return conn.execute(statement.returning(claim.c.item_id)).scalar_one_or_none() is not None
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How often the second of two people, who did not know of the first, said the same: normal or defect.
+
+    Attributes:
+        pairs: items that two people judged.
+        agreed: those of them where both said the same; an unsure second one did not.
+    """
+
+    pairs: int
+    agreed: int
+
+    @property
+    def rate(self) -> float | None:
+        """Their share, 0 .. 1; None without pairs."""
+        return self.agreed / self.pairs if self.pairs else None
 
 
-def claimed_by_other(conn: Connection, item_id: int, user_id: int, now: datetime) -> str | None:
-    """The name of someone else who holds the item's claim."""
-    query = (
-        sa.select(user.c.name)
-        .join(claim, claim.c.user_id == user.c.id)
-        .where(claim.c.item_id == item_id, claim.c.user_id != user_id, claim.c.expires_at > now)
-    )
-    return conn.execute(query).scalar_one_or_none()
+def agreement(
+    conn: Connection, since: datetime, until: datetime, *, product_id: int | None = None, station_id: int | None = None
+) -> Agreement:
+    """How two people agreed of whom the first decided from `since` on and before `until`.
+
+    What was taken back says nothing.
+    """
+    row = review.c
+    query = sa.select(row.item_id).distinct().where(row.state == "open", row.created_at >= since)
+    query = query.where(row.created_at < until)
+    if product_id is not None or station_id is not None:
+        query = query.join(item, item.c.id == row.item_id)
+    for column, wanted in ((item.c.product_id, product_id), (item.c.station_id, station_id)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    pairs = agreed = 0
+    for ids in chunks(conn.execute(query).scalars().all(), 500):
+        for said in of_items(conn, ids).values():
+            first, second = (*standing(said)[:2], None, None)[:2]
+            if first and second and first.state == "open" and since <= first.created_at < until:
+                pairs += 1
+                agreed += first.decision == second.decision
+    return Agreement(pairs, agreed)
 
 
-def release(conn: Connection, item_id: int, user_id: int) -> None:
-    """Gives the item's claim back, if this user holds it."""
-    conn.execute(sa.delete(claim).where(claim.c.item_id == item_id, claim.c.user_id == user_id))
+def last_of(conn: Connection, user_id: int, since: datetime, limit: int) -> list[Review]:
+    """The user's newest reviews that nothing came after: those they may take back, newest first.
+
+    Args:
+        conn: any transaction.
+        user_id: whose.
+        since: none before it.
+        limit: at most so many.
+    """
+    row = review.c
+    query = sa.select(row.item_id).where(row.user_id == user_id, row.created_at >= since, row.decision != "undo")
+    ids = conn.execute(query.order_by(row.id.desc()).limit(2 * limit)).scalars().all()
+    last = [stack[-1] for stack in map(standing, of_items(conn, set(ids)).values()) if stack]
+    mine = [one for one in last if one.user_id == user_id and one.created_at >= since]
+    return sorted(mine, key=lambda one: one.id, reverse=True)[:limit]

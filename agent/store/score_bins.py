@@ -64,7 +64,12 @@ def merged(histograms: Iterable[Histogram]) -> Histogram:
 
 def bin_of(severity: float) -> int:
     """The bin of a severity that is a number."""
-    return math.floor(_PER_UNIT * math.asinh(max(-LIMIT, min(LIMIT, severity))))
+    return math.floor(place_of(severity))
+
+
+def place_of(severity: float) -> float:
+    """Where a severity lies on the axis on which every bin is 1 wide and begins at its number."""
+    return _PER_UNIT * math.asinh(max(-LIMIT, min(LIMIT, severity)))
 
 
 def edges(number: int) -> tuple[float, float]:

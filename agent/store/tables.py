@@ -181,18 +181,16 @@ item = Table(
     Column("pinned", sa.Boolean, nullable=False, server_default=sa.false()),  # its evidence is never let go
     Column("released_at", Utc),  # when retention let its evidence go
     Column("watched", sa.Boolean, nullable=False, server_default=sa.false()),  # of a watch: reviewed first
+    refers("judged_by", "user.id", nullable=True),  # who decided first, while a second person has to agree
     UniqueConstraint("stream_id", "partition", "offset"),
 )
 Index("ix_item_state_id", item.c.state, item.c.id)
+# The queue, of all, of one product and of one station: the few watched ones first, then the others, oldest first.
+Index("ix_item_state_watched_id", item.c.state, item.c.watched, item.c.id)
+Index("ix_item_product_id_state_watched_id", item.c.product_id, item.c.state, item.c.watched, item.c.id)
+Index("ix_item_station_id_state_watched_id", item.c.station_id, item.c.state, item.c.watched, item.c.id)
 Index("ix_item_event_at", item.c.event_at)
 Index("ix_item_product_id_kind_event_at", item.c.product_id, item.c.kind, item.c.event_at)
-Index(
-    "ix_item_watched",  # few of very many: the queue asks for them first
-    item.c.state,
-    item.c.id,
-    sqlite_where=item.c.watched.is_(True),
-    postgresql_where=item.c.watched.is_(True),
-)
 
 review = Table(
     "review",
@@ -203,14 +201,17 @@ review = Table(
     Column("decision", Word, one_of("decision", "normal", "defect", "unsure", "undo"), nullable=False),
     Column("reason", Word),  # the defect's reason code
     Column("note", sa.Text),
+    Column("state", Word),  # of the item after it: open | escalated | closed; None: an undo
     Column("created_at", Utc, nullable=False),
 )
+Index("ix_review_user_id_id", review.c.user_id, review.c.id)  # what one said last
+Index("ix_review_state_created_at", review.c.state, review.c.created_at)  # those that left an item open: agreement
 
 claim = Table(
     "claim",
     metadata,
     refers("item_id", "item.id", primary_key=True),
-    refers("user_id", "user.id"),
+    refers("user_id", "user.id", index=True),
     Column("expires_at", Utc, nullable=False),
 )
 

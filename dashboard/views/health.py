@@ -35,7 +35,7 @@ def _frames() -> None:
     else:
         st.caption("No partition has been read yet.")
     if missing:
-        st.warning(f"The log lost frames before they were read: the newest {len(missing)} gaps.")
+        st.warning("The log did not go on where it had been read to. The newest gaps:")
         st.html(table(accounts.gaps(missing, context.settings().timezone)))
 
 

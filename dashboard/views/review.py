@@ -1,81 +1,145 @@
-"""The review queue: an operator decides on one part after the other."""
+"""The review queue: an operator decides on one part after the other.
+
+The desk (dashboard/components/desk) advances by itself and sends each verdict until it is answered here. A run applies
+what is new, renews the claims on the items that the desk holds, and draws it with the answers.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import lru_cache
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from agent.service import Invalid, PermissionDenied, reviews
+from agent.service import claims, reviews
 from agent.service.ranks import Refused
 from agent.settings import utc_now
-from agent.store import items, products, stations
-from agent.store.errors import Conflict, NotFound
+from agent.store import items, products, registry, score_bins, stations
+from agent.store import reviews as said
+from agent.store.buckets import cutter, quarter
+from agent.store.errors import Conflict, NotFound, StoreError
+from agent.store.score_bins import Histogram
 from agent.store.users import User
-from dashboard import context
-from dashboard.components.review import Said, desk
+from dashboard import context, desk
+from dashboard.components import review as component
+from dashboard.desk import Data, Press
 
-AHEAD = 20  # items given to the desk at once
-Answer = dict[str, Any]
+AHEAD = 10  # items that one desk holds
+PAST = 20  # verdicts of this shift that may be taken back here
+MOST = 1000  # the queue is counted up to here
+DAYS = 30  # of scores in the histogram
+Filter = tuple[int | None, int | None]  # product and station
 
 
 def show() -> None:
     """Draws the page."""
-    product_id, station_id = _filters()
+    st.html("<style>[data-testid=stMainBlockContainer] { padding: 4rem 1.5rem 1rem; }</style>")
+    wanted = _filters()
     user = context.actor()
-    answers: dict[str, Answer] = st.session_state.setdefault(f"answers-{user.name if user else ''}", {})
-    _desk(product_id, station_id, user, answers)
+    if user is None:
+        st.info("Pick who acts first. Operators and engineers review.")
+        return
+    _desk(wanted, user)
 
 
 @st.fragment(run_every="5s")
-def _desk(product_id: int | None, station_id: int | None, user: User | None, answers: dict[str, Answer]) -> None:
+def _desk(wanted: Filter, user: User) -> None:
+    key = f"desk-{user.id}"  # another user has another desk: a press is never somebody else's
+    answers: dict[str, Data] = st.session_state.setdefault(f"answers-{user.id}", {})
+    drawn: Data = st.session_state.setdefault(f"drawn-{user.id}", {})
+    sent = component.pressed(key)
+    trouble = None
+    try:
+        for press in sent:
+            if press.id not in answers:
+                answers[press.id] = answer(press, user)
+        drawn.update(_queue(wanted, user))
+    except (StoreError, Refused) as error:
+        trouble = str(error)  # what is unanswered stays with the desk, which sends it again
+    kept = {press.id for press in sent}
+    for old in [one for one in answers if one not in kept]:
+        del answers[old]
+    settings = context.settings().review
+    component.draw(
+        key,
+        {
+            "user": user.id, "canDecide": context.may("operator"), "reasons": list(settings.reasons),
+            "answers": dict(answers), "trouble": trouble, "items": [], "past": [], "waiting": 0, "most": MOST, **drawn,
+        },
+    )  # fmt: skip
+
+
+def _queue(wanted: Filter, user: User) -> Data:
+    """What the desk holds next, how many wait, and what may be taken back."""
+    product_id, station_id = wanted
+    now, engineer = utc_now(), context.may("engineer")
+    began = cutter("shift", context.settings().timezone, context.settings().plant.shifts)
+    if context.may("operator"):
+        held = claims.take(context.engine(), user, product_id=product_id, station_id=station_id, limit=AHEAD, now=now)
     with context.reading() as conn:
-        head = items.queue(
-            conn, product_id=product_id, station_id=station_id, escalated=context.may("engineer"), limit=AHEAD
+        if not context.may("operator"):
+            held = items.queue(conn, product_id=product_id, station_id=station_id, limit=AHEAD)
+        waiting = items.waiting(
+            conn, user.id, product_id=product_id, station_id=station_id, escalated=engineer, most=MOST
         )
-        counts = items.counts(conn, product_id=product_id)
-    waiting = counts.open + (counts.escalated if context.may("engineer") else 0)
-    if station_id is not None and len(head) < AHEAD:
-        waiting = len(head)
-    said = desk(head, waiting=waiting, can_decide=context.may("operator"), answers=answers)
-    new = [press for press in said if press.key not in answers]
-    for press in new:
-        answers[press.key] = answer(press, user)
-    if new:
-        st.rerun(scope="fragment")
+        last = said.last_of(conn, user.id, began(quarter(now)), PAST)
+        seen = {one.id: one for one in items.some(conn, [one.item_id for one in last])}
+    past = [desk.past(one, seen[one.item_id]) for one in last]
+    return {"items": [desk.card(one) for one in held], "waiting": waiting, "past": [one for one in past if one]}
 
 
-def answer(press: Said, user: User | None) -> Answer:
-    """Does what was pressed, once; says in words what came of it."""
-    if user is None:
-        return {"ok": False, "words": "pick who acts first"}
-    engine, now = context.engine(), utc_now()
+def answer(press: Press, user: User) -> Data:
+    """Does what was pressed, once; says in words what came of it.
+
+    Raises:
+        StoreError: the database is away; the press is to be sent again.
+    """
+    engine, now, settings = context.engine(), utc_now(), context.settings()
     try:
         if press.decision == "undo":
-            undone = reviews.undo(engine, user, press.item, key=press.key, now=now)
+            undone = reviews.undo(engine, user, press.item, own=True, key=press.id, now=now)
             learnt = f"; v{undone.live}, which is live, learnt from it: tell an engineer" if undone.live else ""
-            return {"ok": True, "words": f"the part is back in the queue{learnt}"}
-        rules = context.settings().samples
+            return {"ok": True, "words": f"back in the queue{learnt}"}
         done = reviews.decide(
-            engine, user, press.item, press.decision, press.reason, rules=rules, key=press.key, now=now
-        )
-    except (Refused, PermissionDenied, Invalid, Conflict, NotFound) as error:
+            engine, user, press.item, press.decision, press.reason, rules=settings.samples,
+            double=settings.review.double, key=press.id, now=now,
+        )  # fmt: skip
+    except (Refused, Conflict, NotFound) as error:
         return {"ok": False, "words": str(error)}
+    return {"ok": True, "words": desk.became(done), "figures": _figures(press.item)}
+
+
+def _figures(item_id: int) -> Data:
     with context.reading() as conn:
-        item = items.get(conn, press.item)
-    figures = "" if item.score is None else f" · score {item.score:.2f}"
-    figures += "" if item.p_value is None else f", p {item.p_value:.3f}"
-    became = done.unused or f"the part is {done.state}"
-    if done.role:
-        became = f"now a {done.role} sample" if done.sample_state == "accepted" else "proposed for training"
-    return {"ok": True, "words": became + figures}
+        item = items.get(conn, item_id)
+        decided = registry.deployed(conn, item.deployment_id) if item.deployment_id is not None else None
+    if decided is None:
+        return desk.figures(item, None, None, None)
+    scores = _scores(item.product_id, item.station_id, decided.id, int(utc_now().timestamp() // 60))
+    return desk.figures(item, decided.number, decided.certificate, scores)
 
 
-def _filters() -> tuple[int | None, int | None]:
+@lru_cache(64)
+def _scores(product_id: int, station_id: int, deployment_id: int, minute: int) -> Histogram:
+    """The severities of a station's last days; read once a minute (`minute` is of the epoch)."""
+    last = score_bins.day_of(utc_now(), context.settings().timezone)
+    with context.reading() as conn:
+        return score_bins.histogram(conn, product_id, last - timedelta(days=DAYS), last, station_id, deployment_id)
+
+
+def _filters() -> Filter:
     with context.reading() as conn:
         product_ids = {product.name: product.id for product in products.all(conn)}
         station_ids = {station.name: station.id for station in stations.all(conn)}
     left, right, _ = st.columns((1, 1, 2))
-    product = left.selectbox("Product", ["all", *product_ids], key="product", bind="query-params")
-    station = right.selectbox("Station", ["all", *station_ids], key="station", bind="query-params")
+    product = _choice(left, "Product", ["all products", *product_ids])
+    station = _choice(right, "Station", ["all stations", *station_ids])
     return product_ids.get(product), station_ids.get(station)
+
+
+def _choice(where: DeltaGenerator, label: str, options: Sequence[str]) -> str:
+    # Without a format: the address would hold the formatted words.
+    key = label.lower()
+    return str(where.selectbox(label, options, key=key, bind="query-params", label_visibility="collapsed"))

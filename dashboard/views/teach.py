@@ -16,7 +16,6 @@ from agent.store.products import Product
 from agent.store.users import User
 from dashboard import calibration, context, recertifying
 from dashboard.certificates import words as certificate_words
-from dashboard.components.review import REASONS
 from dashboard.parts import PAGE, ROW, Card, card_html, cards, pages
 from dashboard.style import CSS
 
@@ -135,7 +134,9 @@ def _set(lesson: Lesson, user: User | None) -> None:
         st.subheader("As they came")
     last = pages(len(found))
     left, right, _ = st.columns((1, 1, 2))
-    reason = left.selectbox("A defect is a", REASONS, key="teach-reason") if user and found else ""
+    reason = (
+        left.selectbox("A defect is a", context.settings().review.reasons, key="teach-reason") if user and found else ""
+    )
     page = int(right.number_input(f"Page of {last}", 1, last, 1, key="teach-page")) if last > 1 else 1
     shown = found[(page - 1) * PAGE : page * PAGE]
     for start in range(0, len(shown), ROW):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,14 +18,15 @@ from agent.retrain.checking import Checker
 from agent.retrain.due import due
 from agent.retrain.errors import Busy, Cancelled
 from agent.retrain.importer import import_folder
-from agent.retrain.quarantine import LEAST_DEFECTS, Check
+from agent.retrain.quarantine import LEAST_DEFECTS, MOST, Check, reference
 from agent.retrain.run import train_product
 from agent.service import samples as service
 from agent.settings import Settings, utc_now
-from agent.store import audit, proposals, registry, runs, samples, users
+from agent.store import audit, epochs, proposals, registry, runs, samples, users
 from agent.store.blobs import keep, keep_all
 from agent.store.engine import open_engine, reading, writing
 from agent.store.local_blobs import LocalBlobs, MemoryBlobs
+from agent.store.proposals import LEAST_SINCE
 from agent.store.samples import NewSample, Sample
 from model.images import Frame
 from model.likeness import Patches
@@ -148,6 +151,111 @@ def test_a_proposal_that_cannot_be_read_waits_for_a_person(shop: Shop) -> None:
     assert shop.check() == {"accepted": 1, "quarantined": 1}
     assert (shop.sample(broken).quarantine or {})["found"] == "unreadable"
     assert shop.sample(good).state == "accepted"
+
+
+class Change:
+    """A new lamp at NOW, and an epoch that it cut: flagged parts of before and after it are called normal."""
+
+    def __init__(self, shop: Shop):
+        self.shop, self.offset = shop, 0
+        with writing(shop.line.engine) as conn:
+            epochs.open(conn, shop.line.product_id, "drift", "a new lamp", now=NOW)
+
+    def propose(self, count: int, *, defect: bool = False, since: bool = True) -> list[int]:
+        return [self._propose(defect, since) for _ in range(count)]
+
+    def _propose(self, defect: bool, since: bool) -> int:
+        made, self.offset = self.shop.line, self.offset + 1
+        sha = keep(made.engine, self.shop.blobs, lit(picture(self.offset, defect=defect)), "image/png", NOW)
+        at = NOW if since else NOW - timedelta(seconds=1)
+        with writing(made.engine) as conn:
+            item = made.add_item(conn, self.offset, event_at=at)
+            new = NewSample(made.product_id, "train", "flagged", sha, sha, item_id=item.id, state="proposed",
+                            added_by=made.operator.id)  # fmt: skip
+            return samples.add(conn, new, NOW).id
+
+    def accept(self, ids: Sequence[int]) -> None:
+        for one in ids:
+            service.accept(self.shop.line.engine, self.shop.line.engineer, one, key=f"accept-{one}", now=NOW)
+
+    def states(self, ids: Sequence[int]) -> Counter[str]:
+        return Counter(self.shop.sample(one).state for one in ids)
+
+    def missing(self) -> int:
+        with reading(self.shop.line.engine) as conn:
+            return proposals.missing(conn, self.shop.line.product_id)
+
+
+def lit(data: bytes) -> bytes:
+    """The same part under another lamp."""
+    frame = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.float32)
+    return cv2.imencode(".png", np.clip(frame * (1.5, 1.3, 1.1), 0, 255).astype(np.uint8))[1].tobytes()
+
+
+def test_after_a_change_what_was_held_up_is_compared_with_what_a_second_person_accepted(shop: Shop) -> None:
+    change = Change(shop)
+    good, bad = change.propose(60), change.propose(4, defect=True)
+    shop.check()
+    held = [one for one in good if shop.sample(one).state == "quarantined"]
+    assert len(held) == 60 and change.missing() == LEAST_SINCE, "unlike both sides, all are held up"
+    change.accept(held[: LEAST_SINCE - 1])
+    assert shop.check() == {} and change.missing() == 1, "not enough to compare with"
+    change.accept(held[LEAST_SINCE - 1 : LEAST_SINCE])
+    shop.check()
+    assert change.missing() == 0
+    assert change.states(held)["accepted"] >= 50, "no second person has to look at these"
+    assert change.states(bad) == {"quarantined": 4}
+    assert (shop.sample(bad[0]).quarantine or {})["since_change"] == LEAST_SINCE
+    clear = next(shop.sample(one) for one in held[LEAST_SINCE:] if shop.sample(one).state == "accepted")
+    assert clear.accepted_by is None and (clear.quarantine or {})["found"] == "clear"
+    assert change.states(change.propose(20)) == {"proposed": 20}
+    assert shop.check()["accepted"] >= 16, "those that come then are compared with them at once"
+    asked = len(shop.opened)
+    while shop.check():  # at 40, perhaps at 80
+        assert change.states(bad) == {"quarantined": 4}
+    assert len(shop.opened) - asked <= 2, "a held-up one is looked at a bounded number of times"
+
+
+def test_what_was_held_up_before_the_change_waits_for_its_person(shop: Shop) -> None:
+    change = Change(shop)
+    before, since = change.propose(3, since=False), change.propose(LEAST_SINCE + 3)
+    shop.check()
+    change.accept(since[:LEAST_SINCE])
+    assert shop.check().total() == 3
+    assert change.states(before) == {"quarantined": 3}
+
+
+def test_what_a_second_look_cannot_judge_stays_held_up(shop: Shop) -> None:
+    change = Change(shop)
+    bad, good = change.propose(2, defect=True), change.propose(LEAST_SINCE)
+    shop.check()
+    found = {one: dict(shop.sample(one).quarantine or {}) for one in bad}
+    change.accept(good)
+    assert shop.check(quarantine=False) == {"quarantined": 2}
+    for one in bad:
+        assert shop.sample(one).state == "quarantined"
+        assert shop.sample(one).quarantine == found[one] | {"since_change": LEAST_SINCE}
+    assert shop.check(quarantine=False) == {}, "it is asked once, not at every turn"
+
+
+def test_the_normals_since_a_change_are_up_to_half_of_the_reference() -> None:
+    def chosen(old: int, since: int) -> tuple[int, int]:
+        normals = [sample_of(number) for number in range(old + since)]
+        found = reference(normals, range(old, old + since))
+        assert [one.id for one in found] == sorted(one.id for one in found)
+        return sum(one.id < old for one in found), sum(one.id >= old for one in found)
+
+    assert chosen(500, 0) == (MOST, 0)
+    assert chosen(500, 30) == (MOST - 30, 30)
+    assert chosen(500, 500) == (MOST // 2, MOST // 2)
+    assert chosen(50, 500) == (50, MOST - 50)
+    assert chosen(0, 500) == (0, MOST)
+    assert chosen(30, 20) == (30, 20)
+
+
+def sample_of(number: int) -> Sample:
+    empty = dict.fromkeys(field.name for field in fields(Sample))
+    return Sample(**(empty | {"id": number}))  # type: ignore[arg-type]
 
 
 def test_a_person_who_decides_during_the_check_is_not_overruled(shop: Shop) -> None:

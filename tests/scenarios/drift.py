@@ -177,10 +177,20 @@ class Drift:
         line = self.line
         self.story.step("the quarantine compares the approved normals with the defect bank")
         self.story.until(lambda: people.waiting(line) == 0, "the quarantine check")
-        with reading(line.engine) as conn:
-            accepted = [one for one in samples.all(conn, line.product.id, "train") if one.origin == "flagged"]
-        held = people.second_look(line)
-        self.story.note(f"{len(accepted)} clear, {held} held up; an engineer looks at these and accepts them")
+        clear, held = self._approved("accepted"), self._approved("quarantined")
+        first = people.second_look(line, all=False)
+        self.story.note(f"{clear} clear, {held} held up; an engineer looks at {first} of these and accepts them")
+        self.story.until(lambda: not people.to_compare_again(line), "the second quarantine check")
+        rest = people.second_look(line, all=True)
+        self.story.check(
+            rest <= (held - first) / 2,
+            f"of the other {held - first}, compared with these, {rest} are still held up; he accepts them too",
+        )
+
+    def _approved(self, state: str) -> int:
+        with reading(self.line.engine) as conn:
+            found = samples.all(conn, self.line.product.id, "train", state=state)
+        return sum(one.origin == "flagged" for one in found)
 
     def _admission(self) -> Epoch:
         line, needed = self.line, self._needed()

@@ -56,10 +56,23 @@ def waiting(plant: Plant) -> int:
         return proposals.counts(conn, plant.product.id).get("proposed", 0)
 
 
-def second_look(plant: Plant) -> int:
-    """The engineer, who reviewed none of them, accepts what the quarantine held up; how many. All are good parts."""
+def to_compare_again(plant: Plant) -> bool:
+    """Whether a check shall look again at what it held up."""
+    with reading(plant.engine) as conn:
+        return bool(proposals.again(conn, plant.product.id, 1))
+
+
+def second_look(plant: Plant, *, all: bool) -> int:
+    """The engineer, who reviewed none of them, accepts what the quarantine held up, which are all good parts; how many.
+
+    All of them, or only as many as it takes until the others are compared with them.
+    """
     with reading(plant.engine) as conn:
         held = samples.all(conn, plant.product.id, "train", state="quarantined")
-    for one in held:
+    for done, one in enumerate(sorted(held, key=lambda one: one.id)):
+        if not all:
+            with reading(plant.engine) as conn:
+                if not proposals.missing(conn, plant.product.id):
+                    return done
         service.accept(plant.engine, plant.people.engineer, one.id, key=f"accept-{one.id}", now=plant.clock())
     return len(held)

@@ -1,239 +1,21 @@
-"""The dashboard in a real browser: people look, decide by keyboard, and the database holds exactly what they said."""
+"""The dashboard in a real browser: what its pages show, and what their buttons do."""
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import csv
+import re
 from datetime import UTC
-from pathlib import Path
-from threading import Event
-from time import monotonic
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
-import cv2
-import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from sqlalchemy import Engine
+from playwright.sync_api import Page, expect
 
-from agent.demo.server import free_port
-from agent.settings import environment, load, utc_now
-from agent.store import (
-    alerts,
-    inspections,
-    items,
-    products,
-    proposals,
-    reviews,
-    samples,
-    score_bins,
-    stations,
-    trends,
-    users,
-)
-from agent.store.blobs import keep
+from agent.service import reviews as deciding
+from agent.settings import utc_now
+from agent.store import alerts, products, proposals, samples, score_bins, stations, users
 from agent.store.engine import reading, writing
-from agent.store.items import Item
-from agent.store.local_blobs import LocalBlobs
-from tests.databases import Line, line
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
-PARTS = 12
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None,
-    reason="no Chromium here (Debian: apt-get install chromium): that the pages work in a browser stays unproven",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A served dashboard and the line behind it."""
-
-    url: str
-    line: Line
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1400, "height": 950})
-    context.set_default_timeout(20_000)
-    expect.set_options(timeout=20_000)
-    yield context.new_page()
-    context.close()
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    with line(tmp_path) as made:
-        seed(made, LocalBlobs(tmp_path / "blobs"))
-        with serving(made.engine, tmp_path) as url:
-            yield Served(url, made)
-
-
-class serving:  # noqa: N801
-    """Runs `goodpart dashboard` on a free port while the block runs."""
-
-    def __init__(self, engine: Engine, folder: Path):
-        port = free_port()
-        settings = load(
-            None,
-            {
-                "GOODPART_DATABASE__URL": str(engine.url), "GOODPART_BLOBS__DIRECTORY": str(folder / "blobs"),
-                "GOODPART_DASHBOARD__PORT": str(port), "GOODPART_REDIS__URL": f"redis://127.0.0.1:{free_port()}/0",
-            },
-        )  # fmt: skip
-        self.url = f"http://127.0.0.1:{port}"
-        self._environ = {**os.environ, **environment(settings)}
-        self._log = folder / "dashboard.log"
-
-    def __enter__(self) -> str:
-        with self._log.open("wb") as out:
-            command = [sys.executable, "-m", "agent.cli", "dashboard"]
-            self._process = subprocess.Popen(command, env=self._environ, stdout=out, stderr=out)
-        until(self._answers, lambda: self._log.read_text())
-        return self.url
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        assert self._process.wait(20) == 0, self._log.read_text()
-
-    def _answers(self) -> bool:
-        assert self._process.poll() is None, self._log.read_text()
-        try:
-            with urlopen(f"{self.url}/_stcore/health", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except (URLError, OSError):
-            return False
-
-
-def until(condition: Callable[[], bool], say: Callable[[], str] = lambda: "", seconds: float = 40.0) -> None:
-    end, pause = monotonic() + seconds, Event()
-    while not condition():
-        if monotonic() > end:
-            pytest.fail(f"not reached in {seconds} s {say()}")
-        pause.wait(0.05)
-
-
-def seed(made: Line, blobs: LocalBlobs) -> None:
-    rng = np.random.default_rng(0)
-    now = utc_now()
-    rows = [
-        made.inspection(n, "review" if n < PARTS else "pass", event_at=now, decided_at=now, serial=f"part-{n}")
-        for n in range(60)
-    ]
-    new = []
-    for n in range(PARTS):
-        frame = cv2.imencode(".png", rng.integers(0, 255, (90, 120, 3), np.uint8))[1].tobytes()
-        webp = cv2.imencode(".webp", rng.integers(0, 255, (90, 120, 3), np.uint8))[1].tobytes()
-        heat = io.BytesIO()
-        np.save(heat, rng.random((32, 32)).astype(np.float16))
-        kept = [
-            keep(made.engine, blobs, data, kind, utc_now())
-            for data, kind in (
-                (frame, "image/png"), (webp, "image/webp"), (webp, "image/webp"),
-                (heat.getvalue(), "application/x-npy"),
-            )
-        ]  # fmt: skip
-        new.append(
-            made.new_item(
-                n, frame_sha256=kept[0], preview_sha256=kept[1], overlay_sha256=kept[2], heatmap_sha256=kept[3],
-                serial=f"part-{n}", score=13.5 + n, event_at=now, lot="<b>L7</b> ![x](http://x)",
-            )
-        )  # fmt: skip
-    with writing(made.engine) as conn:
-        inspections.add_all(conn, rows)
-        trends.add_inspections(conn, rows)
-        items.add_all(conn, new)
-
-
-def open_items(made: Line) -> list[Item]:
-    with reading(made.engine) as conn:
-        return items.queue(conn, limit=100)
-
-
-def review(page: Page, served: Served, user: str = "operator") -> None:
-    page.goto(f"{served.url}/review?user={user}")
-    page.locator(".desk img").first.wait_for()
-
-
-def test_an_operator_approves_a_part_and_it_leaves_the_queue(page: Page, served: Served) -> None:
-    review(page, served)
-    first = open_items(served.line)[0]
-    desk = page.locator(".desk")
-    expect(desk).to_have_attribute("data-item", str(first.id))
-    expect(page.locator(".desk .count")).to_have_text(f"{PARTS} to review")
-    assert "13.5" not in desk.inner_text(), "the score must stay hidden until the verdict"
-    for image in page.locator(".desk img").all():
-        page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
-    page.keyboard.press("n")
-    expect(desk).not_to_have_attribute("data-item", str(first.id))
-    until(lambda: first.id not in [item.id for item in open_items(served.line)])
-    expect(page.locator(".desk .last")).to_contain_text("score 13.50")
-    assert served.line.item(first.id).decision == "normal"
-    with reading(served.line.engine) as conn:
-        (sample,) = samples.all(conn, served.line.product_id, state=None)
-    assert (sample.role, sample.state) == ("train", "proposed")
-
-
-def test_a_defect_gets_its_reason_and_undo_brings_the_part_back(page: Page, served: Served) -> None:
-    review(page, served)
-    first = open_items(served.line)[0]
-    page.keyboard.press("d")
-    expect(page.get_by_text("Which defect?")).to_be_visible()
-    page.keyboard.press("1")
-    until(lambda: served.line.item(first.id).decision == "defect")
-    assert served.line.item(first.id).reviews[-1].reason == "scratch"
-    page.keyboard.press("z")
-    until(lambda: served.line.item(first.id).state == "open")
-    expect(page.locator(".desk")).to_have_attribute("data-item", str(first.id))
-
-
-def test_fast_keys_give_each_part_exactly_one_review(page: Page, served: Served) -> None:
-    review(page, served)
-    for _ in range(PARTS + 3):
-        page.keyboard.press("n")
-    until(lambda: not open_items(served.line))
-    expect(page.get_by_text("The queue is empty")).to_be_visible()
-    with reading(served.line.engine) as conn:
-        counted = {item.id: len(reviews.of_item(conn, item.id)) for item in items.closed(conn)}
-    assert list(counted.values()) == [1] * PARTS
-
-
-def test_a_viewer_looks_but_does_not_decide(page: Page, served: Served) -> None:
-    review(page, served, "viewer")
-    page.keyboard.press("n")
-    expect(page.locator("button.normal")).to_be_disabled()
-    expect(page.get_by_text("You may look.")).to_be_visible()
-    assert len(open_items(served.line)) == PARTS
-
-
-def test_two_operators_at_once_leave_one_review_a_part(browser: Browser, served: Served) -> None:
-    pages = [browser.new_context().new_page() for _ in range(2)]
-    for page in pages:
-        review(page, served)
-    for _ in range(PARTS):
-        for page in pages:
-            page.keyboard.press("n")
-    until(lambda: not open_items(served.line))
-    for page in pages:
-        page.context.close()
-    with reading(served.line.engine) as conn:
-        assert {len(reviews.of_item(conn, item.id)) for item in items.closed(conn)} == {1}
+from tests.ui.plant import PARTS, Served, open_items
 
 
 def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: Served) -> None:
@@ -242,6 +24,7 @@ def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: S
         "trends": ["Flag rate", "20.00%", "12 of 60"],
         "shift": ["What happened", "12 parts wait for a review now", "20.00%"],
         "health": ["Every frame has one outcome", "0 received = 0 inspected", "There was none."],
+        "triage": ["12 parts, the newest first", "part-3"],
         "part": ["Give a part's serial"],
         "models": ["No model is live", "Retrain now"],
         "teach": ["No product is being taught", "From the parts of station"],
@@ -359,6 +142,43 @@ def test_a_point_of_a_trend_opens_its_parts(page: Page, served: Served) -> None:
         page.get_by_role("button", name="Download the frame").click()
     assert started.value.path().read_bytes().startswith(b"\x89PNG")
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
+def test_a_search_stands_in_the_address_and_its_sheet_runs_no_formula(page: Page, served: Served) -> None:
+    made, first = served.line, open_items(served.line)[0]
+    deciding.decide(made.engine, made.operator, first.id, "defect", "=1+1", key="k", now=utc_now())
+    page.goto(f"{served.url}/triage?user=engineer&decision=defect")
+    expect(page.get_by_text("1 part, the newest first")).to_be_visible()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="CSV").click()
+    (row,) = csv.DictReader(started.value.path().read_text().splitlines())
+    assert (row["Serial"], row["Reason"], row["Reviewer"]) == (first.serial, "'=1+1", "operator")
+    page.get_by_label("Reason").fill("dent")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("No part is like that")).to_be_visible()
+    expect(page).to_have_url(re.compile("reason=dent"))
+
+
+def test_one_cause_is_judged_at_once_and_taken_back(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/triage?user=operator&state=open")
+    for at in range(2):
+        page.get_by_text("judge", exact=True).nth(at).click()
+    page.get_by_role("radio", name="defect").click()
+    page.get_by_role("button", name="Judge …").click()
+    page.get_by_role("button", name="Judge 2 parts as defect: scratch").click()
+    expect(page.get_by_text("2 parts were judged as defect: scratch.")).to_be_visible()
+    assert len(open_items(served.line)) == PARTS - 2
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("2 parts are as they were")).to_be_visible()
+    assert len(open_items(served.line)) == PARTS
+    page.get_by_text("all that match", exact=True).click()
+    page.get_by_role("button", name="Judge …").click()
+    page.get_by_role("button", name=f"Judge {PARTS} parts as").click()
+    expect(page.get_by_text(f"{PARTS} parts were judged")).to_be_visible()
+    assert open_items(served.line) == []
+    page.goto(f"{served.url}/triage?user=viewer")
+    expect(page.get_by_text("part-3")).to_be_visible()
+    expect(page.get_by_role("button", name="Judge …")).to_have_count(0)
 
 
 def test_an_admin_adds_a_user_and_the_audit_trail_says_so(page: Page, served: Served) -> None:

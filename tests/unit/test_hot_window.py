@@ -19,13 +19,13 @@ from agent.store import (
     alerts,
     audit,
     buckets,
+    claims,
     commands,
     dead_letters,
     inspections,
     offsets,
     partitions,
     records,
-    reviews,
     score_bins,
     teachings,
     trends,
@@ -272,7 +272,7 @@ def test_claims_of_items_that_were_left_go(here: Line) -> None:
         items = [here.add_item(conn, n).id for n in range(2)]
         for item_id, hours in zip(items, (25, 23), strict=True):
             until = NOW - timedelta(hours=hours)
-            assert reviews.claim_item(conn, item_id, here.operator.id, until, until)
+            assert claims.hold(conn, item_id, here.operator.id, until, until)
     Pruner(here.engine, Retention())(NOW)
     with reading(here.engine) as conn:
         assert conn.execute(sa.select(claim.c.item_id)).scalars().all() == items[1:]

@@ -23,7 +23,7 @@ from agent.store.errors import Conflict, Fenced
 from agent.store.lots import Lots
 from agent.store.samples import NewSample
 from agent.store.tables import blob, dead_letter, item
-from dashboard.components.review import card
+from dashboard.desk import card
 from tests.databases import NOW, Line, add_blob, sha
 
 pytestmark = pytest.mark.usefixtures("each_database")

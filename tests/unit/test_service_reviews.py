@@ -11,15 +11,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.service import Invalid, PermissionDenied, Refused, reviews
+from agent.service import claims as taking
 from agent.service import samples as accepting
 from agent.service.reviews import Outcome
-from agent.store import audit, closings, items, samples, stations, users
-from agent.store import reviews as said
+from agent.store import audit, claims, closings, items, samples, stations, users
 from agent.store.engine import Conflict, NotFound, StoreError, reading, writing
 from agent.store.samples import NewSample
 from tests.databases import NOW, Line, add_blob, line, sha
@@ -145,26 +144,11 @@ def test_a_repeated_key_changes_nothing_and_another_act_cannot_have_it(here: Lin
 def test_a_failed_act_leaves_its_key_free(here: Line) -> None:
     item_id = _item(here)
     with writing(here.engine) as conn:
-        said.claim_item(conn, item_id, here.engineer.id, NOW + timedelta(minutes=1), NOW)
+        claims.hold(conn, item_id, here.engineer.id, NOW + timedelta(minutes=1), NOW)
     with pytest.raises(Conflict, match="engineer is looking"):
         _decide(here, item_id, "normal", key="k")
-    reviews.release(here.engine, here.engineer, item_id)
+    taking.give_back(here.engine, here.engineer)
     assert _decide(here, item_id, "normal", key="k").state == "closed"
-
-
-def test_a_claim_keeps_others_off_until_it_ends(here: Line) -> None:
-    item_id = _item(here)
-    assert reviews.claim(here.engine, here.operator, item_id, now=NOW)
-    assert reviews.claim(here.engine, here.operator, item_id, now=NOW)
-    assert not reviews.claim(here.engine, here.engineer, item_id, now=NOW)
-    assert here.item(item_id).claimed_by == "operator"
-    assert reviews.claim(here.engine, here.engineer, item_id, now=NOW + reviews.CLAIM_FOR)
-    reviews.release(here.engine, here.operator, item_id)
-    assert here.item(item_id).claimed_by == "engineer"
-    with pytest.raises(PermissionDenied):
-        reviews.claim(here.engine, here.viewer, item_id, now=NOW)
-    _decide(here, item_id, "normal", by=here.engineer)
-    assert here.item(item_id).claimed_by is None
 
 
 def test_undo_is_for_whoever_decided_or_an_engineer(here: Line) -> None:
@@ -292,24 +276,3 @@ def test_the_quota_of_failed_items_counts_by_station_and_reason(here: Line) -> N
         assert items.count_failed(conn, here.station_id, "undecodable", NOW + timedelta(seconds=1)) == 0
         with pytest.raises(Conflict, match="not open any more"):
             items.set_state(conn, 99, "closed", expected=["open"], decision="normal", now=NOW)
-
-
-def test_the_few_watched_items_are_found_by_their_own_index(here: Line) -> None:
-    """The queue asks for them first at each of a desk's steps, among millions of others."""
-    asked: list[tuple[str, Any]] = []
-
-    def note(conn: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "FROM item" in statement:
-            asked.append((statement, parameters))
-
-    with reading(here.engine) as conn:
-        sa.event.listen(here.engine, "before_cursor_execute", note)
-        items.queue(conn, limit=10)
-        sa.event.remove(here.engine, "before_cursor_execute", note)
-        if conn.dialect.name == "postgresql":
-            conn.exec_driver_sql("SET LOCAL enable_seqscan = off")
-            conn.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
-        explain = "EXPLAIN" if conn.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
-        plans = [str(conn.exec_driver_sql(f"{explain} {statement}", given).all()) for statement, given in asked]
-    assert ["ix_item_watched" in plan for plan in plans] == [True, False]
-    assert "ix_item_state_id" in plans[1]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.service import reviews
-from agent.store import buckets, closings, gaps, items, marks, score_bins, trends
+from agent.store import buckets, closings, gaps, marks, score_bins, trends
 from agent.store.closings import Judged
 from agent.store.engine import reading, writing
 from agent.store.scopes import Scope
@@ -46,6 +46,8 @@ def test_every_quarter_is_in_the_bucket_that_began_last(moment: datetime, bucket
     begin = cut(start)
     assert begin <= start < begin + timedelta(hours={"hour": 1, "shift": 9, "day": 25}[bucket])
     assert cut(begin) == begin
+    end = buckets.end_of(begin, bucket, BERLIN, SHIFTS)
+    assert start < end and cut(end) == end and cut(end - timedelta(minutes=15)) == begin
     assert cut(start - timedelta(minutes=15)) in {begin, cut(begin - timedelta(minutes=15))}
 
 
@@ -116,18 +118,3 @@ def test_severities_by_day_are_those_of_the_whole(here: Line) -> None:
         assert score_bins.daily(conn, *span, here.station_id + 1) == {}
     assert {day: found.n for day, found in by_day.items()} == {date(2026, 3, 2): 2, date(2026, 3, 3): 1}
     assert sum(found.n for found in by_day.values()) == whole.n
-
-
-@both
-def test_parts_of_a_bucket_are_listed_but_no_audit_item_that_waits(here: Line) -> None:
-    shown = _closed(here, 0, "normal", kind="audit")
-    with writing(here.engine) as conn:
-        here.add_item(conn, 1, kind="audit")
-        flagged = here.add_item(conn, 2, kind="flagged", lot="L7").id
-        here.add_item(conn, 3, kind="flagged", event_at=NOW + timedelta(hours=1))
-    with reading(here.engine) as conn:
-        hour = (NOW - timedelta(minutes=1), NOW + timedelta(minutes=59))
-        assert [one.id for one in items.seen_between(conn, *hour)] == [shown, flagged]
-        assert [one.id for one in items.seen_between(conn, *hour, lot="L7")] == [flagged]
-        assert items.seen_between(conn, *hour, station_id=here.station_id + 1) == []
-        assert len(items.seen_between(conn, *SPAN, limit=2)) == 2

@@ -1,0 +1,198 @@
+// The desk: one for each mounted element. It lives across the server's runs, so that no key is lost between two of them.
+
+const desks = new WeakMap();
+const AREAS = ["head", "strip", "stage", "views", "bar", "status", "judged", "past", "trouble"];
+const [ZOOM, MOVE] = [1.5, 0.15];
+
+class Desk {
+  constructor(root) {
+    this.root = root;
+    this.areas = Object.fromEntries(AREAS.map((name) => [name, element("div", name)]));
+    this.dialog = element("dialog", "help");
+    this.dialog.append(...helpPanel(() => this.help(false)));
+    const { head, strip, stage, views, bar, status, judged, past, trouble } = this.areas;
+    const [main, side] = [element("div", "main"), element("aside", "side")];
+    main.append(head, trouble, stage, views, bar, status, strip);
+    side.append(judged, past);
+    root.append(main, side, this.dialog);
+    root.setAttribute("role", "region");
+    root.setAttribute("aria-label", "Review desk");
+    strip.setAttribute("aria-label", "Next parts");
+    strip.setAttribute("role", "group");
+    for (const live of [status, trouble]) live.setAttribute("aria-live", "polite");
+    this.queue = new Queue();
+    this.stage = new Stage(stage, () => this.draw());
+    this.choosing = null; // the item whose defect waits for its reason
+    this.words = "";
+    const listen = (event) => (root.isConnected ? this.key(event) : document.removeEventListener("keydown", listen));
+    document.addEventListener("keydown", listen);
+    window.addEventListener("beforeunload", (event) => {
+      if (root.isConnected && this.presses.unsaved.length) event.preventDefault();
+    });
+  }
+
+  update(data, send) {
+    if (this.data?.user !== data.user) this.presses = new Presses(data.user);
+    [this.data, this.send] = [data, send];
+    const answered = this.presses.acknowledge(data.answers);
+    for (const press of answered) if (!data.answers[press.id].ok) this.words = `Refused: ${data.answers[press.id].words}`;
+    this.queue.update(data, this.presses, answered);
+    const unanswered = this.presses.unsaved.length && !answered.length;
+    if (unanswered && (!this.sentOnce || data.trouble)) this.submit(); // after a reload or an outage
+    this.draw();
+  }
+
+  submit() {
+    this.sentOnce = true;
+    // With the number of the attempt: a state that is as it was would not be sent.
+    this.send({ attempt: (this.attempt = (this.attempt ?? 0) + 1), presses: this.presses.sent() });
+  }
+
+  decide(decision, reason) {
+    const item = this.queue.item();
+    const meant = decision === "defect" ? this.choosing : item?.id;
+    if (!this.data.canDecide || !item || item.id !== meant) return;
+    if (!this.stage.ready) return this.say("The picture is still loading: look at it first.");
+    this.choosing = null;
+    this.press(item, decision, reason);
+    this.say(`${item.serial}: ${reason ?? decision}`);
+  }
+
+  undo(one = this.undoable()[0]) {
+    if (!this.data.canDecide || !one) return;
+    this.choosing = null;
+    this.press(one.card, "undo", null);
+    this.queue.go(one.item);
+    this.say(`${one.card.serial}: undone`);
+  }
+
+  press(card, decision, reason) {
+    this.presses.add(card, decision, reason);
+    this.queue.note(this.presses.unsaved.at(-1));
+    this.queue.settle();
+    this.submit();
+    this.draw();
+  }
+
+  undoable() {
+    return this.queue.undoable(this.presses);
+  }
+
+  step(by) {
+    this.choosing = null;
+    this.queue.step(by);
+    this.draw();
+  }
+
+  go(id) {
+    this.choosing = null;
+    this.queue.go(id);
+    this.draw();
+  }
+
+  ask(open) {
+    const item = this.queue.item();
+    this.choosing = open && this.data.canDecide && item ? item.id : null;
+    this.draw();
+  }
+
+  help(open) {
+    if (open) this.dialog.showModal();
+    else this.dialog.close();
+  }
+
+  say(words) {
+    this.words = words;
+    this.draw();
+  }
+
+  key(event) {
+    const at = event.composedPath()[0];
+    if (at.closest?.("input, textarea, select, [contenteditable]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat && !event.key.startsWith("Arrow")) return;
+    if (this.dialog.open) return; // Esc closes it by itself
+    if (at.closest?.("button") && ["Enter", " "].includes(event.key)) return;
+    const act = this.choosing ? this.reasonKey(event.key) : this.actOf(event);
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  reasonKey(key) {
+    const reason = this.data.reasons[Number(key) - 1];
+    if (reason) return () => this.decide("defect", reason);
+    return key === "Escape" ? () => this.ask(false) : null;
+  }
+
+  actOf(event) {
+    const { stage } = this;
+    if (event.shiftKey && event.key.startsWith("Arrow")) {
+      const way = { Left: [-1, 0], Right: [1, 0], Up: [0, -1], Down: [0, 1] }[event.key.slice(5)];
+      return () => stage.pan(MOVE * way[0], MOVE * way[1]);
+    }
+    return {
+      n: () => this.decide("normal"), u: () => this.decide("unsure"), d: () => this.ask(true), z: () => this.undo(),
+      arrowright: () => this.step(1), j: () => this.step(1), arrowleft: () => this.step(-1), k: () => this.step(-1),
+      v: () => stage.turn(event.shiftKey ? -1 : 1), "[": () => stage.fade(-0.1), "]": () => stage.fade(0.1),
+      "+": () => stage.zoomBy(ZOOM), "=": () => stage.zoomBy(ZOOM), "-": () => stage.zoomBy(1 / ZOOM),
+      0: () => stage.home(), "?": () => this.help(true),
+    }[event.key.toLowerCase()];
+  }
+
+  draw() {
+    if (!this.data) return;
+    const { areas, data, queue, presses } = this;
+    const [item, open, unsaved] = [queue.item(), queue.open(), presses.unsaved.length];
+    if (this.choosing !== null && this.choosing !== item?.id) this.choosing = null;
+    const left = Math.max(0, data.waiting >= data.most ? data.waiting : data.waiting - this.decidedHere());
+    this.stage.prefetch(open);
+    show(areas.head, [item, left, unsaved], () => headPanel(item, left, data.most, unsaved));
+    show(areas.trouble, data.trouble, () => data.trouble && element("p", "", this.troubled()));
+    if (item) this.stage.draw(item);
+    else this.empty(left);
+    show(areas.views, [Boolean(item), this.stage.view, this.stage.opacity], () => (item ? viewsPanel(this.stage) : []));
+    const past = this.undoable();
+    show(areas.bar, [this.choosing !== null, data.canDecide, open.length > 0, past.length > 0, data.reasons], () =>
+      (this.choosing !== null ? reasonPanel(this) : verdictPanel(this)));
+    show(areas.strip, [open.map((one) => one.id), queue.current], () =>
+      stripPanel(open, queue.current, (id) => this.go(id), (by) => this.step(by)));
+    show(areas.status, this.words || data.canDecide, () =>
+      element("p", this.words.startsWith("Refused") ? "refused" : "dim", this.words || this.greeting()));
+    show(areas.judged, [presses.last?.id], () => judgedPanel(presses.last));
+    show(areas.past, past.map((one) => [one.item, one.time]), () => pastPanel(past, (one) => this.undo(one)));
+    Object.assign(this.root.dataset, {
+      item: item?.id ?? "", ready: Number(this.stage.ready), left, unsaved, view: this.stage.view,
+    });
+  }
+
+  decidedHere() {
+    return this.queue.held.filter((item) => this.queue.gone.has(item.id)).length;
+  }
+
+  empty(left) {
+    this.stage.item = null;
+    const words = left && !this.data.trouble ? "Loading the next parts …" : this.data.trouble ? "" : "Nothing to review. The queue is empty.";
+    show(this.areas.stage, ["empty", words], () => element("p", "empty", words));
+  }
+
+  troubled() {
+    const kept = this.presses.unsaved.length ? " Your verdicts are kept here and sent again." : "";
+    return `${this.data.trouble}${kept}`;
+  }
+
+  greeting() {
+    return this.data.canDecide ? "" : "You may look. Operators and engineers decide.";
+  }
+}
+
+export default function (component) {
+  const { data, parentElement, setStateValue } = component;
+  const root = parentElement.querySelector(".desk");
+  let desk = desks.get(root);
+  if (!desk) {
+    desk = new Desk(root);
+    desks.set(root, desk);
+  }
+  desk.update(data, (state) => setStateValue("sent", state));
+  if (document.activeElement === document.body) root.focus({ preventScroll: true });
+}

@@ -1,0 +1,109 @@
+// Heatmaps, from grey pictures that are 0 .. 255 over their own range: in colours, and as contour lines.
+
+const HEAT = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]]; // dark to hot
+const LEVELS = [[0.5, 1.5], [0.75, 3]]; // of the range, and how wide the line is
+const LINES = 1200; // pixels of the longer side that lines are drawn on
+
+function colourOf(value) {
+  const place = Math.min(value * (HEAT.length - 1), HEAT.length - 1.000001);
+  const [from, to] = [HEAT[Math.floor(place)], HEAT[Math.floor(place) + 1]];
+  return from.map((one, at) => one + (to[at] - one) * (place % 1));
+}
+
+const PALETTE = Array.from({ length: 256 }, (_, grey) => [...colourOf(grey / 255), grey]); // the hotter the more it covers
+
+function canvasOf(width, height) {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [width, height];
+  return canvas;
+}
+
+class Heatmap {
+  constructor(image) {
+    [this.width, this.height] = [image.naturalWidth, image.naturalHeight];
+    const context = canvasOf(this.width, this.height).getContext("2d", { willReadFrequently: true });
+    context.drawImage(image, 0, 0);
+    const pixels = context.getImageData(0, 0, this.width, this.height).data;
+    this.grey = new Uint8Array(this.width * this.height);
+    for (let at = 0; at < this.grey.length; at++) this.grey[at] = pixels[4 * at];
+  }
+
+  // Its colours; `opaque` without a picture below.
+  colours(opaque) {
+    const canvas = canvasOf(this.width, this.height);
+    const context = canvas.getContext("2d");
+    const picture = context.createImageData(this.width, this.height);
+    for (let at = 0; at < this.grey.length; at++) {
+      const [red, green, blue, alpha] = PALETTE[this.grey[at]];
+      picture.data.set([red, green, blue, opaque ? 255 : alpha], 4 * at);
+    }
+    context.putImageData(picture, 0, 0);
+    return canvas;
+  }
+
+  contour() {
+    const scale = Math.max(1, LINES / Math.max(this.width, this.height));
+    const canvas = canvasOf(Math.round(this.width * scale), Math.round(this.height * scale));
+    const context = canvas.getContext("2d");
+    context.lineCap = "round";
+    for (const [level, width] of LEVELS) {
+      const path = this.path(255 * level, scale);
+      for (const [colour, more] of [["#000c", 2.5], ["#fff", 0]]) { // white on black shows on any picture
+        context.strokeStyle = colour;
+        context.lineWidth = width + more;
+        context.stroke(path);
+      }
+    }
+    return canvas;
+  }
+
+  // Marching squares: in each cell of four values, lines between the points of its edges where the level is crossed.
+  path(level, scale) {
+    const path = new Path2D();
+    for (let y = 0; y + 1 < this.height; y++) {
+      for (let x = 0; x + 1 < this.width; x++) {
+        const at = y * this.width + x;
+        const corners = [this.grey[at], this.grey[at + 1], this.grey[at + this.width + 1], this.grey[at + this.width]];
+        const crossed = [];
+        for (let edge = 0; edge < 4; edge++) {
+          const [from, to] = [corners[edge], corners[(edge + 1) % 4]];
+          if ((from > level) === (to > level)) continue;
+          const share = (level - from) / (to - from);
+          crossed.push([[x + share, y], [x + 1, y + share], [x + 1 - share, y + 1], [x, y + 1 - share]][edge]);
+        }
+        for (let one = 0; one + 1 < crossed.length; one += 2) {
+          path.moveTo((crossed[one][0] + 0.5) * scale, (crossed[one][1] + 0.5) * scale);
+          path.lineTo((crossed[one + 1][0] + 0.5) * scale, (crossed[one + 1][1] + 0.5) * scale);
+        }
+      }
+    }
+    return path;
+  }
+}
+
+// Pictures fetched ahead, the last ones kept. An entry is {image, state: loading | ready | failed, heatmap}.
+class Pictures {
+  constructor(loaded, most = 48) {
+    [this.loaded, this.most, this.kept] = [loaded, most, new Map()];
+  }
+
+  get(url) {
+    let entry = this.kept.get(url);
+    if (entry) this.kept.delete(url);
+    else {
+      entry = { image: new Image(), state: "loading", heatmap: null };
+      const done = (state) => { entry.state = state; this.loaded(url); };
+      entry.image.src = url;
+      entry.image.decode().then(() => done("ready"), () => done("failed"));
+    }
+    this.kept.set(url, entry); // as the newest
+    if (this.kept.size > this.most) this.kept.delete(this.kept.keys().next().value);
+    return entry;
+  }
+
+  heatmap(url) {
+    const entry = this.get(url);
+    if (entry.state === "ready") entry.heatmap ??= new Heatmap(entry.image);
+    return entry.heatmap;
+  }
+}

@@ -1,0 +1,148 @@
+// The frame of one item, large: its views, opacity, zoom and pan, which stay from item to item.
+
+const VIEWS = { overlay: "Overlay", contour: "Contour", side: "Side by side", flicker: "Flicker", frame: "Frame" };
+const FARTHEST = 16; // zoom
+const FLICKER_MS = 400; // slower than three flashes a second (WCAG 2.3.1)
+const LOOKS = "goodpart-looks";
+
+class Stage {
+  constructor(root, changed) {
+    [this.root, this.changed] = [root, changed];
+    Object.assign(this, { view: "overlay", opacity: 0.6 }, recall("localStorage", LOOKS, {}));
+    if (!VIEWS[this.view]) this.view = "overlay";
+    [this.zoom, this.x, this.y] = [1, 0.5, 0.5]; // x, y: what is in the middle, as shares of the pane
+    this.pictures = new Pictures(() => this.changed());
+    this.item = null;
+    root.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    root.addEventListener("pointerdown", (event) => this.grab(event));
+    root.addEventListener("dblclick", () => this.home());
+  }
+
+  // Whether a person can see the item now: nobody decides on a picture that is still to come.
+  get ready() {
+    return Boolean(this.item) && (!this.item.frame || this.pictures.get(this.item.frame).state !== "loading");
+  }
+
+  prefetch(items) {
+    for (const item of items) for (const url of [item.frame, item.heatmap]) if (url) this.pictures.get(url);
+  }
+
+  set(view) {
+    this.view = view;
+    this.look();
+  }
+
+  turn(by) {
+    const names = Object.keys(VIEWS);
+    this.set(names[(names.indexOf(this.view) + by + names.length) % names.length]);
+  }
+
+  fade(by) {
+    this.opacity = Math.round(10 * Math.min(1, Math.max(0.1, this.opacity + by))) / 10;
+    this.look();
+  }
+
+  look() {
+    remember("localStorage", LOOKS, { view: this.view, opacity: this.opacity });
+    this.changed();
+  }
+
+  draw(item) {
+    this.item = item;
+    const frame = item?.frame ? this.pictures.get(item.frame).state : "none";
+    const heat = item?.heatmap ? this.pictures.get(item.heatmap).state : "none";
+    show(this.root, [item?.id, this.view, frame, heat], () => item && this.panes(item, frame));
+    this.root.style.setProperty("--opacity", this.opacity);
+    this.place();
+  }
+
+  panes(item, frame) {
+    if (frame === "none") return element("p", "empty", "The evidence of this part is no longer kept.");
+    if (frame === "failed") return element("p", "empty", "The picture cannot be loaded. Unsure passes it to an engineer.");
+    if (frame === "loading") return element("p", "empty", "Loading the picture …");
+    const heatmap = item.heatmap && this.view !== "frame" ? this.pictures.heatmap(item.heatmap) : null;
+    const of = `part ${item.serial} at ${item.station}`;
+    const plain = (name) => this.pane(`Frame of ${of}`, name, [this.frame(item)]);
+    if (!heatmap) return plain(item.heatmap ? "Frame" : "Frame · there is no heatmap");
+    if (this.view === "contour") {
+      const lines = heatmap.contour();
+      return this.pane(`Frame of ${of} with the outline of its heatmap`, "Contour", [this.frame(item), lines]);
+    }
+    const colours = heatmap.colours(false);
+    colours.className = this.view === "flicker" ? "heat flicker" : "heat";
+    colours.style.animationDuration = `${2 * FLICKER_MS}ms`;
+    const hot = this.pane(`Frame of ${of} under its heatmap`, this.view === "flicker" ? VIEWS.flicker : VIEWS.overlay, [this.frame(item), colours]);
+    return this.view === "side" ? [plain("Frame"), hot] : hot;
+  }
+
+  frame(item) {
+    const kept = this.pictures.get(item.frame).image; // decoded: it shows at once
+    const image = kept.parentNode ? kept.cloneNode() : kept;
+    image.alt = "";
+    image.draggable = false;
+    return image;
+  }
+
+  pane(alt, name, layers) {
+    const pane = element("figure", "pane");
+    const layer = element("div", "layer");
+    layer.setAttribute("role", "img");
+    layer.setAttribute("aria-label", alt);
+    layer.append(...layers);
+    pane.append(layer, element("figcaption", "", name));
+    return pane;
+  }
+
+  place() {
+    const half = 0.5 / this.zoom;
+    [this.x, this.y] = [this.x, this.y].map((one) => Math.min(1 - half, Math.max(half, one)));
+    const [left, top] = [this.x, this.y].map((one) => 100 * (0.5 - one * this.zoom));
+    for (const layer of this.root.querySelectorAll(".layer")) {
+      layer.style.transform = `translate(${left}%, ${top}%) scale(${this.zoom})`;
+    }
+    this.root.dataset.zoom = this.zoom.toFixed(2);
+    this.root.dataset.centre = `${this.x.toFixed(3)} ${this.y.toFixed(3)}`;
+  }
+
+  // Zooms about a point of the pane (shares), which stays where it is.
+  zoomBy(factor, at = [0.5, 0.5]) {
+    const zoom = Math.min(FARTHEST, Math.max(1, this.zoom * factor));
+    this.x += (at[0] - 0.5) * (1 / this.zoom - 1 / zoom);
+    this.y += (at[1] - 0.5) * (1 / this.zoom - 1 / zoom);
+    this.zoom = zoom;
+    this.place();
+  }
+
+  pan(right, down) {
+    this.x += right / this.zoom;
+    this.y += down / this.zoom;
+    this.place();
+  }
+
+  home() {
+    [this.zoom, this.x, this.y] = [1, 0.5, 0.5];
+    this.place();
+  }
+
+  wheel(event) {
+    const box = event.target.closest(".pane")?.getBoundingClientRect();
+    if (!box) return;
+    event.preventDefault();
+    const at = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    this.zoomBy(Math.exp(-event.deltaY / 400), at);
+  }
+
+  grab(event) {
+    const box = event.target.closest(".pane")?.getBoundingClientRect();
+    if (!box || event.button !== 0) return;
+    const move = (now) => this.pan(-now.movementX / box.width, -now.movementY / box.height);
+    const drop = () => {
+      this.root.removeEventListener("pointermove", move);
+      this.root.classList.remove("grabbed");
+    };
+    this.root.setPointerCapture(event.pointerId);
+    this.root.classList.add("grabbed");
+    this.root.addEventListener("pointermove", move);
+    for (const end of ["pointerup", "pointercancel"]) this.root.addEventListener(end, drop, { once: true });
+  }
+}

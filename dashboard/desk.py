@@ -1,0 +1,128 @@
+"""What the review desk shows and says, as plain data: cards, presses, answers. No Streamlit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.service.reviews import DECISIONS, Outcome
+from agent.store.items import Item
+from agent.store.reviews import Review, standing
+from agent.store.score_bins import Histogram, place_of
+from agent.store.teachings import KIND
+
+Data = dict[str, Any]
+LONGEST = 200  # characters of a press's id: an idempotency key
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """One press: a verdict on the item that was on screen, or the undo of one.
+
+    Attributes:
+        id: made in the browser; the idempotency key, so that however often it is sent it is done once.
+        item: the item's id.
+        decision: normal, defect, unsure or undo.
+        reason: the defect's code.
+    """
+
+    id: str
+    item: int
+    decision: str
+    reason: str | None
+
+
+def presses(state: object) -> list[Press]:
+    """The presses that the browser reports, in their order; anything malformed is left out."""
+    found = []
+    for one in state if isinstance(state, Sequence) and not isinstance(state, str) else ():
+        if not isinstance(one, Mapping):
+            continue
+        press_id, item, decision, reason = (one.get(name) for name in ("id", "item", "decision", "reason"))
+        if not (isinstance(press_id, str) and 0 < len(press_id) <= LONGEST and isinstance(item, int)):
+            continue
+        if decision in (*DECISIONS, "undo") and isinstance(reason, str | None):
+            found.append(Press(press_id, item, str(decision), reason or None))
+    return found
+
+
+def card(item: Item) -> Data:
+    """What the browser may know of an item before its verdict.
+
+    Audited items are like flagged ones here: no kind, no verdict, no score, p-value or severity, no word of a watch.
+    An item that could not be inspected says so, since it has no heatmap; an escalated one says what people said of it.
+    """
+    picture = item.preview_sha256 or item.frame_sha256
+    small = item.thumbnail_sha256 or picture
+    said = standing(item.reviews) if item.state == "escalated" else []
+    return {
+        "id": item.id,
+        "station": item.station,
+        "product": item.product,
+        "serial": item.serial or item.frame_id,
+        "lot": item.lot or "",
+        "time": item.event_at.isoformat(),
+        "frame": f"/blob/{picture}" if picture else None,
+        "thumbnail": f"/blob/{small}" if small else None,
+        "heatmap": f"/heatmap/{item.heatmap_sha256}" if item.heatmap_sha256 else None,
+        "failed": (item.reason or "not inspected").replace("_", " ") if item.kind == "failed" else None,
+        "said": [f"{one.user}: {_words(one)}" for one in said],
+    }
+
+
+def past(review: Review, item: Item) -> Data | None:
+    """A verdict of one's own that may be taken back; None where that is not the desk's business."""
+    if item.released_at is not None or item.kind == KIND:
+        return None
+    return {
+        "item": item.id,
+        "decision": review.decision,
+        "reason": review.reason,
+        "time": review.created_at.isoformat(),
+        "card": card(item),
+    }
+
+
+def became(outcome: Outcome) -> str:
+    """What a verdict did, in words."""
+    if outcome.state == "open":
+        return "a second person looks at it, too"
+    if outcome.state == "escalated":
+        return "an engineer decides"
+    if outcome.unused:
+        return f"no sample: {outcome.unused}"
+    return f"now a {outcome.role} sample" if outcome.sample_state == "accepted" else "proposed for training"
+
+
+def figures(item: Item, number: int | None, certificate: Mapping[str, Any] | None, scores: Histogram | None) -> Data:
+    """The score of a closed item beside those of its station; {} before it is closed, and where it has no score.
+
+    `x` and `bars` are in bins of severity (`agent.store.score_bins`); 0 is the review threshold.
+
+    Args:
+        item: as it is after its verdict.
+        number: of the model version that decided.
+        certificate: the record that decided; None where nothing was certified.
+        scores: the severities at its station under the same deployment.
+    """
+    if item.state != "closed" or item.score is None:
+        return {}
+    shown: Data = {"score": f"{item.score:.2f}", "p": None if item.p_value is None else f"{item.p_value:.2g}"}
+    shown |= {"model": None if number is None else f"v{number}", "verdict": item.verdict.replace("_", " ")}
+    review = (certificate or {}).get("review_threshold")
+    if item.severity is None or review is None or scores is None:
+        return shown
+    limits = [{"name": "review", "x": 0.0, "score": f"{review:.2f}"}]
+    reject = (certificate or {}).get("reject_threshold")
+    if reject is not None and item.score != review:
+        # The unit of severity is the certificate's own; this item's score and severity say which.
+        severity = (reject - review) * item.severity / (item.score - review)
+        limits.append({"name": "reject", "x": place_of(severity), "score": f"{reject:.2f}"})
+    bars = [[number, scores.counts[number]] for number in sorted(scores.counts)]
+    return shown | {"x": place_of(item.severity), "limits": limits, "bars": bars, "n": scores.n}
+
+
+def _words(review: Review) -> str:
+    said = f"{review.decision}, {review.reason}" if review.reason else review.decision
+    return f"{said} ({review.note})" if review.note else said

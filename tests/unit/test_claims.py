@@ -1,0 +1,150 @@
+"""Claims: whose the next items are, that two people never hold one, and what finding them costs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from agent.service import PermissionDenied, claims, reviews
+from agent.store import claims as stored
+from agent.store import items, stations, users
+from agent.store.engine import Conflict, reading, writing
+from tests.databases import NOW, Line, add_blob
+
+pytestmark = pytest.mark.usefixtures("each_database")
+LATER = NOW + claims.SPAN
+
+
+def _fill(here: Line, count: int, **changes: Any) -> list[int]:
+    with writing(here.engine) as conn:
+        return [here.add_item(conn, n, **changes).id for n in range(count)]
+
+
+def _take(here: Line, user: users.User, now: datetime = NOW, **given: Any) -> list[int]:
+    return [one.id for one in claims.take(here.engine, user, **{"limit": 3, **given}, now=now)]
+
+
+def test_two_people_get_different_items_oldest_first_and_watched_ones_ahead(here: Line) -> None:
+    ids = _fill(here, 7)
+    with writing(here.engine) as conn:
+        add_blob(conn, 9)
+        items.add_all(conn, [here.new_item(9, watched=True)])
+        watched = items.queue(conn)[0].id
+    assert _take(here, here.operator) == [watched, *ids[:2]]
+    assert _take(here, here.engineer) == ids[2:5]
+    assert _take(here, here.admin) == ids[5:]
+    with pytest.raises(Conflict, match="engineer is looking"):
+        reviews.decide(here.engine, here.operator, ids[2], "normal", key="k", now=NOW)
+    with pytest.raises(PermissionDenied):
+        _take(here, here.viewer)
+
+
+def test_a_verdict_makes_room_for_the_next_one_and_undo_brings_its_own_back(here: Line) -> None:
+    ids = _fill(here, 5)
+    assert _take(here, here.operator) == ids[:3]
+    reviews.decide(here.engine, here.operator, ids[0], "normal", key="a", now=NOW)
+    assert _take(here, here.operator) == ids[1:4]
+    reviews.undo(here.engine, here.operator, ids[0], key="b", now=NOW)
+    assert _take(here, here.engineer) == ids[4:]
+    assert _take(here, here.operator) == ids[:4]
+
+
+def test_claims_end_unless_they_are_renewed(here: Line) -> None:
+    ids = _fill(here, 3)
+    _take(here, here.operator)
+    assert _take(here, here.engineer) == []
+    assert _take(here, here.operator, LATER - timedelta(seconds=1)) == ids
+    assert _take(here, here.engineer, LATER + timedelta(seconds=1)) == []
+    assert _take(here, here.engineer, LATER + claims.SPAN) == ids
+    assert _take(here, here.operator, LATER + claims.SPAN) == []
+    claims.give_back(here.engine, here.engineer)
+    assert _take(here, here.operator, LATER + claims.SPAN) == ids
+
+
+def test_nothing_is_written_while_half_of_the_time_is_left(here: Line) -> None:
+    _fill(here, 3)
+    _take(here, here.operator)
+    for now, ends in ((NOW + claims.SPAN / 3, LATER), (NOW + claims.SPAN / 2, LATER + claims.SPAN / 2)):
+        _take(here, here.operator, now)
+        with reading(here.engine) as conn:
+            assert set(stored.held(conn, stored.Desk(here.operator.id)).values()) == {ends}
+
+
+def test_a_filter_gives_back_what_lies_outside_of_it(here: Line) -> None:
+    with writing(here.engine) as conn:
+        other = stations.add(conn, "press-2", now=NOW).id
+        ids = [here.add_item(conn, n, station_id=other if n % 2 else here.station_id).id for n in range(6)]
+    assert _take(here, here.operator) == ids[:3]
+    assert _take(here, here.operator, station_id=other) == ids[1::2]
+    assert _take(here, here.engineer) == ids[::2]
+
+
+def test_only_engineers_are_handed_escalated_items_and_nobody_what_teaches(here: Line) -> None:
+    ids = _fill(here, 2)
+    with writing(here.engine) as conn:
+        here.add_item(conn, 8, kind="teach")
+    reviews.decide(here.engine, here.operator, ids[0], "unsure", key="a", now=NOW)
+    assert _take(here, here.operator) == [ids[1]]
+    claims.give_back(here.engine, here.operator)
+    assert _take(here, here.engineer) == [ids[1], ids[0]]
+
+
+def test_many_at_once_never_hold_one_item_together(here: Line) -> None:
+    _fill(here, 12)
+    with writing(here.engine) as conn:
+        people = [users.add(conn, f"o{n}", "operator", NOW) for n in range(4)]
+    start = threading.Barrier(4)
+
+    def take(person: users.User) -> list[int]:
+        start.wait(30)
+        return _take(here, person)
+
+    with ThreadPoolExecutor(4) as pool:
+        got = [one for found in pool.map(take, people) for one in found]
+    assert sorted(got) == sorted(set(got)) and len(got) == 12
+
+
+@pytest.mark.parametrize("given", [{}, {"station_id": 1}, {"product_id": 1}])
+def test_the_next_items_are_found_by_an_index_in_their_order(here: Line, given: dict[str, Any]) -> None:
+    """Among 200,000 open items, whatever a desk looks at: no scan, no sort."""
+
+    def take(conn: sa.Connection) -> None:
+        stored.take(conn, stored.Desk(1, **given), limit=9, until=LATER, now=NOW)
+
+    plans = _plans(here, take)
+    wanted = f"ix_item_{''.join(f'{name}_' for name in given)}state_watched_id"
+    if here.engine.dialect.name == "postgresql":
+        wanted = "ix_item_"  # it knows how few rows there are: any that has the order will do
+    assert len(plans) == 2 and all(wanted in plan for plan in plans), plans
+    assert not any("ORDER BY" in plan or "Sort" in plan for plan in plans), plans
+    _fill(here, 1)
+    take_again = _plans(here, take) and _plans(here, take)
+    if here.engine.dialect.name == "sqlite":
+        assert "INTEGER PRIMARY KEY" in take_again[0], "what one holds is looked up by id, not among all that is open"
+
+
+def _plans(here: Line, work: Callable[[sa.Connection], object]) -> list[str]:
+    asked: list[tuple[str, Any]] = []
+
+    def note(conn: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT item.id"):
+            asked.append((statement, parameters))
+
+    with writing(here.engine) as conn:
+        sa.event.listen(here.engine, "before_cursor_execute", note)
+        work(conn)
+        sa.event.remove(here.engine, "before_cursor_execute", note)
+        if conn.dialect.name == "postgresql":
+            for way in ("seqscan", "bitmapscan", "sort"):
+                conn.exec_driver_sql(f"SET LOCAL enable_{way} = off")
+        explain = "EXPLAIN" if conn.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+        return [
+            "\n".join(row[-1] for row in conn.exec_driver_sql(f"{explain} {statement}", given))
+            for statement, given in asked
+        ]

@@ -1,0 +1,121 @@
+"""What the review desk is told of an item, and what it reads of the browser: plain data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from agent.service.reviews import Outcome
+from agent.store.items import Item
+from agent.store.reviews import Review
+from agent.store.score_bins import Histogram, place_of
+from dashboard import desk
+from dashboard.desk import Press
+from tests.databases import NOW, sha
+
+ITEM = Item(
+    id=7, stream_id=1, partition=0, offset=5, event_at=NOW, frame_id="f5", station_id=1, station="press-1",
+    product_id=1, product="flange", serial="S5", lot=None, kind="flagged", state="open", decision=None,
+    verdict="review", reason=None, score=4.5, p_value=0.012, severity=1.5, deployment_id=1, frame_sha256=sha(1),
+    heatmap_sha256=sha(2), preview_sha256=sha(3), overlay_sha256=sha(4), thumbnail_sha256=sha(5), created_at=NOW,
+    closed_at=None, pinned=False, released_at=None, watched=False, judged_by=None, claimed_by=None,
+    claimed_until=None,
+)  # fmt: skip
+AUDIT = replace(ITEM, kind="audit", verdict="pass", score=1.0, p_value=0.8, severity=-2.0)
+CERTIFICATE = {"review_threshold": 3.0, "reject_threshold": 6.0}
+
+
+def _said(decision: str, reason: str | None = None, state: str = "open") -> Review:
+    return Review(1, 7, 2, "olga", decision, reason, None, state, NOW)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        AUDIT,
+        replace(ITEM, watched=True),
+        replace(ITEM, verdict="reject"),
+        replace(ITEM, p_value=None, severity=None, deployment_id=None, reason="uncertified"),
+        replace(ITEM, judged_by=3, reviews=(_said("defect", "dent"),)),
+    ],
+)
+def test_before_its_verdict_an_item_gives_away_nothing_but_its_pictures_and_its_part(other: Item) -> None:
+    assert desk.card(other) == desk.card(ITEM)
+    assert desk.card(ITEM).keys() == {
+        "id", "station", "product", "serial", "lot", "time", "frame", "thumbnail", "heatmap", "failed", "said",
+    }  # fmt: skip
+
+
+def test_a_frame_that_failed_and_an_escalated_item_say_why() -> None:
+    failed = replace(ITEM, kind="failed", reason="wrong_size", heatmap_sha256=None, serial=None)
+    assert (desk.card(failed)["failed"], desk.card(failed)["heatmap"]) == ("wrong size", None)
+    assert desk.card(failed)["serial"] == "f5"
+    escalated = replace(ITEM, state="escalated", reviews=(_said("defect", "dent"), _said("unsure")))
+    assert desk.card(escalated)["said"] == ["olga: defect, dent", "olga: unsure"]
+
+
+def test_evidence_that_was_let_go_has_no_pictures() -> None:
+    gone = replace(ITEM, frame_sha256=None, preview_sha256=None, thumbnail_sha256=None, heatmap_sha256=None)
+    assert [desk.card(gone)[name] for name in ("frame", "thumbnail", "heatmap")] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        "n",
+        [None, 3],
+        [{"id": "a", "item": "7", "decision": "normal"}],
+        [{"id": "", "item": 7, "decision": "normal"}],
+        [{"id": "x" * 201, "item": 7, "decision": "normal"}],
+        [{"id": "a", "item": 7, "decision": "accept"}],
+        [{"id": "a", "item": 7, "decision": "defect", "reason": ["dent"]}],
+    ],
+)
+def test_malformed_presses_are_left_out(state: Any) -> None:
+    assert desk.presses(state) == []
+
+
+def test_presses_keep_their_order() -> None:
+    sent = [
+        {"id": "a", "item": 7, "decision": "defect", "reason": "dent"},
+        {"id": "b", "item": 7, "decision": "undo", "reason": None},
+    ]
+    assert desk.presses(sent) == [Press("a", 7, "defect", "dent"), Press("b", 7, "undo", None)]
+
+
+@pytest.mark.parametrize("state", ["open", "escalated"])
+def test_the_score_is_hidden_until_the_item_is_closed(state: str) -> None:
+    assert desk.figures(replace(ITEM, state=state), 3, CERTIFICATE, Histogram({0: 5})) == {}
+    assert desk.figures(replace(ITEM, state="closed", score=None), 3, CERTIFICATE, Histogram({})) == {}
+
+
+def test_the_score_of_a_closed_item_lies_among_those_of_its_station() -> None:
+    shown = desk.figures(replace(ITEM, state="closed"), 3, CERTIFICATE, Histogram({19: 4, -8: 2}))
+    assert (shown["score"], shown["p"], shown["model"], shown["verdict"]) == ("4.50", "0.012", "v3", "review")
+    assert shown["bars"] == [[-8, 2], [19, 4]] and shown["n"] == 6
+    review, reject = shown["limits"]
+    assert review == {"name": "review", "x": 0.0, "score": "3.00"}
+    # One unit of severity is a score of 1 here, so that 6 is as severe as 3.
+    assert reject["x"] == place_of(3.0) and shown["x"] == place_of(1.5) and reject["score"] == "6.00"
+
+
+def test_without_a_certificate_there_is_no_limit_to_show() -> None:
+    shown = desk.figures(replace(ITEM, state="closed", severity=None, p_value=None), 3, None, Histogram({}))
+    assert shown == {"score": "4.50", "p": None, "model": "v3", "verdict": "review"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (Outcome(7, "open", None), "a second person"),
+        (Outcome(7, "escalated", None), "an engineer decides"),
+        (Outcome(7, "closed", "normal", 1, "train", sample_state="proposed"), "proposed for training"),
+        (Outcome(7, "closed", "defect", 1, "defect", sample_state="accepted"), "now a defect sample"),
+        (Outcome(7, "closed", "normal", unused="its evidence is no longer kept"), "no sample: its evidence"),
+    ],
+)
+def test_what_a_verdict_did(outcome: Outcome, words: str) -> None:
+    assert desk.became(outcome).startswith(words)

@@ -1,0 +1,81 @@
+"""Items by what is known of them: filters, pages, and what a search must not tell."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from agent.service import reviews
+from agent.store.engine import reading, writing
+from agent.store.item_search import Wanted, count, search
+from tests.databases import NOW, Line
+
+pytestmark = pytest.mark.usefixtures("each_database")
+
+
+def _add(here: Line, number: int, **more: Any) -> int:
+    with writing(here.engine) as conn:
+        return here.add_item(conn, number, event_at=NOW + timedelta(minutes=number), **{"kind": "flagged", **more}).id
+
+
+def _decide(here: Line, item_id: int, decision: str, reason: str | None = None) -> None:
+    by = here.engineer if decision == "normal" else here.operator
+    reviews.decide(here.engine, by, item_id, decision, reason, key=f"k{item_id}", now=NOW)
+
+
+def _found(here: Line, **wanted: Any) -> list[int]:
+    with reading(here.engine) as conn:
+        asked = Wanted(**wanted)
+        found = [one.id for one in search(conn, asked, 50)]
+        assert count(conn, asked) == len(found)
+        return found
+
+
+def test_the_newest_part_comes_first_and_pages_go_on_where_they_ended(here: Line) -> None:
+    ids = [_add(here, number) for number in (2, 0, 1, 3)]
+    assert _found(here) == [ids[3], ids[0], ids[2], ids[1]]
+    with reading(here.engine) as conn:
+        first = search(conn, Wanted(), 2)
+        rest = search(conn, Wanted(), 50, before=(first[-1].event_at, first[-1].id))
+        assert [one.id for one in first + rest] == [ids[3], ids[0], ids[2], ids[1]]
+        assert count(conn, Wanted(), most=3) == 3
+
+
+def test_each_filter_keeps_its_own(here: Line) -> None:
+    with writing(here.engine) as conn:
+        deployed = here.deploy(conn, 99)
+    dent = _add(here, 0, lot="A", severity=2.0, verdict="review", deployment_id=deployed)
+    normal = _add(here, 1, lot="B", severity=0.5, verdict="reject")
+    waits = _add(here, 2, lot="A", severity=3.0)
+    _decide(here, dent, "defect", "dent")
+    _decide(here, normal, "normal")
+    expected: list[tuple[dict[str, Any], list[int]]] = [
+        ({"lot": "A"}, [waits, dent]),
+        ({"state": "open"}, [waits]),
+        ({"decision": "normal"}, [normal]),
+        ({"reason": "dent"}, [dent]),
+        ({"reason": "crack"}, []),
+        ({"verdict": "reject"}, [normal]),
+        ({"least": 1.0}, [dent]),  # the one that waits tells no score
+        ({"most": 1.0}, [normal]),
+        ({"version_id": 1}, [dent]),
+        ({"reviewer_id": here.operator.id}, [dent]),
+        ({"since": NOW + timedelta(minutes=1), "until": NOW + timedelta(minutes=2)}, [normal]),
+        ({"product_id": here.product_id + 1}, []),
+        ({"station_id": here.station_id, "lot": "B"}, [normal]),
+    ]
+    for wanted, ids in expected:
+        assert _found(here, **wanted) == ids, wanted
+
+
+@pytest.mark.parametrize("wanted", [{}, {"state": "open"}, {"lot": "A"}, {"verdict": "pass"}, {"least": -9.0}])
+def test_an_audit_item_that_waits_is_in_no_search(here: Line, wanted: dict[str, Any]) -> None:
+    drawn = _add(here, 0, kind="audit", verdict="pass", severity=-1.0, lot="A")
+    taught = _add(here, 1, kind="teach", lot="A")
+    assert _found(here, **wanted) == []
+    reviews.decide(here.engine, here.operator, drawn, "unsure", key="u", now=NOW)
+    assert _found(here, **wanted) == [] and taught
+    _decide(here, drawn, "normal")
+    assert _found(here, **{"state": None, **wanted} | {"state": None}) == [drawn]
