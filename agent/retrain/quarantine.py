@@ -9,7 +9,7 @@ these lower than others.
 After a change of the stream (an epoch that cuts) good parts look like neither side, and nearly all are held up. A
 second person looks at the first ones; what is accepted since the change makes up to half of the normals, and what was
 held up since is compared again (`proposals.again`). The normals from before stay beside them, and the cut is that of
-all normals: it then holds up more defects than a cut by so few new ones, see docs/benchmarks.md.
+all normals: of twenty new ones alone it would be the highest. What that catches is in docs/benchmarks.md.
 """
 
 from __future__ import annotations
