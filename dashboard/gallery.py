@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from html import escape
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from agent.store.buckets import end_of
 from agent.store.item_search import Wanted, search
@@ -40,14 +41,18 @@ def seen(asked: Asked, start: datetime) -> list[Item]:
         return search(conn, wanted, PARTS)
 
 
-def grid(found: Sequence[Item]) -> None:
-    """Draws items as cards."""
+def grid(found: Sequence[Item], below: Callable[[DeltaGenerator, Item], bool] = lambda place, one: False) -> list[Item]:
+    """Draws items as cards, each with `below` under it; those of which it was true."""
+    chosen = []
     for at in range(0, len(found), ROW):
         for column, one in zip(st.columns(ROW), found[at : at + ROW], strict=False):
             _part(column, one)
+            if below(column, one):
+                chosen.append(one)
+    return chosen
 
 
-def _part(column: st.delta_generator.DeltaGenerator, one: Item) -> None:
+def _part(column: DeltaGenerator, one: Item) -> None:
     name = one.serial or one.frame_id
     full = one.preview_sha256 or one.frame_sha256
     if full:

@@ -85,7 +85,7 @@ def decide(
         NotFound: there is no such item.
         Conflict: it is closed, the actor decided first on it, or someone else has claimed it.
     """
-    _check(decision, reason)
+    check(decision, reason)
     request = {"item_id": item_id, "decision": decision, "reason": reason, "note": note}
 
     def work(conn: Connection, actor: User) -> Done:
@@ -168,7 +168,12 @@ def undo(engine: Engine, actor: User, item_id: int, *, own: bool = False, key: s
     return Outcome(**perform(engine, actor, "review.undo", request, work, least="operator", key=key, now=now))
 
 
-def _check(decision: str, reason: str | None) -> None:
+def check(decision: str, reason: str | None) -> None:
+    """Whether a decision and its reason can be used.
+
+    Raises:
+        Invalid: they cannot.
+    """
     if decision not in DECISIONS:
         raise Invalid(f"{decision!r} is not a decision; {', '.join(DECISIONS)} are")
     if decision == "defect" and not (reason and reason.strip()):

@@ -197,6 +197,12 @@ def of(
     return _read(conn, of_queue(_select().where(*conditions), None, None).order_by(*order).limit(limit))
 
 
+def drawn(conn: Connection, item_ids: Collection[int]) -> set[int]:
+    """Those of these items that were drawn for the audit."""
+    query = sa.select(item.c.id).where(item.c.id.in_(list(item_ids)), item.c.kind == "audit")
+    return set(conn.execute(query).scalars())
+
+
 def of_records(conn: Connection, places: Collection[tuple[int, int, int]]) -> dict[tuple[int, int, int], Item]:
     """The items of these records, by stream id, partition and offset; parts to teach a product from are none."""
     if not places:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
+from agent.service.bulk import MOST as MOST_AT_ONCE
 from agent.settings import utc_now
 from agent.store import products, registry, stations, users
 from agent.store.item_search import Wanted, count, search
 from agent.store.items import Item
-from dashboard import context, gallery, sheets
+from dashboard import context, gallery, judging, sheets
 from dashboard.style import CSS
 
 PAGE = 24
@@ -24,6 +27,7 @@ def show() -> None:
     st.html(f"<style>{CSS}</style>")
     st.title("Triage")
     wanted = _wanted()
+    judging.way_back()
     with context.reading() as conn:
         found, n = search(conn, wanted, PAGE), count(conn, wanted, MOST)
     if not found:
@@ -38,23 +42,33 @@ def show() -> None:
         "CSV", lambda: _csv(wanted), file_name="parts.csv", mime="text/csv",
         icon=":material/download:", on_click="ignore",
     )  # fmt: skip
-    gallery.grid(found)
-    _older(wanted, found[-1], n)
+    place = st.container()
+    ticked = gallery.grid(found, judging.tick) + _older(wanted, found[-1], n)
+    with place:
+        judging.bar([one.id for one in ticked], lambda: _open(wanted))
 
 
-def _older(wanted: Wanted, last: Item, n: int) -> None:
-    """Pages behind the first one, as many as were asked for."""
-    pages = int(st.session_state.get(f"pages-{wanted}", 1))
+def _open(wanted: Wanted) -> list[int]:
+    """What can be judged of all that match."""
+    with context.reading() as conn:
+        found = search(conn, replace(wanted, state=wanted.state or "open"), MOST_AT_ONCE)
+    return [one.id for one in found]
+
+
+def _older(wanted: Wanted, last: Item, n: int) -> list[Item]:
+    """Draws the pages behind the first one, as many as were asked for; the ticked parts."""
+    pages, ticked = int(st.session_state.get(f"pages-{wanted}", 1)), []
     for _ in range(pages - 1):
         with context.reading() as conn:
             found = search(conn, wanted, PAGE, before=(last.event_at, last.id))
         if not found:
             break
-        gallery.grid(found)
+        ticked += gallery.grid(found, judging.tick)
         last = found[-1]
     if n > pages * PAGE and st.button("Show older ones"):
         st.session_state[f"pages-{wanted}"] = pages + 1
         st.rerun()
+    return ticked
 
 
 def _wanted() -> Wanted:
@@ -90,22 +104,20 @@ def _wanted() -> Wanted:
     )  # fmt: skip
 
 
-def _pick(
-    place: st.delta_generator.DeltaGenerator, label: str, choices: Sequence[str] | Mapping[str, int], help: str = ""
-) -> str | None:
+def _pick(place: DeltaGenerator, label: str, choices: Sequence[str] | Mapping[str, int], help: str = "") -> str | None:
     found = place.selectbox(
         label, list(choices), index=None, placeholder="all", key=label.lower(), bind="query-params", help=help or None
     )
     return str(found) if found else None
 
 
-def _number(place: st.delta_generator.DeltaGenerator, label: str) -> float | None:
+def _number(place: DeltaGenerator, label: str) -> float | None:
     help = "0 is the threshold that decided; found once the part is judged"
     key = label.lower().replace(" ", "-")
     return place.number_input(label, value=None, step=0.1, placeholder="any", key=key, bind="query-params", help=help)
 
 
-def _day(place: st.delta_generator.DeltaGenerator, label: str, zone: tzinfo, more: int) -> datetime | None:
+def _day(place: DeltaGenerator, label: str, zone: tzinfo, more: int) -> datetime | None:
     """The beginning of the chosen day, or of the one so many days after it."""
     today = utc_now().astimezone(zone).date()
     key = label.lower().replace(" ", "-")

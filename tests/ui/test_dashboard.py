@@ -159,6 +159,28 @@ def test_a_search_stands_in_the_address_and_its_sheet_runs_no_formula(page: Page
     expect(page).to_have_url(re.compile("reason=dent"))
 
 
+def test_one_cause_is_judged_at_once_and_taken_back(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/triage?user=operator&state=open")
+    for at in range(2):
+        page.get_by_text("judge", exact=True).nth(at).click()
+    page.get_by_role("radio", name="defect").click()
+    page.get_by_role("button", name="Judge …").click()
+    page.get_by_role("button", name="Judge 2 parts as defect: scratch").click()
+    expect(page.get_by_text("2 parts were judged as defect: scratch.")).to_be_visible()
+    assert len(open_items(served.line)) == PARTS - 2
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("2 parts are as they were")).to_be_visible()
+    assert len(open_items(served.line)) == PARTS
+    page.get_by_text("all that match", exact=True).click()
+    page.get_by_role("button", name="Judge …").click()
+    page.get_by_role("button", name=f"Judge {PARTS} parts as").click()
+    expect(page.get_by_text(f"{PARTS} parts were judged")).to_be_visible()
+    assert open_items(served.line) == []
+    page.goto(f"{served.url}/triage?user=viewer")
+    expect(page.get_by_text("part-3")).to_be_visible()
+    expect(page.get_by_role("button", name="Judge …")).to_have_count(0)
+
+
 def test_an_admin_adds_a_user_and_the_audit_trail_says_so(page: Page, served: Served) -> None:
     page.goto(f"{served.url}/audit?user=engineer")
     expect(page.get_by_text("Admins add users")).to_be_visible()

@@ -1,0 +1,61 @@
+"""One decision on many items: each is decided once, audit items never, and all of it can be taken back."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.service import Invalid, bulk, reviews
+from agent.store import claims
+from agent.store import reviews as said
+from agent.store.engine import reading, writing
+from tests.databases import NOW, Line
+
+pytestmark = pytest.mark.usefixtures("each_database")
+
+
+def _items(here: Line, *kinds: str) -> list[int]:
+    with writing(here.engine) as conn:
+        return [here.add_item(conn, number, kind=kind).id for number, kind in enumerate(kinds)]
+
+
+def _count(here: Line, item_id: int) -> int:
+    with reading(here.engine) as conn:
+        return len(said.of_item(conn, item_id))
+
+
+def test_audit_items_and_those_of_others_are_left_out_and_named(here: Line) -> None:
+    ids = _items(here, "flagged", "audit", "flagged", "flagged")
+    with writing(here.engine) as conn:
+        assert claims.hold(conn, ids[2], here.engineer.id, NOW.replace(hour=23), NOW)
+    found = bulk.decide(here.engine, here.operator, [*ids, 999], "defect", "dent", key="k", now=NOW)
+    assert found.done == (ids[0], ids[3])
+    assert [one for one, _ in found.refused] == [ids[1], ids[2], 999]
+    assert "judged by itself" in found.refused[0][1]
+    assert [here.item(one).decision for one in ids] == ["defect", None, None, "defect"]
+
+
+def test_a_retry_goes_on_where_the_first_try_ended(here: Line) -> None:
+    ids = _items(here, "flagged", "flagged")
+    reviews.decide(here.engine, here.operator, ids[0], "defect", "dent", key=f"k:{ids[0]}", now=NOW)
+    for _ in range(2):
+        found = bulk.decide(here.engine, here.operator, ids, "defect", "dent", key="k", now=NOW)
+        assert (found.done, found.refused) == (tuple(ids), ())
+    assert [_count(here, one) for one in ids] == [1, 1]
+
+
+def test_what_was_decided_at_once_is_taken_back_at_once(here: Line) -> None:
+    ids = _items(here, "flagged", "flagged", "flagged")
+    done = bulk.decide(here.engine, here.operator, ids[:2], "normal", key="k", now=NOW).done
+    found = bulk.undo(here.engine, here.operator, [*done, ids[2]], key="u", now=NOW)
+    assert found.done == tuple(ids[:2])
+    assert "no review to take back" in found.refused[0][1]
+    assert [here.item(one).state for one in ids] == ["open"] * 3
+
+
+def test_what_no_item_can_get_is_refused_before_any(here: Line) -> None:
+    ids = _items(here, "flagged")
+    with pytest.raises(Invalid, match="reason code"):
+        bulk.decide(here.engine, here.operator, ids, "defect", key="k", now=NOW)
+    with pytest.raises(Invalid, match="at most 500 at once"):
+        bulk.decide(here.engine, here.operator, ids * 501, "normal", key="k", now=NOW)
+    assert here.item(ids[0]).state == "open"
