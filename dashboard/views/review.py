@@ -58,6 +58,8 @@ def _desk(wanted: Filter, user: User) -> None:
         drawn.update(_queue(wanted, user))
     except (StoreError, Refused) as error:
         trouble = str(error)  # what is unanswered stays with the desk, which sends it again
+        pressed = {press.item for press in sent}
+        drawn["items"] = [card for card in drawn.get("items", []) if card["id"] not in pressed]
     kept = {press.id for press in sent}
     for old in [one for one in answers if one not in kept]:
         del answers[old]

@@ -291,3 +291,17 @@ def test_an_empty_queue_says_so(page: Page, shop: Shop) -> None:
     shop.open(page)
     press(page, "n")
     expect(page.get_by_text("Nothing to review. The queue is empty.")).to_be_visible()
+
+
+@pytest.mark.parametrize("shop", [1], indirect=True)
+def test_what_even_an_engineer_is_unsure_of_stays_in_their_queue(page: Page, shop: Shop) -> None:
+    shop.open(page)
+    item = press(page, "u")
+    expect(page.get_by_text("Nothing to review. The queue is empty.")).to_be_visible()
+    shop.open(page, "engineer")
+    expect(page.locator(".head")).to_contain_text(f"operator-{shop.number}: unsure")
+    press(page, "u")
+    until(lambda: len(shop.item(item).reviews) == 2)
+    expect(page.locator(".head")).to_contain_text(f"engineer-{shop.number}: unsure")
+    press(page, "n")
+    until(lambda: shop.item(item).decision == "normal")

@@ -9,6 +9,7 @@ class Desk {
     this.root = root;
     this.areas = Object.fromEntries(AREAS.map((name) => [name, element("div", name)]));
     this.dialog = element("dialog", "help");
+    this.dialog.setAttribute("aria-label", "Keys");
     this.dialog.append(...helpPanel(() => this.help(false)));
     const { head, strip, stage, views, bar, status, judged, past, trouble } = this.areas;
     const [main, side] = [element("div", "main"), element("aside", "side")];
@@ -36,7 +37,7 @@ class Desk {
     [this.data, this.send] = [data, send];
     const answered = this.presses.acknowledge(data.answers);
     for (const press of answered) if (!data.answers[press.id].ok) this.words = `Refused: ${data.answers[press.id].words}`;
-    this.queue.update(data, this.presses, answered);
+    this.queue.update(data, this.presses);
     const unanswered = this.presses.unsaved.length && !answered.length;
     if (unanswered && (!this.sentOnce || data.trouble)) this.submit(); // after a reload or an outage
     this.draw();

@@ -10,7 +10,10 @@ function colourOf(value) {
   return from.map((one, at) => one + (to[at] - one) * (place % 1));
 }
 
-const PALETTE = Array.from({ length: 256 }, (_, grey) => [...colourOf(grey / 255), grey]); // the hotter the more it covers
+// As a canvas keeps them: red, green, blue, and the hotter the more it covers.
+const PALETTE = new Uint32Array(Uint8ClampedArray.from(
+  Array.from({ length: 256 }, (_, grey) => [...colourOf(grey / 255), grey]).flat(),
+).buffer);
 
 function canvasOf(width, height) {
   const canvas = document.createElement("canvas");
@@ -28,15 +31,12 @@ class Heatmap {
     for (let at = 0; at < this.grey.length; at++) this.grey[at] = pixels[4 * at];
   }
 
-  // Its colours; `opaque` without a picture below.
-  colours(opaque) {
+  colours() {
     const canvas = canvasOf(this.width, this.height);
     const context = canvas.getContext("2d");
     const picture = context.createImageData(this.width, this.height);
-    for (let at = 0; at < this.grey.length; at++) {
-      const [red, green, blue, alpha] = PALETTE[this.grey[at]];
-      picture.data.set([red, green, blue, opaque ? 255 : alpha], 4 * at);
-    }
+    const pixels = new Uint32Array(picture.data.buffer);
+    for (let at = 0; at < pixels.length; at++) pixels[at] = PALETTE[this.grey[at]];
     context.putImageData(picture, 0, 0);
     return canvas;
   }
@@ -60,24 +60,30 @@ class Heatmap {
   // Marching squares: in each cell of four values, lines between the points of its edges where the level is crossed.
   path(level, scale) {
     const path = new Path2D();
-    for (let y = 0; y + 1 < this.height; y++) {
-      for (let x = 0; x + 1 < this.width; x++) {
-        const at = y * this.width + x;
-        const corners = [this.grey[at], this.grey[at + 1], this.grey[at + this.width + 1], this.grey[at + this.width]];
-        const crossed = [];
-        for (let edge = 0; edge < 4; edge++) {
-          const [from, to] = [corners[edge], corners[(edge + 1) % 4]];
-          if ((from > level) === (to > level)) continue;
-          const share = (level - from) / (to - from);
-          crossed.push([[x + share, y], [x + 1, y + share], [x + 1 - share, y + 1], [x, y + 1 - share]][edge]);
-        }
-        for (let one = 0; one + 1 < crossed.length; one += 2) {
-          path.moveTo((crossed[one][0] + 0.5) * scale, (crossed[one][1] + 0.5) * scale);
-          path.lineTo((crossed[one + 1][0] + 0.5) * scale, (crossed[one + 1][1] + 0.5) * scale);
-        }
-      }
+    const { grey, width } = this;
+    for (let at = 0; at < width * (this.height - 1); at++) {
+      const above = (grey[at] > level) + (grey[at + 1] > level) + (grey[at + width] > level) + (grey[at + width + 1] > level);
+      if (above % 4 === 0 || at % width === width - 1) continue;
+      this.cross(path, level, scale, at);
     }
     return path;
+  }
+
+  cross(path, level, scale, at) {
+    const { grey, width } = this;
+    const [x, y] = [at % width, Math.floor(at / width)];
+    const corners = [grey[at], grey[at + 1], grey[at + width + 1], grey[at + width]];
+    const crossed = [];
+    for (let edge = 0; edge < 4; edge++) {
+      const [from, to] = [corners[edge], corners[(edge + 1) % 4]];
+      if ((from > level) === (to > level)) continue;
+      const share = (level - from) / (to - from);
+      crossed.push([[x + share, y], [x + 1, y + share], [x + 1 - share, y + 1], [x, y + 1 - share]][edge]);
+    }
+    for (let one = 0; one + 1 < crossed.length; one += 2) {
+      path.moveTo((crossed[one][0] + 0.5) * scale, (crossed[one][1] + 0.5) * scale);
+      path.lineTo((crossed[one + 1][0] + 0.5) * scale, (crossed[one + 1][1] + 0.5) * scale);
+    }
   }
 }
 

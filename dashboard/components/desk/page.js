@@ -18,7 +18,7 @@ function button(label, key, className, act, title) {
   const made = element("button", className, label);
   made.type = "button";
   if (key) made.append(element("kbd", "", key));
-  if (title) made.title = title;
+  if (title) Object.assign(made, { title, ariaLabel: title });
   made.onclick = act;
   return made;
 }

@@ -4,22 +4,19 @@ class Queue {
   constructor() {
     this.held = []; // as the server lists them
     this.past = []; // one's verdicts of this shift, newest first, as the server lists them
-    this.gone = new Set(); // items with a verdict that the server's list does not know of yet
+    this.gone = new Set(); // items with a verdict that the server has not answered yet
     this.back = new Map(); // cards whose verdict was taken back here, until the server lists them again
     this.passed = new Set(); // items that "next" went over
     this.current = null; // the id of what is on screen
   }
 
-  update(data, presses, answered) {
+  // The lists of a run hold what it answered; what is unanswered changes them here.
+  update(data, presses) {
     this.held = data.items;
     this.past = data.past;
-    for (const press of answered) {
-      if (press.decision === "undo") this.back.delete(press.item);
-      if (press.decision === "undo" || !data.answers[press.id].ok) this.gone.delete(press.item);
-    }
-    const listed = new Set(this.held.map((item) => item.id));
+    this.gone.clear();
+    this.back.clear();
     for (const press of presses.unsaved) this.note(press);
-    for (const id of this.gone) if (!listed.has(id) && !presses.of(id).length) this.gone.delete(id);
     this.settle();
   }
 

@@ -68,7 +68,7 @@ class Stage {
       const lines = heatmap.contour();
       return this.pane(`Frame of ${of} with the outline of its heatmap`, "Contour", [this.frame(item), lines]);
     }
-    const colours = heatmap.colours(false);
+    const colours = heatmap.colours();
     colours.className = this.view === "flicker" ? "heat flicker" : "heat";
     colours.style.animationDuration = `${2 * FLICKER_MS}ms`;
     const hot = this.pane(`Frame of ${of} under its heatmap`, this.view === "flicker" ? VIEWS.flicker : VIEWS.overlay, [this.frame(item), colours]);
