@@ -46,9 +46,8 @@ def _letters() -> None:
     if not counted:
         st.caption("None: every frame could be decoded and named its station and product.")
         return
-    reason = st.segmented_control(
-        "Reason", list(counted), format_func=lambda one: f"{one} ({counted[one]:,})", key="reason", bind="query-params"
-    )
+    st.text(", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in counted.items()))
+    reason = st.segmented_control("Reason", list(counted), key="reason", bind="query-params")
     with context.reading() as conn:
         found, replayed = dead_letters.recent(conn, LIMIT, reason=reason), dead_letters.replays(conn)
     st.html(table(accounts.letters(found, replayed, context.settings().timezone)))
