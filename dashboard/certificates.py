@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.store.epochs import Epoch
+from dashboard.tables import plain
 
 FEW_LOTS = 20  # as model.certificate has it
 
@@ -28,7 +29,7 @@ def words(certificate: Mapping[str, Any] | None, epoch: Epoch | None = None) -> 
         text += f" At most {certificate['reject_rate']:.2%} are rejected."
     text += "".join(f" {one}" for one in _origins(certificate))
     rests_on = epoch.rests_on if epoch else "it assumes that the stream looks like the calibration images"
-    return f"{text} {rests_on[0].upper()}{rests_on[1:]}."
+    return f"{text} {plain(rests_on[0].upper() + rests_on[1:])}."
 
 
 def _origins(certificate: Mapping[str, Any]) -> list[str]:

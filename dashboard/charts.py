@@ -28,13 +28,14 @@ def control(
 ) -> alt.LayerChart:
     """A control chart: values, centre, limits, what breaks a rule, and what happened meanwhile.
 
-    A click on a point selects its `start`, in the parameter `PICKED`; times are shown in the timezone that they carry.
+    A click on a point selects its `at`, POSIX seconds, in the parameter `PICKED`. Times are shown in the timezone that
+    they carry.
     """
     frame = pd.DataFrame(
         [
             {
-                "start": start.replace(tzinfo=None), "value": point.value, "n": point.n, "count": count,
-                "lower": point.lower, "upper": point.upper, "centre": chart.centre,
+                "start": start.replace(tzinfo=None), "at": int(start.timestamp()), "value": point.value, "n": point.n,
+                "count": count, "lower": point.lower, "upper": point.upper, "centre": chart.centre,
                 "signal": "; ".join(RULES[rule].words for rule in point.rules) or STEADY,
             }
             for start, count, point in zip(starts, counts, chart.points, strict=True)
@@ -61,7 +62,7 @@ def control(
                 alt.Tooltip("lower:Q", format=".2%"), alt.Tooltip("upper:Q", format=".2%"),
             ],
         )
-        .add_params(alt.selection_point(name=PICKED, fields=["start"], toggle=False))
+        .add_params(alt.selection_point(name=PICKED, fields=["at"], toggle=False))
     )  # fmt: skip
     return _layered(band, middle, line, points, *([_marks(marks)] if marks else []))
 

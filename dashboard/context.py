@@ -12,6 +12,7 @@ import streamlit as st
 from sqlalchemy import Connection, Engine
 
 from agent.live import Live, open_live
+from agent.service import claims
 from agent.service.ranks import Refused
 from agent.settings import Settings, load, utc_now
 from agent.store import engine as store_engine
@@ -98,4 +99,7 @@ def pick_actor() -> None:
         "Who acts", names, index=start, key="who", format_func=lambda one: f"{one} · {people[one].role}"
     )
     st.query_params["user"] = name
+    before = actor()
+    if before is not None and before.id != people[name].id:
+        claims.give_back(engine(), before)  # or others would wait for what nobody looks at
     st.session_state["actor"] = people[name]

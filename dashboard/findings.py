@@ -8,9 +8,10 @@ from datetime import date, datetime, time
 
 from sqlalchemy import Connection
 
-from agent.store import closings, marks, score_bins, trends
+from agent.store import closings, marks, reviews, score_bins, trends
 from agent.store.closings import Closing
 from agent.store.marks import Mark
+from agent.store.reviews import Agreement
 from agent.store.scopes import Scope
 from agent.store.score_bins import Histogram
 from agent.store.trends import FlagPoint
@@ -29,6 +30,7 @@ class Findings:
         marks: what happened meanwhile, in the plant's time.
         rates: counts by what was asked for, the most flagged first; of shifts in their order.
         days: severities by plant day; {} where no product is asked for.
+        agreement: how two people agreed who judged the same parts.
         hours: for how long frames were inspected on these days.
     """
 
@@ -37,6 +39,7 @@ class Findings:
     marks: list[Mark]
     rates: dict[str, Counts]
     days: Mapping[date, Histogram]
+    agreement: Agreement
     hours: float
 
 
@@ -50,7 +53,8 @@ def find(conn: Connection, asked: Asked) -> Findings:
         for one in marks.between(conn, *span, asked.scope.product_id)
     ]
     days, hours = _severities(conn, asked)
-    return Findings(points, closed, seen, _rates(conn, asked), days, hours)
+    agreed = reviews.agreement(conn, *span, product_id=asked.scope.product_id, station_id=asked.scope.station_id)
+    return Findings(points, closed, seen, _rates(conn, asked), days, agreed, hours)
 
 
 def _rates(conn: Connection, asked: Asked) -> dict[str, Counts]:
@@ -58,7 +62,8 @@ def _rates(conn: Connection, asked: Asked) -> dict[str, Counts]:
     if asked.by == "shift":
         shifts = {"timezone": asked.zone, "shifts": asked.shifts}
         points = trends.flag_series(conn, *span, "shift", scope, **shifts)  # type: ignore[arg-type]
-        return trending.by_shift(trending.series(points, closings.series(conn, *span, "shift", scope, **shifts)))  # type: ignore[arg-type]
+        closed = closings.series(conn, *span, "shift", scope, **shifts)  # type: ignore[arg-type]
+        return trending.by_shift(trending.series(points, closed), asked.zone, asked.shifts)
     column, names = {
         "station": ("station_id", asked.stations), "product": ("product_id", asked.products), "lot": ("lot", None),
     }[asked.by]  # fmt: skip

@@ -20,18 +20,24 @@ HIDDEN = "hidden until the part is judged"
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One inspection of the part. `item` where a person may look at it, with the samples that its review made."""
+    """One inspection of the part.
+
+    Attributes:
+        inspection: what became of the frame.
+        station: its name.
+        deployment: what decided; None where nothing did.
+        item: where people may look at it.
+        samples: that its review made.
+        hidden: whether verdict, score and reviews are kept from people, since a view of the part still waits in the
+            queue: one that is shown would tell whether the part was drawn.
+    """
 
     inspection: Inspection
     station: str
     deployment: Deployment | None
     item: Item | None
     samples: tuple[Sample, ...]
-
-    @property
-    def hidden(self) -> bool:
-        """Whether verdict, score and reviews are kept from people: it waits in the queue, for a first or a second."""
-        return self.item is not None and self.item.state == "open"
+    hidden: bool
 
 
 def key_of(one: Inspection) -> str:
@@ -41,11 +47,16 @@ def key_of(one: Inspection) -> str:
 
 def find(conn: Connection, *, serial: str | None = None, inspection: str | None = None) -> list[Look]:
     """The looks at a part, newest first: all of a serial, or the one of a key; [] where nothing is known of it."""
-    found = inspections.of_serial(conn, serial) if serial else _of_key(conn, inspection or "")
+    asked = None if serial else _of_key(conn, inspection or "")
+    serial = serial or (asked.serial if asked else None)
+    found = inspections.of_serial(conn, serial) if serial else [asked] if asked else []
+    if asked and asked not in found:
+        found.append(asked)
     kept = items.of_records(conn, [(one.stream_id, one.partition, one.offset) for one in found])
     decided = registry.deployments_of(conn, {one.deployment_id for one in found if one.deployment_id})
     names = {station.id: station.name for station in stations.all(conn, retired=True)}
-    return [_look(conn, one, kept, decided, names) for one in found]
+    hidden = any(one.state != "closed" for one in kept.values())
+    return [_look(conn, one, kept, decided, names, hidden) for one in found if asked in (None, one)]
 
 
 def _look(
@@ -54,21 +65,21 @@ def _look(
     kept: Mapping[tuple[int, int, int], Item],
     decided: Mapping[int, Deployment],
     names: Mapping[int, str],
+    hidden: bool,
 ) -> Look:
     item = kept.get((one.stream_id, one.partition, one.offset))
     made = samples.of_item(conn, item.id) if item else []
-    return Look(one, names[one.station_id], decided.get(one.deployment_id or 0), item, tuple(made))
+    return Look(one, names[one.station_id], decided.get(one.deployment_id or 0), item, tuple(made), hidden)
 
 
-def _of_key(conn: Connection, key: str) -> list[Inspection]:
+def _of_key(conn: Connection, key: str) -> Inspection | None:
     place, _, moment = key.partition("@")
     try:
         stream, partition, offset = map(int, place.split("-"))
         event_at = datetime.fromisoformat(moment)
     except ValueError:
-        return []
-    found = inspections.at(conn, event_at, stream, partition, offset) if event_at.tzinfo else None
-    return [found] if found else []
+        return None
+    return inspections.at(conn, event_at, stream, partition, offset) if event_at.tzinfo else None
 
 
 def facts(look: Look, zone: tzinfo) -> list[dict[str, object]]:

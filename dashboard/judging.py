@@ -11,6 +11,7 @@ from agent.service import bulk
 from agent.service.bulk import MOST, Bulk
 from agent.service.ranks import Refused
 from agent.settings import utc_now
+from agent.store.errors import StoreError
 from agent.store.items import Item
 from agent.store.users import User
 from dashboard import context
@@ -39,11 +40,11 @@ def bar(ticked: Sequence[int], matching: Callable[[], Sequence[int]]) -> None:
         nothing = which == TICKED and not ticked
         if st.button("Judge …", icon=":material/gavel:", disabled=nothing):
             ids = list(ticked) if which == TICKED else list(matching())
-            _confirm(user, ids, decision or "normal", reason)
+            _confirm(user, ids, decision or "normal", reason, f"bulk-{uuid4()}")
 
 
 @st.dialog("Judge many parts at once")
-def _confirm(user: User, ids: Sequence[int], decision: str, reason: str | None) -> None:
+def _confirm(user: User, ids: Sequence[int], decision: str, reason: str | None, key: str) -> None:
     what = f"{decision}: {reason}" if reason else decision
     st.write(f"{len(ids)} parts as **{what}**. Audited parts are left out, and parts that somebody else looks at.")
     if len(ids) == MOST:
@@ -52,11 +53,10 @@ def _confirm(user: User, ids: Sequence[int], decision: str, reason: str | None) 
         rules, double = context.settings().samples, context.settings().review.double
         try:
             done = bulk.decide(
-                context.engine(), user, ids, decision, reason, rules=rules, double=double, key=f"bulk-{uuid4()}",
-                now=utc_now(),
+                context.engine(), user, ids, decision, reason, rules=rules, double=double, key=key, now=utc_now(),
             )  # fmt: skip
-        except Refused as error:
-            st.error(str(error))
+        except (Refused, StoreError) as error:
+            st.error(str(error))  # pressed again, it goes on where it ended: the key is the same
             return
         st.session_state[f"bulk-{user.id}"] = (what, done)
         st.rerun()
@@ -70,7 +70,7 @@ def way_back() -> None:
         return
     what, done = last
     words, button = st.columns((4, 1), vertical_alignment="center")
-    words.success(f"{len(done.done)} parts were judged as {what}.")
+    words.success(f"{len(done.done)} parts were judged as {what}.", icon=":material/gavel:")
     if done.done and button.button("Undo", icon=":material/undo:"):
         back = bulk.undo(context.engine(), user, done.done, key=f"back-{uuid4()}", now=utc_now())
         del st.session_state[f"bulk-{user.id}"]

@@ -6,13 +6,13 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets read as the start of a formula
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what spreadsheets read as the start of a formula
 
 
 def to_csv(*tables: Sequence[Mapping[str, object]]) -> str:
     """Tables one after another, an empty line between them, each under its first row's keys; empty ones: none."""
     out = io.StringIO()
-    writer = csv.writer(out)
+    writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC)  # or a text is cut where another separator stands
     for at, rows in enumerate(rows for rows in tables if rows):
         if at:
             writer.writerow([])

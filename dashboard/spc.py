@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import sqrt
+from math import copysign, inf, sqrt
 
 D2 = 1.128  # expected range of two standard normals
 WIDTH = 3.0
@@ -68,7 +68,8 @@ def _binomial(centre: float, sizes: Sequence[int]) -> list[float]:
 def sigma_z(counts: Sequence[int], sizes: Sequence[int]) -> float:
     """Laney's between-bucket factor: the mean moving range of the z-scores over 1.128.
 
-    1 with fewer than three buckets, and where nothing or everything was counted: nothing tells it there.
+    1 with fewer than three buckets, where nothing or everything was counted, and where all have the same z-score:
+    nothing tells it there.
     """
     centre = _centre(counts, sizes)
     if len(counts) < 3 or centre in (0, 1):
@@ -78,7 +79,7 @@ def sigma_z(counts: Sequence[int], sizes: Sequence[int]) -> float:
         for count, size, deviation in zip(counts, sizes, _binomial(centre, sizes), strict=True)
     ]
     ranges = [abs(later - earlier) for earlier, later in pairwise(scores)]
-    return sum(ranges) / len(ranges) / D2
+    return sum(ranges) / len(ranges) / D2 or 1.0
 
 
 def laney(
@@ -154,7 +155,7 @@ def _chart(
     width: float,
     rules: Sequence[int],
 ) -> Chart:
-    scaled = [(value - centre) / one if one else 0.0 for value, one in zip(values, deviations, strict=True)]
+    scaled = [_scaled(value - centre, one) for value, one in zip(values, deviations, strict=True)]
     broken = {number: broken_by(number, scaled, width) for number in rules}
     points = tuple(
         Point(
@@ -164,6 +165,11 @@ def _chart(
         for at, (value, size, one) in enumerate(zip(values, sizes, deviations, strict=True))
     )  # fmt: skip
     return Chart(centre, factor, points)
+
+
+def _scaled(distance: float, deviation: float) -> float:
+    """In deviations; infinite where there are none: after a base of zeros any count is beyond the limits."""
+    return distance / deviation if deviation else copysign(inf, distance) if distance else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
+
+
+def plain(text: str) -> str:
+    """Text within Markdown that stays text: no link, picture, code or formula comes of it."""
+    return re.sub(r"([\\\[\]<>`$])", r"\\\1", text)
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:

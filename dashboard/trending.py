@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time, tzinfo
 from typing import Any
 
-from agent.store.buckets import Bucket
-from agent.store.closings import FLAGGED, Closing, Judged
+from agent.store.buckets import Bucket, nominal
+from agent.store.closings import FLAGGED, INSPECTED, Closing, Judged
 from agent.store.lots import REST
 from agent.store.trends import FlagPoint, Totals
 from dashboard import spc
@@ -70,6 +70,8 @@ def series(points: Sequence[FlagPoint], closed: Sequence[Closing]) -> dict[datet
     for point in points:
         found[point.start] += Counts(point.inspected, point.flagged)
     for one in closed:
+        if one.kind not in INSPECTED:
+            continue
         flagged = one.n * (one.kind == FLAGGED)
         normal, defect = one.decision == "normal", one.decision == "defect"
         found[one.start] += Counts(judged=flagged, false_calls=flagged * normal, defects=one.n * defect)
@@ -128,11 +130,11 @@ def _name(key: Hashable, names: Mapping[Any, str] | None) -> str:
     return {"": "(no lot)", REST: "(other lots)"}.get(str(key), str(key))
 
 
-def by_shift(found: Series) -> dict[str, Counts]:
+def by_shift(found: Series, zone: tzinfo, shifts: Sequence[time]) -> dict[str, Counts]:
     """Counts of shifts summed over the days, by when they begin."""
     sums: dict[str, Counts] = defaultdict(Counts)
     for start, counts in found.items():
-        sums[start.strftime("%H:%M")] += counts
+        sums[f"{nominal(start, zone, shifts):%H:%M}"] += counts
     return dict(sorted(sums.items()))
 
 
@@ -140,7 +142,7 @@ def pareto(closed: Sequence[Closing]) -> list[tuple[str, int, float]]:
     """Reasons of defects, the most frequent first: each with its count and the share of it and all before."""
     counted = Counter[str]()
     for one in closed:
-        if one.decision == "defect":
+        if one.decision == "defect" and one.kind in INSPECTED:
             counted[one.reason or "none"] += one.n
     rows, so_far = [], 0
     for reason, n in sorted(counted.items(), key=lambda row: (-row[1], row[0])):

@@ -63,8 +63,12 @@ def decide(
 
 
 def undo(engine: Engine, actor: User, item_ids: Sequence[int], *, key: str, now: datetime) -> Bulk:
-    """Takes back the last review of each, as `reviews.undo` does."""
-    return _each(item_ids, lambda one: reviews.undo(engine, actor, one, key=f"{key}:{one}", now=now))
+    """Takes back the last review of each where it is the actor's own, as `reviews.undo` does."""
+
+    def one(item_id: int) -> None:
+        reviews.undo(engine, actor, item_id, own=True, hold=False, key=f"{key}:{item_id}", now=now)
+
+    return _each(item_ids, one)
 
 
 def _each(item_ids: Sequence[int], work: Callable[[int], object]) -> Bulk:

@@ -111,10 +111,12 @@ def decide(
     return Outcome(**perform(engine, actor, "review.decide", request, work, least="operator", key=key, now=now))
 
 
-def undo(engine: Engine, actor: User, item_id: int, *, own: bool = False, key: str, now: datetime) -> Outcome:
+def undo(
+    engine: Engine, actor: User, item_id: int, *, own: bool = False, hold: bool = True, key: str, now: datetime
+) -> Outcome:
     """Takes back the item's last review: the item, the counts and the samples are as before it.
 
-    The actor holds the item's claim then, where it is theirs to judge.
+    The actor holds the item's claim then, where it is theirs to judge and `hold` says so.
 
     A sample that is in a snapshot stays there, revoked. One that measures models leaves only by two people, once its
     window is admitted, a training run has used it, or two people have moved it: see `agent.service.withdrawals`.
@@ -124,6 +126,7 @@ def undo(engine: Engine, actor: User, item_id: int, *, own: bool = False, key: s
         actor: an operator or higher.
         item_id: of the item.
         own: only a review of the actor's own, even where they are an engineer.
+        hold: keep others off the item, since the actor has it on screen.
         key: idempotency key.
         now: the time.
 
@@ -153,7 +156,8 @@ def undo(engine: Engine, actor: User, item_id: int, *, own: bool = False, key: s
         traced = [lineage.of_sample(conn, one.id) for one in made]
         reviews.add(conn, item_id, actor.id, "undo", now=now)
         items.set_state(conn, item_id, state, expected=(item.state,), decision=None, judged_by=first, now=now)
-        if item.kind != teachings.KIND and first != actor.id and (state == "open" or may(actor, "engineer")):
+        theirs = item.kind != teachings.KIND and first != actor.id and (state == "open" or may(actor, "engineer"))
+        if hold and theirs:
             claims.hold(conn, item_id, actor.id, now + SPAN, now)
         if item.decision:
             closings.add(conn, item, item.decision, last.reason, -1)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Literal
 
 Bucket = Literal["minute", "quarter", "hour", "shift", "day"]
@@ -36,24 +35,51 @@ def cutter(bucket: Bucket, timezone: tzinfo, shifts: Sequence[time] = WHOLE_DAY)
         # From the local minute, not by replacing it, which would lose the fold of the repeated hour.
         return lambda start: start - timedelta(minutes=start.astimezone(timezone).minute)
     if bucket in ("shift", "day"):
-        begins = WHOLE_DAY if bucket == "day" else shifts
-
-        def last_begin(start: datetime) -> datetime:
-            local = start.astimezone(timezone)
-            at = bisect_right(begins, local.time()) - 1
-            day = local.date() - timedelta(days=at < 0)
-            return datetime.combine(day, begins[at], timezone).astimezone(UTC)
-
-        return last_begin
+        begins = _Begins(timezone, WHOLE_DAY if bucket == "day" else shifts)
+        return begins.last
     return lambda start: start
+
+
+class _Begins:
+    """When shifts begin, as points in time: a local time that a change of the clock leaves out still is one.
+
+    Args:
+        timezone: the plant's.
+        shifts: local times, ascending.
+    """
+
+    def __init__(self, timezone: tzinfo, shifts: Sequence[time]) -> None:
+        self._timezone, self._shifts = timezone, shifts
+        self._days: dict[date, list[datetime]] = {}
+
+    def of(self, day: date) -> list[datetime]:
+        """Of that day, UTC, ascending."""
+        if day not in self._days:
+            local = (datetime.combine(day, one, self._timezone) for one in self._shifts)
+            self._days[day] = [one.astimezone(UTC) for one in local]
+        return self._days[day]
+
+    def last(self, moment: datetime) -> datetime:
+        """The last one that is not after the moment."""
+        day = moment.astimezone(self._timezone).date()
+        found = [one for one in self.of(day) if one <= moment]
+        return found[-1] if found else self.of(day - timedelta(days=1))[-1]
+
+    def next(self, moment: datetime) -> datetime:
+        """The first one after the moment."""
+        day = moment.astimezone(self._timezone).date()
+        found = [one for one in self.of(day) if one > moment]
+        return found[0] if found else self.of(day + timedelta(days=1))[0]
+
+
+def nominal(start: datetime, timezone: tzinfo, shifts: Sequence[time]) -> time:
+    """As which shift the one that starts there is known: its local time, but where the clock was changed just then."""
+    day = start.astimezone(timezone).date()
+    return shifts[_Begins(timezone, shifts).of(day).index(start.astimezone(UTC))]
 
 
 def end_of(start: datetime, bucket: Bucket, timezone: tzinfo, shifts: Sequence[time] = WHOLE_DAY) -> datetime:
     """Where the bucket that starts there ends, UTC. Arguments as `cutter`."""
     if bucket in FIXED:
         return start.astimezone(UTC) + FIXED[bucket]
-    begins = list(WHOLE_DAY if bucket == "day" else shifts)
-    local = start.astimezone(timezone)
-    following = begins.index(local.time()) + 1
-    day = local.date() + timedelta(days=following == len(begins))
-    return datetime.combine(day, begins[following % len(begins)], timezone).astimezone(UTC)
+    return _Begins(timezone, WHOLE_DAY if bucket == "day" else shifts).next(start)

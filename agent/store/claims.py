@@ -45,9 +45,11 @@ def held(conn: Connection, desk: Desk) -> dict[int, datetime]:
 def take(conn: Connection, desk: Desk, *, limit: int, until: datetime, now: datetime) -> None:
     """Prolongs the user's claims, gives back those of no use here, and takes the next items' until there are `limit`.
 
+    Of more than `limit` and one, which came back by an undo, the later ones are given back too.
+
     Oldest first, with watched items ahead. What somebody else claims in the same moment is passed over, not waited for.
     """
-    kept = sorted(held(conn, desk))
+    kept = sorted(held(conn, desk))[: limit + 1]
     mine = claim.c.user_id == desk.user_id
     conn.execute(sa.delete(claim).where(mine, claim.c.item_id.not_in(kept)))
     prolonged = sa.update(claim).where(mine, claim.c.item_id.in_(kept)).values(expires_at=until)

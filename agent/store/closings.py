@@ -22,6 +22,7 @@ from agent.store.scopes import EVERYTHING, Scope
 from agent.store.tables import closing_rollup
 
 FLAGGED = "flagged"
+INSPECTED = (FLAGGED, "audit")  # kinds of items whose frames have a verdict
 KEY = ("start", "station_id", "product_id", "lot", "deployment_id", "kind", "decision", "reason")
 
 
@@ -94,5 +95,5 @@ def judged(conn: Connection, since: datetime, until: datetime, by: str, scope: S
 
     flagged = row.kind == FLAGGED
     sums = (count(flagged), count(sa.and_(flagged, row.decision == "normal")), count(row.decision == "defect"))
-    query = scope.within(sa.select(row[by], *sums), closing_rollup, since, until)
+    query = scope.within(sa.select(row[by], *sums), closing_rollup, since, until).where(row.kind.in_(INSPECTED))
     return {key: Judged(*map(int, numbers)) for key, *numbers in conn.execute(query.group_by(row[by]))}

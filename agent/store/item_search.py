@@ -19,7 +19,7 @@ Place = tuple[datetime, int]  # event_at, id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which items; None: any. What is told by a verdict or a score is found only once the item is judged.
+    """Which items; None: any. What a verdict, a score or a reviewer tells is found only once the item is closed.
 
     Attributes:
         since: seen at that time or later.
@@ -27,11 +27,11 @@ class Wanted:
         state: open, escalated or closed.
         decision: normal or defect, that closed it.
         reason: that the deciding review gave; only of defects.
-        verdict: of the model: pass, review or reject; only of judged items.
-        least: severity at least; only of judged items.
-        most: severity at most; only of judged items.
+        verdict: of the model: pass, review or reject; only of closed items.
+        least: severity at least; only of closed items.
+        most: severity at most; only of closed items.
         version_id: the model version that decided.
-        reviewer_id: who judged it, undone reviews left out only where no other stands.
+        reviewer_id: whose review closed it.
     """
 
     product_id: int | None = None
@@ -50,7 +50,7 @@ class Wanted:
 
     @property
     def judged(self) -> bool:
-        """Whether it asks for what only a judged item tells."""
+        """Whether it asks for what only a closed item tells."""
         return any(one is not None for one in (self.verdict, self.least, self.most))
 
     def conditions(self) -> Sequence[sa.ColumnElement[bool]]:
@@ -66,20 +66,23 @@ class Wanted:
         found += [row.event_at < self.until] if self.until else []
         found += [row.severity >= self.least] if self.least is not None else []
         found += [row.severity <= self.most] if self.most is not None else []
-        found += [row.state != "open"] if self.judged else []
+        found += [row.state == "closed"] if self.judged else []
         if self.version_id is not None:
             decided = sa.select(deployment.c.id).where(deployment.c.model_version_id == self.version_id)
             found.append(row.deployment_id.in_(decided))
         if self.reason is not None:
-            found += [row.decision == "defect", self._reviewed(review.c.reason == self.reason)]
+            found += [row.decision == "defect", self._closed_by(review.c.reason == self.reason)]
         if self.reviewer_id is not None:
-            found += [row.state != "open", self._reviewed(review.c.user_id == self.reviewer_id)]
+            found += [self._closed_by(review.c.user_id == self.reviewer_id)]
         return found
 
     @staticmethod
-    def _reviewed(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-        said = review.c.decision != "undo"
-        return sa.exists().where(review.c.item_id == item.c.id, said, condition)
+    def _closed_by(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        """Whether the last review of a closed item holds the condition: it is the one that closed it."""
+        later = review.alias()
+        last = ~sa.exists().where(later.c.item_id == review.c.item_id, later.c.id > review.c.id)
+        closing = sa.exists().where(review.c.item_id == item.c.id, last, condition)
+        return sa.and_(item.c.state == "closed", closing)
 
 
 def search(conn: Connection, wanted: Wanted, limit: int, before: Place | None = None) -> list[Item]:

@@ -20,6 +20,9 @@ AGENT = "the agent"
 
 def show() -> None:
     """Draws the page."""
+    if not context.may("engineer"):
+        st.info("Engineers and admins see who did what.")
+        return
     st.html(f"<style>{CSS}</style>")
     st.title("Audit")
     with context.reading() as conn:
@@ -61,10 +64,17 @@ def rows(events: Sequence[Event], names: Mapping[int, str], zone: tzinfo) -> lis
             "Who": AGENT if one.user_id is None else names.get(one.user_id, f"user {one.user_id}"),
             "Action": one.action,
             "Subject": one.subject,
-            "Detail": json.dumps(one.detail, ensure_ascii=False, sort_keys=True),
+            "Detail": json.dumps(_told(one.detail), ensure_ascii=False, sort_keys=True),
         }
         for one in events
     ]
+
+
+def _told(detail: Mapping[str, object]) -> Mapping[str, object]:
+    """Without what the first of two people said of a part: the second one may be reading."""
+    if detail.get("state") != "open":
+        return detail
+    return {name: value for name, value in detail.items() if name not in ("decision", "reason", "note", "took_back")}
 
 
 def _chain() -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from agent.settings import utc_now
 from agent.store import alerts, dead_letters, gaps, offsets
+from agent.store.errors import StoreError
 from dashboard import accounts, context
 from dashboard.style import CSS
 from dashboard.tables import table
@@ -24,9 +25,13 @@ def show() -> None:
 
 @st.fragment(run_every="5s")
 def _frames() -> None:
-    with context.reading() as conn:
-        total, states = offsets.totals(conn), offsets.partitions(conn)
-        missing = gaps.recent(conn, LIMIT)
+    try:
+        with context.reading() as conn:
+            total, states = offsets.totals(conn), offsets.partitions(conn)
+            missing = gaps.recent(conn, LIMIT)
+    except StoreError as error:
+        st.error(str(error), icon=":material/database_off:")
+        return
     st.subheader("Every frame has one outcome")
     words = accounts.sentence(total)
     st.success(words, icon=":material/check_circle:") if total.balanced else st.error(words, icon=":material/error:")

@@ -19,6 +19,7 @@ from dashboard import watches as second
 from dashboard.certificates import words
 from dashboard.recertifying import Due
 from dashboard.style import CSS
+from dashboard.tables import plain
 
 
 def show() -> None:
@@ -54,7 +55,7 @@ def _product(product: Product) -> None:
         due = recertifying.read(conn, product.id)
     _live(live, epoch, unclean, taught=teaching is not None and teaching.unfinished)
     if lapse:
-        st.warning(f"The certificate has lapsed: {lapse.words}.")
+        st.warning(f"The certificate has lapsed: {plain(lapse.words)}.")
     drifts.block(drifting, reference, places)
     for column, (role, n) in zip(st.columns(len(ready)), ready.items(), strict=True):
         column.metric(f"{role} samples", n, border=True, help="what the next training run would take, before its caps")

@@ -84,13 +84,13 @@ def _download(item: Item, sha256: str) -> None:
 
 
 def _people(look: Look) -> None:
+    if look.hidden:
+        st.caption("A view of the part waits for a review; what was said shows once all are decided.")
+        return
     if look.item is None:
         st.caption("Nobody was asked about it.")
-        return
-    if look.hidden:
-        st.caption("It waits for a review; what was said of it shows once it is decided.")
         return
     rows = histories.said(look.item.reviews, context.settings().timezone)
     st.html(table(rows)) if rows else st.caption("Nobody has said anything of it yet.")
     for one in look.samples:
-        st.caption(f"Sample {one.id}: {one.role}, {one.state}" + (f", {one.reason}" if one.reason else ""))
+        st.text(f"Sample {one.id}: {one.role}, {one.state}" + (f", {one.reason}" if one.reason else ""))

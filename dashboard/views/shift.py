@@ -7,7 +7,7 @@ from datetime import timedelta
 import streamlit as st
 
 from agent.settings import utc_now
-from agent.store.buckets import cutter, quarter
+from agent.store.buckets import cutter, nominal, quarter
 from dashboard import context, shift_report
 from dashboard.style import CSS
 from dashboard.tables import table
@@ -27,17 +27,22 @@ def show() -> None:
     st.html(f"<style>{CSS}{PRINT}</style>")
     settings, now = context.settings(), utc_now()
     zone, shifts = settings.timezone, settings.plant.shifts
-    last = cutter("shift", zone, shifts)(quarter(now)).astimezone(zone)
+    last = cutter("shift", zone, shifts)(quarter(now))
+    running = f"{nominal(last, zone, shifts):%H:%M}"
     begins = {f"{one:%H:%M}": one for one in shifts}
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         day = st.date_input(
-            "Day", value=last.date(), max_value=now.astimezone(zone).date(), key="day", bind="query-params"
+            "Day",
+            value=last.astimezone(zone).date(),
+            max_value=now.astimezone(zone).date(),
+            key="day",
+            bind="query-params",
         )
         chosen = st.segmented_control(
-            "Shift from", list(begins), default=f"{last:%H:%M}", required=True, key="shift", bind="query-params"
+            "Shift from", list(begins), default=running, required=True, key="shift", bind="query-params"
         )
         place = st.empty()
-    start, end = shift_report.span(day, begins[chosen or f"{last:%H:%M}"], shifts, zone)
+    start, end = shift_report.span(day, begins[chosen or running], shifts, zone)
     with context.reading() as conn:
         report = shift_report.make(conn, start, end, zone)
     place.download_button(

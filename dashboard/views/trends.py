@@ -39,6 +39,12 @@ def show() -> None:
     with right:
         st.subheader("Frames by verdict")
         st.altair_chart(charts.verdicts(found.points, asked.bucket))
+    if found.agreement.pairs:
+        agreed = found.agreement
+        st.caption(
+            f"Of {agreed.pairs:,} parts that two people judged they agreed on {agreed.agreed:,} "
+            f"({rate(agreed.agreed, agreed.pairs)})."
+        )
     if asked.scope.product_id is not None:
         thresholds.show(asked, found)
     st.caption(
@@ -88,8 +94,7 @@ def _control(asked: Asked, series: trending.Series, marks: Sequence[Mark]) -> No
             st.html(tables.table(rows))
     picked = event["selection"].get(charts.PICKED) if event else None
     if picked:
-        # The chart's times are the plant's, without a zone.
-        gallery.show(asked, datetime.fromtimestamp(picked[0]["start"] / 1000, UTC).replace(tzinfo=asked.zone))
+        gallery.show(asked, datetime.fromtimestamp(picked[0]["at"], UTC))
 
 
 def _rates(by: str, rates: Mapping[str, Counts]) -> None:

@@ -14,6 +14,7 @@ from agent.settings import utc_now
 from agent.store import products, registry, stations, users
 from agent.store.item_search import Wanted, count, search
 from agent.store.items import Item
+from agent.store.reviews import standing
 from dashboard import context, gallery, judging, sheets
 from dashboard.style import CSS
 
@@ -134,7 +135,7 @@ def _csv(wanted: Wanted) -> str:
 
 
 def rows(found: Sequence[Item], zone: tzinfo) -> list[dict[str, object]]:
-    """Items as lines of a sheet: verdict, score and reviewers only of what is no longer open."""
+    """Items as lines of a sheet: verdict, score and reviewers only of what is closed."""
     return [
         {
             "Seen": f"{one.event_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
@@ -145,11 +146,12 @@ def rows(found: Sequence[Item], zone: tzinfo) -> list[dict[str, object]]:
             "Lot": one.lot or "",
             "State": one.state,
             "Decision": one.decision or "",
-            "Reason": (one.reviews[-1].reason or "") if one.state == "closed" and one.reviews else "",
-            "Reviewer": one.reviews[-1].user if one.state != "open" and one.reviews else "",
-            "Verdict": one.verdict if one.state != "open" else "",
-            "Score": "" if one.score is None or one.state == "open" else one.score,
-            "Severity": "" if one.severity is None or one.state == "open" else one.severity,
+            "Reason": (said[-1].reason or "") if said else "",
+            "Reviewer": said[-1].user if said else "",
+            "Verdict": one.verdict if one.state == "closed" else "",
+            "Score": "" if one.score is None or one.state != "closed" else one.score,
+            "Severity": "" if one.severity is None or one.state != "closed" else one.severity,
         }
         for one in found
+        for said in [standing(one.reviews) if one.state == "closed" else []]
     ]

@@ -27,6 +27,7 @@ CLOSED = sa.text("""
         ORDER BY review.id DESC LIMIT 1
     ) AS reason
     FROM item WHERE state = 'closed' AND decision IS NOT NULL
+    AND (kind <> 'teach' OR EXISTS (SELECT 1 FROM review WHERE review.item_id = item.id))
 """).columns(event_at=UTC_TIME)
 
 

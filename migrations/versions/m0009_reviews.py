@@ -26,12 +26,21 @@ INDEXES = {
     "ix_claim_user_id": ("claim", ["user_id"]),
 }
 STATES = """
-    UPDATE review SET state = CASE decision WHEN 'unsure' THEN 'escalated' ELSE 'closed' END WHERE decision <> 'undo'
+    UPDATE review SET state = CASE
+        WHEN decision = 'unsure' THEN 'escalated'
+        WHEN EXISTS (
+            SELECT 1 FROM review later WHERE later.item_id = review.item_id AND later.id > review.id
+            AND later.user_id <> review.user_id AND later.decision <> 'undo'
+        ) THEN 'open'
+        ELSE 'closed' END
+    WHERE decision <> 'undo'
 """
 
 
 def upgrade() -> None:
-    """Reviews made so far closed or escalated their items by themselves."""
+    """Reviews made so far closed or escalated their items by themselves, but for the first of two people, which only a
+    database that was at this revision before has.
+    """
     with op.batch_alter_table("item", table_args=_item_checks()) as item:
         item.add_column(Column("judged_by", ID))
         item.create_foreign_key(op.f("fk_item_judged_by_user"), "user", ["judged_by"], ["id"])

@@ -182,6 +182,8 @@ def test_one_cause_is_judged_at_once_and_taken_back(page: Page, served: Served) 
 
 
 def test_an_admin_adds_a_user_and_the_audit_trail_says_so(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/audit?user=operator")
+    expect(page.get_by_text("Engineers and admins see who did what")).to_be_visible()
     page.goto(f"{served.url}/audit?user=engineer")
     expect(page.get_by_text("Admins add users")).to_be_visible()
     page.goto(f"{served.url}/audit?user=admin")
@@ -193,8 +195,6 @@ def test_an_admin_adds_a_user_and_the_audit_trail_says_so(page: Page, served: Se
         assert users.named(conn, "<b>ada</b>").role == "viewer"
     page.get_by_role("button", name="Check the chain").click()
     expect(page.get_by_text("The chain is whole")).to_be_visible()
-    page.goto(f"{served.url}/audit?user=viewer&action=review.decide")
-    expect(page.locator("[data-testid=stException]")).to_have_count(0)
 
 
 def test_blobs_that_are_no_pictures_are_not_served(served: Served) -> None:

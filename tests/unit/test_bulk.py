@@ -52,6 +52,19 @@ def test_what_was_decided_at_once_is_taken_back_at_once(here: Line) -> None:
     assert [here.item(one).state for one in ids] == ["open"] * 3
 
 
+def test_another_person_s_decision_is_not_taken_back_and_nothing_is_claimed(here: Line) -> None:
+    ids = _items(here, "flagged", "flagged")
+    done = bulk.decide(here.engine, here.engineer, ids, "normal", key="k", now=NOW).done
+    reviews.undo(here.engine, here.engineer, ids[0], key="x", now=NOW)
+    with writing(here.engine) as conn:
+        claims.give_back(conn, here.engineer.id)
+    reviews.decide(here.engine, here.operator, ids[0], "defect", "dent", key="y", now=NOW)
+    found = bulk.undo(here.engine, here.engineer, done, key="u", now=NOW)
+    assert (found.done, [one for one, _ in found.refused]) == ((ids[1],), [ids[0]])
+    with reading(here.engine) as conn:
+        assert claims.held(conn, claims.Desk(here.engineer.id)) == {}
+
+
 def test_what_no_item_can_get_is_refused_before_any(here: Line) -> None:
     ids = _items(here, "flagged")
     with pytest.raises(Invalid, match="reason code"):

@@ -148,3 +148,13 @@ def _plans(here: Line, work: Callable[[sa.Connection], object]) -> list[str]:
             "\n".join(row[-1] for row in conn.exec_driver_sql(f"{explain} {statement}", given))
             for statement, given in asked
         ]
+
+
+def test_many_that_came_back_are_not_all_kept_from_others(here: Line) -> None:
+    with writing(here.engine) as conn:
+        ids = [here.add_item(conn, number).id for number in range(6)]
+        for one in ids:
+            stored.hold(conn, one, here.operator.id, NOW + timedelta(minutes=2), NOW)
+        desk = stored.Desk(here.operator.id)
+        stored.take(conn, desk, limit=2, until=NOW + timedelta(minutes=3), now=NOW)
+        assert sorted(stored.held(conn, desk)) == ids[:3]

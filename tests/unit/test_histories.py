@@ -69,3 +69,20 @@ def test_what_waits_for_a_review_tells_neither_its_score_nor_whether_it_was_draw
     reviews.undo(here.engine, here.operator, item.id, key="u", now=NOW)
     (look,) = _looks(here, serial="S1")
     assert look.hidden and look.samples == ()
+
+
+@both
+@pytest.mark.parametrize("state", ["open", "escalated"])
+def test_a_view_that_waits_hides_the_part_s_other_views(here: Line, state: str) -> None:
+    with writing(here.engine) as conn:
+        item = here.add_item(conn, 0, kind="flagged", serial="S1")
+        rows = [
+            here.inspection(0, "review", serial="S1", score=9.0, event_at=item.event_at),
+            here.inspection(1, serial="S1", score=1.0),
+        ]
+        inspections.add_all(conn, rows)
+    if state == "escalated":
+        reviews.decide(here.engine, here.operator, item.id, "unsure", key="u", now=NOW)
+    asked: list[dict[str, str]] = [{"serial": "S1"}, *({"inspection": key_of(one)} for one in rows)]
+    for one in asked:
+        assert {(look.hidden, _values(look)["Score"]) for look in _looks(here, **one)} == {(True, HIDDEN)}

@@ -49,6 +49,10 @@ def test_each_filter_keeps_its_own(here: Line) -> None:
     dent = _add(here, 0, lot="A", severity=2.0, verdict="review", deployment_id=deployed)
     normal = _add(here, 1, lot="B", severity=0.5, verdict="reject")
     waits = _add(here, 2, lot="A", severity=3.0)
+    again = _add(here, 3, lot="C", severity=0.1)
+    _decide(here, again, "defect", "dent")
+    reviews.undo(here.engine, here.operator, again, hold=False, key="undo", now=NOW)
+    reviews.decide(here.engine, here.engineer, again, "defect", "crack", key="again", now=NOW)
     _decide(here, dent, "defect", "dent")
     _decide(here, normal, "normal")
     expected: list[tuple[dict[str, Any], list[int]]] = [
@@ -56,10 +60,10 @@ def test_each_filter_keeps_its_own(here: Line) -> None:
         ({"state": "open"}, [waits]),
         ({"decision": "normal"}, [normal]),
         ({"reason": "dent"}, [dent]),
-        ({"reason": "crack"}, []),
+        ({"reason": "crack"}, [again]),
         ({"verdict": "reject"}, [normal]),
         ({"least": 1.0}, [dent]),  # the one that waits tells no score
-        ({"most": 1.0}, [normal]),
+        ({"most": 1.0}, [again, normal]),
         ({"version_id": 1}, [dent]),
         ({"reviewer_id": here.operator.id}, [dent]),
         ({"since": NOW + timedelta(minutes=1), "until": NOW + timedelta(minutes=2)}, [normal]),

@@ -70,3 +70,8 @@ def test_no_cell_of_the_csv_starts_a_formula(name: str, words: str) -> None:
     assert "-3" in cells
     assert not any(cell.startswith(("=", "+", "@", "\t", "\r")) for cell in cells)
     assert not any(cell.startswith("-") for cell in cells if cell != "-3")
+
+
+def test_a_text_stays_one_cell_where_another_separator_is_meant() -> None:
+    at = datetime(2026, 3, 2, 6, tzinfo=UTC)
+    assert '"A;=1+1",-3' in to_csv(ShiftReport(at, at, [{"Station": "A;=1+1", "Inspected": -3}], [], [], 0))

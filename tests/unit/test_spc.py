@@ -131,6 +131,12 @@ def test_a_rule_that_does_not_exist_is_refused() -> None:
         laney([1], [2], (9,))
 
 
+@pytest.mark.parametrize("before", [[0] * 5, [1] * 5])
+def test_a_jump_after_a_base_without_spread_is_a_signal(before: list[int]) -> None:
+    for chart in (laney([*before, 50, 50], [100] * 7, base=5), ewma([*before, 50, 50], [100] * 7, base=5)):
+        assert [bool(point.rules) for point in chart.points] == [False] * 5 + [True] * 2
+
+
 def test_nothing_counted_draws_a_flat_chart() -> None:
     found = laney([0, 0, 0], [10, 20, 30])
     assert found.centre == 0 and found.sigma_z == 1

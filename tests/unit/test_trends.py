@@ -39,6 +39,31 @@ def test_a_shift_begins_in_plant_time_and_ends_with_the_next(moment: str, expect
     assert found.astimezone(BERLIN).replace(tzinfo=None) == datetime.fromisoformat(expected)
 
 
+@pytest.mark.parametrize(
+    ("zone", "day", "begins"),
+    [
+        ("Europe/Berlin", "2026-03-29", (time(2), time(10), time(18))),
+        ("Europe/Berlin", "2026-03-29", (time(2, 30), time(14))),
+        ("Africa/Cairo", "2026-04-24", (time(),)),
+        ("America/Santiago", "2026-09-06", (time(),)),
+        ("Europe/Berlin", "2026-10-25", (time(2), time(10), time(18))),
+    ],
+)
+def test_a_shift_that_begins_as_the_clock_changes_begins_and_ends_once(
+    zone: str, day: str, begins: tuple[time, ...]
+) -> None:
+    plant = ZoneInfo(zone)
+    cut = buckets.cutter("shift", plant, begins)
+    quarters = [
+        datetime.fromisoformat(day).replace(tzinfo=plant).astimezone(UTC) + timedelta(minutes=15 * n)
+        for n in range(-8, 110)
+    ]
+    starts = sorted({cut(one) for one in quarters})
+    assert all(cut(one) <= one < buckets.end_of(cut(one), "shift", plant, begins) for one in quarters)
+    assert [buckets.end_of(one, "shift", plant, begins) for one in starts[:-1]] == starts[1:]
+    assert {buckets.nominal(one, plant, begins) for one in starts} <= set(begins)
+
+
 @given(st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)), st.sampled_from(["hour", "shift", "day"]))
 def test_every_quarter_is_in_the_bucket_that_began_last(moment: datetime, bucket: buckets.Bucket) -> None:
     start = buckets.quarter(moment.replace(tzinfo=UTC))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
@@ -30,6 +30,12 @@ def test_a_false_call_is_counted_of_judged_flagged_parts_and_a_defect_of_inspect
     ]  # fmt: skip
     (counts,) = series([_point(0, 10)], closed).values()
     assert [measure.of(counts) for measure in MEASURES.values()] == [(10, 1000), (6, 8), (3, 1000)]
+
+
+def test_a_part_that_was_never_inspected_is_no_defect_of_inspected_frames() -> None:
+    closed = [_closed(0, "failed", "defect", 1, "dent"), _closed(0, "teach", "defect", 2, "dent")]
+    (counts,) = series([_point(0, 10)], closed).values()
+    assert counts.defects == 0 and pareto(closed) == []
 
 
 def test_a_bucket_without_a_whole_is_not_drawn() -> None:
@@ -70,7 +76,7 @@ def test_stations_are_named_and_the_most_flagged_come_first() -> None:
 
 def test_shifts_are_summed_over_days_by_their_beginning() -> None:
     starts = [DAY + timedelta(hours=hours) for hours in (6, 14, 30)]
-    found = by_shift({start: Counts(10, 1) for start in starts})
+    found = by_shift({start: Counts(10, 1) for start in starts}, UTC, (time(6), time(14)))
     assert found == {"06:00": Counts(20, 2), "14:00": Counts(10, 1)}
 
 
