@@ -51,7 +51,8 @@ def card(item: Item) -> Data:
     """What the browser may know of an item before its verdict.
 
     Audited items are like flagged ones here: no kind, no verdict, no score, p-value or severity, no word of a watch.
-    An item that could not be inspected says so, since it has no heatmap; an escalated one says what people said of it.
+    An item that could not be inspected says so whatever its kind, since it has no heatmap; an escalated one says what
+    people said of it.
     """
     picture = item.preview_sha256 or item.frame_sha256
     small = item.thumbnail_sha256 or picture
@@ -66,7 +67,7 @@ def card(item: Item) -> Data:
         "frame": f"/blob/{picture}" if picture else None,
         "thumbnail": f"/blob/{small}" if small else None,
         "heatmap": f"/heatmap/{item.heatmap_sha256}" if item.heatmap_sha256 else None,
-        "failed": (item.reason or "not inspected").replace("_", " ") if item.kind == "failed" else None,
+        "failed": (item.reason or "not inspected").replace("_", " ") if item.verdict == "not_inspected" else None,
         "said": [f"{one.user}: {_words(one)}" for one in said],
     }
 

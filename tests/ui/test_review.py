@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from itertools import count
 
 import pytest
-from playwright.sync_api import Browser, Page, WebSocket, expect
+from playwright.sync_api import Browser, Page, Route, WebSocket, expect
 
+from agent.service import claims
 from agent.settings import utc_now
 from agent.store import items, reviews, samples, stations, users
 from agent.store.engine import reading, writing
 from agent.store.items import Item
 from agent.store.local_blobs import LocalBlobs
+from dashboard.components.review import HERE
 from tests.databases import line
 from tests.ui.plant import PARTS, Served, open_items, parts, serving, until
 
@@ -159,6 +161,78 @@ def test_keys_that_come_faster_than_pictures_decide_nothing_unseen(page: Page, s
         page.keyboard.press("n")
     saved(page)
     assert said(shop) == dict.fromkeys(on_screen(page), "normal")
+
+
+def test_a_part_whose_picture_cannot_be_loaded_takes_no_verdict_but_unsure(page: Page, shop: Shop) -> None:
+    first, second, third = shop.queue()[:3]
+
+    def outage(route: Route) -> None:
+        if str(first.preview_sha256) in route.request.url:
+            route.continue_()
+        else:
+            route.fulfill(status=503, body="the database is away")
+
+    page.route("**/blob/*", outage)
+    shop.open(page)
+    press(page, "n")
+    desk = page.locator(".desk")
+    expect(desk).to_have_attribute("data-item", str(second.id))
+    expect(page.locator(".stage")).to_contain_text("only Unsure is accepted")
+    expect(page.locator("button.normal")).to_be_disabled()
+    for key in ("n", "d", "1"):
+        page.keyboard.press(key)
+    expect(page.locator(".status")).to_contain_text("only Unsure is accepted")
+    expect(page.get_by_text("Which defect?")).to_be_hidden()
+    expect(desk).to_have_attribute("data-item", str(second.id))
+    page.keyboard.press("u")
+    expect(desk).to_have_attribute("data-item", str(third.id))
+    expect(page.locator(".stage")).to_contain_text("only Unsure is accepted")
+    page.unroute("**/blob/*")
+    assert press(page, "n") == third.id, "the picture comes by itself once the outage is over"
+    saved(page)
+    assert said(shop) == {first.id: "normal", third.id: "normal"}
+    assert [shop.item(second.id).state, shop.item(second.id).decision] == ["escalated", None]
+
+
+@pytest.mark.parametrize("shop", [30], indirect=True)
+def test_a_desk_that_holds_many_parts_fetches_the_next_few(page: Page, shop: Shop) -> None:
+    with reading(shop.served.line.engine) as conn:
+        user = users.named(conn, f"operator-{shop.number}")
+    claims.take(shop.served.line.engine, user, station_id=shop.station_id, limit=30, now=utc_now())
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url) if "/heatmap/" in request.url else None)
+    shop.open(page)
+    expect(page.locator(".strip .next")).to_have_count(30)
+    shown = {press(page, "ArrowRight") for _ in range(12)} | {press(page, "n")}
+    saved(page)
+    assert len(shown) == 13
+    assert len(fetched) == len(set(fetched)) <= 20, "those that were on screen, the one that is, six more; each once"
+
+
+def test_pictures_on_screen_are_kept_and_fetched_again_a_few_times(page: Page) -> None:
+    asked: list[str] = []
+
+    def outage(route: Route) -> None:
+        asked.append(route.request.url.rsplit("/", 1)[1])
+        route.fulfill(status=503) if "blob" in route.request.url else route.fulfill(body="", content_type="text/html")
+
+    page.route("**/*", outage)
+    page.goto("http://desk.test/page")
+    page.add_script_tag(path=HERE / "heatmap.js")
+    page.evaluate("""() => new Promise((done) => {
+        let failures = 0;
+        const changed = () => { if (++failures === 9) setTimeout(done, 100); };
+        window.pictures = new Pictures(changed, { most: 4, tries: 3, pause: 10 });
+        pictures.show(["/blob/shown"]);
+        for (const name of "abcde") pictures.get(`/blob/${name}`);
+    })""")
+    assert sorted(asked[1:]) == [*"abcde", *["shown"] * 4], "what is off screen is not fetched again"
+    assert page.evaluate("[...pictures.kept.keys()]") == [f"/blob/{name}" for name in ("shown", *"cde")]
+    page.evaluate("""() => new Promise((done) => {
+        pictures.changed = done;
+        pictures.show(["/blob/e"]);
+    })""")
+    assert asked[10:11] == ["e"], "what failed ahead is fetched anew as it comes on screen"
 
 
 def test_two_people_at_once_hold_different_items(browser: Browser, shop: Shop) -> None:

@@ -49,8 +49,13 @@ def test_before_its_verdict_an_item_gives_away_nothing_but_its_pictures_and_its_
 
 
 def test_a_frame_that_failed_and_an_escalated_item_say_why() -> None:
-    failed = replace(ITEM, kind="failed", reason="wrong_size", heatmap_sha256=None, serial=None)
+    failed = replace(
+        ITEM, kind="failed", verdict="not_inspected", reason="wrong_size", heatmap_sha256=None, serial=None
+    )
     assert (desk.card(failed)["failed"], desk.card(failed)["heatmap"]) == ("wrong size", None)
+    assert desk.card(replace(failed, kind="audit")) == desk.card(failed), (
+        "a drawn frame that failed is told like others"
+    )
     assert desk.card(failed)["serial"] == "f5"
     escalated = replace(ITEM, state="escalated", reviews=(_said("defect", "dent"), _said("unsure")))
     assert desk.card(escalated)["said"] == ["olga: defect, dent", "olga: unsure"]

@@ -3,6 +3,7 @@
 const desks = new WeakMap();
 const AREAS = ["head", "strip", "stage", "views", "bar", "status", "judged", "past", "trouble"];
 const [ZOOM, MOVE] = [1.5, 0.15];
+const AHEAD = 6; // parts whose pictures are fetched before they come on screen
 
 class Desk {
   constructor(root) {
@@ -53,7 +54,8 @@ class Desk {
     const item = this.queue.item();
     const meant = decision === "defect" ? this.choosing : item?.id;
     if (!this.data.canDecide || !item || item.id !== meant) return;
-    if (!this.stage.ready) return this.say("The picture is still loading: look at it first.");
+    if (this.stage.picture === "loading") return this.say("The picture is still loading: look at it first.");
+    if (this.stage.picture === "failed" && decision !== "unsure") return this.say(UNSEEN);
     this.choosing = null;
     this.press(item, decision, reason);
     this.say(`${item.serial}: ${reason ?? decision}`);
@@ -92,6 +94,7 @@ class Desk {
   }
 
   ask(open) {
+    if (open && this.stage.picture === "failed") return this.say(UNSEEN);
     const item = this.queue.item();
     this.choosing = open && this.data.canDecide && item ? item.id : null;
     this.draw();
@@ -146,14 +149,16 @@ class Desk {
     const [item, open, unsaved] = [queue.item(), queue.open(), presses.unsaved.length];
     if (this.choosing !== null && this.choosing !== item?.id) this.choosing = null;
     const left = Math.max(0, data.waiting >= data.most ? data.waiting : data.waiting - this.decidedHere());
-    this.stage.prefetch(open);
+    this.stage.fetch(item, queue.next(AHEAD));
     show(areas.head, [item, left, unsaved], () => headPanel(item, left, data.most, unsaved));
     show(areas.trouble, data.trouble, () => data.trouble && element("p", "", this.troubled()));
     if (item) this.stage.draw(item);
     else this.empty(left);
     show(areas.views, [Boolean(item), this.stage.view, this.stage.opacity], () => (item ? viewsPanel(this.stage) : []));
     const past = this.undoable();
-    show(areas.bar, [this.choosing !== null, data.canDecide, open.length > 0, past.length > 0, data.reasons], () =>
+    const unseen = this.stage.picture === "failed";
+    if (unseen) this.choosing = null;
+    show(areas.bar, [this.choosing !== null, data.canDecide, open.length > 0, unseen, past.length > 0, data.reasons], () =>
       (this.choosing !== null ? reasonPanel(this) : verdictPanel(this)));
     show(areas.strip, [open.map((one) => one.id), queue.current], () =>
       stripPanel(open, queue.current, (id) => this.go(id), (by) => this.step(by)));

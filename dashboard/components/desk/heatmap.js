@@ -87,24 +87,50 @@ class Heatmap {
   }
 }
 
-// Pictures fetched ahead, the last ones kept. An entry is {image, state: loading | ready | failed, heatmap}.
+// Pictures fetched ahead, the last ones kept. An entry is {image, state: loading | ready | failed, heatmap, tries}.
+// What is on screen is never let go. Where it failed it is fetched again while it stays there, `tries` times at most.
 class Pictures {
-  constructor(loaded, most = 48) {
-    [this.loaded, this.most, this.kept] = [loaded, most, new Map()];
+  constructor(changed, { most = 48, tries = 100, pause = 3000 } = {}) {
+    Object.assign(this, { changed, most, tries, pause, kept: new Map(), shown: new Set() });
+  }
+
+  // What is on screen now. What failed before it came there is fetched anew.
+  show(urls) {
+    const before = this.shown;
+    this.shown = new Set(urls);
+    for (const url of urls) if (!before.has(url) && this.kept.get(url)?.state === "failed") this.kept.delete(url);
+    for (const url of urls) this.get(url);
   }
 
   get(url) {
     let entry = this.kept.get(url);
     if (entry) this.kept.delete(url);
     else {
-      entry = { image: new Image(), state: "loading", heatmap: null };
-      const done = (state) => { entry.state = state; this.loaded(url); };
-      entry.image.src = url;
-      entry.image.decode().then(() => done("ready"), () => done("failed"));
+      entry = { image: null, state: "loading", heatmap: null, tries: this.tries };
+      this.fetch(url, entry);
     }
     this.kept.set(url, entry); // as the newest
-    if (this.kept.size > this.most) this.kept.delete(this.kept.keys().next().value);
+    for (const old of this.kept.keys()) {
+      if (this.kept.size <= this.most) break;
+      if (old !== url && !this.shown.has(old)) this.kept.delete(old);
+    }
     return entry;
+  }
+
+  fetch(url, entry) {
+    entry.image = new Image();
+    entry.image.src = url;
+    const done = (state) => {
+      entry.state = state;
+      if (state === "failed") setTimeout(() => this.again(url, entry), this.pause);
+      this.changed();
+    };
+    entry.image.decode().then(() => done("ready"), () => done("failed"));
+  }
+
+  // It counts as failed until it is there.
+  again(url, entry) {
+    if (this.shown.has(url) && this.kept.get(url) === entry && entry.tries-- > 0) this.fetch(url, entry);
   }
 
   heatmap(url) {

@@ -73,9 +73,10 @@ function viewsPanel(stage) {
 
 function verdictPanel(desk) {
   const { canDecide } = desk.data;
+  const unseen = desk.stage.picture === "failed";
   const bar = CHOICES.map(([decision, key, label]) => {
     const one = button(label, key, decision, () => (decision === "defect" ? desk.ask(true) : desk.decide(decision)));
-    one.disabled = !canDecide || !desk.queue.item();
+    one.disabled = !canDecide || !desk.queue.item() || unseen && decision !== "unsure";
     return one;
   });
   const undo = button("Undo", "Z", "undo", () => desk.undo());

@@ -41,6 +41,15 @@ class Queue {
     return this.open().find((item) => item.id === this.current) ?? null;
   }
 
+  // The parts that come after the one on screen: first the one that a verdict leads to, then as "next" goes.
+  next(most) {
+    const open = this.open();
+    const at = open.findIndex((item) => item.id === this.current);
+    const rest = [...open.slice(at + 1), ...open.slice(0, Math.max(at, 0))];
+    const first = open.find((item) => item.id !== this.current && !this.passed.has(item.id));
+    return [...new Set([first ?? rest[0], ...rest])].filter(Boolean).slice(0, most);
+  }
+
   // Keeps what is on screen; where that is gone, the first in the queue's order that was not passed over.
   settle() {
     const open = this.open();

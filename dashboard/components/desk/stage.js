@@ -4,6 +4,7 @@ const VIEWS = { overlay: "Overlay", contour: "Contour", side: "Side by side", fl
 const FARTHEST = 16; // zoom
 const FLICKER_MS = 400; // slower than three flashes a second (WCAG 2.3.1)
 const LOOKS = "goodpart-looks";
+const UNSEEN = "The picture cannot be loaded: only Unsure is accepted, which passes the part to an engineer.";
 
 class Stage {
   constructor(root, changed) {
@@ -18,13 +19,21 @@ class Stage {
     root.addEventListener("dblclick", () => this.home());
   }
 
-  // Whether a person can see the item now: nobody decides on a picture that is still to come.
-  get ready() {
-    return Boolean(this.item) && (!this.item.frame || this.pictures.get(this.item.frame).state !== "loading");
+  // The item's picture: loading, ready, failed, or none where its evidence is no longer kept.
+  get picture() {
+    return this.item?.frame ? this.pictures.get(this.item.frame).state : "none";
   }
 
-  prefetch(items) {
-    for (const item of items) for (const url of [item.frame, item.heatmap]) if (url) this.pictures.get(url);
+  // Whether a person sees now what there is to see.
+  get ready() {
+    return Boolean(this.item) && ["ready", "none"].includes(this.picture);
+  }
+
+  // The pictures of the item on screen, if any, and of the next ones.
+  fetch(item, next) {
+    const urls = (one) => [one.frame, one.heatmap].filter(Boolean);
+    this.pictures.show(item ? urls(item) : []);
+    for (const url of next.flatMap(urls)) this.pictures.get(url);
   }
 
   set(view) {
@@ -49,16 +58,16 @@ class Stage {
 
   draw(item) {
     this.item = item;
-    const frame = item?.frame ? this.pictures.get(item.frame).state : "none";
-    const heat = item?.heatmap ? this.pictures.get(item.heatmap).state : "none";
-    show(this.root, [item?.id, this.view, frame, heat], () => item && this.panes(item, frame));
+    const frame = this.picture;
+    const heat = item.heatmap ? this.pictures.get(item.heatmap).state : "none";
+    show(this.root, [item.id, this.view, frame, heat], () => this.panes(item, frame));
     this.root.style.setProperty("--opacity", this.opacity);
     this.place();
   }
 
   panes(item, frame) {
     if (frame === "none") return element("p", "empty", "The evidence of this part is no longer kept.");
-    if (frame === "failed") return element("p", "empty", "The picture cannot be loaded. Unsure passes it to an engineer.");
+    if (frame === "failed") return element("p", "empty", UNSEEN);
     if (frame === "loading") return element("p", "empty", "Loading the picture …");
     const heatmap = item.heatmap && this.view !== "frame" ? this.pictures.heatmap(item.heatmap) : null;
     const of = `part ${item.serial} at ${item.station}`;
