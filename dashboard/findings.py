@@ -9,7 +9,7 @@ from datetime import date, datetime, time
 from sqlalchemy import Connection
 
 from agent.store import closings, marks, reviews, score_bins, trends
-from agent.store.closings import Closing
+from agent.store.buckets import Bucket, cutter
 from agent.store.marks import Mark
 from agent.store.reviews import Agreement
 from agent.store.scopes import Scope
@@ -26,7 +26,8 @@ class Findings:
 
     Attributes:
         points: verdicts by bucket, oldest first.
-        closed: what people decided, by bucket.
+        series: what was flagged and judged, by bucket.
+        reasons: of defects, as `dashboard.trending.pareto` gives them.
         marks: what happened meanwhile, in the plant's time.
         rates: counts by what was asked for, the most flagged first; of shifts in their order.
         days: severities by plant day; {} where no product is asked for.
@@ -35,7 +36,8 @@ class Findings:
     """
 
     points: list[FlagPoint]
-    closed: list[Closing]
+    series: Mapping[datetime, Counts]
+    reasons: list[tuple[str, int, float]]
     marks: list[Mark]
     rates: dict[str, Counts]
     days: Mapping[date, Histogram]
@@ -44,26 +46,28 @@ class Findings:
 
 
 def find(conn: Connection, asked: Asked) -> Findings:
-    """Asks for all of it."""
-    span, cut = (asked.since, asked.until), {"timezone": asked.zone, "shifts": asked.shifts}
-    points = trends.flag_series(conn, *span, asked.bucket, asked.scope, **cut)  # type: ignore[arg-type]
-    closed = closings.series(conn, *span, asked.bucket, asked.scope, **cut)  # type: ignore[arg-type]
-    seen = [
-        Mark(one.at.astimezone(asked.zone), one.kind, one.words)
-        for one in marks.between(conn, *span, asked.scope.product_id)
-    ]
+    """Asks for all of it. Sums are read once, by quarters (or minutes), and cut here."""
+    span, scope, zone = (asked.since, asked.until), asked.scope, asked.zone
+    fine = trends.flag_series(conn, *span, "minute" if asked.bucket == "minute" else "quarter", scope)
+    judged = closings.judged(conn, *span, "start", scope)
+
+    def cut(bucket: Bucket) -> tuple[list[FlagPoint], dict[datetime, Counts]]:
+        start_of = cutter(bucket, zone, asked.shifts)
+        points = trends.recut(fine, start_of, zone)
+        return points, trending.series(points, judged, start_of, zone)
+
+    points, series = cut(asked.bucket)
+    seen = [Mark(one.at.astimezone(zone), one.kind, one.words) for one in marks.between(conn, *span, scope.product_id)]
+    by_shift = asked.by == "shift"
+    rates = trending.by_shift(cut("shift")[1], zone, asked.shifts) if by_shift else _rates(conn, asked)
     days, hours = _severities(conn, asked)
-    agreed = reviews.agreement(conn, *span, product_id=asked.scope.product_id, station_id=asked.scope.station_id)
-    return Findings(points, closed, seen, _rates(conn, asked), days, agreed, hours)
+    agreed = reviews.agreement(conn, *span, product_id=scope.product_id, station_id=scope.station_id)
+    reasons = trending.pareto(closings.counts(conn, *span, scope))
+    return Findings(points, series, reasons, seen, rates, days, agreed, hours)
 
 
 def _rates(conn: Connection, asked: Asked) -> dict[str, Counts]:
     span, scope = (asked.since, asked.until), asked.scope
-    if asked.by == "shift":
-        shifts = {"timezone": asked.zone, "shifts": asked.shifts}
-        points = trends.flag_series(conn, *span, "shift", scope, **shifts)  # type: ignore[arg-type]
-        closed = closings.series(conn, *span, "shift", scope, **shifts)  # type: ignore[arg-type]
-        return trending.by_shift(trending.series(points, closed), asked.zone, asked.shifts)
     column, names = {
         "station": ("station_id", asked.stations), "product": ("product_id", asked.products), "lot": ("lot", None),
     }[asked.by]  # fmt: skip

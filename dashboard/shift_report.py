@@ -58,7 +58,7 @@ def make(conn: Connection, start: datetime, end: datetime, zone: tzinfo) -> Shif
         rows.append(_row("All", sum(sums.values(), NOTHING), sum(judged.values(), NOBODY)))
     reasons = [
         {"Reason": reason, "Defects": n, "Cumulative": f"{share:.0%}"}
-        for reason, n, share in pareto(closings.series(conn, start, end, "day", timezone=zone))
+        for reason, n, share in pareto(closings.counts(conn, start, end))
     ]
     counted = items.counts(conn)
     return ShiftReport(start, end, rows, reasons, _events(conn, start, end, zone), counted.open + counted.escalated)

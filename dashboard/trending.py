@@ -9,7 +9,7 @@ from datetime import datetime, time, tzinfo
 from typing import Any
 
 from agent.store.buckets import Bucket, nominal
-from agent.store.closings import FLAGGED, INSPECTED, Closing, Judged
+from agent.store.closings import INSPECTED, Judged
 from agent.store.lots import REST
 from agent.store.trends import FlagPoint, Totals
 from dashboard import spc
@@ -64,17 +64,25 @@ MEASURES = {
 Series = Mapping[datetime, Counts]
 
 
-def series(points: Sequence[FlagPoint], closed: Sequence[Closing]) -> dict[datetime, Counts]:
-    """The counts of each bucket, oldest first; both sides in the same buckets."""
+def series(
+    points: Sequence[FlagPoint],
+    judged: Mapping[datetime, Judged],
+    start_of: Callable[[datetime], datetime],
+    zone: tzinfo,
+) -> dict[datetime, Counts]:
+    """The counts of each bucket, oldest first.
+
+    Args:
+        points: verdicts by bucket, in plant time.
+        judged: what people said, by quarter.
+        start_of: maps a quarter's start to its bucket's, UTC.
+        zone: the plant's.
+    """
     found: dict[datetime, Counts] = defaultdict(Counts)
     for point in points:
         found[point.start] += Counts(point.inspected, point.flagged)
-    for one in closed:
-        if one.kind not in INSPECTED:
-            continue
-        flagged = one.n * (one.kind == FLAGGED)
-        normal, defect = one.decision == "normal", one.decision == "defect"
-        found[one.start] += Counts(judged=flagged, false_calls=flagged * normal, defects=one.n * defect)
+    for start, one in judged.items():
+        found[start_of(start).astimezone(zone)] += Counts(0, 0, one.flagged, one.false_calls, one.defects)
     return dict(sorted(found.items()))
 
 
@@ -138,12 +146,16 @@ def by_shift(found: Series, zone: tzinfo, shifts: Sequence[time]) -> dict[str, C
     return dict(sorted(sums.items()))
 
 
-def pareto(closed: Sequence[Closing]) -> list[tuple[str, int, float]]:
-    """Reasons of defects, the most frequent first: each with its count and the share of it and all before."""
+def pareto(closed: Mapping[tuple[str, str, str], int]) -> list[tuple[str, int, float]]:
+    """Reasons of defects, the most frequent first: each with its count and the share of it and all before.
+
+    Args:
+        closed: how many items were closed by kind, decision and reason.
+    """
     counted = Counter[str]()
-    for one in closed:
-        if one.decision == "defect" and one.kind in INSPECTED:
-            counted[one.reason or "none"] += one.n
+    for (kind, decision, reason), n in closed.items():
+        if decision == "defect" and kind in INSPECTED:
+            counted[reason or "none"] += n
     rows, so_far = [], 0
     for reason, n in sorted(counted.items(), key=lambda row: (-row[1], row[0])):
         so_far += n

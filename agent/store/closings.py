@@ -6,16 +6,14 @@ call that a second person or an engineer found is no defect, and the other way r
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, tzinfo
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.buckets import WHOLE_DAY, Bucket, cutter, quarter
+from agent.store.buckets import quarter
 from agent.store.items import Item
 from agent.store.rows import insert_sums
 from agent.store.scopes import EVERYTHING, Scope
@@ -24,17 +22,6 @@ from agent.store.tables import closing_rollup
 FLAGGED = "flagged"
 INSPECTED = (FLAGGED, "audit")  # kinds of items whose frames have a verdict
 KEY = ("start", "station_id", "product_id", "lot", "deployment_id", "kind", "decision", "reason")
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """How many items of one bucket were closed like this. `reason` is '' but for defects."""
-
-    start: datetime
-    kind: str  # flagged | audit | failed | teach
-    decision: str  # normal | defect
-    reason: str
-    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +48,18 @@ def add(conn: Connection, item: Item, decision: str, reason: str | None, delta: 
     conn.execute(insert_sums(conn, closing_rollup, KEY, ("n",)), [dict(zip((*KEY, "n"), (*key, delta), strict=True))])
 
 
-def series(
-    conn: Connection,
-    since: datetime,
-    until: datetime,
-    bucket: Bucket,
-    scope: Scope = EVERYTHING,
-    *,
-    timezone: tzinfo = UTC,
-    shifts: Sequence[time] = WHOLE_DAY,
-) -> list[Closing]:
-    """Closings over time, oldest first. Arguments as `trends.flag_series`; minutes read as quarters."""
+def counts(
+    conn: Connection, since: datetime, until: datetime, scope: Scope = EVERYTHING
+) -> dict[tuple[str, str, str], int]:
+    """How many items of the window were closed how: by kind, decision and reason ('' but for defects)."""
     row = closing_rollup.c
-    by = (row.start, row.kind, row.decision, row.reason)
-    query = scope.within(sa.select(*by, sa.func.sum(row.n)), closing_rollup, since, until)
-    points: dict[tuple[datetime, str, str, str], int] = defaultdict(int)
-    start_of = cutter(bucket, timezone, shifts)
-    for start, kind, decision, reason, n in conn.execute(query.group_by(*by)):
-        points[start_of(start), kind, decision, reason] += int(n)
-    return [
-        Closing(start.astimezone(timezone), kind, decision, reason, n)
-        for (start, kind, decision, reason), n in sorted(points.items())
-        if n
-    ]
+    by = (row.kind, row.decision, row.reason)
+    query = scope.within(sa.select(*by, sa.func.sum(row.n)), closing_rollup, since, until).group_by(*by)
+    return {(kind, decision, reason): int(n) for kind, decision, reason, n in conn.execute(query) if n}
 
 
 def judged(conn: Connection, since: datetime, until: datetime, by: str, scope: Scope = EVERYTHING) -> dict[Any, Judged]:
-    """What was judged by a column of the rollup, such as station_id or lot, over the whole window."""
+    """What was judged by a column of the rollup, such as station_id, lot or start (of quarters, UTC)."""
     row = closing_rollup.c
 
     def count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:

@@ -22,6 +22,7 @@ def _rollup(name: str) -> Table:
         *(Column(f"n_{verdict}", Big, nullable=False) for verdict in _VERDICTS),
         Column("n_late", Big, nullable=False),
         Column("sum_latency_ms", sa.Float, nullable=False),
+        sqlite_with_rowid=False,  # rows lie in the key's order: a window is one stretch of the table
     )
 
 
@@ -40,6 +41,7 @@ closing_rollup = Table(
     Column("decision", Word, primary_key=True),
     Column("reason", Word, primary_key=True),  # '' where none
     Column("n", Big, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 score_bin = Table(

@@ -6,7 +6,7 @@ No page reads inspections for a trend. Hours, shifts and days are sums of quarte
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, tzinfo
 from typing import Any
@@ -154,13 +154,29 @@ def flag_series(
     table = rollup_minute if bucket == "minute" else rollup_quarter
     sums = [sa.func.sum(table.c[f"n_{verdict}"]) for verdict in VERDICTS]
     query = scope.within(sa.select(table.c.start, *sums), table, since, until)
-    points: dict[datetime, list[int]] = defaultdict(lambda: [0] * len(VERDICTS))
-    start_of = cutter(bucket, timezone, shifts)
-    for start, *numbers in conn.execute(query.group_by(table.c.start).order_by(table.c.start)):
-        found = points[start_of(start)]
-        for place, n in enumerate(numbers):
-            found[place] += int(n)
-    return [FlagPoint(start.astimezone(timezone), *points[start]) for start in sorted(points)]
+    rows = conn.execute(query.group_by(table.c.start).order_by(table.c.start))
+    if bucket in ("minute", "quarter"):
+        return [FlagPoint(start.astimezone(timezone), *map(int, numbers)) for start, *numbers in rows]
+    found = (FlagPoint(start, *map(int, numbers)) for start, *numbers in rows)
+    return recut(found, cutter(bucket, timezone, shifts), timezone)
+
+
+def recut(
+    points: Iterable[FlagPoint], start_of: Callable[[datetime], datetime], timezone: tzinfo = UTC
+) -> list[FlagPoint]:
+    """The points of wider buckets, oldest first.
+
+    Args:
+        points: of minutes or quarters.
+        start_of: maps a start to that of its bucket, as `agent.store.buckets.cutter` makes it.
+        timezone: in which the starts are given.
+    """
+    sums: dict[datetime, list[int]] = defaultdict(lambda: [0] * len(VERDICTS))
+    for point in points:
+        found = sums[start_of(point.start)]
+        for place, n in enumerate((point.passed, point.review, point.reject, point.not_inspected)):
+            found[place] += n
+    return [FlagPoint(start.astimezone(timezone), *sums[start]) for start in sorted(sums)]
 
 
 def totals(conn: Connection, since: datetime, until: datetime, by: str, scope: Scope = EVERYTHING) -> dict[Any, Totals]:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from agent.store.closings import Closing
 from agent.store.marks import Mark
 from dashboard import charts, context, gallery, tables, thresholds, trending
 from dashboard.asking import Asked, ask
@@ -29,13 +28,13 @@ def show() -> None:
     if not found.points:
         st.info(f"No frame in the last {asked.window}.")
         return
-    series = trending.series(found.points, found.closed)
+    series = found.series
     _totals(sum(series.values(), Counts()))
     _control(asked, series, found.marks)
     _rates(asked.by, found.rates)
     left, right = st.columns(2)
     with left:
-        _reasons(found.closed)
+        _reasons(found.reasons)
     with right:
         st.subheader("Frames by verdict")
         st.altair_chart(charts.verdicts(found.points, asked.bucket))
@@ -113,9 +112,8 @@ def _row(by: str, name: str, counts: Counts) -> dict[str, object]:
     return {by.capitalize(): name, **{measure.title: words(measure) for measure in MEASURES.values()}}
 
 
-def _reasons(closed: Sequence[Closing]) -> None:
+def _reasons(rows: Sequence[tuple[str, int, float]]) -> None:
     st.subheader("Defects by reason")
-    rows = trending.pareto(closed)
     if rows:
         st.altair_chart(charts.pareto(rows))
         st.caption(f"n = {sum(n for _, n, _ in rows):,} defects.")

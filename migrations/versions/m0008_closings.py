@@ -47,7 +47,9 @@ def upgrade() -> None:
         foreign("closing_rollup", "product_id", "product.id"),
         foreign("closing_rollup", "station_id", "station.id"),
         primary("closing_rollup", *KEY[:3], "lot", "deployment_id", "kind", "decision", "reason"),
+        sqlite_with_rowid=False,
     )
+    _lay(with_rowid=False)
     sums: Counter[tuple[Any, ...]] = Counter()
     for at, station, product, lot, deployment, kind, decision, reason in op.get_bind().execute(CLOSED):
         why = (reason or "") if decision == "defect" else ""
@@ -62,6 +64,15 @@ def upgrade() -> None:
     )
 
 
+def _lay(*, with_rowid: bool) -> None:
+    """How SQLite lays sums: without a rowid a window of time is one stretch of the table."""
+    if op.get_bind().dialect.name != "sqlite":
+        return
+    for name in ("rollup_minute", "rollup_quarter"):
+        with op.batch_alter_table(name, recreate="always", table_kwargs={"sqlite_with_rowid": with_rowid}):
+            pass
+
+
 def _quarter(moment: datetime) -> datetime:
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return aware - timedelta(minutes=aware.minute % 15, seconds=aware.second, microseconds=aware.microsecond)
@@ -69,6 +80,7 @@ def _quarter(moment: datetime) -> datetime:
 
 def downgrade() -> None:
     """Sums them without lot and kind; reviews that closed nothing are not counted any more."""
+    _lay(with_rowid=True)
     op.drop_index("ix_inspection_serial", "inspection")
     op.drop_index("ix_item_event_at", "item")
     op.create_table(

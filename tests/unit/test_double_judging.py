@@ -44,8 +44,8 @@ def _agreement(here: Line) -> tuple[int, int]:
 
 def _counts(here: Line) -> dict[tuple[str, str], int]:
     with reading(here.engine) as conn:
-        points = closings.series(conn, NOW - 24 * HOUR, NOW + 24 * HOUR, "day")
-    return {(one.decision, one.reason): one.n for one in points}
+        counted = closings.counts(conn, NOW - 24 * HOUR, NOW + 24 * HOUR)
+    return {(decision, reason): n for (_, decision, reason), n in counted.items()}
 
 
 def test_only_the_second_persons_agreement_closes_an_item(here: Line, other: users.User) -> None:

@@ -232,9 +232,9 @@ def test_undo_restores_state_counts_and_samples(acts: list[tuple[str, str | None
         role = {"defect": "defect", "normal": "train" if kind == "flagged" else "calibration"}.get(last or "")
         assert [one[0] for one in _samples(here)] == ([role] if role else [])
         with reading(here.engine) as conn:
-            points = closings.series(conn, NOW - timedelta(days=1), NOW + timedelta(days=1), "day")
+            counted = closings.counts(conn, NOW - timedelta(days=1), NOW + timedelta(days=1))
             closing = [stack[-1]] if found.state == "closed" else []
-            assert {(p.kind, p.decision, p.reason): p.n for p in points} == {(kind, d, r or ""): 1 for d, r in closing}
+            assert counted == {(kind, d, r or ""): 1 for d, r in closing}
             assert audit.verify(conn) is None
 
 

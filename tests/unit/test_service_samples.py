@@ -207,8 +207,8 @@ def test_a_calibration_part_leaves_as_a_defect_and_joins_the_bank(here: Line) ->
     assert here.item(done.item_id).decision == "defect"
     with reading(here.engine) as conn:
         assert items.counts(conn).closed == 1
-        points = closings.series(conn, NOW.replace(hour=0), NOW.replace(hour=23), "day")
-        assert {(one.decision, one.reason): one.n for one in points if one.n} == {("defect", "crack"): 1}
+        counted = closings.counts(conn, NOW.replace(hour=0), NOW.replace(hour=23))
+        assert counted == {("audit", "defect", "crack"): 1}
     with pytest.raises(Conflict, match="two people have made"):
         reviews.undo(here.engine, here.engineer, done.item_id, key="4", now=NOW)
 

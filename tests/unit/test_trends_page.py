@@ -6,7 +6,8 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
-from agent.store.closings import Closing, Judged
+from agent.store.buckets import cutter
+from agent.store.closings import Judged
 from agent.store.trends import FlagPoint, Totals
 from dashboard import charts, trending
 from dashboard.tables import table
@@ -19,27 +20,22 @@ def _point(day: int, flagged: int, of: int = 1000) -> FlagPoint:
     return FlagPoint(DAY + timedelta(days=day), of - flagged, flagged, 0, 3)
 
 
-def _closed(day: int, kind: str, decision: str, n: int, reason: str = "") -> Closing:
-    return Closing(DAY + timedelta(days=day), kind, decision, reason, n)
+def _series(points: list[FlagPoint], judged: dict[int, Judged]) -> dict[datetime, Counts]:
+    by_day = {DAY + timedelta(days=day, hours=3): one for day, one in judged.items()}
+    return series(points, by_day, cutter("day", UTC), UTC)
 
 
 def test_a_false_call_is_counted_of_judged_flagged_parts_and_a_defect_of_inspected_frames() -> None:
-    closed = [
-        _closed(0, "flagged", "normal", 6), _closed(0, "flagged", "defect", 2, "dent"),
-        _closed(0, "audit", "normal", 50), _closed(0, "audit", "defect", 1, "crack"),
-    ]  # fmt: skip
-    (counts,) = series([_point(0, 10)], closed).values()
+    (counts,) = _series([_point(0, 10)], {0: Judged(8, 6, 3)}).values()
     assert [measure.of(counts) for measure in MEASURES.values()] == [(10, 1000), (6, 8), (3, 1000)]
 
 
-def test_a_part_that_was_never_inspected_is_no_defect_of_inspected_frames() -> None:
-    closed = [_closed(0, "failed", "defect", 1, "dent"), _closed(0, "teach", "defect", 2, "dent")]
-    (counts,) = series([_point(0, 10)], closed).values()
-    assert counts.defects == 0 and pareto(closed) == []
+def test_a_part_that_was_never_inspected_is_no_cause_among_inspected_frames() -> None:
+    assert pareto({("failed", "defect", "dent"): 1, ("teach", "defect", "dent"): 2}) == []
 
 
 def test_a_bucket_without_a_whole_is_not_drawn() -> None:
-    found = series([_point(0, 10)], [_closed(1, "flagged", "normal", 1)])
+    found = _series([_point(0, 10)], {1: Judged(1, 1, 0)})
     starts, counts, chart = charted(found, MEASURES["flagged"], (1,), averaged=False, base="all buckets")
     assert (starts, counts) == ([DAY], [10]) and chart and chart.centre == 0.01
     assert charted(found, MEASURES["defects"], (1,), averaged=True, base="all buckets")[1] == [0]
@@ -47,7 +43,7 @@ def test_a_bucket_without_a_whole_is_not_drawn() -> None:
 
 
 def test_signals_name_the_bucket_the_numbers_and_the_rule() -> None:
-    found = series([_point(day, 10 + day % 2) for day in range(8)] + [_point(8, 90)], [])
+    found = _series([_point(day, 10 + day % 2) for day in range(8)] + [_point(8, 90)], {})
     starts, counts, chart = charted(found, MEASURES["flagged"], (1,), averaged=False, base="the first half")
     assert chart
     assert signals(starts, counts, chart, "day") == ["2026-03-10: 90 of 1000, beyond the control limits"]
@@ -81,12 +77,11 @@ def test_shifts_are_summed_over_days_by_their_beginning() -> None:
 
 
 def test_the_pareto_leaves_out_normal_parts_and_ends_at_the_whole() -> None:
-    closed = [
-        _closed(0, "flagged", "defect", 3, "dent"), _closed(1, "audit", "defect", 5, "crack"),
-        _closed(1, "flagged", "defect", 2, "dent"), _closed(1, "flagged", "normal", 99),
-    ]  # fmt: skip
+    closed = {
+        ("flagged", "defect", "dent"): 5, ("audit", "defect", "crack"): 5, ("flagged", "normal", ""): 99,
+    }  # fmt: skip
     assert pareto(closed) == [("crack", 5, 0.5), ("dent", 5, 1.0)]
-    assert pareto([]) == []
+    assert pareto({}) == []
 
 
 @pytest.mark.parametrize(("part", "whole", "words"), [(1, 8, "12.50%"), (0, 8, "0.00%"), (0, 0, "—")])
