@@ -65,6 +65,7 @@ class KafkaSource:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._consumer: Any = None
         self._joining_since: float | None = None
+        self._shut = False  # closed to be opened anew, which did not succeed yet
         self._looked = 0.0  # monotonic seconds: when the broker was last known to listen, or not
         self._away: SourceUnreachableError | None = None
         self._still = False  # the heartbeat stood still at the last poll
@@ -106,19 +107,21 @@ class KafkaSource:
             self.close()
             raise broker.told(error, self._settings) from error
         self._consumer.subscribe([self._topic], listener=_Listener(self._consumer, self._events))
+        self._shut = False
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
-        joining = self._consumer.group_metadata().state != MemberState.STABLE
-        if joining:
-            self._watch_join()
-        else:
+        if self._shut:
+            self.open()  # it could not be begun anew while the broker was away
+        if self._consumer.group_metadata().state == MemberState.STABLE:
             self._joining_since = None
             self._watch_instance()
             self._watch_fetch()
+        else:
+            # kafka-python 3.0.12 begins a join anew when the old one ends between two polls: wait inside the poll.
+            timeout_s = max(timeout_s, _JOIN_S)
+            self._watch_join()
         self._take_turns()
         try:
-            if joining:
-                self._join()
             found = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except (OffsetOutOfRangeError, LogTruncationError, NoOffsetForPartitionError) as error:
             self._outside(error)
@@ -133,18 +136,8 @@ class KafkaSource:
             self._look()
         return [to_record(one) for records in found.values() for one in records]
 
-    def _join(self) -> None:
-        """Waits for the end of a join, and no longer, since the partitions that it gave are to be claimed.
-
-        kafka-python 3.0.12 begins a join anew when the old one ends between two polls. One that the group's leader
-        began because the topic changed, and that a short poll did not see to its end, it never looks at again, until it
-        is told that it must join.
-        """
-        self._consumer._coordinator.request_rejoin()
-        self._consumer._coordinator.poll(timeout_ms=int(_JOIN_S * 1000))
-
     def _watch_join(self) -> None:
-        """Whatever else keeps kafka-python in a join: it is begun anew."""
+        """kafka-python 3.0.12 can stay in a join for ever, for one after its topic was deleted and made anew."""
         now = time.monotonic()
         self._joining_since = self._joining_since or now
         if now - self._joining_since < 2 * self._settings.session_timeout_s + _STALL_S:
@@ -157,7 +150,7 @@ class KafkaSource:
         if held:
             self._events.put(Lost(held))
         self.close()
-        self._joining_since = None
+        self._joining_since, self._shut = None, True
         self.open()
 
     def _take_turns(self) -> None:

@@ -13,7 +13,7 @@ from kafka.structs import MemberState
 
 from agent.settings import Kafka
 from agent.sources import broker
-from agent.sources.base import Assigned, Event, Lost, Revoked, SourceError
+from agent.sources.base import Assigned, Event, Lost, Revoked, SourceError, SourceUnreachableError
 from agent.sources.kafka import KafkaSource, _Listener
 from agent.sources.standing import Standing
 
@@ -72,7 +72,7 @@ def test_a_member_that_hears_in_a_join_that_another_process_took_its_place_ends_
     source = KafkaSource(Kafka(group_instance_id="cell-1"), group_id="g")
     consumer = source._consumer = MagicMock()
     consumer.group_metadata.return_value.state = MemberState.REBALANCING
-    consumer._coordinator.poll.side_effect = FencedInstanceIdError()
+    consumer.poll.side_effect = FencedInstanceIdError()
     with pytest.raises(SourceError, match=r"another process has joined as kafka\.group_instance_id 'cell-1'") as told:
         source.poll(0.0, 1)
     assert told.type is SourceError, "retrying does not help"
@@ -91,3 +91,30 @@ def test_a_position_stands_still_once_in_a_while() -> None:
     assert standing.look({0: 6}) == {}
     now[0] = 21
     assert standing.look({0: 6, 1: 7}) == {0: 6}  # what was not read meanwhile begins anew
+
+
+def test_a_consumer_that_could_not_be_begun_anew_is_opened_by_the_next_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = KafkaSource(Kafka(), group_id="g")
+    first = source._consumer = MagicMock()
+    first.assignment.return_value = set()
+    second = MagicMock()
+    second.group_metadata.return_value.state = MemberState.REBALANCING
+    second.poll.return_value = {}
+    answers: list[Any] = [SourceUnreachableError("away"), SourceUnreachableError("away"), second]
+
+    def connect(*_: object, **__: object) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("agent.sources.kafka.broker.connect", connect)
+    monkeypatch.setattr(source, "_look", lambda: None)
+    monkeypatch.setattr(source, "_take_turns", lambda: None)
+    with pytest.raises(SourceUnreachableError):
+        source._begin_anew()
+    with pytest.raises(SourceUnreachableError):
+        source.poll(0.0, 1)
+    assert source.poll(0.0, 1) == []
+    first.poll.assert_not_called()
+    second.poll.assert_called_once()
