@@ -74,7 +74,7 @@ class _Line:
             Inspection(
                 event_at=START + timedelta(milliseconds=offset), stream_id=self._claim.stream_id, partition=0,
                 offset=offset, frame_id=f"frame-{offset}", station_id=self._station.id, product_id=self._product.id,
-                serial=None, lot=None, verdict="pass", reason=None, score=1.0, p_value=0.5,
+                serial=f"part-{offset}", lot=None, verdict="pass", reason=None, score=1.0, p_value=0.5,
                 severity=self._rng.gauss(-1.5, 0.7), deployment_id=self._deployment, captured_at=START,
                 decided_at=START, latency_ms=20.0, score_ms=10.0, late=False, clock_suspect=False,
             )
