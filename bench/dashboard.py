@@ -23,11 +23,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 
 from agent.settings import Settings
-from agent.store import products, registry, score_bins, stations
+from agent.store import products, score_bins, stations
 from agent.store.buckets import quarter
 from agent.store.engine import open_engine, reading, upgrade, writing
 from agent.store.scopes import Scope
-from agent.store.tables import blob, closing_rollup, rollup_minute, rollup_quarter, score_bin
+from agent.store.tables import closing_rollup, rollup_minute, rollup_quarter, score_bin
+from bench.store import deployed
 from dashboard.asking import GROUPS, WINDOWS, Asked
 from dashboard.findings import find
 from tests.postgresql import postgresql
@@ -102,7 +103,7 @@ def fill(engine: Engine, inspections: int) -> tuple[dict[int, str], dict[int, st
     with writing(engine) as conn:
         product_ids = {products.add(conn, name, now=NOW).id: name for name in ("flange", "bracket")}
         station_ids = {stations.add(conn, f"press-{n}", now=NOW).id: f"press-{n}" for n in range(STATIONS)}
-        deployed = {product_id: _deployed(conn, product_id, n) for n, product_id in enumerate(product_ids)}
+        deployed = {product_id: deployed(conn, product_id, n) for n, product_id in enumerate(product_ids)}
     share = inspections / (DAYS * 96 * STATIONS)
     runs = dict(zip(station_ids, list(product_ids) * STATIONS, strict=False))
     for day in range(DAYS):
@@ -152,17 +153,6 @@ def _bins(start: datetime, runs: Mapping[int, int], deployed: Mapping[int, int],
 def _add(conn: Connection, table: Table, rows: Sequence[Sums]) -> None:
     if rows:
         conn.execute(sa.insert(table), rows)
-
-
-def _deployed(conn: Connection, product_id: int, number: int) -> int:
-    artifact = f"{number:064d}"
-    conn.execute(sa.insert(blob).values(sha256=artifact, bytes=1, media_type="x/x", state="stored", touched_at=NOW))
-    version = registry.add_version(
-        conn, product_id=product_id, artifact_sha256=artifact, teacher="none", manifest={}, now=NOW
-    )
-    return registry.promote(
-        conn, version_id=version.id, certificate_id=None, config_hash="0" * 64, reason="bench", by=None, now=NOW
-    ).id
 
 
 if __name__ == "__main__":

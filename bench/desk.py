@@ -18,8 +18,9 @@ import sqlalchemy as sa
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from agent.settings import utc_now
-from agent.store import items, users
+from agent.store import users
 from agent.store.engine import reading, writing
+from agent.store.item_search import Wanted, search
 from agent.store.local_blobs import LocalBlobs
 from agent.store.rows import values
 from agent.store.tables import item
@@ -63,7 +64,7 @@ def main() -> None:
             taken = sorted(one for page in pages for one in page.evaluate("window.taken"))
             browser.close()
         with reading(made.engine) as conn:
-            said = {one.id: len(one.reviews) for one in items.closed(conn, limit=10_000)}
+            said = {one.id: len(one.reviews) for one in search(conn, Wanted(state="closed"), 10_000)}
     print(
         "| open items | presses | verdicts, parts | presses/s | median | p95 | worst |\n|---|---|---|---|---|---|---|"
     )

@@ -46,8 +46,9 @@ def _database(folder: Path) -> Iterator[Engine]:
         engine.dispose()
 
 
-def _deployed(conn: Connection, product_id: int) -> int:
-    artifact = "0" * 64
+def deployed(conn: Connection, product_id: int, number: int = 0) -> int:
+    """Promotes a model of no weights for a product; `number` tells its artifact from others. The deployment's id."""
+    artifact = f"{number:064d}"
     conn.execute(sa.insert(blob).values(sha256=artifact, bytes=1, media_type="x/x", state="stored", touched_at=START))
     version = registry.add_version(
         conn, product_id=product_id, artifact_sha256=artifact, teacher="none", manifest={}, now=START
@@ -65,7 +66,7 @@ class _Line:
             self._product = products.add(conn, "part", now=START)
             self._station = stations.add(conn, "station", product_id=self._product.id, now=START)
             stream = offsets.stream_id(conn, StreamKey("c", "t", "frames"), START)
-            self._deployment = _deployed(conn, self._product.id)
+            self._deployment = deployed(conn, self._product.id)
             self._claim: Claim = offsets.claim(conn, stream, 0, holder="bench", start=0, now=START)
         self._loose = 1_000_000_000
 
