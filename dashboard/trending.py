@@ -11,6 +11,7 @@ from typing import Any
 from agent.store.buckets import Bucket, nominal
 from agent.store.closings import INSPECTED, Judged
 from agent.store.lots import REST
+from agent.store.rows import added
 from agent.store.trends import FlagPoint, Totals
 from dashboard import spc
 from dashboard.spc import RULES, Chart
@@ -39,7 +40,7 @@ class Counts:
     defects: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+        return added(self, other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,17 @@ def series(
 def charted(
     found: Series, measure: Measure, rules: Sequence[int], *, averaged: bool, base: str
 ) -> tuple[list[datetime], list[int], Chart | None]:
-    """The buckets in which the measure is a proportion, its counts there, and their control chart; None where it is
-    none anywhere.
+    """The buckets in which the measure is a proportion, its counts there, and their control chart.
+
+    Args:
+        found: counts by bucket.
+        measure: one of `MEASURES`.
+        rules: run rules to look for.
+        averaged: an EWMA chart; else Laney's p'.
+        base: one of `BASES`: which buckets give centre and limits.
+
+    Returns:
+        Starts, counts and chart; no chart where the measure is a proportion in no bucket.
     """
     rows = [(start, *measure.of(counts)) for start, counts in found.items()]
     # A part can be a defect that was never inspected.

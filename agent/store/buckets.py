@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Literal
 
-Bucket = Literal["minute", "quarter", "hour", "shift", "day"]
+Fine = Literal["minute", "quarter"]  # as they are stored
+Bucket = Literal[Fine, "hour", "shift", "day"]
 WHOLE_DAY = (time(),)
 FIXED = {"minute": timedelta(minutes=1), "quarter": timedelta(minutes=15), "hour": timedelta(hours=1)}
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from agent.store.buckets import quarter
 from agent.store.items import Item
-from agent.store.rows import insert_sums
+from agent.store.rows import added, insert_sums
 from agent.store.scopes import EVERYTHING, Scope
 from agent.store.tables import closing_rollup
 
@@ -36,7 +36,7 @@ class Judged:
     defects: int
 
     def __add__(self, other: Judged) -> Judged:
-        return Judged(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+        return added(self, other)
 
 
 def add(conn: Connection, item: Item, decision: str, reason: str | None, delta: int) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from agent.frame import StreamKey
 from agent.store.errors import Fenced, Outdated
-from agent.store.rows import insert, names, serialise, values
+from agent.store.rows import added, insert, names, serialise, values
 from agent.store.tables import consumer_offset, stream
 
 LOCK = 0x636C6169  # "clai"
@@ -27,7 +27,7 @@ class Counts:
     duplicate: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, name) + getattr(other, name) for name in names(Counts)))
+        return added(self, other)
 
     @property
     def balanced(self) -> bool:

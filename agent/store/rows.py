@@ -64,6 +64,11 @@ def listed(kind: type[T]) -> Callable[[T], tuple[Any, ...]]:
     return attrgetter(*names(kind))
 
 
+def added(one: T, other: T) -> T:
+    """A dataclass of numbers whose fields are the sums of both."""
+    return type(one)(*(getattr(one, name) + getattr(other, name) for name in names(type(one))))
+
+
 def changed(**given: Any) -> dict[str, Any]:
     """The given columns without those to keep."""
     return {name: value for name, value in given.items() if value is not KEEP}

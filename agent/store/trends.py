@@ -1,4 +1,4 @@
-"""Trends: counts by minute and quarter hour, written with the frames and reviews they count.
+"""Trends: counts by minute and quarter hour, written with the frames that they count.
 
 No page reads inspections for a trend. Hours, shifts and days are sums of quarters in the plant's timezone.
 """
@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
-from agent.store.buckets import WHOLE_DAY, Bucket, cutter, minute, quarter
+from agent.store.buckets import Fine, minute, quarter
 from agent.store.inspections import Inspection
 from agent.store.lots import Lots
-from agent.store.rows import insert_sums
+from agent.store.rows import added, insert_sums
 from agent.store.scopes import EVERYTHING, Scope
 from agent.store.tables import rollup_minute, rollup_quarter
 
@@ -28,7 +28,7 @@ SUMS = (*(f"n_{verdict}" for verdict in VERDICTS), "n_late", "sum_latency_ms")
 
 @dataclass(frozen=True, slots=True)
 class FlagPoint:
-    """The verdicts of one bucket; `start` is aware, in the timezone asked for."""
+    """The verdicts of one bucket; `start` is aware."""
 
     start: datetime
     passed: int
@@ -62,7 +62,7 @@ class Totals:
     late: int
 
     def __add__(self, other: Totals) -> Totals:
-        return Totals(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+        return added(self, other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,34 +131,22 @@ def _add(
 
 
 def flag_series(
-    conn: Connection,
-    since: datetime,
-    until: datetime,
-    bucket: Bucket,
-    scope: Scope = EVERYTHING,
-    *,
-    timezone: tzinfo = UTC,
-    shifts: Sequence[time] = WHOLE_DAY,
+    conn: Connection, since: datetime, until: datetime, bucket: Fine, scope: Scope = EVERYTHING
 ) -> list[FlagPoint]:
-    """Verdicts over time, oldest first; buckets without a frame are left out.
+    """Verdicts over time, oldest first, UTC; buckets without a frame are left out. `recut` makes wider ones of it.
 
     Args:
         conn: any transaction.
         since: start of the first bucket.
         until: end of the last one, not included.
-        bucket: its width. Minutes read the minute rollup, all others the quarters.
+        bucket: its width: that of one of the rollups.
         scope: what of.
-        timezone: the plant's; hours, shifts and days are cut in it.
-        shifts: when they begin.
     """
     table = rollup_minute if bucket == "minute" else rollup_quarter
     sums = [sa.func.sum(table.c[f"n_{verdict}"]) for verdict in VERDICTS]
     query = scope.within(sa.select(table.c.start, *sums), table, since, until)
     rows = conn.execute(query.group_by(table.c.start).order_by(table.c.start))
-    if bucket in ("minute", "quarter"):
-        return [FlagPoint(start.astimezone(timezone), *map(int, numbers)) for start, *numbers in rows]
-    found = (FlagPoint(start, *map(int, numbers)) for start, *numbers in rows)
-    return recut(found, cutter(bucket, timezone, shifts), timezone)
+    return [FlagPoint(start, *map(int, numbers)) for start, *numbers in rows]
 
 
 def recut(

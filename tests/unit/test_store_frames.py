@@ -165,8 +165,9 @@ def test_days_and_hours_are_cut_in_the_plants_timezone(here: Line) -> None:
     with writing(here.engine) as conn:
         trends.add_inspections(conn, rows)
         span = (night - timedelta(days=1), night + timedelta(days=3))
-        days = trends.flag_series(conn, *span, "day", timezone=berlin)
-        hours = trends.flag_series(conn, *span, "hour", timezone=berlin)
+        quarters = trends.flag_series(conn, *span, "quarter")
+    days = trends.recut(quarters, buckets.cutter("day", berlin), berlin)
+    hours = trends.recut(quarters, buckets.cutter("hour", berlin), berlin)
     assert [(day.start.isoformat(), day.passed) for day in days] == [
         ("2026-10-24T00:00:00+02:00", 1), ("2026-10-25T00:00:00+02:00", 50), ("2026-10-26T00:00:00+01:00", 1),
     ]  # fmt: skip
@@ -185,8 +186,8 @@ def test_series_filter_by_product_and_station_and_give_rates(here: Line) -> None
         ]
         trends.add_inspections(conn, rows)
         span = (NOW - timedelta(days=1), NOW + timedelta(days=1))
-        (mine,) = trends.flag_series(conn, *span, "day", Scope(product_id=here.product_id))
-        (theirs,) = trends.flag_series(conn, *span, "hour", Scope(station_id=station))
+        (mine,) = trends.flag_series(conn, *span, "quarter", Scope(product_id=here.product_id))
+        (theirs,) = trends.flag_series(conn, *span, "quarter", Scope(station_id=station))
         assert (mine.inspected, mine.flagged, mine.rate) == (2, 1, 0.5)
         assert (theirs.rate, replace(theirs, reject=0).rate) == (1.0, None)
         assert [rate.station_id for rate in trends.station_rates(conn, NOW)] == [here.station_id, station]
