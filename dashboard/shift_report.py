@@ -16,6 +16,7 @@ from dashboard import sheets
 from dashboard.trending import pareto, rate
 
 Rows = Sequence[Mapping[str, object]]
+MOST = 100_000
 NOTHING, NOBODY = Totals(0, 0, 0, 0), Judged(0, 0, 0)
 
 
@@ -28,7 +29,7 @@ class ShiftReport:
         stations: a row each, then all together.
         reasons: of defects, the most frequent first.
         events: alerts, new models, changes of the stream and data gaps, in the plant's time.
-        waiting: items that wait for a review now.
+        waiting: items that wait for a review now, counted up to `MOST`.
     """
 
     start: datetime
@@ -60,8 +61,8 @@ def make(conn: Connection, start: datetime, end: datetime, zone: tzinfo) -> Shif
         {"Reason": reason, "Defects": n, "Cumulative": f"{share:.0%}"}
         for reason, n, share in pareto(closings.counts(conn, start, end))
     ]
-    counted = items.counts(conn)
-    return ShiftReport(start, end, rows, reasons, _events(conn, start, end, zone), counted.open + counted.escalated)
+    waiting = items.waiting(conn, None, escalated=True, most=MOST)
+    return ShiftReport(start, end, rows, reasons, _events(conn, start, end, zone), waiting)
 
 
 def _row(name: str, sums: Totals, judged: Judged) -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.items import of_queue, places
+from agent.store.items import for_user, of_queue, places
 from agent.store.rows import insert
 from agent.store.tables import claim, item, user
 
@@ -72,9 +72,7 @@ def _free(desk: Desk, state: str, watched: bool, kept: Collection[int], now: dat
 
 
 def _at(query: sa.Select[Any], desk: Desk) -> sa.Select[Any]:
-    states = ["open", "escalated"] if desk.escalated else ["open"]
-    query = of_queue(query, desk.product_id, desk.station_id).where(item.c.state.in_(states))
-    return query.where(sa.or_(item.c.judged_by.is_(None), item.c.judged_by != desk.user_id))
+    return for_user(of_queue(query, desk.product_id, desk.station_id), desk.user_id, escalated=desk.escalated)
 
 
 def hold(conn: Connection, item_id: int, user_id: int, until: datetime, now: datetime) -> bool:

@@ -184,12 +184,6 @@ def queue(
     return found
 
 
-def closed(conn: Connection, *, product_id: int | None = None, limit: int = 50) -> list[Item]:
-    """The items closed last, newest first: what a person may undo."""
-    query = of_queue(_select().where(item.c.state == "closed"), product_id, None)
-    return _read(conn, query.order_by(item.c.closed_at.desc(), item.c.id.desc()).limit(limit))
-
-
 def of(
     conn: Connection, *conditions: sa.ColumnElement[bool], order: Sequence[sa.ColumnElement[Any]], limit: int
 ) -> list[Item]:
@@ -259,6 +253,12 @@ def counts(conn: Connection, *, product_id: int | None = None) -> ItemCounts:
     return ItemCounts(**by_state, open_audit=sum(n for s, kind, n in rows if (s, kind) == ("open", "audit")))
 
 
+def for_user(query: sa.Select[Any], user_id: int | None, *, escalated: bool) -> sa.Select[Any]:
+    """The query for what waits for this user (None: for anybody): not what they were the first of two to judge."""
+    query = query.where(item.c.state.in_(["open", "escalated"] if escalated else ["open"]))
+    return query if user_id is None else query.where(sa.or_(item.c.judged_by.is_(None), item.c.judged_by != user_id))
+
+
 def waiting(
     conn: Connection,
     user_id: int | None,
@@ -269,10 +269,7 @@ def waiting(
     most: int = 1000,
 ) -> int:
     """How many items wait for this user, counted up to `most`: a number that costs the same however many there are."""
-    query = of_queue(sa.select(item.c.id), product_id, station_id)
-    query = query.where(item.c.state.in_(["open", "escalated"] if escalated else ["open"]))
-    if user_id is not None:
-        query = query.where(sa.or_(item.c.judged_by.is_(None), item.c.judged_by != user_id))
+    query = for_user(of_queue(sa.select(item.c.id), product_id, station_id), user_id, escalated=escalated)
     return conn.execute(sa.select(sa.func.count()).select_from(query.limit(most).subquery())).scalar_one()
 
 

@@ -14,6 +14,7 @@ from agent.service import claims
 from agent.settings import utc_now
 from agent.store import items, reviews, samples, stations, users
 from agent.store.engine import reading, writing
+from agent.store.item_search import Wanted, search
 from agent.store.items import Item
 from agent.store.local_blobs import LocalBlobs
 from dashboard.components.review import HERE
@@ -54,7 +55,7 @@ class Shop:
 
     def closed(self) -> dict[int, list[reviews.Review]]:
         with reading(self.served.line.engine) as conn:
-            found = items.closed(conn, limit=500)
+            found = search(conn, Wanted(state="closed"), 500)
         return {one.id: list(one.reviews) for one in found if one.station_id == self.station_id}
 
 

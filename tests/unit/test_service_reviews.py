@@ -20,6 +20,7 @@ from agent.service import samples as accepting
 from agent.service.reviews import Outcome
 from agent.store import audit, claims, closings, items, samples, stations, users
 from agent.store.engine import Conflict, NotFound, StoreError, reading, writing
+from agent.store.item_search import Wanted, search
 from agent.store.samples import NewSample
 from tests.databases import NOW, Line, add_blob, line, sha
 
@@ -62,7 +63,7 @@ def test_a_closed_item_becomes_a_sample(
     assert (found.state, found.closed_at, [r.user for r in found.reviews]) == ("closed", NOW, ["operator"])
     with reading(here.engine) as conn:
         assert items.queue(conn) == []
-        assert items.closed(conn, product_id=here.product_id) == [found]
+        assert search(conn, Wanted(product_id=here.product_id, state="closed"), 50) == [found]
         assert items.counts(conn).closed == 1
         assert audit.verify(conn) is None
         assert audit.recent(conn)[0].detail["sample_id"] == outcome.sample_id

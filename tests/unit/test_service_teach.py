@@ -26,6 +26,7 @@ from agent.store import (
     teachings,
 )
 from agent.store.engine import Conflict, NotFound, reading, writing
+from agent.store.item_search import Wanted, search
 from agent.store.tables import calibration_score, epoch, sample
 from tests.databases import NOW, Line, add_blob, line
 from tests.teaching import LATER, Class
@@ -93,7 +94,7 @@ def test_parts_wait_outside_the_queue_and_cannot_be_let_go(here: Class) -> None:
     with writing(here.engine) as conn:
         conn.execute(sa.delete(sample))  # what else keeps its evidence
         assert evidence.releasable(conn, limit=50) == []
-        assert items.closed(conn) == []
+        assert search(conn, Wanted(state="closed"), 50) == []
     teach.cancel(here.engine, here.engineer, here.disc, key="cancel", now=NOW)
     with reading(here.engine) as conn:
         assert evidence.releasable(conn, limit=50) == ids
