@@ -15,6 +15,7 @@ from agent.store.item_search import Wanted, search
 from agent.store.items import Item
 from dashboard import context
 from dashboard.asking import Asked
+from dashboard.histories import key_of
 from dashboard.parts import ROW, picture
 from dashboard.trending import FORMATS
 
@@ -62,8 +63,7 @@ def _part(column: DeltaGenerator, one: Item) -> None:
 
 def link(one: Item) -> str:
     """Its serial, or its frame's id, as a link to the page of the part."""
-    key = f"{one.stream_id}-{one.partition}-{one.offset}@{one.event_at.isoformat()}"
     user = context.actor()
-    asked = {"serial": one.serial} if one.serial else {"inspection": key}
+    asked = {"serial": one.serial} if one.serial else {"inspection": key_of(one)}
     address = urlencode(asked | ({"user": user.name} if user else {}))
     return f"<a href='/part?{escape(address)}' target='_self'>{escape(one.serial or one.frame_id)}</a>"

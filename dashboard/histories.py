@@ -40,8 +40,8 @@ class Look:
     hidden: bool
 
 
-def key_of(one: Inspection) -> str:
-    """The name of an inspection in an address."""
+def key_of(one: Inspection | Item) -> str:
+    """The name of an inspection, or of an item's, in an address."""
     return f"{one.stream_id}-{one.partition}-{one.offset}@{one.event_at.isoformat()}"
 
 
@@ -53,7 +53,7 @@ def find(conn: Connection, *, serial: str | None = None, inspection: str | None 
     if asked and asked not in found:
         found.append(asked)
     kept = items.of_records(conn, [(one.stream_id, one.partition, one.offset) for one in found])
-    decided = registry.deployments_of(conn, {one.deployment_id for one in found if one.deployment_id})
+    decided = registry.deployments_of(conn, [one.deployment_id for one in found if one.deployment_id])
     names = {station.id: station.name for station in stations.all(conn, retired=True)}
     hidden = any(one.state != "closed" for one in kept.values())
     return [_look(conn, one, kept, decided, names, hidden) for one in found if asked in (None, one)]

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from agent.store import audit, teachings, watches
 from agent.store.errors import Conflict, NotFound
-from agent.store.rows import columns, missing, one, read, read_all
+from agent.store.rows import columns, one, read, read_all
 from agent.store.tables import certificate, deployment, model_version, product
 
 
@@ -191,18 +191,6 @@ def lock_live(conn: Connection, product_id: int) -> Deployment | None:
 def live_all(conn: Connection) -> dict[int, Deployment]:
     """What decides now, by product id."""
     return {row.product_id: read(Deployment, row) for row in conn.execute(_live())}
-
-
-def deployed(conn: Connection, deployment_id: int) -> Deployment:
-    """What decided under that id.
-
-    Raises:
-        NotFound: there is none.
-    """
-    found = conn.execute(_deployments().where(deployment.c.id == deployment_id)).one_or_none()
-    if found is None:
-        raise missing(deployment, deployment_id)
-    return read(Deployment, found)
 
 
 def deployments(conn: Connection, product_id: int) -> list[Deployment]:

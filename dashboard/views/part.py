@@ -24,7 +24,7 @@ def show() -> None:
     asked = st.text_input("Serial", key="serial", bind="query-params", placeholder="of the part").strip()
     key = None if asked else st.query_params.get("inspection")
     if not asked and not key:
-        st.info("Give a part's serial. Pictures on the pages Trends and Review lead here, too.")
+        st.info("Give a part's serial. The names under pictures on the pages Trends and Triage lead here, too.")
         return
     with context.reading() as conn:
         found = histories.find(conn, serial=asked or None, inspection=key)

@@ -116,7 +116,7 @@ def answer(press: Press, user: User) -> Data:
 def _figures(item_id: int) -> Data:
     with context.reading() as conn:
         item = items.get(conn, item_id)
-        decided = registry.deployed(conn, item.deployment_id) if item.deployment_id is not None else None
+        decided = registry.deployments_of(conn, [item.deployment_id or 0]).get(item.deployment_id or 0)
     if decided is None:
         return desk.figures(item, None, None, None)
     scores = _scores(item.product_id, item.station_id, decided.id, int(utc_now().timestamp() // 60))

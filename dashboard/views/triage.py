@@ -34,13 +34,13 @@ def show() -> None:
     if not found:
         st.info("No part is like that. Audited parts show here once they are judged.")
         return
-    more = "more than " if n == MOST else ""
+    more, newest = (" or more", f", the newest {MOST:,}") if n == MOST else ("", "")
     left, right = st.columns((3, 1), vertical_alignment="center")
     left.markdown(
-        f"{more}{n:,} part{'s' * (n != 1)}, the newest first" + (f", {len(found)} of them shown" if n > PAGE else "")
+        f"{n:,}{more} part{'s' * (n != 1)}, the newest first" + (f", {len(found)} of them shown" if n > PAGE else "")
     )
     right.download_button(
-        "CSV", lambda: _csv(wanted), file_name="parts.csv", mime="text/csv",
+        f"CSV{newest}", lambda: _csv(wanted), file_name="parts.csv", mime="text/csv",
         icon=":material/download:", on_click="ignore",
     )  # fmt: skip
     place = st.container()
