@@ -170,7 +170,6 @@ class Training(Input):
     steps: Annotated[int, Field(ge=0)] = 0
     batch_size: Positive = 16
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 0.005
-    averaging: bool = True
     memory_share: Literal["auto"] | Share = "auto"
     positional: Literal["auto"] | bool = "auto"
     seed: Annotated[int, Field(ge=0)] = 0

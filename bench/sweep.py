@@ -1,7 +1,7 @@
 """The default score's step budget and form: `python -m bench.sweep --data DIR --weights FILE`, then `--report`.
 
-For each (set, teacher, seed): one training, looked at after each budget with averaged and with last weights; one with
-jittered features, and one on registered pictures. At each look every form of the score is measured on the labelled test
+For each (set, teacher, seed): one training, looked at after each budget; one with jittered features, and one on
+registered pictures. At each look every form of the score is measured on the labelled test
 images, beside the form that pseudo-defects choose without them. Finished (set, teacher, seed, training) files are not
 run again.
 """
@@ -70,9 +70,10 @@ def sweep(name: str, teacher: str, seed: int, training: str, options: argparse.N
     )
     looks = []
     began = perf_counter()
-    for budget, variant, fit in fits(data, teacher, training, options.budgets, seed):
+    variant = "last" if training == "plain" else training  # a plain one's last weights; older files have averages too
+    for budget, fit in fits(data, teacher, training, options.budgets, seed):
         with torch.inference_mode():
-            looks.append({"steps": budget, "variant": variant, **look(data, reconstructor(fit, variant, data), seed)})
+            looks.append({"steps": budget, "variant": variant, **look(data, reconstructor(fit), seed)})
         figures, chosen = looks[-1]["figures"], looks[-1]["chosen"]
         print(f"{name} {teacher} seed {seed} {variant} step {budget}: paper {figures['paper'][0]:.4f}, "
               f"chosen {chosen} {figures[chosen][0]:.4f} ({perf_counter() - began:.0f} s)", flush=True)  # fmt: skip
@@ -119,11 +120,11 @@ def _name(form: Form) -> str:
 
 
 def report(runs: Sequence[dict[str, Any]]) -> str:
-    """A table of forms with averaged weights, and one of the variants: means over seeds of image / pixel AUROC."""
+    """A table of forms, and one of the variants: means over seeds of image / pixel AUROC."""
     names = ["paper", *(f"{place} {share:g}" for place in ("whole", "position") for share in SHARES), "chosen"]
     looks = [{**run, **look} for run in runs for look in run["looks"]]
     lines = [f"| set | teacher | steps | seeds | {' | '.join(names)} |", "|---|---|---|---|" + "---|" * len(names)]
-    for key, group in _grouped([one for one in looks if one["variant"] == "average"], "set", "teacher", "steps"):
+    for key, group in _grouped([one for one in looks if one["variant"] == "last"], "set", "teacher", "steps"):
         lines.append(f"| {key} | {len(group)} | {' | '.join(_cell(group, name) for name in names)} |")
     lines += ["", "| set | teacher | variant | steps | seeds | paper | chosen |", "|---|---|---|---|---|---|---|"]
     for key, group in _grouped(looks, "set", "teacher", "variant", "steps"):

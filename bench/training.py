@@ -24,7 +24,7 @@ ALL, NONE = Room(1 << 50, 0), Room(0, 0)
 
 
 def rows() -> list[Row]:
-    """Tiles per minute at 256 px and batch 16: loss, gradients, Adam and the moving average of one step."""
+    """Tiles per minute at 256 px and batch 16: loss, gradients and Adam of one step."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     auto = choose_dtype("auto", device)
     rng = np.random.default_rng(0)
@@ -50,16 +50,14 @@ def _speed(frames: list[Frame], device: torch.device, dtype: torch.dtype, room: 
     features = Features(channels_last(teacher.to(device)), InputSpec(SIZE, SIZE), device, room)
     features.compute(frames, lambda done: None)
     learner = channels_last(Learner(TEACHER).to(device)).train()
-    settings = FitSettings(
-        batch_size=BATCH, learning_rate=0.005, seed=0, mixed=dtype is torch.bfloat16, averaging=True
-    )  # fmt: skip
+    settings = FitSettings(batch_size=BATCH, learning_rate=0.005, seed=0, mixed=dtype is torch.bfloat16)
     fit = Fit(
         learner, learner, features, range(1, FRAMES), [0], settings=settings, group=Group(), checkpoint=None
     )  # fmt: skip
     tiles = list(range(BATCH))
 
     def step() -> float:
-        return float(fit.step(tiles, 1))  # read, so that a GPU is done
+        return float(fit.step(tiles))  # read, so that a GPU is done
 
     with FlopCounterMode(display=False) as counter:
         fit.loss(tiles).backward()  # type: ignore[no-untyped-call]

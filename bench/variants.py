@@ -13,22 +13,21 @@ import torch
 from torch import Tensor
 
 from bench.accuracy import SPEC, draw, model_input
-from model import memory
+from model import drawing
 from model.distillation import Learner, Levels
 from model.distributed import Group
 from model.features import Features
 from model.fitting import Batches, Fit, FitSettings
-from model.images import Frame, ImageFolder
+from model.images import Frame, ImageFolder, pixels_sha256
 from model.normalising import Reconstruct
 from model.precision import channels_last, choose_dtype
-from model.progress import Report
 from model.stores import Room
 from model.teacher import load_teacher
 
 EVERYTHING = Room(1 << 40, 0)
 CPU = torch.device("cpu")
 JITTER = 0.5  # deviation of the noise, in the deviations of a level's channels
-TRAINED = {"plain": ("average", "last"), "jitter": ("jitter",), "registered": ("registered",)}  # training -> variants
+TRAINED = ("plain", "jitter", "registered")
 
 
 class Registration:
@@ -85,8 +84,8 @@ class Data:
 def read(folder: ImageFolder, teacher: str, weights: Path, count: int, seed: int, *, registered: bool) -> Data:
     """Draws training images and a fifth of them as validation normals, as a training does, and encodes everything."""
     pixels = [model_input(image.frame()) for image in draw(folder.train_good, count, seed)]
-    order = np.random.default_rng(seed).permutation(len(pixels)).tolist()
-    validation, fitted = sorted(order[: len(pixels) // 5]), sorted(order[len(pixels) // 5 :])
+    validation = drawing.held_back([pixels_sha256(one) for one in pixels], None, seed)
+    fitted = sorted(set(range(len(pixels))) - set(validation))
     frames = [image.frame() for image in folder.test]
     labelled = [model_input(frame) for frame in frames]
     masks = [_mask(image.mask(frame.shape)) for image, frame in zip(folder.test, frames, strict=True)]
@@ -103,8 +102,7 @@ def read(folder: ImageFolder, teacher: str, weights: Path, count: int, seed: int
     with torch.inference_mode():
         features.compute(pixels, lambda _: None)
         test.compute(labelled, lambda _: None)
-        rows = [memory.patches(features.batch([frame])) for frame in fitted]
-        prototypes = memory.choose(memory.inspected(torch.cat(rows), None), memory.PROTOTYPES, seed)
+        prototypes = drawing.prototypes(features, fitted, seed, lambda _: None)
     labels = [int(image.label != "good") for image in folder.test]
     return Data(pixels, features, fitted, validation, prototypes, test, labels, [mask[::2, ::2] for mask in masks])
 
@@ -126,13 +124,13 @@ class Jittered(Fit):
         return super().forward(learner, (first, second, third))
 
 
-def fits(data: Data, teacher: str, training: str, budgets: Sequence[int], seed: int) -> Iterator[tuple[int, str, Fit]]:
-    """Trains once; gives (steps, variant, fit) after each budget: what comes before does not depend on it."""
+def fits(data: Data, teacher: str, training: str, budgets: Sequence[int], seed: int) -> Iterator[tuple[int, Fit]]:
+    """Trains once; gives (steps, fit) after each budget: what comes before does not depend on it."""
     untrained = Learner(teacher)
     untrained.reset(torch.Generator().manual_seed(seed))
     torch.manual_seed(seed)
     mixed = choose_dtype("auto", CPU) is torch.bfloat16
-    settings = FitSettings(batch_size=16, learning_rate=0.005, seed=seed, mixed=mixed, averaging=True)
+    settings = FitSettings(batch_size=16, learning_rate=0.005, seed=seed, mixed=mixed)
     learner = channels_last(deepcopy(untrained))
     fit = (Jittered if training == "jitter" else Fit)(
         learner, untrained, data.features, data.fitted, data.validation,
@@ -141,13 +139,12 @@ def fits(data: Data, teacher: str, training: str, budgets: Sequence[int], seed: 
     batches = Batches(data.features.tiles_of(data.fitted), 16, seed)
     for step in range(1, max(budgets) + 1):
         learner.train()
-        fit.step(next(batches), step)
+        fit.step(next(batches))
         if step in budgets:
-            for variant in TRAINED[training]:
-                yield step, variant, fit
+            yield step, fit
 
 
-def reconstructor(fit: Fit, variant: str, data: Data) -> Reconstruct:
-    """The learner of a variant in evaluation mode: the last weights, or their average."""
-    learner = fit.learner.eval() if variant == "last" else fit.result(Report("normalising", len(data.fitted), None))
+def reconstructor(fit: Fit) -> Reconstruct:
+    """The learner in evaluation mode."""
+    learner = fit.learner.eval()
     return lambda levels: fit.forward(learner, levels)

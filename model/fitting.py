@@ -1,9 +1,9 @@
-"""The optimiser's loop: Adam over cached features, averaged weights, looks at validation normals."""
+"""The optimiser's loop: Adam over cached features, looks at validation normals."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from model.anomaly_map import distances
-from model.averaging import Average, batch_statistics, reestimate_norms, running_statistics
 from model.checkpoint import Checkpoint
 from model.distillation import Learner, Levels, loss
 from model.distributed import Group
 from model.errors import Diverged, TrainingError
 from model.features import Features
+from model.norms import batch_statistics, running_statistics
 from model.progress import Report
 
 BETAS = (0.5, 0.999)
@@ -35,14 +35,12 @@ class FitSettings:
         learning_rate: Adam's.
         seed: of the batch order.
         mixed: compute in bfloat16 where autocast does so.
-        averaging: the moving average of the weights is the result.
     """
 
     batch_size: int
     learning_rate: float
     seed: int
     mixed: bool
-    averaging: bool
 
 
 class Fit:
@@ -81,7 +79,6 @@ class Fit:
         self._tiles = features.tiles_of(fitted)
         self._looked_at = features.tiles_of(validation)[:LOOKED_AT]
         self._batches = Batches(self._tiles, settings.batch_size, settings.seed, group.size)
-        self._average = Average(learner)
         self._adam = torch.optim.Adam(learner.parameters(), lr=settings.learning_rate, betas=BETAS, fused=True)
         self._checkpoint = checkpoint
         self._read_every = 1 if next(learner.parameters()).device.type == "cpu" else READ_EVERY
@@ -105,7 +102,7 @@ class Fit:
         self.learner.train()
         read: float | None = None
         for step in range(done + 1, steps + 1):
-            value = self.step(self._group.share(next(self._batches)), step)
+            value = self.step(self._group.share(next(self._batches)))
             looks = step % LOOK_EVERY == 0 or step == steps
             if looks or step % self._read_every == 0:
                 self._group.average([value])
@@ -115,14 +112,13 @@ class Fit:
                 self._look(step)
             report(step, read)
 
-    def step(self, tiles: Sequence[int], number: int) -> Tensor:
-        """Step `number` (from 1) of the optimiser, on some tiles; the loss before it, a scalar on the device."""
+    def step(self, tiles: Sequence[int]) -> Tensor:
+        """One step of the optimiser, on some tiles; the loss before it, a scalar on the device."""
         value = self.loss(tiles)
         self._adam.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
         self._group.average([parameter.grad for parameter in self.learner.parameters() if parameter.grad is not None])
         self._adam.step()
-        self._average.update(self.learner, number)
         return value.detach()
 
     def loss(self, tiles: Sequence[int]) -> Tensor:
@@ -150,21 +146,6 @@ class Fit:
         sums = [(scale * mask).sum() / mask.sum().clamp_min(1) for scale, mask in zip(found, inside, strict=True)]
         return torch.stack(sums).mean()
 
-    def result(self, report: Report) -> Learner:
-        """The fitted learner in evaluation mode, with averaged weights if so wanted; `report` hears of tiles."""
-        if not self._settings.averaging:
-            return self.learner.eval()
-        averaged = self._average.module()
-        parts = np.array_split(self._tiles, -(-len(self._tiles) // self._batches.size))  # of nearly equal sizes
-
-        def batches() -> Iterator[Levels]:
-            for part in parts:
-                yield self._features.batch(part.tolist())
-                report.advance(len(part))
-
-        reestimate_norms(averaged, batches(), self.forward)
-        return averaged
-
     def _look(self, step: int) -> None:
         self._group.average(running_statistics(self.learner))
         value = self.distance(self.learner)
@@ -181,17 +162,13 @@ class Fit:
             raise Diverged(f"training diverged at step {step}: {reason}; lower training.learning_rate ({kept})")
 
     def _state(self) -> dict[str, Any]:
-        return {
-            "learner": self.learner.state_dict(), "average": self._average.state(), "adam": self._adam.state_dict(),
-            "rates": self.rates,
-        }  # fmt: skip
+        return {"learner": self.learner.state_dict(), "adam": self._adam.state_dict(), "rates": self.rates}
 
     def _resume(self) -> int:
         device = next(self.learner.parameters()).device
         state = self._checkpoint.load(device) if self._checkpoint else None
         if state:
             self.learner.load_state_dict(state["learner"])
-            self._average.load(state["average"])
             self._adam.load_state_dict(state["adam"])
             self.rates = list(state["rates"])
         done = int(state["step"]) if state else 0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from model.distillation import Levels
+from model.drawing import seed_of
 from model.features import Features
 from model.images import Prepared
 from model.normalising import Advance, Reconstruct, measure_scales, smoothed_maps
@@ -77,7 +78,7 @@ def probe_all(
         version: see there.
         candidates: forms; a single one is not probed.
         load: a frame's number -> the prepared frame.
-        seed: of the pseudo-defects.
+        seed: of the pseudo-defects, with each frame's own pixels.
         advance: hears of frames.
     """
     if len(candidates) == 1:
@@ -90,9 +91,9 @@ def probe_all(
         moved = Normalisation(scales.mean.to(near), scales.deviation.to(near))
         return components(levels, version.reconstruct and version.reconstruct(levels), moved, near, size)
 
-    rng = np.random.default_rng((seed, 2))
     pseudo = []
     for frame in frames:
+        rng = np.random.default_rng(seed_of(features.hashes[frame], seed, "pseudo"))
         pseudo.append(probe(load(frame), features.spec, features.encode, raw, rng))
         advance(1)
     advance(len(validation) - len(frames))  # those that need not be probed

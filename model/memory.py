@@ -41,31 +41,33 @@ def nearest(features: Tensor, prototypes: Tensor) -> Tensor:
     return (squared + (flat * flat).sum(-1)).abs().sqrt().reshape(rows.shape[:3])
 
 
-def choose(candidates: Tensor, count: int, seed: int) -> Tensor:
-    """The patches that `chosen` names."""
-    return candidates[chosen(candidates, count, seed)].clone()
+def drawn(rows: Tensor, frames: int, seed: int) -> Tensor:
+    """One frame's candidates among its patches, M x D: its share of `CANDIDATES` over that many frames.
+
+    Of more frames fewer are drawn of each, and these are among those drawn before.
+    """
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    return rows[order[: max(1, CANDIDATES // frames)].to(rows.device)]
 
 
 def chosen(candidates: Tensor, count: int, seed: int) -> Tensor:
     """A greedy k-centre choice, as row numbers: each next prototype is the patch farthest from all chosen ones.
 
     Args:
-        candidates: float32 M x D patch features of good parts.
+        candidates: float32 M x D patch features of good parts; the first one is chosen first.
         count: prototypes wanted; fewer where there are fewer patches.
-        seed: of the sample, of the projection, and of the first patch.
+        seed: of the projection.
 
     Source: Gonzalez 1985; Sener & Savarese, ICLR 2018; distances after a random projection (Johnson & Lindenstrauss).
     """
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randperm(len(candidates), generator=generator)[:CANDIDATES].to(candidates.device)
-    rows = candidates[drawn]
-    projection = torch.randn(rows.shape[1], PROJECTED, generator=generator).to(rows) / PROJECTED**0.5
-    small = rows @ projection
+    projection = torch.randn(candidates.shape[1], PROJECTED, generator=generator).to(candidates) / PROJECTED**0.5
+    small = candidates @ projection
     norms = (small * small).sum(1)
     farthest = torch.full_like(norms, torch.inf)
-    found, at = [], 0  # the rows are already in random order
-    for _ in range(min(count, len(rows))):
+    found, at = [], 0
+    for _ in range(min(count, len(candidates))):
         found.append(at)
         farthest = torch.minimum(farthest, norms + norms[at] - 2 * (small @ small[at]))
         at = int(farthest.argmax())
-    return drawn[found]
+    return torch.tensor(found, device=candidates.device)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from model import memory
+from model.drawing import candidates
 from model.features import Features, Load
 from model.images import Frame
 from model.precision import channels_last, choose_device, choose_dtype, cpu_threads
@@ -52,19 +53,14 @@ def oddness(
 
 def among(features: Features, parts: Sequence[str], seed: int) -> list[float]:
     """As `oddness`, of frames whose features are there; 0 where there is nothing else to hold a frame against."""
-    generator = torch.Generator().manual_seed(seed)
-    most = max(1, memory.CANDIDATES // features.frames)
     numbers = {part: number for number, part in enumerate(dict.fromkeys(parts))}
     rows, owners = [], []
     for frame, part in enumerate(parts):
-        tiles = features.tiles_of([frame])
-        own = memory.inspected(memory.patches(features.batch(tiles)), features.level_masks(tiles))
-        drawn = torch.randperm(len(own), generator=generator)[:most].to(own.device)
-        rows.append(own[drawn])
-        owners.append(torch.full((len(drawn),), numbers[part], device=own.device))
-    candidates, owner = torch.cat(rows), torch.cat(owners)
-    at = memory.chosen(candidates, memory.PROTOTYPES, seed)
-    prototypes, whose = candidates[at], owner[at]
+        rows.append(candidates(features, frame, features.frames, seed))
+        owners.append(torch.full((len(rows[-1]),), numbers[part], device=rows[-1].device))
+    drawn, owner = torch.cat(rows), torch.cat(owners)
+    at = memory.chosen(drawn, memory.PROTOTYPES, seed)
+    prototypes, whose = drawn[at], owner[at]
     return [_of(features, frame, prototypes[whose != numbers[part]]) for frame, part in enumerate(parts)]
 
 

@@ -12,11 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from model import forming, memory
+from model import drawing, forming
 from model.artifact import Artifact, Manifest, assemble, weights_sha256
 from model.checkpoint import Checkpoint, Keep
 from model.distillation import Learner
@@ -35,7 +34,6 @@ from model.teacher import load_teacher
 __all__ = ["Diverged", "OnProgress", "Progress", "TrainingError", "TrainingSettings", "train"]
 
 FEWEST = 5  # images: four to fit, one to validate
-VALIDATION = 5  # one image of this many is a validation normal
 INPUT = InputSpec()
 LIBRARIES = ("torch", "timm", "numpy", "opencv-python-headless")
 
@@ -55,7 +53,6 @@ class TrainingSettings:
         precision: "auto", "fp32" or "bf16".
         threads: CPU threads; 0 leaves torch's number as it is.
         learning_rate: Adam's.
-        averaging: keep the moving average of the weights; False for the weights of the last step, as in the paper.
         share: of the memory in the default score, 0 .. 1; None to choose it without labels. 1 trains no student: a
             score within seconds.
         positional: normalise maps place by place, for parts that lie alike; None to choose that without labels.
@@ -74,7 +71,6 @@ class TrainingSettings:
     precision: str = "auto"
     threads: int = 0
     learning_rate: float = 0.005
-    averaging: bool = True
     share: float | None = None
     positional: bool | None = None
 
@@ -95,19 +91,22 @@ def train(
     images: Sequence[Frame | Load],
     settings: TrainingSettings,
     *,
+    parts: Sequence[str] | None = None,
     on_progress: OnProgress | None = None,
     checkpoint: Path | Keep | None = None,
     parent: Artifact | None = None,
 ) -> Artifact:
-    """Trains bottleneck and student on good images (Deng & Li 2022) and averages their weights.
+    """Trains bottleneck and student on good images (Deng & Li 2022).
 
-    A fifth of the images, drawn by the seed, are validation normals: they are never fitted, normalise the score, and
-    show divergence. Adam with betas (0.5, 0.999), nothing augmented. Under torchrun every process calls this with the
-    same arguments and gets the same model version (see `model.distributed`).
+    A fifth of the images, drawn by the seed and a key of each, are validation normals: they are never fitted, normalise
+    the score, and show divergence. Adam with betas (0.5, 0.999), nothing augmented. Under torchrun every process calls
+    this with the same arguments and gets the same model version (see `model.distributed`).
 
     Args:
         images: uint8 H x W x 3 RGB frames, or functions that load one; at least 5. All of one product, all good.
         settings: see there.
+        parts: whose frame each image is, for example a serial: no part is both fitted and a validation normal. None
+            where each image is of another part.
         on_progress: hears of each batch of features and of each step, in this thread.
         checkpoint: file in which the last good state is kept, looked for every 25 steps. If it is there already, the
             run goes on from it and gives the same weights as an unbroken one; only the learning rate may differ from
@@ -118,16 +117,18 @@ def train(
         The model version. Same images, settings, machine type, versions and thread count: same weights.
 
     Raises:
-        TrainingError: too few images, or a parent of another teacher.
+        TrainingError: too few images, parts for some of them only, or a parent of another teacher.
         CheckpointUnusable: the checkpoint is damaged, or of another run.
         Diverged: see there; the checkpoint keeps the last good state.
         TeacherError, DeviceError: the teacher or the device cannot be had.
     """
     if len(images) < FEWEST:
         raise TrainingError(f"{len(images)} good images; training needs {FEWEST}, and is useful from about 50")
+    if parts is not None and len(parts) != len(images):
+        raise TrainingError(f"{len(images)} good images and the parts of {len(parts)}; each image needs its part")
     with cpu_threads(settings.threads) as threads, joined(choose_device(settings.device)) as group:
         keep = Keep(checkpoint) if isinstance(checkpoint, Path) else checkpoint
-        return _Run(images, settings, threads, group, on_progress, keep, parent).artifact()
+        return _Run(images, settings, parts, threads, group, on_progress, keep, parent).artifact()
 
 
 class _Run:
@@ -135,6 +136,7 @@ class _Run:
         self,
         images: Sequence[Frame | Load],
         settings: TrainingSettings,
+        parts: Sequence[str] | None,
         threads: int,
         group: Group,
         on_progress: OnProgress | None,
@@ -142,7 +144,7 @@ class _Run:
         parent: Artifact | None,
     ):
         self._images, self._settings, self._group, self._parent = images, settings, group, parent
-        self._hear = on_progress
+        self._hear, self._parts = on_progress, parts
         self._device = choose_device(settings.device)
         self._dtype = choose_dtype(settings.precision, self._device)
         self._teacher = load_teacher(settings.teacher, settings.weights)
@@ -153,28 +155,28 @@ class _Run:
         room = half_of_what_is_free(self._device, group.local)
         self._features = Features(self._teacher, settings.spec, self._device, room)
         self._features.compute(images, Report("features", len(images), on_progress))
-        order = np.random.default_rng(settings.seed).permutation(len(images)).tolist()
-        held = max(1, len(images) // VALIDATION)
-        self._validation, self._fitted = sorted(order[:held]), sorted(order[held:])
+        self._validation = drawing.held_back(self._features.hashes, parts, settings.seed)
+        self._fitted = sorted(set(range(len(images))) - set(self._validation))
         self._recorded: dict[str, Any] = {
             **{name: value for name, value in asdict(settings).items() if name not in ("weights", "spec")},
             "steps": self._steps, "device": self._device.type, "precision": name_of(self._dtype), "threads": threads,
-            "machine": machine(self._device), "processes": group.size, "images": len(images), "validation": held,
+            "machine": machine(self._device), "processes": group.size, "images": len(images),
+            "validation": len(self._validation),
         }  # fmt: skip
         self._checkpoint = Checkpoint(keep, self._identity()) if keep else None
 
     def artifact(self) -> Artifact:
+        settings = self._settings
+        remembering = Report("memory", len(self._fitted), self._hear)
         with torch.inference_mode():
-            prototypes = self._prototypes()
+            prototypes = drawing.prototypes(self._features, self._fitted, settings.seed, remembering.advance)
         fit, learner = None, None
-        if self._settings.share != 1:
+        if settings.share != 1:
             fit = self._fit()
             fit.run(self._steps, Report("training", self._steps, self._hear))
             self._recorded["learning_rates"] = [list(rate) for rate in fit.rates]  # as JSON reads them
-        averaged = len(self._fitted) * self._settings.spec.tiles if fit and self._settings.averaging else 0
-        report = Report("normalising", averaged + 2 * len(self._validation), self._hear)
-        if fit:
-            learner = fit.result(report)
+            learner = fit.learner.eval()
+        report = Report("normalising", 2 * len(self._validation), self._hear)
         with torch.inference_mode():
             reconstruct = (lambda levels: fit.forward(learner, levels)) if fit and learner else None
             score = self._score(forming.Version(reconstruct, prototypes), report)
@@ -202,15 +204,6 @@ class _Run:
         image = self._images[frame]
         return prepare(image() if callable(image) else image, self._settings.spec)
 
-    def _prototypes(self) -> Tensor:
-        report = Report("memory", len(self._fitted), self._hear)
-        rows = []
-        for done, frame in enumerate(self._fitted, 1):
-            tiles = memory.patches(self._features.batch(self._features.tiles_of([frame])))
-            rows.append(memory.inspected(tiles, self._features.level_masks(self._features.tiles_of([frame]))))
-            report(done)
-        return memory.choose(torch.cat(rows), memory.PROTOTYPES, self._settings.seed).cpu()
-
     def _check_parent(self) -> None:
         if self._parent and self._parent.manifest.teacher_sha256 != self._teacher.sha256:
             name = self._parent.manifest.teacher
@@ -230,7 +223,7 @@ class _Run:
             self._features, self._fitted, self._validation,
             settings=FitSettings(
                 batch_size=settings.batch_size, learning_rate=settings.learning_rate, seed=settings.seed,
-                mixed=self._dtype is torch.bfloat16, averaging=settings.averaging,
+                mixed=self._dtype is torch.bfloat16,
             ),
             group=self._group, checkpoint=self._checkpoint,
         )  # fmt: skip
@@ -241,6 +234,7 @@ class _Run:
             **{name: value for name, value in self._recorded.items() if name != "learning_rate"},
             "input": asdict(self._settings.spec),
             "images": sha256("\n".join(self._features.hashes).encode()).hexdigest(),  # in their order
+            "parts": sha256("\n".join(self._parts or ()).encode()).hexdigest(),
             "teacher": self._teacher.sha256,
             "parent": self._parent_sha256,
             "versions": _versions(),

@@ -49,9 +49,15 @@ def load_parent(engine: Engine, blobs: BlobStore, version_id: int | None, wanted
 
 
 def learn(
-    frames: Sequence[Callable[[], Frame]], wanted: TrainingSettings, start: Start, on_progress: OnProgress
+    frames: Sequence[Callable[[], Frame]],
+    parts: Sequence[str],
+    wanted: TrainingSettings,
+    start: Start,
+    on_progress: OnProgress,
 ) -> Artifact:
     """Trains; a checkpoint that cannot be gone on from, because it is damaged or something else changed, is dropped.
+
+    `parts` names each frame's part.
 
     Raises:
         model errors: see `model.training.train`.
@@ -64,9 +70,12 @@ def learn(
             if start.keep.path.exists():
                 passing("train.kept")
 
+    def trained() -> Artifact:
+        return train(frames, wanted, parts=parts, on_progress=hear, checkpoint=start.keep, parent=start.parent)
+
     try:
-        return train(frames, wanted, on_progress=hear, checkpoint=start.keep, parent=start.parent)
+        return trained()
     except CheckpointUnusable as error:
         log.warning("checkpoint_not_used", problem=str(error))
         start.keep.path.unlink(missing_ok=True)
-        return train(frames, wanted, on_progress=hear, checkpoint=start.keep, parent=start.parent)
+        return trained()

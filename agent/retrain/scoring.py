@@ -39,7 +39,6 @@ def training_settings(
         precision="auto" if scoring.precision == "int8" else scoring.precision,  # nothing trains in int8
         threads=threads,
         learning_rate=wanted.learning_rate,
-        averaging=wanted.averaging,
         share=None if wanted.memory_share == "auto" else wanted.memory_share,
         positional=None if wanted.positional == "auto" else wanted.positional,
     )

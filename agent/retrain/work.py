@@ -96,7 +96,8 @@ def _candidate(
     wanted = training_settings(bench.settings, teacher=product.teacher, own=product.input, threads=bench.threads)
     frames = [(lambda one=sample: bench.load(one)) for sample in lists.train]
     start = _start(bench, run, snapshot, wanted)
-    trained = learning.learn(frames, wanted, start, on_progress)
+    parts = [one.serial or one.pixels_sha256 for one in lists.train]
+    trained = learning.learn(frames, parts, wanted, start, on_progress)
     data = artifacts.to_bytes(trained)
     sha256 = blob_store.keep(bench.engine, bench.blobs, data, ARTIFACT_TYPE, bench.clock())
     scorer = open_scorer(bench.settings, artifacts.from_bytes(data), threads=bench.threads)

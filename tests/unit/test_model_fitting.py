@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.averaging import batch_statistics, reestimate_norms
 from model.checkpoint import Checkpoint, Keep
-from model.distillation import Learner, Levels
+from model.distillation import Learner
 from model.distributed import Group
 from model.features import Features
 from model.fitting import Batches, Fit, FitSettings
@@ -38,7 +37,7 @@ def fit(frames: list[Frame], spec: InputSpec, **settings: Any) -> tuple[Fit, Fea
     features.compute(frames, lambda done: None)
     learner = Learner("efficientnet_lite2")
     chosen = FitSettings(**{
-        "batch_size": 4, "learning_rate": 0.005, "seed": 0, "mixed": False, "averaging": False, **settings
+        "batch_size": 4, "learning_rate": 0.005, "seed": 0, "mixed": False, **settings
     })  # fmt: skip
     validation, fitted = [0], list(range(1, len(frames)))
     made = Fit(learner, learner, features, fitted, validation, settings=chosen, group=Group(), checkpoint=None)
@@ -145,25 +144,3 @@ def test_checkpoints_cost_a_twentieth_of_the_time(tmp_path: Path, every_s: float
     assert kept == steps
     loaded = checkpoint.load(CPU)
     assert loaded is not None and loaded["step"] == steps[-1]
-
-
-def test_norm_statistics_are_the_mean_over_the_batches() -> None:
-    learner = Learner("efficientnet_lite2")
-    generator = torch.Generator().manual_seed(0)
-    shapes = ((3, 24, 16, 16), (3, 48, 8, 8), (3, 120, 4, 4))
-    batches: list[Levels] = [
-        tuple(torch.randn(shape, generator=generator) for shape in shapes)  # type: ignore[misc]
-        for _ in range(3)
-    ]
-    reestimate_norms(learner, batches, lambda module, levels: module(levels))
-    conv, norm = learner.bottleneck.third[0], learner.bottleneck.third[1]
-    with torch.no_grad():
-        outputs = [conv(levels[2]) for levels in batches]
-    wanted = torch.stack([output.mean((0, 2, 3)) for output in outputs]).mean(0)
-    torch.testing.assert_close(norm.running_mean, wanted, rtol=1e-4, atol=1e-5)
-    assert norm.momentum == 0.1 and not learner.training
-    with batch_statistics(learner):
-        assert learner.training
-        learner(batches[0])
-    torch.testing.assert_close(norm.running_mean, wanted, rtol=1e-4, atol=1e-5)
-    assert not learner.training

@@ -58,11 +58,11 @@ def test_prototypes_are_distinct_patches_spread_over_all_clusters() -> None:
     generator = torch.Generator().manual_seed(0)
     centres = torch.eye(8) * 100
     rows = centres.repeat_interleave(50, 0) + torch.randn(400, 8, generator=generator)
-    chosen = memory.choose(rows, 8, seed=3)
+    chosen = rows[memory.chosen(rows, 8, seed=3)]
     assert set(torch.cdist(chosen, centres).argmin(1).tolist()) == set(range(8))
     assert all(bool((row == rows).all(1).any()) for row in chosen)
-    assert torch.equal(chosen, memory.choose(rows, 8, seed=3))
-    assert len(memory.choose(rows[:5], 8, seed=3)) == 5
+    assert torch.equal(chosen, rows[memory.chosen(rows, 8, seed=3)])
+    assert len(memory.chosen(rows[:5], 8, seed=3)) == 5
 
 
 def test_only_inspected_patches_enter_the_memory() -> None:

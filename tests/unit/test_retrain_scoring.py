@@ -33,11 +33,11 @@ def test_the_defaults_of_the_settings_are_the_models_own() -> None:
 def test_every_setting_arrives() -> None:
     wanted = settings(
         teacher="resnet18", weights="w.pth", height=64, width=128, steps=7, batch_size=3, seed=5, learning_rate=0.01,
-        averaging=False, memory_share=0.25, positional=False,
+        memory_share=0.25, positional=False,
     )  # fmt: skip
     assert training_settings(wanted, threads=2) == TrainingSettings(
         teacher="resnet18", weights="w.pth", spec=InputSpec(64, 128), steps=7, batch_size=3, seed=5,
-        learning_rate=0.01, averaging=False, share=0.25, positional=False, device="cpu", precision="fp32", threads=2,
+        learning_rate=0.01, share=0.25, positional=False, device="cpu", precision="fp32", threads=2,
     )  # fmt: skip
 
 

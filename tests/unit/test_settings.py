@@ -33,11 +33,11 @@ def test_the_environment_overrides_the_file() -> None:
 def test_environment_of_settings_gives_the_same_settings_back() -> None:
     environ = {
         "GOODPART_BLOBS__DIRECTORY": "/x", "GOODPART_CERTIFICATE__REVIEW_RATE": "0.02",
-        "GOODPART_TRAINING__REGION": "0.1, 0,0.9,1", "GOODPART_TRAINING__AVERAGING": "false",
+        "GOODPART_TRAINING__REGION": "0.1, 0,0.9,1",
         "GOODPART_TRAINING__MEMORY_SHARE": "0.25", "GOODPART_TRAINING__POSITIONAL": "true",
     }  # fmt: skip
     settings = load(CONFIG, environ)
-    assert (settings.training.region, settings.training.averaging) == ((0.1, 0.0, 0.9, 1.0), False)
+    assert settings.training.region == (0.1, 0.0, 0.9, 1.0)
     assert (settings.training.memory_share, settings.training.positional) == (0.25, True)
     assert load(None, environment(settings)) == settings
 

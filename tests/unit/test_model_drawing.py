@@ -1,0 +1,77 @@
+"""What a training draws: whole parts, a fifth of the images, and each image's draw by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model import memory
+from model.drawing import candidates, held_back, prototypes, seed_of
+from model.features import Features
+from model.images import InputSpec
+from model.stores import Room
+from model.training import TrainingError, TrainingSettings, train
+from tests.teachers import toy_teacher
+
+hashes = st.lists(st.text("0123456789abcdef", min_size=8, max_size=8), min_size=5, max_size=80, unique=True)
+seeds = st.integers(0, 2**31)
+
+
+@given(hashes, seeds)
+def test_a_fifth_is_held_back_and_an_image_more_moves_one_at_most(given: list[str], seed: int) -> None:
+    held = {given[at] for at in held_back(given, None, seed)}
+    assert len(held) == len(given) // 5
+    fewer = {given[at] for at in held_back(given[:-1], None, seed)}
+    assert len(held - fewer) <= 1 and len(fewer - held) <= 1
+    assert held == {given[::-1][at] for at in held_back(given[::-1], None, seed)}, "whatever their order"
+
+
+@given(st.lists(st.integers(0, 12), min_size=5, max_size=60), seeds)
+def test_no_part_is_on_both_sides(owners: list[int], seed: int) -> None:
+    parts = [f"serial {owner}" for owner in owners]
+    held = held_back([str(at) for at in range(len(parts))], parts, seed)
+    assert 1 <= len(held) <= max(1, len(parts) // 5) and held == sorted(held)
+    if len(set(parts)) >= 5:
+        assert not {parts[at] for at in held} & {parts[at] for at in range(len(parts)) if at not in held}
+
+
+def test_another_seed_holds_back_others() -> None:
+    given = [str(at) for at in range(50)]
+    assert held_back(given, None, 0) != held_back(given, None, 1)
+    assert seed_of("a", 0, "memory") != seed_of("a", 0, "pseudo") != seed_of("b", 0, "pseudo")
+
+
+def features(count: int) -> Features:
+    rng = np.random.default_rng(0)
+    made = Features(toy_teacher(), InputSpec(64, 64), torch.device("cpu"), Room(1 << 40, 0))
+    with torch.inference_mode():
+        made.compute([rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(count)], lambda done: None)
+    return made
+
+
+def test_a_frame_gives_the_same_candidates_beside_more_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "CANDIDATES", 60)
+    few, more = features(6), features(7)
+    for frame in range(6):
+        ten, eight = candidates(few, frame, 6, 0), candidates(more, frame, 7, 0)
+        assert (len(ten), len(eight)) == (10, 8)
+        assert torch.equal(ten[:8], eight)
+    assert not torch.equal(candidates(few, 0, 6, 0), candidates(few, 0, 6, 1))
+
+
+def test_prototypes_do_not_depend_on_the_order_of_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "PROTOTYPES", 5)
+    made, heard = features(6), list[int]()
+    found = prototypes(made, [0, 1, 3, 5], 0, heard.append)
+    assert found.shape == (5, candidates(made, 0, 4, 0).shape[1])
+    assert torch.equal(found, prototypes(made, [5, 3, 1, 0], 0, heard.append))
+    assert sum(heard) == 8
+
+
+def test_parts_for_some_images_only_are_refused() -> None:
+    frames = [np.zeros((64, 64, 3), np.uint8)] * 6
+    with pytest.raises(TrainingError, match="6 good images and the parts of 5"):
+        train(frames, TrainingSettings(), parts=["a"] * 5)
