@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from kafka.errors import AuthorizationError, KafkaConfigurationError, KafkaError, SaslAuthenticationFailedError
@@ -67,6 +67,25 @@ def connect(make: Callable[..., T], kafka: Kafka, *, bootstrap_s: float = BOOTST
         for one in kept:
             one.close()
         raise _explained(error, kafka, context) from error
+
+
+def partitions(consumer: Any, topic: str, timeout_s: float = BOOTSTRAP_S) -> Collection[int]:
+    """A topic's partitions, by kafka-python's consumer; none where there is no such topic that we may read.
+
+    The consumer's own `partitions_for_topic` waits without an end where the broker has gone since it was connected.
+
+    Raises:
+        KafkaError: the broker does not answer in time, or refuses.
+    """
+    cluster = consumer._cluster
+    cluster.need_all_topic_metadata = True  # of one topic that is not there the answer would be an error
+    try:
+        for _ in range(2):  # the answer to what was asked before may not know of it
+            if not cluster.partitions_for_topic(topic):
+                consumer._net.run(consumer._manager.wait_for, cluster.request_update(), int(timeout_s * 1000))
+    finally:
+        cluster.need_all_topic_metadata = False
+    return cluster.partitions_for_topic(topic) or ()
 
 
 def refused(error: Exception, kafka: Kafka) -> BrokerRefusedError:

@@ -98,7 +98,7 @@ class KafkaSource:
             metrics_enabled=False,
         )
         try:
-            if not self._consumer.partitions_for_topic(self._topic):
+            if not broker.partitions(self._consumer, self._topic, self._bootstrap_s):
                 raise SourceError(
                     f"kafka.frames_topic: the broker at {self._settings.bootstrap} has no topic {self._topic!r} "
                     "that we may read; create it, or set GOODPART_KAFKA__FRAMES_TOPIC"
@@ -112,6 +112,7 @@ class KafkaSource:
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
         if self._shut:
             self.open()  # it could not be begun anew while the broker was away
+        self._watch_metadata()
         if self._consumer.group_metadata().state == MemberState.STABLE:
             self._joining_since = None
             self._watch_instance()
@@ -135,6 +136,13 @@ class KafkaSource:
         else:
             self._look()
         return [to_record(one) for records in found.values() for one in records]
+
+    def _watch_metadata(self) -> None:
+        """kafka-python 3.0.12 never looks at the cluster again once a look that it was waiting for has failed."""
+        looking = getattr(self._consumer._cluster, "_refresh_loop_future", None)
+        if looking is not None and looking.is_done:
+            log.warning("consumer_stalled", metadata=True, problem=str(looking.exception))
+            self._begin_anew()
 
     def _watch_join(self) -> None:
         """kafka-python 3.0.12 can stay in a join for ever, for one after its topic was deleted and made anew."""

@@ -69,7 +69,7 @@ class KafkaLog:
             SourceError: the broker does not answer, or refuses.
         """
         try:
-            known = self._consumer.partitions_for_topic(key.topic)
+            known = broker.partitions(self._consumer, key.topic)
         except KafkaError as error:
             raise broker.told(error, self._settings) from error
         # As KafkaSource.stream reads them: both ids are only in the client's metadata.
@@ -94,7 +94,7 @@ class KafkaLog:
             raise broker.told(error, self._settings) from error
 
     def _read(self, place: TopicPartition, offsets: Sequence[int]) -> Iterator[Record]:
-        if place.partition not in self._consumer.partitions_for_topic(place.topic):
+        if place.partition not in broker.partitions(self._consumer, place.topic):
             return
         if self._consumer.assignment() != {place}:
             self._consumer.assign([place])

@@ -11,10 +11,13 @@ from uuid import uuid4
 
 import pytest
 from kafka import KafkaProducer
+from kafka.errors import KafkaConnectionError, KafkaTimeoutError
+from kafka.future import Future
 from kafka.structs import MemberState
 
-from agent.demo.broker import create_topics
+from agent.demo.broker import KafkaBroker, create_topics
 from agent.frame import Record
+from agent.sources import broker as brokers
 from agent.sources import kafka as kafka_source
 from agent.sources.base import (
     Assigned,
@@ -286,3 +289,30 @@ def test_a_join_that_never_ends_is_begun_anew(apache: ApacheKafka, monkeypatch: 
         assert reader.source._consumer is not stuck  # type: ignore[attr-defined]
     finally:
         reader.source.close()
+
+
+def test_a_client_that_looks_at_the_cluster_no_more_is_begun_anew(tansu: KafkaBroker) -> None:
+    """The loop of kafka-python 3.0.12 that does so ends where it waits for another's look, and that one fails."""
+    settings = settings_of(tansu.bootstrap)
+    create_topics(settings, {settings.frames_topic: 1})
+    reader = Reader(KafkaSource(settings, group_id=settings.frames_topic))
+    try:
+        reader.until(lambda: reader.assigned() == {0})
+        stuck: Any = reader.source._consumer  # type: ignore[attr-defined]
+        _end_looking(stuck)
+        with pytest.raises(KafkaTimeoutError):
+            brokers.partitions(stuck, "another", timeout_s=0.2)
+        reader.events.clear()
+        reader.until(lambda: reader.assigned() == {0})
+        assert reader.source._consumer is not stuck  # type: ignore[attr-defined]
+    finally:
+        reader.source.close()
+
+
+def _end_looking(consumer: Any) -> None:
+    cluster, net = consumer._cluster, consumer._net
+    cluster._refresh_future = others = Future()
+    cluster.request_update()
+    until(lambda: cluster._refresh_future is others and others._callbacks)
+    net.call_soon_threadsafe(lambda: others.failure(KafkaConnectionError("gone")))
+    until(lambda: cluster._refresh_loop_future.is_done)

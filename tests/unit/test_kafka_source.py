@@ -42,6 +42,7 @@ def test_the_database_alone_decides_where_reading_starts(monkeypatch: pytest.Mon
         return made[-1]
 
     monkeypatch.setattr(broker, "connect", connect)
+    monkeypatch.setattr(broker, "partitions", lambda *_: {0, 1})
     KafkaSource(Kafka(), group_id="g").open()
     wanted = {
         "auto_offset_reset": "none", "isolation_level": "read_committed", "enable_auto_commit": False,
@@ -72,6 +73,7 @@ def test_a_member_that_hears_in_a_join_that_another_process_took_its_place_ends_
     source = KafkaSource(Kafka(group_instance_id="cell-1"), group_id="g")
     consumer = source._consumer = MagicMock()
     consumer.group_metadata.return_value.state = MemberState.REBALANCING
+    consumer._cluster._refresh_loop_future.is_done = False
     consumer.poll.side_effect = FencedInstanceIdError()
     with pytest.raises(SourceError, match=r"another process has joined as kafka\.group_instance_id 'cell-1'") as told:
         source.poll(0.0, 1)
@@ -100,6 +102,7 @@ def test_a_consumer_that_could_not_be_begun_anew_is_opened_by_the_next_poll(monk
     second = MagicMock()
     second.group_metadata.return_value.state = MemberState.REBALANCING
     second.poll.return_value = {}
+    second._cluster._refresh_loop_future.is_done = False
     answers: list[Any] = [SourceUnreachableError("away"), SourceUnreachableError("away"), second]
 
     def connect(*_: object, **__: object) -> Any:
