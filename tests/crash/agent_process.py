@@ -8,8 +8,10 @@ there; `RETRAINS`, for an agent that trains too: the module that its child runs,
 from __future__ import annotations
 
 import errno
+import faulthandler
 import hashlib
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -47,7 +49,8 @@ def fill(flag: Path) -> None:
 
 
 def main() -> int:
-    """Runs the daemon over a fake scorer."""
+    """Runs the daemon over a fake scorer. On SIGUSR1 it says where each of its threads is."""
+    faulthandler.register(signal.SIGUSR1)
     if flag := os.environ.get("FULL_DISK"):
         fill(Path(flag))
     retrain = None

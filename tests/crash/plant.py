@@ -60,6 +60,12 @@ class Agent:
     def events(self) -> list[dict[str, Any]]:
         return events(Path(self.log.name))
 
+    def say_where(self) -> None:
+        """Has a process that is still there write into its log where each of its threads is."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGUSR1)
+            until(lambda: self.process.poll() is not None or "most recent call first" in self.said())
+
     def end(self, number: signal.Signals, within_s: float = 30) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)

@@ -73,7 +73,7 @@ class Round:
             self._run()
         except AssertionError as error:
             for log in self._logs:
-                error.add_note(f"{log.name}: {log.read_text()[-2000:]}")
+                error.add_note(f"{log.name}: {log.read_text()[-16000:]}")
             raise
 
     def _run(self) -> None:
@@ -115,7 +115,10 @@ class Round:
         faults, end = list(self.plan.faults), time.monotonic() + ROUND_S
         while not self._settled():
             done = totals(self.engine).received
-            assert time.monotonic() < end, f"{done} of {FRAMES} frames in {ROUND_S} s"
+            if time.monotonic() > end:
+                for one in self.crew:
+                    one.say_where()
+                raise AssertionError(f"{done} of {FRAMES} frames in {ROUND_S} s")
             self._keep_crew()
             if done >= EARLY // 2:
                 self._publish(BEFORE + 5 - self.published)
