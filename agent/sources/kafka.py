@@ -145,7 +145,12 @@ class KafkaSource:
             self._begin_anew()
 
     def _watch_join(self) -> None:
-        """kafka-python 3.0.12 can stay in a join for ever, for one after its topic was deleted and made anew."""
+        """kafka-python 3.0.12 forgets a join that the group's leader began because the topic changed.
+
+        Where the poll that began it was too short to see its end, no other would look: by then it needs none, it says.
+        """
+        if not self._consumer._coordinator.need_rejoin():
+            self._consumer._coordinator.request_rejoin()
         now = time.monotonic()
         self._joining_since = self._joining_since or now
         if now - self._joining_since < 2 * self._settings.session_timeout_s + _STALL_S:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaConnectionError, KafkaTimeoutError
 from kafka.future import Future
 from kafka.structs import MemberState
@@ -270,6 +271,23 @@ def test_reading_that_stands_still_is_begun_anew(apache: ApacheKafka, monkeypatc
     finally:
         reader.source.close()
         producer.close()
+
+
+def test_a_join_that_a_short_poll_began_is_waited_for(apache: ApacheKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kafka-python 3.0.12 forgets it where the group's leader began it because the topic changed."""
+    settings = settings_of(apache.bootstrap)
+    monkeypatch.setattr(kafka_source, "_METADATA_MS", 200)
+    monkeypatch.setattr(kafka_source, "_STALL_S", 1e6)  # no help from there
+    create_topics(settings, {settings.frames_topic: 1})
+    reader = Reader(KafkaSource(settings, group_id=settings.frames_topic), poll_s=0.001)
+    admin = KafkaAdminClient(bootstrap_servers=apache.bootstrap)
+    try:
+        reader.until(lambda: reader.assigned() == {0})
+        admin.create_partitions({settings.frames_topic: 2})
+        reader.until(lambda: reader.assigned() == {0, 1})
+    finally:
+        admin.close()
+        reader.source.close()
 
 
 def test_a_join_that_never_ends_is_begun_anew(apache: ApacheKafka, monkeypatch: pytest.MonkeyPatch) -> None:
