@@ -1,4 +1,4 @@
-"""Routes of our own: evidence pictures by their hash. st.image would keep every picture in memory."""
+"""Routes of our own: evidence pictures by their hash (st.image would keep each in memory), and an item's neighbours."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from agent.store.blobs import BlobMissing, media_type
-from agent.store.errors import StoreError
-from dashboard import context
+from agent.store.errors import NotFound, StoreError
+from dashboard import context, normals
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 SHOWN = {"image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff"}
@@ -26,8 +26,12 @@ HEADERS = {
 
 
 def routes() -> list[BaseRoute]:
-    """`/blob/SHA256` as it is stored, `/heatmap/SHA256` as a grey PNG of a stored map."""
-    return [Route("/blob/{sha256}", blob), Route("/heatmap/{sha256}", heatmap)]
+    """`/blob/SHA256` as it is stored, `/heatmap/SHA256` as a grey PNG of a stored map, `/normals/ITEM`."""
+    return [
+        Route("/blob/{sha256}", blob),
+        Route("/heatmap/{sha256}", heatmap),
+        Route("/normals/{item:int}", nearest_normals),
+    ]
 
 
 async def blob(request: Request) -> Response:
@@ -38,6 +42,11 @@ async def blob(request: Request) -> Response:
 async def heatmap(request: Request) -> Response:
     """A stored anomaly map, 0 .. 255 over its own range: it compares places, not parts."""
     return await run_in_threadpool(_heatmap, request.path_params["sha256"])
+
+
+async def nearest_normals(request: Request) -> Response:
+    """The accepted normals that are nearest to an item, as JSON; the same words of an audited item and of any other."""
+    return await run_in_threadpool(_normals, request.path_params["item"])
 
 
 def _blob(sha256: str) -> Response:
@@ -70,3 +79,19 @@ def _heatmap(sha256: str) -> Response:
     out = io.BytesIO()
     Image.fromarray(grey.round().astype(np.uint8)).save(out, "PNG")
     return Response(out.getvalue(), media_type="image/png", headers=HEADERS)
+
+
+def _normals(item_id: int) -> Response:
+    if item_id >= 1 << 63:
+        return PlainTextResponse("no such item", 404)
+    try:
+        found = normals.of_item(context.engine(), item_id)
+    except NotFound as error:
+        return PlainTextResponse(str(error), 404)
+    except StoreError as error:
+        return PlainTextResponse(str(error), 503)
+    told = [
+        {"part": one.part, "time": one.seen_at.isoformat(), "small": f"/blob/{one.small}", "full": f"/blob/{one.full}"}
+        for one in found
+    ]
+    return JSONResponse({"normals": told}, headers={**HEADERS, "Cache-Control": "no-store"})

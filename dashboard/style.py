@@ -11,5 +11,9 @@ table.line td.n { font-variant-numeric: tabular-nums; }
 .pill.ok { background: #15803d; } .pill.blind, .pill.error { background: #b91c1c; }
 .pill.new, .pill.quiet { background: #64748b; }
 .alert { padding: 0.35rem 0.8rem; border-left: 4px solid #b45309; } .alert.error { border-color: #b91c1c; }
+.row { display: flex; gap: 0.6rem; overflow-x: auto; padding-bottom: 0.4rem; }
+.row figure { flex: 0 0 8rem; margin: 0; font-size: 0.85rem; overflow-wrap: anywhere; }
+.row img { width: 100%; height: 6.5rem; object-fit: contain; background: #0b0f14; border-radius: 4px; }
+.row img.fill { object-fit: fill; }
 .faint { opacity: 0.65; } .small { font-size: 0.85rem; }
 """

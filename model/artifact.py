@@ -68,6 +68,12 @@ class Manifest:
     weights_sha256: str
     format: int = FORMAT
 
+    @property
+    def space(self) -> str:
+        """Of the teacher's pooled features: SHA-256 of its weights and the input; those of another are no match."""
+        made_with = {"teacher": self.teacher_sha256, "input": asdict(self.spec)}
+        return hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
         return asdict(self)

@@ -71,6 +71,7 @@ def headers(
 class FakeScored:
     score: float
     map: Any
+    features: Any = field(default_factory=lambda: np.array([3, 4], np.float32))
 
 
 @dataclass
@@ -80,6 +81,7 @@ class FakeScorer:
     spec: InputSpec = SPEC
     fingerprint: str = FINGERPRINT
     artifact_sha256: str = "0" * 64
+    space: str = "5" * 64
     delay_s: float = 0.0
     broken: bool = False
     batches: list[int] = field(default_factory=list)

@@ -17,6 +17,7 @@ from agent.store import (
     blobs,
     dead_letters,
     inspections,
+    item_vectors,
     items,
     offsets,
     outbox,
@@ -30,6 +31,7 @@ from agent.store import (
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.errors import Fenced
 from agent.store.inspections import Inspection
+from agent.store.item_vectors import Vector
 from agent.store.items import NewItem
 from agent.store.lots import Lots
 from agent.store.offsets import Claim, Counts
@@ -101,6 +103,7 @@ def commit(
     passing("commit.inspections")
     shown = taught.admit(conn, [work for work in kept if _shown(work)], now)
     items.add_all(conn, [_item(claim, work, now) for work in shown])
+    item_vectors.add_all(conn, claim.stream_id, claim.partition, _vectors(shown))
     trends.add_inspections(conn, recorded, lots)
     score_bins.add_inspections(conn, recorded, settings.timezone)
     if scores := [_score(claim, work) for work in kept if _watched(work)]:
@@ -251,6 +254,10 @@ def _item(claim: Claim, work: Work, now: datetime) -> NewItem:
         # An audited part keeps its place among the others: that it is flagged must not show before its verdict.
         watched=outcome.second is not None and kind != "audit",
     )
+
+
+def _vectors(works: Sequence[Work]) -> dict[int, Vector]:
+    return {work.record.offset: work.evidence.vector for work in works if work.evidence and work.evidence.vector}
 
 
 def _score(claim: Claim, work: Work) -> Score:

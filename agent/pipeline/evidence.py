@@ -10,10 +10,11 @@ import structlog
 from sqlalchemy import Engine
 
 from agent.frame import CONTENT_TYPES
-from agent.pipeline import pictures, taught
+from agent.pipeline import pictures, taught, vectors
 from agent.pipeline.patience import Patience
 from agent.pipeline.work import DEAD_LETTER, KEPT, Evidence, Work
 from agent.store import blobs
+from agent.store.item_vectors import Vector
 
 log = structlog.get_logger()
 
@@ -66,7 +67,7 @@ class EvidenceMaker:
         return outcome.shown or outcome.reason in KEPT or (work.audit and outcome.verdict == "pass")
 
     def __call__(self, work: Work) -> None:
-        """Stores the blobs of one frame.
+        """Stores the blobs of one frame, and makes its vector.
 
         Raises:
             AbandonedError: the agent stops at once.
@@ -92,6 +93,15 @@ class EvidenceMaker:
             log.warning("pictures_failed", **work.identity, error=repr(error)[:300], shape=work.pixels.shape)
             return None
 
+    def _vector(self, work: Work) -> Vector | None:
+        if work.features is None or work.map is None:
+            return None
+        try:
+            return vectors.vector(work.features, work.map)
+        except Exception as error:  # as above
+            log.warning("vector_failed", **work.identity, error=repr(error)[:300])
+            return None
+
     def _keep(self, work: Work, rendered: pictures.Pictures | None) -> Evidence:
         envelope = work.envelope
         parts = {"received": (work.payload, _media_type(work))}
@@ -104,11 +114,12 @@ class EvidenceMaker:
                 parts["overlay"] = (rendered.overlay, "image/webp")
             if rendered.heatmap:
                 parts["heatmap"] = (rendered.heatmap, "application/x-npy")
+        vector = self._vector(work)
 
         def keep() -> Evidence:
             now = self._clock()
             named = dict(zip(parts, blobs.keep_all(self._engine, self._store, list(parts.values()), now), strict=True))
-            return Evidence(kept_at=now, **{"frame": named["received"], **named})
+            return Evidence(kept_at=now, vector=vector, **{"frame": named["received"], **named})
 
         return self._patience.call(keep, "database", "blobs")
 

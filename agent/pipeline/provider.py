@@ -16,13 +16,16 @@ BELIEVED = 20  # frames in a row that a companion fails on before that is told
 
 
 class Scored(Protocol):
-    """One frame's score and map, as model.engines.Scored."""
+    """One frame's score, map and pooled features, as model.engines.Scored."""
 
     @property
     def score(self) -> float: ...
 
     @property
     def map(self) -> Any: ...
+
+    @property
+    def features(self) -> Any: ...
 
 
 class Scorer(Protocol):
@@ -35,6 +38,10 @@ class Scorer(Protocol):
     @property
     def fingerprint(self) -> str:
         """Engine, precision, version and input: what a certificate is bound to."""
+
+    @property
+    def space(self) -> str:
+        """Of its features: those of another are not to be compared with them."""
 
     @property
     def artifact_sha256(self) -> str:

@@ -15,6 +15,7 @@ import structlog
 from agent.metrics import Metrics
 from agent.pipeline.pictures import Heatmap
 from agent.pipeline.provider import Deciding, Deployed, Scored
+from agent.pipeline.vectors import Features
 from agent.pipeline.work import NOT_INSPECTED, Lane, Outcome, Work
 from agent.settings import Pipeline
 from model.images import InputError
@@ -204,6 +205,7 @@ def decide(work: Work, deployed: Deployed, scored: Scored, now: datetime) -> Non
         work.fail("model_error", f"the score is {score}", now)
         return
     work.map = Heatmap(scored.map, deployed.scorer.spec)
+    work.features = Features(scored.features, deployed.scorer.space)
     if not deployed.certified or deployed.certificate is None:
         work.outcome = Outcome(
             "review",

@@ -12,6 +12,7 @@ import structlog
 from agent.metrics import Metrics
 from agent.pipeline.pictures import Heatmap
 from agent.pipeline.provider import Companion, Scored
+from agent.pipeline.vectors import Features
 from agent.pipeline.work import NOT_INSPECTED, Second, Work
 
 log = structlog.get_logger()
@@ -78,6 +79,7 @@ def _take(companion: Companion, work: Work, scored: Scored) -> Exception | None:
         work.outcome = replace(outcome, second=_second(companion, score))
         if work.outcome.shown and not outcome.flagged:
             work.map = Heatmap(scored.map, companion.scorer.spec)
+            work.features = Features(scored.features, companion.scorer.space)
     return None
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from agent.frame import Envelope, Record, StreamKey
 from agent.pipeline.window import Window
 from agent.store.changeovers import Span
+from agent.store.item_vectors import Vector
 from agent.store.offsets import Claim
 
 if TYPE_CHECKING:
     from agent.pipeline.measures import Measures
     from agent.pipeline.pictures import Heatmap
+    from agent.pipeline.vectors import Features
     from model.images import Frame
 
 DEAD_LETTER = "dead_letter"
@@ -108,7 +110,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Hashes of the blobs that show a frame to people; all are stored."""
+    """Hashes of the blobs that show a frame to people, all of them stored; and the frame's vector."""
 
     kept_at: datetime
     frame: str  # a picture that can be read again: raw pixels as a PNG
@@ -117,6 +119,7 @@ class Evidence:
     preview: str | None = None
     overlay: str | None = None
     thumbnail: str | None = None
+    vector: Vector | None = None
 
     @property
     def hashes(self) -> set[str]:
@@ -144,6 +147,7 @@ class Work:
     pixels: Frame | None = None  # let go once nobody needs them any more
     measures: Measures | None = None  # of its pixels; None where it has none
     map: Heatmap | None = None
+    features: Features | None = None  # of the model whose map that is
     outcome: Outcome | None = None
     evidence: Evidence | None = None
 

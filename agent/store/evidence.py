@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
 from agent.store.references import OF_ITEMS, Page, named
-from agent.store.tables import blob, dead_letter, item, sample, teaching
+from agent.store.tables import blob, dead_letter, item, item_vector, sample, teaching
 from agent.store.teachings import UNFINISHED
 
 
@@ -38,6 +38,7 @@ def release(conn: Connection, ids: Sequence[int], now: datetime) -> tuple[int, i
     nothing = dict.fromkeys((column.name for column in OF_ITEMS), None)
     mine = item.c.id.in_([row.id for row in rows])
     conn.execute(sa.update(item).where(mine).values(**nothing, released_at=now))
+    conn.execute(sa.delete(item_vector).where(item_vector.c.item_id.in_([row.id for row in rows])))
     hashes = {sha256 for row in rows for sha256 in row[1:] if sha256}
     left = named(lambda column: column.in_(hashes), OF_ITEMS)
     freed = sa.select(sa.func.sum(blob.c.bytes)).where(blob.c.sha256.in_(hashes), blob.c.sha256.not_in(left))

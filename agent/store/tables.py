@@ -192,6 +192,17 @@ Index("ix_item_station_id_state_watched_id", item.c.station_id, item.c.state, it
 Index("ix_item_event_at", item.c.event_at)
 Index("ix_item_product_id_kind_event_at", item.c.product_id, item.c.kind, item.c.event_at)
 
+item_vector = Table(
+    "item_vector",
+    metadata,
+    refers("item_id", "item.id", primary_key=True),
+    Column("space", Sha, nullable=False),  # of the features: SHA-256 of the teacher's weights and the model's input
+    Column("features", sa.LargeBinary, nullable=False),  # the scorer's pooled ones, a float16 unit vector
+    Column("heatmap", sa.LargeBinary, nullable=False),  # 16 x 16 bytes over the frame, scaled from low .. high
+    Column("low", sa.Float, nullable=False),
+    Column("high", sa.Float, nullable=False),
+)
+
 review = Table(
     "review",
     metadata,

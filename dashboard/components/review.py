@@ -12,7 +12,7 @@ from dashboard.desk import Data, Press, presses
 
 HERE = Path(__file__).parent / "desk"
 # In this order: the component's script is one module, so a name has to stand before it is used at the top level.
-SCRIPTS = ("page", "presses", "queue", "heatmap", "stage", "histogram", "panels", "desk")
+SCRIPTS = ("page", "presses", "queue", "heatmap", "stage", "histogram", "normals", "panels", "desk")
 
 
 @cache

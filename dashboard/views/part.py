@@ -7,7 +7,7 @@ import streamlit as st
 from agent.store import epochs
 from agent.store.blobs import BlobMissing, media_type
 from agent.store.items import Item
-from dashboard import context, histories
+from dashboard import context, histories, normals
 from dashboard.certificates import words
 from dashboard.histories import Look
 from dashboard.parts import picture
@@ -44,6 +44,7 @@ def _look(look: Look, *, first: bool) -> None:
     with st.expander(title, expanded=first):
         if look.item:
             _pictures(look.item)
+            _normals(look.item)
         left, right = st.columns(2)
         left.html(table(histories.facts(look, zone)))
         if look.deployment and not look.hidden:
@@ -66,6 +67,12 @@ def _pictures(item: Item) -> None:
         column.html(picture(sha256, f"{what} of {name}", "width:100%"))
     if item.frame_sha256:
         _download(item, item.frame_sha256)
+
+
+def _normals(item: Item) -> None:
+    if found := normals.of_item(context.engine(), item.id):
+        st.markdown("**Nearest accepted normals**")
+        st.html(normals.to_html(found, context.settings().timezone))
 
 
 def _download(item: Item, sha256: str) -> None:

@@ -15,7 +15,7 @@ from agent.store import products, registry, stations, users
 from agent.store.item_search import Wanted, count, search
 from agent.store.items import Item
 from agent.store.reviews import standing
-from dashboard import context, gallery, judging, sheets
+from dashboard import alike, context, gallery, judging, sheets
 from dashboard.style import CSS
 
 PAGE = 24
@@ -28,23 +28,26 @@ def show() -> None:
     st.html(f"<style>{CSS}</style>")
     st.title("Triage")
     wanted = _wanted()
+    grouped = st.toggle(
+        "Group by similar heatmap", key="grouped", bind="query-params",
+        help=f"one cause is one action; the newest {MOST_AT_ONCE} are compared, those of one station and product only",
+    )  # fmt: skip
     judging.way_back()
     with context.reading() as conn:
-        found, n = search(conn, wanted, PAGE), count(conn, wanted, MOST)
+        found, n = search(conn, wanted, MOST_AT_ONCE if grouped else PAGE), count(conn, wanted, MOST)
     if not found:
         st.info("No part is like that. Audited parts show here once they are judged.")
         return
     more, newest = (" or more", f", the newest {MOST:,}") if n == MOST else ("", "")
     left, right = st.columns((3, 1), vertical_alignment="center")
-    left.markdown(
-        f"{n:,}{more} part{'s' * (n != 1)}, the newest first" + (f", {len(found)} of them shown" if n > PAGE else "")
-    )
+    shown = f", {len(found)} of them shown" if n > len(found) else ""
+    left.markdown(f"{n:,}{more} part{'s' * (n != 1)}, the newest first{shown}")
     right.download_button(
         f"CSV{newest}", lambda: _csv(wanted), file_name="parts.csv", mime="text/csv",
         icon=":material/download:", on_click="ignore",
     )  # fmt: skip
     place = st.container()
-    ticked = gallery.grid(found, judging.tick) + _older(wanted, found[-1], n)
+    ticked = alike.show(found) if grouped else gallery.grid(found, judging.tick) + _older(wanted, found[-1], n)
     with place:
         judging.bar([one.id for one in ticked], lambda: _open(wanted))
 

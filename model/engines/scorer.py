@@ -88,6 +88,9 @@ class Scorer(FrameScorer):
         form: "default" or "paper" (see `model.score`).
         compiled: with torch, see `model.engines.pytorch.TorchEngine`.
 
+    Attributes:
+        space: of the features, see `model.artifact.Manifest.space`.
+
     Raises:
         WrongTeacher: the teacher at hand has other weights than the one that the artifact was trained with.
         TeacherError, DeviceError, EngineError: the teacher, the device or the engine cannot be had.
@@ -114,6 +117,7 @@ class Scorer(FrameScorer):
             artifact_sha256=hashlib.sha256(artifacts.to_bytes(artifact)).hexdigest(),
             form=form,
         )
+        self.space = artifact.manifest.space
 
 
 def scoring_network(artifact: Artifact, weights: str = "", form: str = "default") -> ScoringNetwork:

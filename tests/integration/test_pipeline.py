@@ -26,9 +26,10 @@ from agent.settings import utc_now
 from agent.sources.memory import MemoryLog, MemorySource
 from agent.store import offsets, products, stations
 from agent.store.engine import reading, writing
+from agent.store.item_vectors import SIDE
 from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
-from agent.store.tables import blob, dead_letter, item, rollup_minute, station
+from agent.store.tables import blob, dead_letter, item, item_vector, rollup_minute, station
 from model.images import InputSpec, decode
 from tests.streams import (
     DEFECT,
@@ -168,6 +169,22 @@ def test_flagged_frames_have_all_their_evidence(engine: Engine, tmp_path: Path) 
         for name, side in (("preview_sha256", 1600), ("overlay_sha256", 1600), ("thumbnail_sha256", 256)):
             assert decode(run.store.get(getattr(row, name))).shape == (side, side, 3)
         assert {one.state for one in run.rows(blob)} == {"stored"}
+
+
+def test_only_what_is_kept_has_a_vector(engine: Engine, tmp_path: Path) -> None:
+    log = MemoryLog()
+    for number, sent in enumerate((frame(GOOD), frame(DEFECT), frame(POISON), corrupt())):
+        log.append(sent, headers(f"f{number}"))
+    with running(engine, settings(tmp_path), MemorySource(log)) as run:
+        run.until_received(4)
+        kept = {one.id: one.frame_id for one in run.rows(item)}
+        assert set(kept.values()) == {"f1", "f2", "f3"}
+        (row,) = run.rows(item_vector)
+        assert (kept[row.item_id], row.space) == ("f1", run.scorer.space)
+        np.testing.assert_allclose(np.frombuffer(row.features, "<f2"), [0.6, 0.8], atol=1e-3)
+        assert np.frombuffer(row.heatmap, np.uint8).reshape(SIDE, SIDE).argmax(1).tolist() == list(range(SIDE))
+        assert 0 <= row.low < row.high <= 1
+        run.until(lambda: run.pipeline.stats().in_flight == 0)
 
 
 def test_raw_frames_are_kept_as_pictures_that_can_be_read_again(engine: Engine, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from agent.pipeline.work import Lane, Outcome, Work
 from agent.service import reviews
 from agent.settings import Settings, utc_now
 from agent.sources.memory import MemoryLog, MemorySource
-from agent.store import items, registry, users, watches
+from agent.store import item_vectors, items, registry, users, watches
 from agent.store.engine import reading, writing
 from agent.store.install import install_of
 from agent.store.offsets import Claim
@@ -36,7 +36,7 @@ from tests.streams import POISON, FakeScored, Running, certificate, frame, heade
 
 def _watch(run: Running, *, share: float = 1.0, judged: bool = True) -> Choosy:
     """What decided goes on as the companion of a new model; returns it."""
-    old = Choosy(artifact_sha256=run.seeded.artifact_sha256, flags=frozenset({OLD, BOTH}), heat=3.0)
+    old = Choosy(artifact_sha256=run.seeded.artifact_sha256, flags=frozenset({OLD, BOTH}), heat=3.0, space="7" * 64)
     new = seed(run.engine, run.store, artifact=b"new", watch_share=0.2)
     with reading(run.engine) as conn:
         opened = watches.active(conn, new.product_id)
@@ -86,6 +86,9 @@ def test_both_flags_are_recorded_and_what_either_flags_is_an_item_but_the_verdic
         assert all(row.deployment_id == run.provider.deployed[run.seeded.product_id].deployment_id for row in found[2:])
         heat = [np.load(io.BytesIO(run.store.get(row.heatmap_sha256)), allow_pickle=False).max() for row in found]
         assert heat == [1, 1, 1, 3, 1]  # where the companion alone sees something, its map shows it
+        with reading(run.engine) as conn:
+            vectors = item_vectors.of_items(conn, [row.id for row in found])
+        assert [vectors[row.id].space[0] for row in found] == list("55575")  # and its features go with it
         with reading(engine) as conn:
             queued = [one.frame_id for one in items.queue(conn)]
         assert queued == ["f5", "f6", "f7", "f1", "f3"]

@@ -13,9 +13,10 @@ from playwright.sync_api import Page, expect
 
 from agent.service import reviews as deciding
 from agent.settings import utc_now
-from agent.store import alerts, products, proposals, samples, score_bins, stations, users
+from agent.store import alerts, item_vectors, products, proposals, samples, score_bins, stations, users
 from agent.store.engine import reading, writing
 from tests.ui.plant import PARTS, Served, open_items
+from tests.vectors import spot
 
 
 def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: Served) -> None:
@@ -179,6 +180,32 @@ def test_one_cause_is_judged_at_once_and_taken_back(page: Page, served: Served) 
     page.goto(f"{served.url}/triage?user=viewer")
     expect(page.get_by_text("part-3")).to_be_visible()
     expect(page.get_by_role("button", name="Judge …")).to_have_count(0)
+
+
+def test_parts_of_one_cause_are_a_row_that_is_judged_at_once(page: Page, served: Served) -> None:
+    made = served.line
+    with writing(made.engine) as conn:
+        kept = {n: spot(2, 2, noise=n) if n in (1, 4, 7, 8) else spot(n, 13 - n) for n in range(PARTS - 1)}
+        item_vectors.add_all(conn, made.stream_id, 0, kept)
+    page.goto(f"{served.url}/triage?user=operator&state=open")
+    page.get_by_text("Group by similar heatmap").click()
+    expect(page).to_have_url(re.compile("grouped=true"))
+    expect(page.get_by_text("4 alike · flange · press-1")).to_be_visible()
+    expect(page.get_by_text("1 not comparable: no model scored them")).to_be_visible()
+    row = page.locator(".row").first
+    expect(row.get_by_role("link", name=re.compile("^part-"))).to_have_text(["part-1", "part-4", "part-7", "part-8"])
+    expect(row.get_by_role("img", name="mean heatmap of the group")).to_be_visible()
+    page.get_by_text("Select this group (4)").click()
+    page.get_by_role("radio", name="defect").click()
+    page.get_by_role("button", name="Judge …").click()
+    page.get_by_role("button", name="Judge 4 parts as defect: scratch").click()
+    expect(page.get_by_text("4 parts were judged as defect: scratch.")).to_be_visible()
+    expect(page.get_by_text("4 alike")).to_have_count(0)
+    assert {one.serial for one in open_items(made)} == {f"part-{n}" for n in range(PARTS) if n not in (1, 4, 7, 8)}
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("4 parts are as they were")).to_be_visible()
+    assert len(open_items(made)) == PARTS
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
 
 
 def test_an_admin_adds_a_user_and_the_audit_trail_says_so(page: Page, served: Served) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, Route, WebSocket, expect
 
 from agent.service import claims
 from agent.settings import utc_now
-from agent.store import items, reviews, samples, stations, users
+from agent.store import item_vectors, items, reviews, samples, stations, users
 from agent.store.engine import reading, writing
 from agent.store.item_search import Wanted, search
 from agent.store.items import Item
@@ -20,6 +20,7 @@ from agent.store.local_blobs import LocalBlobs
 from dashboard.components.review import HERE
 from tests.databases import line
 from tests.ui.plant import PARTS, Served, open_items, parts, serving, until
+from tests.vectors import spot
 
 PRESSES = 60
 # What a press fell upon: noted before the desk gets it, since listeners of the window that capture come first.
@@ -340,6 +341,40 @@ def test_nothing_tells_an_audit_item_from_others_before_its_verdict(page: Page, 
     }  # fmt: skip
     for word in ("audit", "flagged", "p_value", "severity", "score", "kind", "verdict", "watched", "pass"):
         assert not any(word in json.dumps(data) for data in told), word
+
+
+def test_the_nearest_accepted_normals_stand_beside_a_part_once_its_picture_is_there(page: Page, shop: Shop) -> None:
+    made, (first, second, *others) = shop.served.line, shop.queue()
+    looks = {first.offset: (1, 0), others[0].offset: (1, 1), others[1].offset: (1, 0.1), others[2].offset: (0, 1)}
+    with writing(made.engine) as conn:
+        vectors = {offset: spot(2, 2, its) for offset, its in looks.items()}
+        item_vectors.add_all(conn, made.stream_id, 0, vectors)
+        for one in others[:3]:
+            assert one.frame_sha256
+            new = samples.NewSample(
+                made.product_id, "train", "flagged", one.frame_sha256, one.frame_sha256, item_id=one.id
+            )
+            samples.add(conn, new, utc_now())
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(shop.url)))
+    shop.open(page)
+    beside = page.get_by_role("img", name="Accepted normal")
+    expect(beside).to_have_count(3)
+    told = [one.get_attribute("alt") for one in beside.all()]
+    assert told == [f"Accepted normal {others[n].serial}" for n in (1, 0, 2)]
+    frame = f"/blob/{first.preview_sha256}"
+    assert asked.index(frame) < asked.index(f"/normals/{first.id}"), "the part comes first"
+    assert f"/normals/{second.id}" not in asked, "nothing is asked for what is not on screen"
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text("None was scored as this part was.")).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    expect(beside).to_have_count(3)
+    assert asked.count(f"/normals/{first.id}") == 1
+    page.route("**/normals/*", lambda route: route.abort())
+    page.reload()
+    expect(page.get_by_text("They cannot be loaded.")).to_be_visible()
+    press(page, "n")
+    until(lambda: shop.item(first.id).decision == "normal")
 
 
 def test_a_viewer_looks_but_does_not_decide(page: Page, shop: Shop) -> None:

@@ -77,6 +77,13 @@ def test_the_manifest_is_plain_json_and_holds_the_whole_input(frames: list[Frame
     assert json.loads(json.dumps(read.to_dict())) == json.loads(json.dumps(made.manifest.to_dict()))
 
 
+def test_features_of_two_inputs_or_teachers_are_of_two_spaces(trained: Artifact) -> None:
+    one = trained.manifest
+    assert scorer(trained).space == one.space == replace(one, weights_sha256="0" * 64, parent_sha256="1" * 64).space
+    others = [replace(one, teacher_sha256="0" * 64), replace(one, spec=InputSpec(64, 64, fit="letterbox"))]
+    assert len({one.space, *(other.space for other in others)}) == 3
+
+
 def test_a_memory_alone_is_an_artifact_without_a_learner(frames: list[Frame]) -> None:
     made = train(frames, replace(QUICK, share=1.0))
     assert not made.learner and made.score.prototypes is not None

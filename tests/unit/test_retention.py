@@ -16,10 +16,11 @@ from agent.service import PermissionDenied, reviews
 from agent.service import items as service
 from agent.settings import Retention as Limits
 from agent.settings import Settings
-from agent.store import audit, dead_letters, items, offsets, samples
+from agent.store import audit, dead_letters, item_vectors, items, offsets, samples
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.engine import reading, writing
 from agent.store.errors import Conflict, Fenced
+from agent.store.item_vectors import Vector
 from agent.store.lots import Lots
 from agent.store.samples import NewSample
 from agent.store.tables import blob, dead_letter, item
@@ -98,6 +99,16 @@ def test_by_age_the_old_closed_ones_go_and_no_others(here: Line) -> None:
     hashes = {gone.frame_sha256, gone.heatmap_sha256, gone.preview_sha256, gone.overlay_sha256, gone.thumbnail_sha256}
     assert (hashes, gone.released_at, gone.state) == ({None}, NOW, "closed")
     assert _apply(here, evidence_days=5) == Released()
+
+
+def test_the_vector_goes_with_its_item(here: Line) -> None:
+    ids = [_item(here, n, age=age) for n, age in enumerate((10 * DAY, DAY))]
+    vector = Vector("5" * 64, b"\0\x3c", bytes(256), 0.0, 1.0)
+    with writing(here.engine) as conn:
+        item_vectors.add_all(conn, here.stream_id, 0, {0: vector, 1: vector})
+    assert _apply(here, evidence_days=5).items == 1
+    with reading(here.engine) as conn:
+        assert item_vectors.of_items(conn, ids) == {ids[1]: vector}
 
 
 def test_by_bytes_the_oldest_go_until_the_limit_holds(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:

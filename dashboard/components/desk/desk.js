@@ -1,7 +1,7 @@
 // The desk: one for each mounted element. It lives across the server's runs, so that no key is lost between two of them.
 
 const desks = new WeakMap();
-const AREAS = ["head", "strip", "stage", "views", "bar", "status", "judged", "past", "trouble"];
+const AREAS = ["head", "strip", "stage", "views", "bar", "status", "normals", "judged", "past", "trouble"];
 const [ZOOM, MOVE] = [1.5, 0.15];
 const AHEAD = 6; // parts whose pictures are fetched before they come on screen
 
@@ -12,10 +12,10 @@ class Desk {
     this.dialog = element("dialog", "help");
     this.dialog.setAttribute("aria-label", "Keys");
     this.dialog.append(...helpPanel(() => this.help(false)));
-    const { head, strip, stage, views, bar, status, judged, past, trouble } = this.areas;
+    const { head, strip, stage, views, bar, status, normals, judged, past, trouble } = this.areas;
     const [main, side] = [element("div", "main"), element("aside", "side")];
     main.append(head, trouble, stage, views, bar, status, strip);
-    side.append(judged, past);
+    side.append(normals, judged, past);
     root.append(main, side, this.dialog);
     root.setAttribute("role", "region");
     root.setAttribute("aria-label", "Review desk");
@@ -24,6 +24,7 @@ class Desk {
     for (const live of [status, trouble]) live.setAttribute("aria-live", "polite");
     this.queue = new Queue();
     this.stage = new Stage(stage, () => this.draw());
+    this.normals = new Normals(() => this.draw());
     this.choosing = null; // the item whose defect waits for its reason
     this.words = "";
     const listen = (event) => (root.isConnected ? this.key(event) : document.removeEventListener("keydown", listen));
@@ -164,6 +165,9 @@ class Desk {
       stripPanel(open, queue.current, (id) => this.go(id), (by) => this.step(by)));
     show(areas.status, this.words || data.canDecide, () =>
       element("p", this.words.startsWith("Refused") ? "refused" : "dim", this.words || this.greeting()));
+    const near = !item ? [] : this.stage.ready ? this.normals.of(item.id) : "loading"; // never before the picture
+    areas.normals.hidden = !item;
+    show(areas.normals, [item?.id, near], () => normalsPanel(near));
     show(areas.judged, [presses.last?.id], () => judgedPanel(presses.last));
     show(areas.past, past.map((one) => [one.item, one.time]), () => pastPanel(past, (one) => this.undo(one)));
     Object.assign(this.root.dataset, {

@@ -1,0 +1,80 @@
+"""Parts that look alike as rows of thumbnails, each of which is selected at once."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from agent.store import item_vectors
+from agent.store.item_vectors import Vector
+from agent.store.items import Item
+from dashboard import context
+from dashboard.gallery import link
+from dashboard.grouping import ALIKE, ALONE, Group, Part, cells, groups
+from dashboard.parts import picture
+from dashboard.tables import plain
+
+ROWS = 20  # drawn at first, and with each press more
+HEAT = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))  # dark to hot, as on the page Review
+WORDS = {ALIKE: "alike", ALONE: "like no other", "not comparable": "not comparable: no model scored them"}
+
+
+def show(found: Sequence[Item]) -> list[Item]:
+    """Draws the groups that these make; the parts of the selected ones that can be judged."""
+    with context.reading() as conn:
+        vectors = item_vectors.of_items(conn, [one.id for one in found])
+    made = groups([Part(one.id, one.station_id, one.product_id, vectors.get(one.id)) for one in found])
+    items = {one.id: one for one in found}
+    many = sum(one.kind == ALIKE for one in made)
+    st.caption(
+        f"{many} group{'s' * (many != 1)} of parts that look alike, the largest first; a row goes on to the right."
+    )
+    rows = int(st.session_state.get("group-rows", ROWS))
+    selected: list[Item] = []
+    for group in made[:rows]:
+        selected += _row(
+            group, [items[one] for one in group.ids], [vectors[one] for one in group.ids if one in vectors]
+        )
+    if len(made) > rows and st.button("Show more groups"):
+        st.session_state["group-rows"] = rows + ROWS
+        st.rerun()
+    return selected
+
+
+def _row(group: Group, parts: Sequence[Item], vectors: Sequence[Vector]) -> list[Item]:
+    """Draws one group; its parts that can be judged, where it is selected."""
+    head = st.container(horizontal=True, vertical_alignment="center")
+    where = f" · {plain(parts[0].product)} · {plain(parts[0].station)}" if group.kind == ALIKE else ""
+    head.markdown(f"**{len(parts)} {WORDS[group.kind]}**{where}")
+    st.html(f"<div class='row'>{_heat(vectors) if group.kind == ALIKE else ''}{''.join(map(_figure, parts))}</div>")
+    open_ones = [one for one in parts if one.state != "closed"]
+    if group.kind != ALIKE or not open_ones or not context.may("operator"):
+        return []
+    words = f"Select this group ({len(open_ones)})"
+    # Of other parts it is another group: a tick never falls upon what was not there when it was set.
+    return open_ones if head.checkbox(words, key=f"group-{hash(group.ids)}") else []
+
+
+def _figure(one: Item) -> str:
+    full = one.preview_sha256 or one.frame_sha256
+    name = f"picture of {one.serial or one.frame_id}"
+    shown = picture(one.thumbnail_sha256 or full, name, "", full) if full else ""
+    return f"<figure>{shown}<figcaption>{link(one)}<br>{escape(one.decision or one.state)}</figcaption></figure>"
+
+
+def _heat(vectors: Sequence[Vector]) -> str:
+    """Where the heat of a group lies on average."""
+    mean = np.mean([cells(one) for one in vectors], axis=0)
+    at = np.linspace(0, 1, len(HEAT))
+    colours = np.stack([np.interp(mean, at, channel) for channel in np.array(HEAT).T], axis=-1)
+    out = io.BytesIO()
+    Image.fromarray(colours.round().astype(np.uint8)).save(out, "PNG")
+    source = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+    image = f"<img src='{source}' alt='mean heatmap of the group' class='fill'>"
+    return f"<figure>{image}<figcaption>mean heatmap</figcaption></figure>"

@@ -1,0 +1,83 @@
+"""The accepted normals that look most like a part, by the scorer's features: an exact search, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import lru_cache
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Engine
+
+from agent.settings import utc_now
+from agent.store import item_vectors, items
+from agent.store.engine import reading
+from agent.store.item_vectors import Normal
+from dashboard.parts import picture
+
+SHOWN = 3
+MOST = 4000  # of a product, the newest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """A product's accepted normals in one feature space, and their unit vectors as rows, float32."""
+
+    normals: Sequence[Normal]
+    rows: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, normals: Sequence[Normal]) -> Known:
+        """Those normals, all of one space."""
+        return cls(normals, np.array([unit(one.features) for one in normals], np.float32))
+
+    def nearest(self, features: bytes, part: str, most: int = SHOWN) -> list[Normal]:
+        """Those with the greatest cosine, one of each other part, the nearest first."""
+        if not self.normals:
+            return []
+        order = np.argsort(-(self.rows @ unit(features)), kind="stable")
+        found: dict[str, Normal] = {}
+        for one in (self.normals[at] for at in order):
+            if one.part != part and len(found) < most:
+                found.setdefault(one.part, one)
+        return list(found.values())
+
+
+def unit(features: bytes) -> npt.NDArray[np.float32]:
+    """A stored unit vector."""
+    return np.frombuffer(features, "<f2").astype(np.float32)
+
+
+def of_item(engine: Engine, item_id: int) -> list[Normal]:
+    """The accepted normals that are nearest to an item; none where no model scored it.
+
+    Raises:
+        NotFound: there is no such item.
+    """
+    with reading(engine) as conn:
+        item = items.get(conn, item_id)
+        vector = item_vectors.of_items(conn, [item_id]).get(item_id)
+    if vector is None:
+        return []
+    known = _known(engine, item.product_id, vector.space, int(utc_now().timestamp() // 60))
+    return known.nearest(vector.features, item.serial or item.frame_id)
+
+
+@lru_cache(16)
+def _known(engine: Engine, product_id: int, space: str, minute: int) -> Known:
+    """Read once a minute (`minute` is of the epoch)."""
+    with reading(engine) as conn:
+        return Known.of(item_vectors.normals(conn, product_id, space, MOST))
+
+
+def to_html(normals: Sequence[Normal], zone: tzinfo) -> str:
+    """Their pictures beside one another, each with part and time; every text is escaped."""
+    figures = "".join(
+        f"<figure>{picture(one.small, f'accepted normal {one.part}', '', one.full)}<figcaption>"
+        f"<b>{escape(one.part)}</b><br>{one.seen_at.astimezone(zone):%Y-%m-%d %H:%M}</figcaption></figure>"
+        for one in normals
+    )
+    return f"<div class='row'>{figures}</div>"

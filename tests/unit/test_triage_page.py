@@ -1,0 +1,98 @@
+"""The page Triage, grouped: rows of parts that look alike, and what selecting one selects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from agent.service import reviews
+from agent.settings import Settings
+from agent.store import item_vectors, items
+from agent.store.engine import reading, writing
+from agent.store.users import User
+from dashboard import context
+from tests.databases import NOW, Line
+from tests.vectors import spot
+
+LEFT, RIGHT = spot(2, 2), spot(12, 12)
+
+
+def _page() -> None:
+    from dashboard.views import triage
+
+    triage.show()
+
+
+@pytest.fixture
+def plant(here: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """Parts S0 .. S7: three hot on the left, two on the right, one elsewhere, one without a vector, an audited one."""
+    monkeypatch.setattr(context, "engine", lambda: here.engine)
+    monkeypatch.setattr(context, "settings", Settings)
+    vectors = {0: LEFT, 1: RIGHT, 2: LEFT, 3: RIGHT, 4: LEFT, 5: spot(7, 2), 7: LEFT}
+    with writing(here.engine) as conn:
+        for n in range(8):
+            kind = {"kind": "audit", "verdict": "pass"} if n == 7 else {}
+            here.add_item(conn, n, serial=f"S{n}", event_at=NOW, **kind)
+        item_vectors.add_all(conn, here.stream_id, 0, vectors)
+    yield here
+
+
+def _open(user: User, **asked: str) -> AppTest:
+    page = AppTest.from_function(_page, default_timeout=30)
+    page.session_state["actor"] = user
+    for name, value in {"grouped": "true", **asked}.items():
+        page.query_params[name] = value
+    page.run()
+    assert not page.exception, page.exception
+    return page
+
+
+def _rows(page: AppTest) -> list[str]:
+    return [one.value for one in page.markdown if one.value.startswith("**")]
+
+
+def _serials(page: AppTest) -> list[list[str]]:
+    """Of each row."""
+    rows = [one.proto.body for one in page.get("html") if "class='row'" in one.proto.body]
+    return [re.findall(r">(S\d)</a>", one) for one in rows]
+
+
+def test_the_largest_group_comes_first_and_no_unjudged_audit_item_is_in_any(plant: Line) -> None:
+    page = _open(plant.operator)
+    assert _rows(page) == [
+        "**3 alike** · flange · press-1", "**2 alike** · flange · press-1", "**1 like no other**",
+        "**1 not comparable: no model scored them**",
+    ]  # fmt: skip
+    assert _serials(page) == [["S0", "S2", "S4"], ["S1", "S3"], ["S5"], ["S6"]]
+    assert [one.label for one in page.checkbox] == ["Select this group (3)", "Select this group (2)"]
+    assert page.caption[0].value.startswith("2 groups of parts that look alike")
+
+
+def test_selecting_a_group_selects_its_parts_and_no_others(plant: Line) -> None:
+    page = _open(plant.operator)
+    judge = next(one for one in page.button if one.label == "Judge …")
+    assert judge.disabled
+    page.checkbox[1].check().run()
+    judge = next(one for one in page.button if one.label == "Judge …")
+    assert not judge.disabled
+    judge.click().run()
+    assert "2 parts as **normal**" in " ".join(one.value for one in page.markdown)
+
+
+def test_what_is_closed_is_grouped_but_not_selected(plant: Line) -> None:
+    with reading(plant.engine) as conn:
+        ids = {one.serial: one.id for one in items.some(conn, range(100))}
+    for serial in ("S1", "S2", "S3", "S7"):
+        reviews.decide(plant.engine, plant.operator, ids[serial], "defect", "dent", key=serial, now=NOW)
+    page = _open(plant.operator)
+    assert _rows(page)[:2] == ["**4 alike** · flange · press-1", "**2 alike** · flange · press-1"]
+    assert [one.label for one in page.checkbox] == ["Select this group (2)"]
+    assert len(_open(plant.viewer).checkbox) == 0
+
+
+def test_the_switch_stands_in_the_address_and_off_is_the_plain_grid(plant: Line) -> None:
+    page = _open(plant.operator, grouped="false")
+    assert _rows(page) == [] and len(page.checkbox) == 7
