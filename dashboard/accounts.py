@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
 from agent.store.alerts import Alert
-from agent.store.dead_letters import DeadLetter
 from agent.store.gaps import Gap
 from agent.store.offsets import Counts, PartitionState
 from dashboard.alerts import ago
@@ -60,23 +59,6 @@ def gaps(found: Sequence[Gap], zone: tzinfo) -> Rows:
             }[one.kind],
             "From": f"{one.from_offset:,}",
             "To": f"{one.to_offset:,}",
-        }
-        for one in found
-    ]
-
-
-def letters(found: Sequence[DeadLetter], replayed: Mapping[int, datetime], zone: tzinfo) -> Rows:
-    """A row a dead letter."""
-    return [
-        {
-            "No.": one.id,
-            "When": f"{one.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
-            "Station": one.station or "",
-            "Reason": one.reason,
-            "Detail": one.detail,
-            "Headers": ", ".join(f"{name}={text}" for name, text in one.headers),
-            "Bytes": "kept" if one.blob_sha256 else "let go",
-            "Replayed": f"{replayed[one.id].astimezone(zone):%Y-%m-%d %H:%M}" if one.id in replayed else "",
         }
         for one in found
     ]

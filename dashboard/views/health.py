@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from agent.settings import utc_now
-from agent.store import alerts, dead_letters, gaps, offsets
+from agent.store import alerts, gaps, offsets
 from agent.store.errors import StoreError
-from dashboard import accounts, context
+from dashboard import accounts, context, dead_letters
 from dashboard.style import CSS
 from dashboard.tables import table
 
@@ -19,7 +19,7 @@ def show() -> None:
     st.html(f"<style>{CSS}</style>")
     st.title("Health")
     _frames()
-    _letters()
+    dead_letters.show()
     _past()
 
 
@@ -42,24 +42,6 @@ def _frames() -> None:
     if missing:
         st.warning("The log did not go on where it had been read to. The newest gaps:")
         st.html(table(accounts.gaps(missing, context.settings().timezone)))
-
-
-def _letters() -> None:
-    st.subheader("Dead letters")
-    with context.reading() as conn:
-        counted = dead_letters.by_reason(conn)
-    if not counted:
-        st.caption("None: every frame could be decoded and named its station and product.")
-        return
-    st.text(", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in counted.items()))
-    reason = st.segmented_control("Reason", list(counted), key="reason", bind="query-params")
-    with context.reading() as conn:
-        found, replayed = dead_letters.recent(conn, LIMIT, reason=reason), dead_letters.replays(conn)
-    st.html(table(accounts.letters(found, replayed, context.settings().timezone)))
-    shown = f"The newest {len(found)} of {counted[reason] if reason else sum(counted.values()):,}. "
-    st.caption(
-        f"{shown}Publish one again: `goodpart dead-letters replay NO.`; in other words: `--station`, `--product`."
-    )
 
 
 def _past() -> None:
