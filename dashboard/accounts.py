@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 
 from agent.store.alerts import Alert
 from agent.store.gaps import Gap
 from agent.store.offsets import Counts, PartitionState
+from agent.store.speed import Place
+from dashboard import speed
 from dashboard.alerts import ago
+from dashboard.speed import Points
 
 Rows = list[dict[str, object]]
 
@@ -25,14 +28,16 @@ def sentence(counts: Counts) -> str:
     return f"{words} {rest:+,}: {abs(rest):,} frames have {'no' if rest > 0 else 'more than one'} outcome"
 
 
-def partitions(states: Sequence[PartitionState], now: datetime) -> Rows:
-    """A row a partition."""
+def partitions(states: Sequence[PartitionState], lags: Mapping[Place, Points], now: datetime) -> Rows:
+    """A row a partition; `lags` by minute."""
     return [
         {
             "Topic": one.topic,
             "Stream": one.stream_id,
             "Partition": one.partition,
             "Next offset": f"{one.next_offset:,}",
+            "Lag": speed.lag(lags.get((one.stream_id, one.partition), ()), now),
+            "Last hour": speed.trend(lags.get((one.stream_id, one.partition), ()), now),
             "Held by": one.holder,
             "Last commit": "never" if one.committed_at is None else f"{ago(one.committed_at, now)} ago",
             "Received": f"{one.counts.received:,}",

@@ -133,6 +133,7 @@ class Work:
     record: Record
     event_at: datetime
     arrived: float  # monotonic seconds
+    since: float = field(init=False)  # monotonic seconds: when its present stage began
     clock_suspect: bool = False
     envelope: Envelope | None = None
     place: Place | None = None
@@ -146,6 +147,9 @@ class Work:
     map: Heatmap | None = None
     outcome: Outcome | None = None
     evidence: Evidence | None = None
+
+    def __post_init__(self) -> None:
+        self.since = self.arrived
 
     @property
     def payload(self) -> bytes:

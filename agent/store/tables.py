@@ -11,6 +11,8 @@ from sqlalchemy import Column, Connection, Index, Table, UniqueConstraint, event
 
 from agent.store.columns import Big, Name, Sha, Utc, Word, one_of, position, refers, row_id
 from agent.store.columns import metadata as metadata
+from agent.store.gauges import lag_minute as lag_minute
+from agent.store.gauges import stage_minute as stage_minute
 from agent.store.learning import certificate as certificate
 from agent.store.learning import deployment as deployment
 from agent.store.learning import gate_report as gate_report

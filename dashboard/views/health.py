@@ -6,8 +6,9 @@ import streamlit as st
 
 from agent.settings import utc_now
 from agent.store import alerts, gaps, offsets
+from agent.store import speed as stored_speed
 from agent.store.errors import StoreError
-from dashboard import accounts, context, dead_letters
+from dashboard import accounts, context, dead_letters, speed
 from dashboard.style import CSS
 from dashboard.tables import table
 
@@ -19,6 +20,7 @@ def show() -> None:
     st.html(f"<style>{CSS}</style>")
     st.title("Health")
     _frames()
+    _stages()
     dead_letters.show()
     _past()
 
@@ -29,6 +31,7 @@ def _frames() -> None:
         with context.reading() as conn:
             total, states = offsets.totals(conn), offsets.partitions(conn)
             missing = gaps.recent(conn, LIMIT)
+            lags = stored_speed.lags(conn, utc_now() - speed.HOUR)
     except StoreError as error:
         st.error(str(error), icon=":material/database_off:")
         return
@@ -36,12 +39,24 @@ def _frames() -> None:
     words = accounts.sentence(total)
     st.success(words, icon=":material/check_circle:") if total.balanced else st.error(words, icon=":material/error:")
     if states:
-        st.html(table(accounts.partitions(states, utc_now())))
+        st.html(table(accounts.partitions(states, lags, utc_now())))
     else:
         st.caption("No partition has been read yet.")
     if missing:
         st.warning("The log did not go on where it had been read to. The newest gaps:")
         st.html(table(accounts.gaps(missing, context.settings().timezone)))
+
+
+@st.fragment(run_every="10s")
+def _stages() -> None:
+    st.subheader("How long frames take")
+    with context.reading() as conn:
+        found = stored_speed.latencies(conn, utc_now() - speed.HOUR)
+    if not found:
+        st.caption("No frame was read in the last hour.")
+        return
+    st.html(table(speed.stages(found)))
+    st.caption("Each stage with the time that frames wait for it, over the last hour, all agents together.")
 
 
 def _past() -> None:

@@ -37,8 +37,9 @@ def test_the_sum_of_outcomes_is_said_and_what_is_missing(counts: Counts, words: 
 
 def test_a_partition_that_does_not_add_up_says_so() -> None:
     wrong = replace(STATE, partition=1, counts=Counts(10, 6), committed_at=None)
-    rows = accounts.partitions([STATE, wrong], NOW)
+    rows = accounts.partitions([STATE, wrong], {(1, 0): [(NOW, 1_200)]}, NOW)
     assert [(one["Adds up"], one["Last commit"]) for one in rows] == [("yes", "4 s ago"), ("NO", "never")]
+    assert [one["Lag"] for one in rows] == ["1,200", "unknown"]
 
 
 def test_every_kind_of_gap_has_words() -> None:
