@@ -25,6 +25,7 @@ from agent.alerts.webhook import Webhook
 from agent.alerts.writer import AlertWriter
 from agent.chores import Chores
 from agent.health import Health, HealthServer
+from agent.letters.worker import Worker
 from agent.live import Live, open_live
 from agent.metrics import Metrics
 from agent.pipeline.models import Load, ModelManager, load_scorer
@@ -193,6 +194,9 @@ class _Daemon:
             chores = self._chores(pipeline, provider, live)
             cleanup.callback(chores.stop)
             chores.start()
+            letters = Worker(self._engine, self._store, settings, clock=self._clock)
+            cleanup.callback(letters.stop)
+            letters.start()
             if settings.alerts.webhook:
                 webhook = self._webhook()
                 cleanup.callback(webhook.stop)

@@ -141,7 +141,7 @@ def parse(record: Record, *, stream: str, default_station: str = "") -> Envelope
         captured_at=_time(texts.get("ce_time")),
         content_type=texts.get("content-type", "").partition(";")[0].strip().lower(),
         sequence=_whole(texts, "ce_sequence"),
-        raw=_raw(texts),
+        raw=raw_format(texts),
         dataref=_dataref(texts, record),
         replay_of=_name(texts, "ce_replayof"),
     )
@@ -193,7 +193,12 @@ def to_headers(envelope: Envelope) -> list[tuple[str, bytes]]:
 RAW = "application/x-goodpart-raw"
 
 
-def _raw(texts: Mapping[str, str]) -> RawFormat | None:
+def raw_format(texts: Mapping[str, str]) -> RawFormat | None:
+    """How raw pixels lie, by the headers that `header_texts` gives; None for an encoded image.
+
+    Raises:
+        BadHeader: the headers name raw pixels, and not their size and format.
+    """
     if texts.get("content-type", "").partition(";")[0].strip().lower() != RAW:
         return None
     width, height = _whole(texts, "width"), _whole(texts, "height")

@@ -23,13 +23,22 @@ from agent.store import partitions, records, watches
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
 from agent.store.rows import delete_oldest
-from agent.store.tables import claim, idempotency_key, inspection, rollup_minute, shadow_score
+from agent.store.tables import (
+    claim,
+    idempotency_key,
+    inspection,
+    lag_minute,
+    rollup_minute,
+    shadow_score,
+    stage_minute,
+)
 
 log = structlog.get_logger()
 AHEAD = 3  # days after today that have their partition
 PARTITIONS_EVERY_S = 300.0
 PRUNE_EVERY_S = 60.0
 KEYS_KEPT = timedelta(days=7)  # a person's act repeated later than this is a new act
+SPEED_KEPT = timedelta(days=1)
 CLAIMS_KEPT = timedelta(days=1)  # after they ended: of items that somebody opened and left
 TURN_S = 10.0  # of deleting, then the rest waits for the next turn
 CHUNK_S = 0.02  # of one transaction, in which SQLite's other writers wait
@@ -107,6 +116,8 @@ class Pruner:
                 self._delete(one.over_at, before, end, *one.only)
         self._delete(idempotency_key.c.created_at, now - KEYS_KEPT, end)
         self._delete(claim.c.expires_at, now - CLAIMS_KEPT, end)
+        for gauge in (lag_minute, stage_minute):
+            self._delete(gauge.c.start, now - SPEED_KEPT, end)
 
     def _drop(self, before: datetime) -> None:
         with reading(self.engine) as conn:

@@ -12,13 +12,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 600.0)
 SCORING_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+STAGE_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 BATCH = (1, 2, 4, 8, 16, 32, 64)
 
 
 class _Makers(NamedTuple):
     counter: Callable[[str, str, list[str]], Counter]
     gauge: Callable[[str, str, list[str]], Gauge]
-    histogram: Callable[[str, str, tuple[float, ...]], Histogram]
+    histogram: Callable[[str, str, tuple[float, ...], list[str]], Histogram]
 
 
 class Metrics:
@@ -31,16 +32,19 @@ class Metrics:
         self.verdicts = counter("goodpart_verdicts", "Verdicts recorded", ["station", "verdict"])
         self.not_inspected = counter("goodpart_not_inspected", "Frames not inspected, by reason", ["reason"])
         self.late = counter("goodpart_late", "Decisions past pipeline.decision_deadline_ms", [])
-        self.latency = histogram("goodpart_latency_seconds", "From capture to the committed decision", LATENCY_S)
-        self.scoring = histogram("goodpart_scoring_seconds", "Scoring time of one batch", SCORING_S)
+        self.latency = histogram("goodpart_latency_seconds", "From capture to the committed decision", LATENCY_S, [])
+        self.stages = histogram(
+            "goodpart_stage_seconds", "A frame's time in one stage, with waiting", STAGE_S, ["stage"]
+        )
+        self.scoring = histogram("goodpart_scoring_seconds", "Scoring time of one batch", SCORING_S, [])
         self.second_scoring = histogram(
-            "goodpart_second_scoring_seconds", "Scoring time of one batch by a watch's other model", SCORING_S
+            "goodpart_second_scoring_seconds", "Scoring time of one batch by a watch's other model", SCORING_S, []
         )
         self.second_frames = counter(
             "goodpart_second_frames", "Frames drawn for a watch, by whether its other model scored them", ["outcome"]
         )
         self.second_share = gauge("goodpart_second_share", "Share of the parts that a second model scores", ["product"])
-        self.batch_size = histogram("goodpart_batch_frames", "Frames scored together", BATCH)
+        self.batch_size = histogram("goodpart_batch_frames", "Frames scored together", BATCH, [])
         self.in_flight_frames = gauge("goodpart_in_flight_frames", "Frames between broker and database", [])
         self.in_flight_bytes = gauge("goodpart_in_flight_bytes", "Bytes of frames, encoded and decoded, in flight", [])
         self.lag = gauge("goodpart_lag_frames", "Frames on the log that are not recorded yet", ["partition"])
@@ -74,7 +78,7 @@ class Metrics:
         def gauge(name: str, words: str, labels: list[str]) -> Gauge:
             return Gauge(name, words, labels, registry=self.registry)
 
-        def histogram(name: str, words: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(name, words, buckets=buckets, registry=self.registry)
+        def histogram(name: str, words: str, buckets: tuple[float, ...], labels: list[str]) -> Histogram:
+            return Histogram(name, words, labels, buckets=buckets, registry=self.registry)
 
         return _Makers(counter, gauge, histogram)

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 
 from agent.store.alerts import Alert
-from agent.store.dead_letters import DeadLetter
 from agent.store.gaps import Gap
 from agent.store.offsets import Counts, PartitionState
+from agent.store.speed import Place
+from dashboard import speed
 from dashboard.alerts import ago
+from dashboard.speed import Points
 
 Rows = list[dict[str, object]]
 
@@ -26,14 +28,16 @@ def sentence(counts: Counts) -> str:
     return f"{words} {rest:+,}: {abs(rest):,} frames have {'no' if rest > 0 else 'more than one'} outcome"
 
 
-def partitions(states: Sequence[PartitionState], now: datetime) -> Rows:
-    """A row a partition."""
+def partitions(states: Sequence[PartitionState], lags: Mapping[Place, Points], now: datetime) -> Rows:
+    """A row a partition; `lags` by minute."""
     return [
         {
             "Topic": one.topic,
             "Stream": one.stream_id,
             "Partition": one.partition,
             "Next offset": f"{one.next_offset:,}",
+            "Lag": speed.lag(lags.get((one.stream_id, one.partition), ()), now),
+            "Last hour": speed.trend(lags.get((one.stream_id, one.partition), ()), now),
             "Held by": one.holder,
             "Last commit": "never" if one.committed_at is None else f"{ago(one.committed_at, now)} ago",
             "Received": f"{one.counts.received:,}",
@@ -60,23 +64,6 @@ def gaps(found: Sequence[Gap], zone: tzinfo) -> Rows:
             }[one.kind],
             "From": f"{one.from_offset:,}",
             "To": f"{one.to_offset:,}",
-        }
-        for one in found
-    ]
-
-
-def letters(found: Sequence[DeadLetter], replayed: Mapping[int, datetime], zone: tzinfo) -> Rows:
-    """A row a dead letter."""
-    return [
-        {
-            "No.": one.id,
-            "When": f"{one.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
-            "Station": one.station or "",
-            "Reason": one.reason,
-            "Detail": one.detail,
-            "Headers": ", ".join(f"{name}={text}" for name, text in one.headers),
-            "Bytes": "kept" if one.blob_sha256 else "let go",
-            "Replayed": f"{replayed[one.id].astimezone(zone):%Y-%m-%d %H:%M}" if one.id in replayed else "",
         }
         for one in found
     ]

@@ -129,13 +129,15 @@ class Camera:
         """Publishes one record and waits for it.
 
         Raises:
+            FrameTooLarge: neither the client nor the broker will ever take it.
             CameraError: the broker does not acknowledge it; it may be there or not.
         """
         problems: list[Exception] = []
         self.send(value, headers, key=key, on_failed=problems.append)
         self.flush()
         if problems:
-            raise CameraError(f"the broker does not take the frame ({problems[0]})") from problems[0]
+            kind = FrameTooLarge if isinstance(problems[0], FrameTooLarge) else CameraError
+            raise kind(f"the broker does not take the frame ({problems[0]})") from problems[0]
 
     def flush(self) -> None:
         """Waits until every accepted frame was acknowledged or given up.

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from cyclopts import App
 
 from agent.cli.common import Acting, CommandError, Common, new_key, show
-from agent.settings import Settings, utc_now
+from agent.settings import utc_now
 from agent.store import dead_letters
 from agent.store.blobs import open_blobs
 from agent.store.engine import reading
-
-if TYPE_CHECKING:
-    from agent.replay.letters import Outlet
 
 app = App(
     name="dead-letters",
@@ -45,15 +39,14 @@ def list_(
         raise CommandError(f"--limit {limit}: 1 or more is needed")
     with reading(common.database()) as conn:
         found = dead_letters.recent(conn, limit, reason=reason, station=station)
-        replayed = dead_letters.replays(conn)
     rows = [
         (
             one.id, one.created_at, one.station, one.reason, one.detail, one.partition, one.offset,
-            "yes" if one.blob_sha256 else "no", replayed.get(one.id),
+            "yes" if one.blob_sha256 else "no", one.state, one.replayed_at,
         )
         for one in found
     ]  # fmt: skip
-    columns = ["id", "at", "station", "reason", "detail", "partition", "offset", "kept", "replayed"]
+    columns = ["id", "at", "station", "reason", "detail", "partition", "offset", "kept", "state", "replayed"]
     show(columns, rows, as_json=json, empty="no dead letters")
 
 
@@ -69,18 +62,18 @@ def replay(
 
     Args:
         ids: of the dead letters.
-        reason: instead of ids: all of this reason that nobody has replayed yet.
+        reason: instead of ids: all of this reason that nobody has replayed or discarded yet.
         station: in place of what the frames say.
         product: in place of what the frames say.
     """
     if bool(ids) == bool(reason):
         raise CommandError("say which: ids of dead letters, or --reason; see: goodpart dead-letters list")
-    from agent.replay.letters import Again, Letters, NotReplayable
+    from agent.letters.replay import Again, Letters, NotReplayable, open_outlet
 
     settings, engine = acting.settings(), acting.database()
     actor, run = acting.actor(engine), new_key()
     with reading(engine) as conn:
-        found = dead_letters.of_reason(conn, reason) if reason else [dead_letters.get(conn, one) for one in ids]
+        found = dead_letters.waiting(conn, reason) if reason else [dead_letters.get(conn, one) for one in ids]
     letters = Letters(engine, open_blobs(settings.blobs), settings)
     letters.require(actor)
     ready: list[Again] = []
@@ -94,23 +87,10 @@ def replay(
             skipped += 1
             print(f"skipped: {error}", file=sys.stderr)
     if ready:
-        with _outlet(settings) as outlet:
+        with open_outlet(settings) as outlet:
             for again in ready:
                 letters.publish(again, outlet, actor, key=f"{run}-{again.letter.id}", clock=utc_now)
                 print(f"dead letter {again.letter.id} is frame {again.frame_id} of {again.station}, {again.product}")
     print(f"{len(ready)} published" + (f", {skipped} skipped" if skipped else ""))
     if skipped:
         sys.exit(1)
-
-
-@contextmanager
-def _outlet(settings: Settings) -> Iterator[Outlet]:
-    if settings.source.kind == "directory":
-        from agent.sources.directory_frames import DirectoryFrames
-
-        yield DirectoryFrames(settings.source.directory)
-        return
-    from agent.camera import Camera
-
-    with Camera(settings.kafka) as camera:
-        yield camera

@@ -83,6 +83,7 @@ class Intake:
         self._tidied = 0.0
         self._committed: dict[int, int] = {}
         self.lag: int | None = None
+        self.lags: dict[tuple[int, int], int] = {}  # by stream id and partition, as far as they are known
 
     @property
     def claimed(self) -> tuple[int, ...]:
@@ -289,6 +290,7 @@ class Intake:
         self._tidied = self._monotonic()
         key = self._source.stream()
         lag, known = 0, True
+        lags: dict[tuple[int, int], int] = {}
         for partition, held in self._held.items():
             lane = held.lane
             if lane is None:
@@ -305,8 +307,11 @@ class Intake:
             left = max(0, end - lane.claim.next_offset) if end is not None else 0
             known = known and end is not None
             lag += left
+            if end is not None:
+                lags[lane.claim.stream_id, partition] = left
             self._metrics.lag.labels(str(partition)).set(left)
         self.lag = lag if known and self._held else None
+        self.lags = lags
         done = {p: held.lane.claim.next_offset for p, held in self._held.items() if held.lane}
         if news := {p: offset for p, offset in done.items() if self._committed.get(p) != offset}:
             passing("broker.commit")

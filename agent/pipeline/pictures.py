@@ -61,6 +61,11 @@ def render(frame: Pixels, heatmap: Heatmap | None) -> Pictures:
     )
 
 
+def preview_of(frame: Pixels) -> bytes:
+    """The preview alone, for a frame that nothing scored."""
+    return _webp(_fit(frame, PREVIEW))
+
+
 def overlay(preview: Pixels, heatmap: Heatmap) -> Pixels:
     """The preview under its heatmap's colours, scaled to this picture: colours compare places, not parts."""
     fitted = heatmap.over(preview.shape)

@@ -26,6 +26,7 @@ from agent.pipeline.camera_watch import CameraWatch
 from agent.pipeline.claims import Early, Gap, Granted, claim_all, partition_subject
 from agent.pipeline.patience import Patience
 from agent.pipeline.relay import Relay
+from agent.pipeline.stages import Stages
 from agent.pipeline.stats import Meter
 from agent.pipeline.work import Lane, Work
 from agent.settings import Settings
@@ -117,6 +118,7 @@ class Recorder:
         budget: Budget,
         relay: Relay,
         meter: Meter,
+        stages: Stages,
         metrics: Metrics,
         health: Health,
         live: Live,
@@ -132,6 +134,7 @@ class Recorder:
         self._budget = budget
         self._relay = relay
         self._meter = meter
+        self._stages = stages
         self._metrics = metrics
         self._health = health
         self._live = live
@@ -342,6 +345,7 @@ class Recorder:
         flagged = sum(row.verdict in ("review", "reject") for row in done.inspections)
         latencies = [max(0.0, (now - row.event_at).total_seconds() * 1000) for row in done.inspections]
         self._meter.add(done.counts, flagged, latencies)
+        self._stages.passed("record", works)
         for work in works:
             self._budget.give(len(work.record.value))
             if outcome := work.outcome:

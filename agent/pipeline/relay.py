@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import structlog
 from sqlalchemy import Engine
@@ -13,6 +15,7 @@ from agent.health import Health
 from agent.metrics import Metrics
 from agent.pipeline import decisions
 from agent.pipeline.patience import Patience
+from agent.pipeline.stages import Stages
 from agent.pipeline.work import Lane
 from agent.sources.base import Decisions
 from agent.store import outbox
@@ -41,6 +44,8 @@ class Relay:
         patience: Patience,
         metrics: Metrics,
         health: Health,
+        stages: Stages,
+        clock: Callable[[], datetime],
     ) -> None:
         self._engine = engine
         self._sink = sink
@@ -48,6 +53,8 @@ class Relay:
         self._patience = patience
         self._metrics = metrics
         self._health = health
+        self._stages = stages
+        self._clock = clock
         self._changed = threading.Condition()
         self._due: dict[Lane, None] = {}  # lanes with something to send, in the order in which it was committed
         self._acknowledged: Counter[Lane] = Counter()  # decisions to be deleted
@@ -123,8 +130,14 @@ class Relay:
             lane.sent = found[-1].offset + 1
             self._acknowledged[lane] += len(found)
             self._metrics.published.inc(len(found))
+            self._measure(found)
             if self._acknowledged.total() >= BATCH:
                 self._forget()
+
+    def _measure(self, sent: Sequence[outbox.Decision]) -> None:
+        now = self._clock()
+        for one in sent:
+            self._stages.took("decision", (now - one.created_at).total_seconds())
 
     def _forget(self) -> None:
         if self._acknowledged:

@@ -35,6 +35,7 @@ from agent.pipeline.record import Recorder
 from agent.pipeline.relay import Relay
 from agent.pipeline.score import BatchFormer, BatchScorer, EngineFaultError, Inbox
 from agent.pipeline.second import SecondScorer, sample
+from agent.pipeline.stages import Stages
 from agent.pipeline.stats import Meter, Stats
 from agent.pipeline.work import Work
 from agent.settings import Settings
@@ -47,6 +48,7 @@ from agent.store.install import Install
 log = structlog.get_logger()
 REPORT_S = 1.0
 TIDY_EVERY_S = 60.0
+NOTE_EVERY_S = 10.0
 FORGET = 500  # frame ids in one transaction
 STALL_S = 60.0
 STALL_LOOK_S = 5.0
@@ -93,6 +95,7 @@ class Pipeline:
         self._threads: list[threading.Thread] = []
         self._budget = Budget(limits.queue_frames, limits.queue_mb << 20)
         self._meter = Meter()
+        self._stages = Stages(parts.metrics, monotonic=parts.monotonic)
         self._undecoded: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._decoded: Inbox = queue.SimpleQueue()
         self._decided: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
@@ -103,6 +106,8 @@ class Pipeline:
             patience=parts.patience,
             metrics=parts.metrics,
             health=parts.health,
+            stages=self._stages,
+            clock=parts.clock,
         )
         self._watch = CameraWatch(parts.engine, parts.alarms, parts.metrics, parts.patience, parts.clock)
         self._recorder = Recorder(
@@ -112,6 +117,7 @@ class Pipeline:
             budget=self._budget,
             relay=self._relay,
             meter=self._meter,
+            stages=self._stages,
             live=parts.live,
             watch=self._watch,
             clock=parts.clock,
@@ -244,7 +250,9 @@ class Pipeline:
         waits = not work.lane.dropped and not self._decoder(work)
         if waits:
             self._later.put(work)
-        elif work.lane.dropped:
+            return
+        self._stages.passed("decode", [work])
+        if work.lane.dropped:
             self._finish(work)
         elif work.outcome:
             self._decided.put(work)
@@ -272,6 +280,7 @@ class Pipeline:
                 self._pass_on(work)
 
     def _pass_on(self, work: Work) -> None:
+        self._stages.passed("score", [work])
         if work.lane.dropped or not self._evidence.wanted(work):
             self._finish(work)
         else:
@@ -284,6 +293,7 @@ class Pipeline:
     def _keep_one(self, work: Work) -> None:
         if not work.lane.dropped:
             self._evidence(work)
+            self._stages.passed("evidence", [work])
         self._finish(work)
 
     def _finish(self, work: Work) -> None:
@@ -292,7 +302,7 @@ class Pipeline:
         self._recorder.inbox.put(work)
 
     def _report(self) -> None:
-        tidy_in = look_in = 0.0
+        tidy_in = look_in = note_in = 0.0
         stalled = Condition(self._parts.alarms, "partition_stalled", self._subject)
         while not self._stopped.wait(REPORT_S):
             look_in -= REPORT_S
@@ -306,11 +316,16 @@ class Pipeline:
             self._parts.live.presence(self._parts.agent, stats.to_dict())
             self._parts.metrics.in_flight_frames.set(self._budget.frames)
             self._parts.metrics.in_flight_bytes.set(self.held_bytes)
+            note_in -= REPORT_S
+            if note_in <= 0:
+                note_in = NOTE_EVERY_S
+                self._stages.note(self._parts.engine, self._intake.lags, self._parts.clock())
             tidy_in -= REPORT_S
             if tidy_in <= 0:
                 tidy_in = TIDY_EVERY_S
                 self._parts.patience.call(self._forget, "database")
                 self._watch.save()
+        self._stages.note(self._parts.engine, self._intake.lags, self._parts.clock())
         self._parts.live.leave(self._parts.agent)
         self._watch.save()
 

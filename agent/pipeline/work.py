@@ -136,6 +136,7 @@ class Work:
     record: Record
     event_at: datetime
     arrived: float  # monotonic seconds
+    since: float = field(init=False)  # monotonic seconds: when its present stage began
     clock_suspect: bool = False
     envelope: Envelope | None = None
     place: Place | None = None
@@ -150,6 +151,9 @@ class Work:
     features: Features | None = None  # of the model whose map that is
     outcome: Outcome | None = None
     evidence: Evidence | None = None
+
+    def __post_init__(self) -> None:
+        self.since = self.arrived
 
     @property
     def payload(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Frames once more: recorded decisions scored again and compared, dead letters published again.
+"""Frames once more: recorded decisions scored again and compared.
 
-Scoring again reads only: it joins no group and writes no offset, inspection or decision.
+It reads only: it joins no group and writes no offset, inspection or decision.
 """

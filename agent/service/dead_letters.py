@@ -1,17 +1,24 @@
-"""Who may replay dead letters, and the record that they did. For engineers."""
+"""Dead letters: asking an agent to show or replay them, discarding them, and the record of it. For engineers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
 from agent.service.acts import Done, current, perform
-from agent.store.dead_letters import REPLAY
+from agent.service.ranks import Invalid
+from agent.store import commands, dead_letters
 from agent.store.engine import reading
+from agent.store.errors import Conflict
 from agent.store.users import User
 
 LEAST = "engineer"
+MOST = 1000  # at once
+REPLAY = "dead_letter.replay"  # the action in the audit trail; a command with args {"ids", "station", "product"}
+PREVIEW = "dead_letter.preview"  # a command with args {"ids": [one]}
+DISCARD = "dead_letter.discard"
 
 
 def require(engine: Engine, actor: User) -> None:
@@ -22,6 +29,95 @@ def require(engine: Engine, actor: User) -> None:
     """
     with reading(engine) as conn:
         current(conn, actor, LEAST, REPLAY)
+
+
+def ask_replay(
+    engine: Engine,
+    actor: User,
+    ids: Sequence[int],
+    *,
+    station: str | None = None,
+    product: str | None = None,
+    key: str,
+    now: datetime,
+) -> int:
+    """Asks an agent to publish dead letters again; returns the command's id.
+
+    Args:
+        engine: the database.
+        actor: an engineer or higher, still when the agent does it.
+        ids: at most MOST, none of them replayed or discarded, nor with an agent already.
+        station: in place of what the frames say.
+        product: in place of what the frames say.
+        key: idempotency key.
+        now: the time.
+
+    Raises:
+        PermissionDenied: the actor's role is too low.
+        Invalid: there are none, or too many.
+        NotFound: there is no such dead letter.
+        Conflict: one of them needs no replay, or an agent was asked for it already.
+    """
+    args = {"ids": _checked(ids), "station": station or None, "product": product or None}
+
+    def work(conn: Connection, actor: User) -> Done:
+        _require_free(conn, ids)
+        made = commands.add(conn, REPLAY, args, actor.id, now)
+        return Done({"id": made}, subject(ids), {"command_id": made, **args})
+
+    return int(perform(engine, actor, "dead_letter.ask_replay", args, work, least=LEAST, key=key, now=now)["id"])
+
+
+def ask_preview(engine: Engine, actor: User, letter_id: int, *, key: str, now: datetime) -> int:
+    """Asks an agent to draw what was kept of a dead letter; returns the command's id.
+
+    Raises:
+        PermissionDenied: the actor's role is too low.
+        NotFound: there is no such dead letter.
+        Conflict: its bytes were not kept, or an agent was asked for it already.
+    """
+
+    def work(conn: Connection, actor: User) -> Done:
+        if dead_letters.get(conn, letter_id).blob_sha256 is None:
+            raise Conflict(f"the bytes of dead letter {letter_id} are not there: there is nothing to see")
+        if any(letter_id in one.args["ids"] for one in commands.waiting(conn, [PREVIEW])):
+            raise Conflict("an agent was asked for this already; it is at it, or no agent runs: goodpart agent")
+        made = commands.add(conn, PREVIEW, {"ids": [letter_id]}, actor.id, now)
+        return Done({"id": made}, subject([letter_id]), {"command_id": made})
+
+    done = perform(
+        engine, actor, "dead_letter.ask_preview", {"id": letter_id}, work, least=LEAST, key=key, now=now
+    )  # fmt: skip
+    return int(done["id"])
+
+
+def discard(engine: Engine, actor: User, ids: Sequence[int], reason: str, *, key: str, now: datetime) -> None:
+    """Gives dead letters up: nobody can replay them any more, and their bytes are let go.
+
+    Args:
+        engine: the database.
+        actor: an engineer or higher.
+        ids: at most MOST, none of them replayed or discarded, nor with an agent.
+        reason: why, in words.
+        key: idempotency key.
+        now: the time.
+
+    Raises:
+        PermissionDenied: the actor's role is too low.
+        Invalid: there is no reason, there are none, or too many.
+        NotFound: there is no such dead letter.
+        Conflict: one of them needs no discarding, or an agent publishes it.
+    """
+    if not reason.strip():
+        raise Invalid("say why, for the record")
+    request = {"ids": _checked(ids), "reason": reason.strip()}
+
+    def work(conn: Connection, _: User) -> Done:
+        _require_free(conn, ids)
+        dead_letters.discard(conn, ids, now)
+        return Done({}, subject(ids), request)
+
+    perform(engine, actor, DISCARD, request, work, least=LEAST, key=key, now=now)
 
 
 def replayed(
@@ -44,7 +140,31 @@ def replayed(
     """
     request = {"id": letter_id, "frame_id": frame_id, "station": station, "product": product}
 
-    def work(_conn: Connection, _: User) -> Done:
-        return Done({}, f"dead_letter:{letter_id}", request)
+    def work(conn: Connection, _: User) -> Done:
+        dead_letters.replayed(conn, letter_id, now)
+        return Done({}, subject([letter_id]), request)
 
     perform(engine, actor, REPLAY, request, work, least=LEAST, key=key, now=now)
+
+
+def subject(ids: Sequence[int]) -> str:
+    """How the audit trail names them; which ones they are stands in the detail."""
+    return f"dead_letter:{ids[0]}" if len(ids) == 1 else f"dead_letter:{min(ids)}..{max(ids)}"
+
+
+def _checked(ids: Sequence[int]) -> list[int]:
+    if not 0 < len(ids) <= MOST:
+        raise Invalid(f"{len(ids)} dead letters: 1 to {MOST} at once")
+    return sorted(set(ids))
+
+
+def _require_free(conn: Connection, ids: Sequence[int]) -> None:
+    known = dead_letters.states(conn, ids)
+    for one in ids:
+        if one not in known:
+            dead_letters.get(conn, one)  # says that there is none
+        if known[one] != "waiting":
+            raise Conflict(f"dead letter {one} was {known[one]} already")
+    asked = {one for each in commands.waiting(conn, [REPLAY]) for one in each.args["ids"]}
+    if taken := sorted(asked.intersection(ids)):
+        raise Conflict(f"an agent was asked to replay dead letter {taken[0]} already")

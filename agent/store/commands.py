@@ -19,7 +19,7 @@ PENDING = ("queued", "running")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`by` is the user who asked; `args` and `result` are JSON."""
+    """`by` is the user who asked; `args` and `result` are JSON. While it runs, `result` is what came of it so far."""
 
     id: int
     kind: str
@@ -69,6 +69,30 @@ def of_product(conn: Connection, kind: str, product_id: int) -> Command | None:
     mine = command.c.args["product_id"].as_integer() == product_id
     found = conn.execute(query.where(mine).order_by(command.c.id.desc()).limit(1)).one_or_none()
     return read(Command, found) if found else None
+
+
+def waiting(conn: Connection, kinds: Collection[str]) -> list[Command]:
+    """Those of these kinds that are not finished, oldest first."""
+    query = sa.select(*columns(command, Command)).where(command.c.kind.in_(kinds), command.c.state.in_(PENDING))
+    return read_all(Command, conn.execute(query.order_by(command.c.id)))
+
+
+def latest(conn: Connection, kinds: Collection[str], limit: int) -> list[Command]:
+    """The newest of these kinds, newest first."""
+    query = sa.select(*columns(command, Command)).where(command.c.kind.in_(kinds))
+    return read_all(Command, conn.execute(query.order_by(command.c.id.desc()).limit(limit)))
+
+
+def tell(conn: Connection, command_id: int, result: Mapping[str, Any], *, again: bool = False) -> None:
+    """Says what came of a running command so far; `again`: it goes back into the queue.
+
+    Raises:
+        Conflict: it is not running.
+    """
+    mine = sa.and_(command.c.id == command_id, command.c.state == "running")
+    changes = {"result": dict(result), "state": "queued" if again else "running"}
+    if conn.execute(sa.update(command).where(mine).values(changes)).rowcount != 1:
+        raise Conflict(f"command {command_id} is not running")
 
 
 def finish(

@@ -1,20 +1,20 @@
-"""Dead letters: frames nobody could inspect, kept for a replay."""
+"""Dead letters: frames nobody could inspect, kept until somebody publishes them again or discards them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.errors import NotFound
+from agent.store.errors import Conflict, NotFound
 from agent.store.rows import columns, read_all, values
-from agent.store.tables import audit_event, dead_letter
+from agent.store.tables import dead_letter
 
-REPLAY = "dead_letter.replay"  # the action in the audit trail
+State = Literal["waiting", "replayed", "discarded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class NewDeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """As `NewDeadLetter`, with its id."""
+    """As `NewDeadLetter`, with its id and what became of it; `preview_sha256` is None until somebody asks for it."""
 
     id: int
     stream_id: int
@@ -53,6 +53,24 @@ class DeadLetter:
     blob_sha256: str | None
     counted: bool
     created_at: datetime
+    preview_sha256: str | None
+    replayed_at: datetime | None
+    discarded_at: datetime | None
+
+    @property
+    def state(self) -> State:
+        """Whether it waits for a person, or what one did with it."""
+        return "discarded" if self.discarded_at else "replayed" if self.replayed_at else "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Pile:
+    """How many there are of one reason, by what became of them."""
+
+    reason: str
+    waiting: int
+    replayed: int
+    discarded: int
 
 
 def add_all(conn: Connection, rows: Sequence[NewDeadLetter]) -> None:
@@ -62,21 +80,53 @@ def add_all(conn: Connection, rows: Sequence[NewDeadLetter]) -> None:
 
 
 def recent(
-    conn: Connection, limit: int = 50, *, reason: str | None = None, station: str | None = None
+    conn: Connection,
+    limit: int = 50,
+    *,
+    reason: str | None = None,
+    station: str | None = None,
+    state: State | None = None,
 ) -> list[DeadLetter]:
-    """The newest ones, newest first, of one reason or of all, of the station that the frames named or of all."""
-    query = _select().order_by(dead_letter.c.id.desc()).limit(limit)
-    for column, wanted in ((dead_letter.c.reason, reason), (dead_letter.c.station, station)):
-        if wanted is not None:
-            query = query.where(column == wanted)
-    return _read(conn, query)
+    """The newest ones, newest first: of a reason, of the station that the frames named, in a state; None: any."""
+    query = _where(_select(), reason, station, state).order_by(dead_letter.c.id.desc())
+    return _read(conn, query.limit(limit))
 
 
-def by_reason(conn: Connection) -> dict[str, int]:
-    """How many there are of each reason, the most frequent first."""
-    n = sa.func.count()
-    query = sa.select(dead_letter.c.reason, n).group_by(dead_letter.c.reason).order_by(n.desc(), dead_letter.c.reason)
-    return {reason: int(count) for reason, count in conn.execute(query)}
+def waiting(
+    conn: Connection, reason: str | None = None, station: str | None = None, limit: int | None = None
+) -> list[DeadLetter]:
+    """Those that nobody has replayed or discarded yet, oldest first; None: any reason, any station, all of them."""
+    return _read(conn, _where(_select(), reason, station, "waiting").order_by(dead_letter.c.id).limit(limit))
+
+
+def waiting_ids(conn: Connection, reason: str | None, station: str | None, limit: int) -> list[int]:
+    """The ids of `waiting`."""
+    query = _where(sa.select(dead_letter.c.id), reason, station, "waiting").order_by(dead_letter.c.id)
+    return list(conn.execute(query.limit(limit)).scalars())
+
+
+def count_waiting(conn: Connection, reason: str | None, station: str | None) -> int:
+    """How many `waiting` has."""
+    query = _where(sa.select(sa.func.count()).select_from(dead_letter), reason, station, "waiting")
+    return int(conn.execute(query).scalar_one())
+
+
+def piles(conn: Connection) -> list[Pile]:
+    """How many there are of each reason; where most wait comes first."""
+    row = dead_letter.c
+    in_state = (sa.func.sum(sa.case((condition, 1), else_=0)) for condition in _STATES.values())
+    found = [
+        Pile(reason, *map(int, n)) for reason, *n in conn.execute(sa.select(row.reason, *in_state).group_by(row.reason))
+    ]
+    return sorted(found, key=lambda one: (-one.waiting, -one.replayed - one.discarded, one.reason))
+
+
+def stations(conn: Connection, limit: int = 100) -> list[str]:
+    """The stations that the frames of those waiting named, registered or not, by name."""
+    query = _where(sa.select(dead_letter.c.station).distinct(), None, None, "waiting")
+    return list(
+        conn.execute(query.where(dead_letter.c.station.is_not(None)).order_by("station").limit(limit)).scalars()
+    )
 
 
 def get(conn: Connection, letter_id: int) -> DeadLetter:
@@ -91,11 +141,11 @@ def get(conn: Connection, letter_id: int) -> DeadLetter:
     return found[0]
 
 
-def of_reason(conn: Connection, reason: str) -> list[DeadLetter]:
-    """Those of a reason that nobody has replayed yet, oldest first."""
-    found = _read(conn, _select().where(dead_letter.c.reason == reason).order_by(dead_letter.c.id))
-    replayed = replays(conn)
-    return [one for one in found if one.id not in replayed]
+def states(conn: Connection, ids: Sequence[int]) -> dict[int, State]:
+    """What became of those of these ids that there are."""
+    state = sa.case(*((condition, name) for name, condition in _STATES.items()))
+    rows = conn.execute(sa.select(dead_letter.c.id, state).where(dead_letter.c.id.in_(ids)))
+    return {row.id: row[1] for row in rows}
 
 
 def at(conn: Connection, stream_id: int, partition: int, offsets: Sequence[int]) -> dict[int, DeadLetter]:
@@ -105,11 +155,42 @@ def at(conn: Connection, stream_id: int, partition: int, offsets: Sequence[int])
     return {one.offset: one for one in _read(conn, query)}
 
 
-def replays(conn: Connection) -> dict[int, datetime]:
-    """When each dead letter was last replayed, by its id, as the audit trail has it."""
-    event = audit_event.c
-    rows = conn.execute(sa.select(event.subject, event.at).where(event.action == REPLAY).order_by(event.id))
-    return {int(subject.partition(":")[2]): moment for subject, moment in rows}
+def replayed(conn: Connection, letter_id: int, now: datetime) -> None:
+    """Records that it was published again."""
+    conn.execute(sa.update(dead_letter).where(dead_letter.c.id == letter_id).values(replayed_at=now))
+
+
+def discard(conn: Connection, ids: Sequence[int], now: datetime) -> None:
+    """Records that they need not be published, and lets their bytes go; headers and hash stay.
+
+    Raises:
+        Conflict: one of them does not wait any more.
+    """
+    mine = sa.and_(dead_letter.c.id.in_(ids), _STATES["waiting"])
+    gone = {"discarded_at": now, "blob_sha256": None, "preview_sha256": None}
+    if conn.execute(sa.update(dead_letter).where(mine).values(gone)).rowcount != len(set(ids)):
+        raise Conflict("some of these dead letters were replayed or discarded meanwhile: look again")
+
+
+def keep_preview(conn: Connection, letter_id: int, sha256: str) -> bool:
+    """Names its preview; False where its bytes were let go meanwhile."""
+    mine = sa.and_(dead_letter.c.id == letter_id, dead_letter.c.blob_sha256.is_not(None))
+    return conn.execute(sa.update(dead_letter).where(mine).values(preview_sha256=sha256)).rowcount == 1
+
+
+# In the order of a Pile's fields.
+_STATES: dict[State, sa.ColumnElement[bool]] = {
+    "waiting": sa.and_(dead_letter.c.replayed_at.is_(None), dead_letter.c.discarded_at.is_(None)),
+    "replayed": sa.and_(dead_letter.c.replayed_at.is_not(None), dead_letter.c.discarded_at.is_(None)),
+    "discarded": dead_letter.c.discarded_at.is_not(None),
+}
+
+
+def _where(query: sa.Select[Any], reason: str | None, station: str | None, state: State | None) -> sa.Select[Any]:
+    for column, wanted in ((dead_letter.c.reason, reason), (dead_letter.c.station, station)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    return query if state is None else query.where(_STATES[state])
 
 
 def _select() -> sa.Select[Any]:

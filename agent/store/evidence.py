@@ -54,7 +54,7 @@ def old_dead_letters(conn: Connection, before: datetime, limit: int) -> list[int
 
 def release_dead_letters(conn: Connection, ids: Sequence[int]) -> None:
     """Lets the bytes of dead letters go; headers and hash stay."""
-    conn.execute(sa.update(dead_letter).where(dead_letter.c.id.in_(ids)).values(blob_sha256=None))
+    conn.execute(sa.update(dead_letter).where(dead_letter.c.id.in_(ids)).values(blob_sha256=None, preview_sha256=None))
 
 
 def bytes_of_items(conn: Connection, page: Page) -> int:

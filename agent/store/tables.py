@@ -11,6 +11,8 @@ from sqlalchemy import Column, Connection, Index, Table, UniqueConstraint, event
 
 from agent.store.columns import Big, Name, Sha, Utc, Word, one_of, position, refers, row_id
 from agent.store.columns import metadata as metadata
+from agent.store.gauges import lag_minute as lag_minute
+from agent.store.gauges import stage_minute as stage_minute
 from agent.store.learning import certificate as certificate
 from agent.store.learning import deployment as deployment
 from agent.store.learning import gate_report as gate_report
@@ -236,9 +238,12 @@ dead_letter = Table(
     Column("detail", sa.Text, nullable=False),
     Column("headers", sa.JSON, nullable=False),
     Column("value_sha256", Sha, nullable=False),
-    refers("blob_sha256", "blob.sha256", nullable=True),  # None: beyond the quota
+    refers("blob_sha256", "blob.sha256", nullable=True),  # None: beyond the quota, or let go
     Column("counted", sa.Boolean, nullable=False),  # False: the frame has an inspection of its own
     Column("created_at", Utc, nullable=False),
+    refers("preview_sha256", "blob.sha256", nullable=True),  # WebP, at most 1600 px; made when somebody asks for it
+    Column("replayed_at", Utc),  # when it was last published again
+    Column("discarded_at", Utc),  # when a person said that it need not be
     UniqueConstraint("stream_id", "partition", "offset"),
 )
 Index("ix_dead_letter_quota", dead_letter.c.station, dead_letter.c.reason, dead_letter.c.created_at)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from agent.settings import utc_now
-from agent.store import alerts, dead_letters, gaps, offsets
+from agent.store import alerts, gaps, offsets
+from agent.store import speed as stored_speed
 from agent.store.errors import StoreError
-from dashboard import accounts, context
+from dashboard import accounts, context, dead_letters, speed
 from dashboard.style import CSS
 from dashboard.tables import table
 
@@ -19,7 +20,8 @@ def show() -> None:
     st.html(f"<style>{CSS}</style>")
     st.title("Health")
     _frames()
-    _letters()
+    _stages()
+    dead_letters.show()
     _past()
 
 
@@ -29,6 +31,7 @@ def _frames() -> None:
         with context.reading() as conn:
             total, states = offsets.totals(conn), offsets.partitions(conn)
             missing = gaps.recent(conn, LIMIT)
+            lags = stored_speed.lags(conn, utc_now() - speed.HOUR)
     except StoreError as error:
         st.error(str(error), icon=":material/database_off:")
         return
@@ -36,7 +39,7 @@ def _frames() -> None:
     words = accounts.sentence(total)
     st.success(words, icon=":material/check_circle:") if total.balanced else st.error(words, icon=":material/error:")
     if states:
-        st.html(table(accounts.partitions(states, utc_now())))
+        st.html(table(accounts.partitions(states, lags, utc_now())))
     else:
         st.caption("No partition has been read yet.")
     if missing:
@@ -44,22 +47,16 @@ def _frames() -> None:
         st.html(table(accounts.gaps(missing, context.settings().timezone)))
 
 
-def _letters() -> None:
-    st.subheader("Dead letters")
+@st.fragment(run_every="10s")
+def _stages() -> None:
+    st.subheader("How long frames take")
     with context.reading() as conn:
-        counted = dead_letters.by_reason(conn)
-    if not counted:
-        st.caption("None: every frame could be decoded and named its station and product.")
+        found = stored_speed.latencies(conn, utc_now() - speed.HOUR)
+    if not found:
+        st.caption("No frame was read in the last hour.")
         return
-    st.text(", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in counted.items()))
-    reason = st.segmented_control("Reason", list(counted), key="reason", bind="query-params")
-    with context.reading() as conn:
-        found, replayed = dead_letters.recent(conn, LIMIT, reason=reason), dead_letters.replays(conn)
-    st.html(table(accounts.letters(found, replayed, context.settings().timezone)))
-    shown = f"The newest {len(found)} of {counted[reason] if reason else sum(counted.values()):,}. "
-    st.caption(
-        f"{shown}Publish one again: `goodpart dead-letters replay NO.`; in other words: `--station`, `--product`."
-    )
+    st.html(table(speed.stages(found)))
+    st.caption("Each stage with the time that frames wait for it, over the last hour, all agents together.")
 
 
 def _past() -> None:

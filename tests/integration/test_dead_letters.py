@@ -17,8 +17,9 @@ from sqlalchemy import Engine
 
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.frame import DataRef
-from agent.replay.letters import Headers, Letters, NotReplayable
+from agent.letters.replay import Headers, Letters, NotReplayable
 from agent.service import PermissionDenied
+from agent.service import dead_letters as service
 from agent.settings import Kafka, Settings, utc_now
 from agent.sources.directory import DirectorySource
 from agent.sources.directory_frames import DirectoryFrames
@@ -63,7 +64,7 @@ class Line:
         self.letters.publish(again, self.outlet, self.engineer, key=key, clock=utc_now)
 
     def events(self) -> list[Any]:
-        return [row for row in self.run.rows(audit_event) if row.action == dead_letters.REPLAY]
+        return [row for row in self.run.rows(audit_event) if row.action == service.REPLAY]
 
     def found(self) -> dict[str, tuple[str, str | None]]:
         return {row.frame_id: (row.verdict, row.reason) for row in self.run.rows()}
@@ -105,7 +106,7 @@ def test_a_letter_becomes_one_part_however_often_it_is_published(engine: Engine,
         assert "ce_sequence" not in names
         assert [name for name, _ in published.headers].count("ce_id") == 1
         with reading(engine) as conn:
-            assert dead_letters.of_reason(conn, "bad_header") == []
+            assert dead_letters.waiting(conn, "bad_header") == []
 
 
 def test_a_claim_check_is_published_as_it_was(engine: Engine, tmp_path: Path) -> None:
@@ -239,6 +240,6 @@ def test_who_was_asked_for_is_found(engine: Engine, tmp_path: Path) -> None:
             of_n1 = dead_letters.recent(conn, station="n1")
             assert [one.offset for one in of_n1] == [2, 0]
             assert [one.offset for one in dead_letters.recent(conn, 1, reason="bad_header")] == [2]
-            assert [one.offset for one in dead_letters.of_reason(conn, "bad_header")] == [0, 1, 2]
+            assert [one.offset for one in dead_letters.waiting(conn, "bad_header")] == [0, 1, 2]
             assert dead_letters.at(conn, of_n1[0].stream_id, 0, [1, 3, 9]).keys() == {1, 3}
             assert conn.execute(sa.select(sa.func.count()).select_from(audit_event)).scalar_one() == 1, "a promotion"

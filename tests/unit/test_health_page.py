@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, timedelta
+from typing import Any
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
-from agent.store import dead_letters
-from agent.store.dead_letters import NewDeadLetter
+from agent.service.dead_letters import PREVIEW, REPLAY
+from agent.settings import Settings
+from agent.store import commands, dead_letters
+from agent.store.commands import Command
+from agent.store.dead_letters import NewDeadLetter, Pile
 from agent.store.engine import reading, writing
 from agent.store.gaps import Gap
 from agent.store.offsets import Counts, PartitionState
-from dashboard import accounts
-from tests.databases import NOW, Line
+from dashboard import accounts, context, letters
+from tests.databases import NOW, Line, add_blob, sha
 
 STATE = PartitionState(1, "frames", 0, 1200, 2, "agent-1", Counts(10, 6, 2, 1, 1), NOW, NOW - timedelta(seconds=4))
 
@@ -32,8 +37,9 @@ def test_the_sum_of_outcomes_is_said_and_what_is_missing(counts: Counts, words: 
 
 def test_a_partition_that_does_not_add_up_says_so() -> None:
     wrong = replace(STATE, partition=1, counts=Counts(10, 6), committed_at=None)
-    rows = accounts.partitions([STATE, wrong], NOW)
+    rows = accounts.partitions([STATE, wrong], {(1, 0): [(NOW, 1_200)]}, NOW)
     assert [(one["Adds up"], one["Last commit"]) for one in rows] == [("yes", "4 s ago"), ("NO", "never")]
+    assert [one["Lag"] for one in rows] == ["1,200", "unknown"]
 
 
 def test_every_kind_of_gap_has_words() -> None:
@@ -41,13 +47,129 @@ def test_every_kind_of_gap_has_words() -> None:
     assert all(row["What"] for row in accounts.gaps(found, UTC))
 
 
+def _new(here: Line, n: int, **changes: Any) -> NewDeadLetter:
+    new = NewDeadLetter(here.stream_id, 0, n, "s", "bad_header", "x", [("ce_id", "<b>")], "a" * 64, None, True, NOW)
+    return replace(new, **changes)
+
+
 @pytest.mark.usefixtures("each_database")
-def test_dead_letters_are_counted_by_reason_the_most_frequent_first(here: Line) -> None:
-    new = NewDeadLetter(here.stream_id, 0, 0, "s", "bad_header", "x", [("ce_id", "<b>")], "a" * 64, None, True, NOW)
-    reasons = ("bad_header", "corrupt", "corrupt")
+def test_dead_letters_are_counted_by_reason_where_most_wait_comes_first(here: Line) -> None:
+    new = [_new(here, n, reason=reason) for n, reason in enumerate(("bad_header", "corrupt", "corrupt", "corrupt"))]
     with writing(here.engine) as conn:
-        dead_letters.add_all(conn, [replace(new, offset=n, reason=reason) for n, reason in enumerate(reasons)])
+        dead_letters.add_all(conn, new)
+        first, second, *_ = sorted(one.id for one in dead_letters.recent(conn))
+        dead_letters.replayed(conn, first, NOW)
+        dead_letters.discard(conn, [second], NOW)
     with reading(here.engine) as conn:
-        assert list(dead_letters.by_reason(conn).items()) == [("corrupt", 2), ("bad_header", 1)]
-        rows = accounts.letters(dead_letters.recent(conn), {1: NOW}, UTC)
-    assert [(row["No."], row["Headers"], row["Replayed"]) for row in rows][-1] == (1, "ce_id=<b>", "2026-03-02 10:07")
+        assert dead_letters.piles(conn) == [Pile("corrupt", 2, 0, 1), Pile("bad_header", 0, 1, 0)]
+        rows = letters.letters(dead_letters.recent(conn), UTC)
+        assert [row["State"] for row in rows] == [
+            "waiting", "waiting", "discarded 2026-03-02 10:07", "replayed 2026-03-02 10:07",
+        ]  # fmt: skip
+        assert [one.id for one in dead_letters.recent(conn, state="replayed")] == [first]
+        assert dead_letters.states(conn, [first, second, 99]) == {first: "replayed", second: "discarded"}
+        facts = letters.facts(dead_letters.get(conn, first))
+    assert {"What": "header ce_id", "Value": "<b>"} in facts
+
+
+def _command(kind: str, ids: list[int], state: str, **came: Any) -> Command:
+    return Command(1, kind, {"ids": ids}, 7, state, came or None, NOW - timedelta(seconds=9), None)
+
+
+@pytest.mark.parametrize(
+    ("command", "level", "words", "share"),
+    [
+        (_command(REPLAY, [3], "queued"), "info", "dead letter 3, asked by eve 9 s ago: it waits for an agent", None),
+        (_command(REPLAY, [3, 4], "queued", waits="no broker"), "warning", "goes on by itself. no broker", None),
+        (_command(REPLAY, [3, 4, 5, 6], "running", left=3), "info", "4 dead letters, asked by eve", 0.25),
+        (_command(REPLAY, [3, 4], "running"), "info", "0 of 2 done", 0.0),
+        (_command(REPLAY, [3, 4], "done", published=1, refused=1), "warning", "1 published, 1 refused", None),
+        (_command(REPLAY, [3, 4], "done", published=2, refused=0), "success", "2 published", None),
+        (_command(PREVIEW, [3], "running"), "info", "Picture of dead letter 3", None),
+        (_command(PREVIEW, [3], "failed", problem="no image"), "error", "failed. no image", None),
+    ],
+)
+def test_a_command_says_how_it_stands(command: Command, level: str, words: str, share: float | None) -> None:
+    told = letters.told(command, {7: "eve"}, NOW)
+    assert (told.level, told.share) == (level, share)
+    assert words in told.words
+
+
+def _page() -> None:
+    from dashboard.views import health
+
+    health.show()
+
+
+def _shown(page: AppTest) -> AppTest:
+    assert not page.exception, page.exception
+    return page
+
+
+def _keys(page: AppTest) -> set[str]:
+    return {str(one.key) for one in page.button}
+
+
+@pytest.fixture
+def page(here: Line, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setattr(context, "engine", lambda: here.engine)
+    monkeypatch.setattr(context, "settings", Settings)
+    with writing(here.engine) as conn:
+        add_blob(conn, 1)
+        changes = [{}, {}, {"reason": "undecodable", "station": "t", "blob_sha256": sha(1)}]
+        dead_letters.add_all(conn, [_new(here, n, **more) for n, more in enumerate(changes)])
+    made = AppTest.from_function(_page, default_timeout=30)
+    made.session_state["actor"] = here.engineer
+    return made
+
+
+def test_all_that_were_chosen_are_published_by_one_command(here: Line, page: AppTest) -> None:
+    _shown(page.run()).selectbox(key="reason").set_value("bad_header")
+    page = _shown(page.run())
+    assert any("All that wait:** 2 dead letters of bad header" in one.value for one in page.markdown)
+    page.selectbox(key="station-all").set_value("press-1")
+    _shown(page.run()).button(key="replay-all").click()
+    page = _shown(page.run())
+    with reading(here.engine) as conn:
+        (asked,) = commands.waiting(conn, [REPLAY])
+        ids = dead_letters.waiting_ids(conn, "bad_header", None, 9)
+    assert asked.args == {"ids": ids, "station": "press-1", "product": None}
+    assert "replay-all" not in _keys(_shown(page.run())), "an agent has them"
+    assert any("2 dead letters, asked by engineer" in one.value for one in page.info)
+    with writing(here.engine) as conn:
+        assert commands.next(conn, [REPLAY])
+        commands.finish(conn, asked.id, result={"published": 1, "refused": 1, "problems": [[ids[1], "why"]]}, now=NOW)
+    page = _shown(page.run())
+    assert any("1 published, 1 refused" in one.value for one in page.warning)
+    assert any("The 1 that were refused" in one.label for one in page.expander)
+
+
+def test_one_is_discarded_with_a_reason_and_only_by_engineers(here: Line, page: AppTest) -> None:
+    page.session_state["actor"] = here.operator
+    page = _shown(page.run())
+    page.number_input(key="letter").set_value(1)
+    assert not {"replay-one", "discard-one", "replay-all", "discard-all"} & _keys(_shown(page.run()))
+    page.session_state["actor"] = here.engineer
+    assert _shown(page.run()).button(key="discard-one").disabled, "nobody said why"
+    page.text_input(key="discard-why-one").set_value("a test")
+    _shown(page.run()).button(key="discard-one").click()
+    page = _shown(page.run())
+    with reading(here.engine) as conn:
+        assert dead_letters.states(conn, [1, 2, 3]) == {1: "discarded", 2: "waiting", 3: "waiting"}
+    assert "discard-one" not in _keys(_shown(page.run()))
+    assert any(one.value.startswith("It was discarded") for one in page.caption)
+
+
+def test_a_picture_is_asked_for_and_why_there_is_none_is_said(here: Line, page: AppTest) -> None:
+    _shown(page.run()).number_input(key="letter").set_value(3)
+    page = _shown(page.run())
+    next(one for one in page.button if one.label == "Show what was kept").click()
+    page = _shown(page.run())
+    with writing(here.engine) as conn:
+        asked = commands.next(conn, [PREVIEW])
+        assert asked and asked.args == {"ids": [3]}
+        commands.finish(conn, asked.id, failed=True, result={"problem": "no image"}, now=NOW)
+    page = _shown(page.run())
+    assert any(one.value == "It gives no picture: no image" for one in page.warning)
+    page.number_input(key="letter").set_value(99)
+    assert any("there is no dead letter 99" in one.value for one in _shown(page.run()).warning)

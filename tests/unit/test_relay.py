@@ -14,6 +14,7 @@ from agent.metrics import Metrics
 from agent.pipeline.decisions import event_id
 from agent.pipeline.patience import Patience
 from agent.pipeline.relay import BATCH, Relay
+from agent.pipeline.stages import Stages
 from agent.pipeline.work import Lane
 from agent.sources.base import Decision
 from agent.sources.memory import MemoryDecisions
@@ -41,7 +42,10 @@ class Slow(MemoryDecisions):
 def _relay(here: Line, sink: MemoryDecisions) -> Relay:
     health, metrics = Health(), Metrics()
     patience = Patience(health, metrics, threading.Event(), random.Random(0))
-    return Relay(here.engine, sink, install_id="i", patience=patience, metrics=metrics, health=health)
+    return Relay(
+        here.engine, sink, install_id="i", patience=patience, metrics=metrics, health=health,
+        stages=Stages(metrics), clock=lambda: NOW,
+    )  # fmt: skip
 
 
 def _lane(here: Line, holder: str) -> Lane:

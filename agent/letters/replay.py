@@ -7,19 +7,22 @@ the same frame twice: within 24 hours the second is a duplicate.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy import Engine
 
+from agent.camera import Camera
 from agent.frame import ALIASES, BadHeader, Record, StreamKey, parse
 from agent.pipeline.directory import Directory
 from agent.pipeline.patience import NoPatience
 from agent.pipeline.work import Lane, Place, Work
 from agent.service import dead_letters as service
 from agent.settings import Settings
+from agent.sources.directory_frames import DirectoryFrames
 from agent.store import offsets, registry
 from agent.store.blobs import BlobCorrupt, BlobMissing, BlobStore
 from agent.store.dead_letters import DeadLetter
@@ -41,6 +44,20 @@ class Outlet(Protocol):
 
     def deliver(self, value: bytes, headers: Headers, *, key: str) -> None:
         """Returns once the frame is acknowledged; raises where it is not. `key` is the station."""
+
+
+@contextmanager
+def open_outlet(settings: Settings) -> Iterator[Outlet]:
+    """The outlet to where this installation's frames come from.
+
+    Raises:
+        CameraError: no broker answers.
+    """
+    if settings.source.kind == "directory":
+        yield DirectoryFrames(settings.source.directory)
+        return
+    with Camera(settings.kafka) as camera:
+        yield camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +101,11 @@ class Letters:
             product: in place of what its headers say.
 
         Raises:
-            NotReplayable: its bytes were not kept, its headers still do not do, or its product has no model.
+            NotReplayable: it was discarded, its bytes were not kept, its headers still do not do, or its product has no
+                model.
         """
+        if letter.discarded_at is not None:
+            raise NotReplayable(f"dead letter {letter.id}: it was discarded")
         with reading(self._engine) as conn:
             key = offsets.stream_keys(conn)[letter.stream_id]
         headers = _headers(letter, station=station, product=product)
@@ -103,7 +123,7 @@ class Letters:
             place = self._directory.place(Work(lane, record, letter.created_at, float("-inf")), envelope)
         except BadHeader as error:
             raise NotReplayable(
-                f"dead letter {letter.id}: {error}; --station and --product replace what it says"
+                f"dead letter {letter.id}: {error}; give another station or product in place of what it says"
             ) from None
         self._require_model(letter, place)
         own = {
