@@ -46,10 +46,10 @@ def show(found: Sequence[Alert], now: datetime) -> None:
         with context.reading() as conn:
             names = {user.id: user.name for user in users.all(conn, disabled=True)}
     for alert in found:
-        words, button = st.columns((6, 1), vertical_alignment="center")
-        words.html(line(alert, names, now))
+        place = st.container(horizontal=True, vertical_alignment="center")
+        place.html(line(alert, names, now))
         wanted = alert.acknowledged_at is None and context.may("operator")
-        if wanted and button.button("Acknowledge", key=f"acknowledge-{alert.id}") and _acknowledge(alert.id):
+        if wanted and place.button("Acknowledge", key=f"acknowledge-{alert.id}") and _acknowledge(alert.id):
             st.rerun(scope="fragment")
 
 

@@ -18,6 +18,7 @@ from dashboard import context, normals
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 SHOWN = {"image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff"}
+SMALL = 320  # pixels of the longer side
 HEADERS = {
     "Cache-Control": "private, max-age=31536000, immutable",  # a hash never names other bytes
     "X-Content-Type-Options": "nosniff",
@@ -26,9 +27,11 @@ HEADERS = {
 
 
 def routes() -> list[BaseRoute]:
-    """`/blob/SHA256` as it is stored, `/heatmap/SHA256` as a grey PNG of a stored map, `/normals/ITEM`."""
+    """`/blob/SHA256` as it is stored, `/small/SHA256` as small as a tile, `/heatmap/SHA256` as a grey PNG of a stored map,
+    `/normals/ITEM`."""
     return [
         Route("/blob/{sha256}", blob),
+        Route("/small/{sha256}", small),
         Route("/heatmap/{sha256}", heatmap),
         Route("/normals/{item:int}", nearest_normals),
     ]
@@ -37,6 +40,11 @@ def routes() -> list[BaseRoute]:
 async def blob(request: Request) -> Response:
     """An image blob; anything else is refused."""
     return await run_in_threadpool(_blob, request.path_params["sha256"])
+
+
+async def small(request: Request) -> Response:
+    """An image blob, shrunk: a board of forty pictures in full would not fit into a browser's memory."""
+    return await run_in_threadpool(_small, request.path_params["sha256"])
 
 
 async def heatmap(request: Request) -> Response:
@@ -62,6 +70,20 @@ def _blob(sha256: str) -> Response:
         return PlainTextResponse("the picture is gone", 404)
     except StoreError as error:
         return PlainTextResponse(str(error), 503)
+
+
+def _small(sha256: str) -> Response:
+    found = _blob(sha256)
+    if found.status_code != 200:
+        return found
+    out = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(bytes(found.body))) as picture:
+            picture.thumbnail((SMALL, SMALL))
+            picture.convert("RGB").save(out, "WEBP", quality=80)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return PlainTextResponse("the picture cannot be read", 404)
+    return Response(out.getvalue(), media_type="image/webp", headers=HEADERS)
 
 
 def _heatmap(sha256: str) -> Response:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from statistics import median
 from typing import Any
 
 import sqlalchemy as sa
@@ -80,6 +81,18 @@ class StationRate:
     def frames(self) -> int:
         """Frames of known stations and products."""
         return self.inspected + self.not_inspected
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRate:
+    """What one deployment's frames of a product (0: none decided) became at a station; `last` is their last minute."""
+
+    station_id: int
+    product_id: int
+    deployment_id: int
+    inspected: int
+    flagged: int
+    last: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +210,34 @@ def station_rates(conn: Connection, since: datetime) -> list[StationRate]:
         mean = float(latency) / frames if frames else None
         rates.append(StationRate(station_id, inspected, int(review + reject), int(not_inspected), int(late), mean))
     return rates
+
+
+def product_rates(conn: Connection, since: datetime) -> list[ProductRate]:
+    """As `station_rates`, by product and by what decided."""
+    row = rollup_minute.c
+    key = (row.station_id, row.product_id, row.deployment_id)
+    flagged = row.n_review + row.n_reject
+    sums = (sa.func.sum(row.n_pass + flagged), sa.func.sum(flagged), sa.func.max(row.start))
+    found = conn.execute(sa.select(*key, *sums).where(row.start >= minute(since)).group_by(*key).order_by(*key))
+    return [ProductRate(s, p, d, int(inspected), int(n), last) for s, p, d, inspected, n, last in found]
+
+
+def usual_rates(conn: Connection, since: datetime, until: datetime, least: int) -> dict[int, float]:
+    """Frames a minute of each station in the median of its quarter hours that had any.
+
+    Args:
+        conn: any transaction.
+        since: start of the first quarter hour.
+        until: the last quarter hour ended by then.
+        least: stations that ran in fewer quarter hours are left out.
+    """
+    row = rollup_quarter.c
+    frames = sa.func.sum(row.n_pass + row.n_review + row.n_reject + row.n_not_inspected)
+    query = sa.select(row.station_id, frames).where(row.start >= quarter(since), row.start < quarter(until))
+    quarters: dict[int, list[float]] = defaultdict(list)
+    for station_id, n in conn.execute(query.group_by(row.station_id, row.start)):
+        quarters[station_id].append(float(n) / 15)
+    return {station_id: median(found) for station_id, found in quarters.items() if len(found) >= least}
 
 
 def decided_rates(conn: Connection, since: datetime) -> list[DecidedRate]:

@@ -1,67 +1,34 @@
-"""What the Line page says, as text: statuses, ages, and alerts without anybody's HTML."""
+"""What the Line page says below its board, as text: ages, and alerts without anybody's HTML."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
+from streamlit.testing.v1 import AppTest
 
-from agent.alerts.base import KINDS
+from agent.live import NoLive
+from agent.settings import Settings
 from agent.store.alerts import Alert
+from agent.store.engine import Unreachable
 from agent.store.epochs import Epoch
-from agent.store.stations import Station
-from dashboard.alerts import ago, by_subject, line
+from dashboard import context
+from dashboard.alerts import ago, line
 from dashboard.certificates import words
-from dashboard.views.line import rows_of, status_of, table
+from dashboard.components import andon as board
 from model.certificate import certify
-from tests.databases import NOW
+from tests.databases import NOW, Line
 
-STATION = Station(1, "press-1", None, None, "ok", None, 0, NOW, None, NOW, None)
 ALERT = Alert(
     7, "station_silent", "station:press-1", "error", "press-1 sends no frames", {}, 1, NOW, NOW, None, None, None, 0,
     None, None,
 )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("kinds", "status"),
-    [
-        ((), "ok"),
-        (("flag_rate",), "ok"),
-        (("camera_saturated", "camera_black"), "black"),
-        (("camera_black", "station_silent"), "silent"),
-        (("station_silent", "station_blind", "camera_frozen"), "blind"),
-    ],
-)
-def test_a_station_shows_the_worst_that_stands(kinds: tuple[str, ...], status: str) -> None:
-    assert set(kinds) <= KINDS
-    assert status_of(STATION, kinds, NOW) == status
-
-
-def test_without_an_alert_a_station_may_be_new_or_quiet() -> None:
-    assert status_of(replace(STATION, status="blind"), (), NOW) == "blind"
-    assert status_of(replace(STATION, last_frame_at=None), (), NOW) == "new"
-    assert status_of(replace(STATION, last_frame_at=None), ("station_silent",), NOW) == "silent"
-    assert status_of(STATION, (), NOW + timedelta(minutes=2)) == "ok"
-    assert status_of(STATION, (), NOW + timedelta(minutes=2, seconds=1)) == "quiet"
-
-
-def test_a_row_gets_the_alerts_of_its_own_station() -> None:
-    other = replace(ALERT, subject="station:press-2", kind="station_blind")
-    kinds = by_subject([ALERT, other, replace(ALERT, kind="flag_rate")])
-    long = "n" * 250
-    (row,) = rows_of([STATION], {}, {}, {}, kinds, NOW)
-    assert row.status == "silent"
-    assert "<span class='pill silent'>silent</span>" in table([row])
-    (row,) = rows_of([replace(STATION, name=long)], {}, {}, {}, kinds, NOW)
-    assert row.status == "ok"
-
-
-def test_a_station_shows_a_model_whose_certificate_has_lapsed() -> None:
-    station = replace(STATION, product_id=1)
-    rows = [rows_of([station], {}, {1: "p"}, {1: "v3"}, {}, NOW, lapsed)[0] for lapsed in ((), (1,), (2,))]
-    assert [row.model for row in rows] == ["v3", "v3, lapsed", "v3"]
 
 
 def test_a_certificate_says_what_it_rests_on() -> None:
@@ -73,6 +40,49 @@ def test_a_certificate_says_what_it_rests_on() -> None:
     epoch = Epoch(1, 1, "import", "imported images", False, None, NOW, None)
     assert words(record, epoch).endswith("It rests on the imported images and assumes that the stream looks like them.")
     assert words(record).endswith("It assumes that the stream looks like the calibration images.")
+
+
+def _page() -> None:
+    from dashboard.views import line
+
+    line.show()
+
+
+def test_the_board_is_told_everything_in_plain_values_and_what_is_wrong_where_the_store_is_away(
+    here: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Mapping[str, Any]] = []
+    monkeypatch.setattr(board, "draw", drawn.append)
+    monkeypatch.setattr(context, "engine", lambda: here.engine)
+    monkeypatch.setattr(context, "settings", Settings)
+    monkeypatch.setattr(context, "live", NoLive)
+    page = AppTest.from_function(_page, default_timeout=30)
+    page.session_state["actor"] = here.engineer
+    page.run()
+    assert not page.exception, page.exception
+    (told,) = [json.loads(json.dumps(one)) for one in drawn]
+    (tile,) = told["tiles"]
+    assert (tile["station"], tile["state"], tile["level"]) == ("press-1", "waiting", "idle")
+    assert tile["href"] == "/review?station=press-1&user=engineer"
+    assert told["banner"]["words"] == "0 of 1 stations run, 1 waiting"
+    assert any("no Redis is configured" in one.value for one in page.warning)
+
+    @contextmanager
+    def away() -> Iterator[Connection]:
+        raise Unreachable("the database does not answer")
+        yield
+
+    monkeypatch.setattr(context, "reading", away)
+    page = AppTest.from_function(_board, default_timeout=30)
+    page.run()
+    assert not page.exception and drawn[-1] == {"trouble": "the database does not answer"}
+
+
+def _board() -> None:
+    from dashboard.views import line
+
+    line._board()
+    line._below()
 
 
 def test_an_alert_is_one_line_of_words_colour_and_icon() -> None:

@@ -1,0 +1,156 @@
+"""A shop floor for browser tests and pictures: any number of stations, each in a state of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import cycle, islice
+
+import cv2
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from agent.demo import render
+from agent.pipeline.pictures import Heatmap
+from agent.pipeline.pictures import render as drawn
+from agent.store import alerts, items, products, registry, stations, teachings
+from agent.store.blobs import keep
+from agent.store.buckets import minute, quarter
+from agent.store.engine import writing
+from agent.store.local_blobs import LocalBlobs
+from agent.store.tables import rollup_minute, rollup_quarter, station
+from model.certificate import certify
+from model.images import InputSpec
+from tests.databases import Line, add_blob
+
+RUNNING = ("running",) * 3
+STATES = ("running", "stopped", "blind", *RUNNING, "frozen", "late", *RUNNING, "slow", "over its rate", *RUNNING,
+          "out of focus", "waiting", "teaching", "no model", "uncertified", *RUNNING)  # fmt: skip
+PER_MINUTE = 30
+SIDE = 256  # pixels of a heatmap
+ALERTS = {
+    "blind": ("station_blind", "error", "{} is blind: 23 frames in a row could not be inspected. Look at its camera"),
+    "frozen": ("camera_frozen", "warning", "station {}: its camera repeats the same picture: look at the camera"),
+    "out of focus": ("camera_defocused", "warning", "station {}: its pictures have 40% of the usual sharpness"),
+    "over its rate": ("flag_rate", "warning", "{} flagged 400 of 4,000 frames of flange in 24 h (10.0%)"),
+}
+
+
+def furnish(made: Line, blobs: LocalBlobs, count: int, now: datetime) -> dict[str, str]:
+    """Stations press-1 .. press-`count` and what the store knows of them; each one's state by its name."""
+    shots = [pictures(made.engine, blobs, kind, n, now) for n, kind in enumerate((None, "scratch", "dent", "stain"))]
+    states = {f"press-{n}": state for n, state in enumerate(islice(cycle(STATES), count), 1)}
+    with writing(made.engine) as conn:
+        made_of = _products(conn, made, now)
+        for n, (name, state) in enumerate(states.items()):
+            known = stations.find(conn, name)
+            product_id, deployment_id = made_of.get(state, made_of["running"])
+            where = known or stations.add(conn, name, product_id=product_id, now=now)
+            _fares(conn, where.id, state, now)
+            conn.execute(sa.update(station).where(station.c.id == where.id).values(product_id=product_id))
+            if state != "waiting":
+                _ran(conn, where.id, product_id, deployment_id, state, now)
+                _kept(conn, made, where.id, product_id, shots[n % len(shots)], now)
+    return states
+
+
+def _products(conn: Connection, made: Line, now: datetime) -> dict[str, tuple[int, int]]:
+    """Product and deployment by the state that they are for."""
+    scores = [n / 2000 for n in range(2000)]
+    record = certify(
+        scores, artifact_sha256="a", calibration_sha256="c", fingerprint="f", review_rate=0.05, reject_rate=0.01,
+        confidence=0.95,
+    ).to_dict()  # fmt: skip
+    version = registry.add_version(
+        conn, product_id=made.product_id, artifact_sha256=add_blob(conn, 900), teacher="none", manifest={}, now=now
+    )
+    certificate = registry.add_certificate(conn, version_id=version.id, record=record, now=now)
+    live = registry.promote(
+        conn, version_id=version.id, certificate_id=certificate, config_hash="0" * 64, reason="gate", by=None, now=now
+    ).id
+    bracket, gasket, shim = (products.add(conn, name, now=now).id for name in ("bracket", "gasket", "shim"))
+    other = registry.add_version(
+        conn, product_id=bracket, artifact_sha256=add_blob(conn, 901), teacher="none", manifest={}, now=now
+    )
+    bare = registry.promote(
+        conn, version_id=other.id, certificate_id=None, config_hash="0" * 64, reason="gate", by=None, now=now
+    ).id
+    teachings.begin(conn, gasket, made.station_id, 250, made.engineer.id, now)
+    return {
+        "running": (made.product_id, live), "uncertified": (bracket, bare), "teaching": (gasket, 0),
+        "no model": (shim, 0),
+    }  # fmt: skip
+
+
+def _fares(conn: Connection, station_id: int, state: str, now: datetime) -> None:
+    where = stations.get(conn, station_id)
+    if state != "waiting":
+        last = now - timedelta(minutes=14 if state == "stopped" else 0, seconds=station_id % 3)
+        stations.set_status(conn, station_id, "blind" if state == "blind" else "ok", 23 * (state == "blind"), last, now)
+    if state in ALERTS:
+        kind, level, words = ALERTS[state]
+        subject = f"station:{where.name}" + (" product:flange" if kind == "flag_rate" else "")
+        alerts.raise_(
+            conn, kind, subject, words.format(where.name), level=level, detail={}, event=False,
+            now=now - timedelta(minutes=3),
+        )  # fmt: skip
+
+
+def _ran(conn: Connection, station_id: int, product_id: int, deployment_id: int, state: str, now: datetime) -> None:
+    """A day of quarters, and the last hour's minutes."""
+    key = {"station_id": station_id, "product_id": product_id, "lot": "L7", "deployment_id": deployment_id}
+    usual = PER_MINUTE + station_id % 7
+    quarters = [quarter(now) - timedelta(minutes=15 * n) for n in range(1, 40)]
+    conn.execute(sa.insert(rollup_quarter), [{**key, "start": at, **sums(15 * usual, 0.02)} for at in quarters])
+    ended = 15 if state == "stopped" else 0
+    starts = [minute(now) - timedelta(minutes=n) for n in range(ended, 60)]
+    share = {"over its rate": 0.1, "uncertified": 1.0}.get(state, 0.02 + 0.001 * (station_id % 9))
+    frames = usual // 4 if state == "slow" else usual
+    failed = state in ("blind", "no model", "teaching")
+    late = 0.4 if state == "late" else 0.0
+    rows = [{**key, "start": at, **sums(frames, share, late, failed)} for at in starts]
+    conn.execute(sa.insert(rollup_minute), rows)
+
+
+def sums(frames: int, flagged: float, late: float = 0.0, failed: bool = False) -> Mapping[str, float]:
+    """A rollup's numbers of so many frames."""
+    inspected, review = (0, 0) if failed else (frames, round(frames * flagged))
+    return {
+        "n_pass": inspected - review, "n_review": review, "n_reject": 0, "n_not_inspected": frames - inspected,
+        "n_late": round(frames * late), "sum_latency_ms": frames * (4000.0 if late else 380.0),
+    }  # fmt: skip
+
+
+def _kept(
+    conn: Connection, made: Line, station_id: int, product_id: int, shot: Mapping[str, str], now: datetime
+) -> None:
+    kept = [
+        made.new_item(
+            10_000 * station_id + at, station_id=station_id, product_id=product_id, serial=f"S{station_id}-{at:03d}",
+            event_at=now - timedelta(minutes=at), **shot,
+        )
+        for at in reversed(range(station_id * 5 % 23))
+    ]  # fmt: skip
+    items.add_all(conn, kept)
+
+
+@cache
+def _rendered(kind: str | None, seed: int) -> Mapping[str, tuple[bytes, str]]:
+    shot, mask = render.picture(kind, 0.9, (seed, 5))
+    noise = np.random.default_rng(seed).random((SIDE, SIDE)).astype(np.float32)
+    marked = cv2.resize(mask, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    heat = cv2.GaussianBlur(marked, (0, 0), 9) + cv2.GaussianBlur(noise, (0, 0), 14)
+    made = drawn(shot, Heatmap(np.asarray(heat, np.float32), InputSpec(SIDE, SIDE)))
+    assert made.overlay and made.heatmap
+    return {
+        "frame_sha256": (render.jpeg(shot), "image/jpeg"), "preview_sha256": (made.preview, "image/webp"),
+        "overlay_sha256": (made.overlay, "image/webp"), "thumbnail_sha256": (made.thumbnail, "image/webp"),
+        "heatmap_sha256": (made.heatmap, "application/x-npy"),
+    }  # fmt: skip
+
+
+def pictures(engine: Engine, blobs: LocalBlobs, kind: str | None, seed: int, now: datetime) -> Mapping[str, str]:
+    """The evidence of one part of the demo's product, kept."""
+    return {name: keep(engine, blobs, data, media, now) for name, (data, media) in _rendered(kind, seed).items()}

@@ -1,0 +1,83 @@
+"""The Line page in a browser: a tile a station, at any number of stations and width, that says when it is old."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from agent.settings import utc_now
+from agent.store import stations
+from agent.store.engine import writing
+from agent.store.local_blobs import LocalBlobs
+from tests.databases import Line
+from tests.ui.floor import furnish
+from tests.ui.plant import serving
+
+# What hides a part of its own text, within the board.
+CUT = """
+    () => {
+      const find = (root) => root.querySelector(".board") ??
+        [...root.querySelectorAll("*")].map((one) => one.shadowRoot && find(one.shadowRoot)).find(Boolean);
+      return [...find(document).querySelectorAll("*")]
+        .filter((one) => one.offsetParent && one.scrollWidth > one.clientWidth + 1 && one.clientWidth)
+        .map((one) => `${one.className || one.tagName}: ${one.textContent}`);
+    }
+"""
+
+
+@pytest.mark.parametrize("count", [1, 6, 40])
+def test_every_station_has_its_tile_in_its_place_and_nothing_is_cut(
+    page: Page, here: Line, tmp_path: Path, count: int
+) -> None:
+    states = furnish(here, LocalBlobs(tmp_path / "blobs"), count, utc_now())
+    with serving(here.engine, tmp_path) as url:
+        schemes: tuple[tuple[int, Literal["light", "dark"]], ...] = ((1280, "light"), (820, "dark"))
+        for width, scheme in schemes:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=scheme)
+            page.goto(f"{url}/?user=viewer")
+            expect(page.locator(".tile")).to_have_count(count)
+            assert page.locator(".tile .station").all_inner_texts() == list(states)
+            found = page.locator(".tile").evaluate_all("all => all.map((one) => one.dataset.state)")
+            assert found == list(states.values())
+            bad = page.locator(".tile:is([data-level=stop], [data-level=warn])")
+            expect(page.locator(".banner button")).to_have_count(min(8, bad.count()))
+            assert page.evaluate(CUT) == []
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+            expect(page.get_by_text("The line runs; agents and speed cannot be shown.")).to_be_visible()
+
+
+def test_a_renewal_leaves_what_is_there_in_place(page: Page, here: Line, tmp_path: Path) -> None:
+    furnish(here, LocalBlobs(tmp_path / "blobs"), 2, utc_now())
+    with serving(here.engine, tmp_path) as url:
+        page.goto(f"{url}/?user=operator")
+        tile, picture = page.locator(".tile").first, page.get_by_role("img", name="newest kept picture of press-1")
+        expect(picture).to_be_visible()
+        assert picture.evaluate("one => one.naturalWidth") == 320
+        review = tile.get_by_role("link")
+        review.focus()
+        picture.evaluate("one => { one.marked = true; }")
+        with writing(here.engine) as conn:
+            stations.set_status(conn, here.station_id, "blind", 21, utc_now(), utc_now())
+        expect(tile).to_have_attribute("data-state", "blind")
+        expect(tile).to_contain_text("21 frames in a row could not be inspected")
+        assert picture.evaluate("one => one.marked")
+        expect(review).to_be_focused()
+        page.get_by_role("button", name="press-2: stopped").click()
+        expect(page.locator(".tile").nth(1)).to_be_focused()
+        review.click()
+        expect(page.locator(".desk")).to_be_visible()
+        assert "station=press-1" in page.url
+
+
+def test_a_board_that_is_renewed_no_more_says_so(page: Page, here: Line, tmp_path: Path) -> None:
+    furnish(here, LocalBlobs(tmp_path / "blobs"), 1, utc_now())
+    with serving(here.engine, tmp_path) as url:
+        page.goto(f"{url}/?user=viewer")
+        expect(page.locator(".banner")).to_contain_text("The station runs")
+        expect(page.get_by_role("alert").filter(has_text="Nothing here is of now")).to_have_count(0)
+    expect(page.get_by_text("Nothing here is of now")).to_contain_text("The dashboard's server does not answer.")
+    expect(page.locator(".board")).to_have_attribute("data-old", "1")
