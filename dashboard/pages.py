@@ -1,0 +1,53 @@
+"""Which views there are, and the lowest role that each is for. What a role may not see has no page and no address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import streamlit as st
+
+from agent.service.ranks import may
+from agent.store.users import User
+from dashboard.views import audit, health, line, models, part, review, shift, teach, trends, triage
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One page: its address, its place in the menu, what draws it, and whom it is for."""
+
+    path: str
+    title: str
+    icon: str
+    show: Callable[[], None]
+    least: str = "viewer"
+
+
+VIEWS = (
+    View("", "Line", "factory", line.show),
+    View("review", "Review", "rate_review", review.show),
+    View("triage", "Triage", "grid_view", triage.show),
+    View("part", "Part", "search", part.show),
+    View("trends", "Trends", "monitoring", trends.show),
+    View("shift", "Shift", "assignment", shift.show),
+    View("teach", "Teach", "school", teach.show, "operator"),
+    View("models", "Models", "model_training", models.show, "operator"),
+    View("health", "Health", "monitor_heart", health.show),
+    View("audit", "Audit", "history", audit.show, "engineer"),
+)
+
+
+def views(user: User | None) -> list[View]:
+    """What this user may see; without one, where there are no users yet, what anybody may."""
+    return [one for one in VIEWS if (may(user, one.least) if user else one.least == "viewer")]
+
+
+def page(view: View, show: Callable[[], None] | None = None) -> st.Page:
+    """The page of a view; `show` draws something else at its address."""
+    return st.Page(
+        show or view.show,
+        title=view.title,
+        icon=f":material/{view.icon}:",
+        url_path=view.path or None,
+        default=not view.path,
+    )
