@@ -27,8 +27,9 @@ HEADERS = {
 
 
 def routes() -> list[BaseRoute]:
-    """`/blob/SHA256` as it is stored, `/small/SHA256` as small as a tile, `/heatmap/SHA256` as a grey PNG of a stored map,
-    `/normals/ITEM`."""
+    """`/blob/SHA256` as it is stored, `/small/SHA256` as a tile shows it, `/heatmap/SHA256` as a grey PNG of a map,
+    `/normals/ITEM`.
+    """
     return [
         Route("/blob/{sha256}", blob),
         Route("/small/{sha256}", small),
