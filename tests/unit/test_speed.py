@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,10 +68,10 @@ def test_the_newest_lag_of_a_minute_stays_and_all_goes_after_a_day(here: Line) -
         assert stored.latencies(conn, NOW - timedelta(days=2))["decode"].n == 3
 
 
-def test_what_the_database_does_not_take_is_noted_later(here: Line) -> None:
+def test_what_the_database_does_not_take_is_noted_later(here: Line, tmp_path: Path) -> None:
     stages = Stages(Metrics())
     stages.took("record", 0.01)
-    away = open_engine(f"sqlite:///{here.engine.url.database}.missing")
+    away = open_engine(f"sqlite:///{tmp_path / 'without tables.db'}")
     stages.note(away, {}, NOW)
     away.dispose()
     stages.note(here.engine, {}, NOW)
