@@ -55,10 +55,15 @@ def render(frame: Pixels, heatmap: Heatmap | None) -> Pictures:
     preview = _fit(frame, PREVIEW)
     return Pictures(
         preview=_webp(preview),
-        thumbnail=_webp(_fit(preview, THUMBNAIL)),
+        thumbnail=thumbnail(preview),
         overlay=_webp(overlay(preview, heatmap)) if heatmap else None,
         heatmap=_npy(heatmap.over(_fitted(frame.shape, HEATMAP))) if heatmap else None,
     )
+
+
+def thumbnail(frame: Pixels) -> bytes:
+    """A small picture of the whole frame, WebP."""
+    return _webp(_fit(frame, THUMBNAIL))
 
 
 def overlay(preview: Pixels, heatmap: Heatmap) -> Pixels:
