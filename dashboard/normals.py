@@ -14,12 +14,14 @@ from sqlalchemy import Engine
 
 from agent.settings import utc_now
 from agent.store import item_vectors, items
+from agent.store import normals as stored
 from agent.store.engine import reading
-from agent.store.item_vectors import Normal
+from agent.store.normals import Normal
 from dashboard.parts import picture
 
 SHOWN = 3
-MOST = 4000  # of a product, the newest
+MOST = 2000  # of a product, the newest
+KEPT_S = 300  # what was read, before it is read anew
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,15 +64,15 @@ def of_item(engine: Engine, item_id: int) -> list[Normal]:
         vector = item_vectors.of_items(conn, [item_id]).get(item_id)
     if vector is None:
         return []
-    known = _known(engine, item.product_id, vector.space, int(utc_now().timestamp() // 60))
+    known = _known(engine, item.product_id, vector.space, int(utc_now().timestamp() // KEPT_S))
     return known.nearest(vector.features, item.serial or item.frame_id)
 
 
 @lru_cache(16)
-def _known(engine: Engine, product_id: int, space: str, minute: int) -> Known:
-    """Read once a minute (`minute` is of the epoch)."""
+def _known(engine: Engine, product_id: int, space: str, at: int) -> Known:
+    """Read anew where `at` is another."""
     with reading(engine) as conn:
-        return Known.of(item_vectors.normals(conn, product_id, space, MOST))
+        return Known.of(stored.of_product(conn, product_id, space, MOST))
 
 
 def to_html(normals: Sequence[Normal], zone: tzinfo) -> str:

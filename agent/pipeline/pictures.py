@@ -55,7 +55,7 @@ def render(frame: Pixels, heatmap: Heatmap | None) -> Pictures:
     preview = _fit(frame, PREVIEW)
     return Pictures(
         preview=_webp(preview),
-        thumbnail=_webp(_fit(preview, THUMBNAIL)),
+        thumbnail=thumbnail(preview),
         overlay=_webp(overlay(preview, heatmap)) if heatmap else None,
         heatmap=_npy(heatmap.over(_fitted(frame.shape, HEATMAP))) if heatmap else None,
     )
@@ -64,6 +64,11 @@ def render(frame: Pixels, heatmap: Heatmap | None) -> Pictures:
 def preview_of(frame: Pixels) -> bytes:
     """The preview alone, for a frame that nothing scored."""
     return _webp(_fit(frame, PREVIEW))
+
+
+def thumbnail(frame: Pixels) -> bytes:
+    """A small picture of the whole frame, WebP."""
+    return _webp(_fit(frame, THUMBNAIL))
 
 
 def overlay(preview: Pixels, heatmap: Heatmap) -> Pixels:

@@ -28,11 +28,16 @@ class Features:
 
 def vector(features: Features, heatmap: Heatmap) -> Vector | None:
     """The vector of one frame; None where its features are no direction."""
-    length = float(np.linalg.norm(features.values))
-    if not (np.isfinite(length) and length > 0):
+    direction = unit(features.values)
+    if direction is None:
         return None
     cells: Any = cv2.resize(heatmap.over((SIDE * FINE, SIDE * FINE)), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     low, high = float(cells.min()), float(cells.max())
     grey = np.rint((cells - low) * (255 / max(high - low, 1e-12)))
-    unit = (features.values / length).astype("<f2")
-    return Vector(features.space, unit.tobytes(), grey.astype(np.uint8).tobytes(), low, high)
+    return Vector(features.space, direction, grey.astype(np.uint8).tobytes(), low, high)
+
+
+def unit(features: npt.NDArray[np.float32]) -> bytes | None:
+    """Their direction as it is stored, little-endian float16; None where they have none."""
+    length = float(np.linalg.norm(features))
+    return (features / length).astype("<f2").tobytes() if np.isfinite(length) and length > 0 else None

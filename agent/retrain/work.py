@@ -8,7 +8,7 @@ from time import monotonic
 import structlog
 
 from agent.failpoints import passing
-from agent.retrain import champion, checkpoints, comparison, freezing, learning, roles, showing
+from agent.retrain import champion, checkpoints, comparison, freezing, learning, normals, roles, showing
 from agent.retrain.bench import Bench
 from agent.retrain.comparison import Lists, Scores
 from agent.retrain.errors import RetrainError
@@ -101,7 +101,9 @@ def _candidate(
     data = artifacts.to_bytes(trained)
     sha256 = blob_store.keep(bench.engine, bench.blobs, data, ARTIFACT_TYPE, bench.clock())
     scorer = open_scorer(bench.settings, artifacts.from_bytes(data), threads=bench.threads)
-    stage = Stage("calibrating", len(lists.calibration) + len(lists.holdout) + len(lists.defects), on_progress)
+    unknown = normals.unknown(bench, scorer, lists.train)
+    steps = map(len, (lists.calibration, lists.holdout, lists.defects, unknown))
+    stage = Stage("calibrating", sum(steps), on_progress)
     by_image = comparison.score_images(scorer, lists.calibration, bench.load, stage)
     units = comparison.units(lists, lists.calibration, by_image)
     with reading(bench.engine) as conn:
@@ -125,6 +127,7 @@ def _candidate(
         images=dict(zip((one.id for one in lists.calibration), by_image, strict=True)),
         parent_id=run.settings["parent"] if start.parent else None,
         pictures=showing.show(bench, scorer, lists.calibration, by_image, k, part),
+        normals=normals.look(bench, scorer, unknown, stage),
     )  # fmt: skip
     return made, scorer
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.store.rows import columns, values
-from agent.store.tables import item, item_vector, sample
+from agent.store.tables import item, item_vector
 
 SIDE = 16  # cells of the heatmap's grid, down and across
 
@@ -34,25 +33,6 @@ class Vector:
     high: float
 
 
-@dataclass(frozen=True, slots=True)
-class Normal:
-    """An accepted normal: the frame of a part that trains, whose item has a vector.
-
-    Attributes:
-        part: its serial, or its frame's id.
-        seen_at: when.
-        small: hash of the smallest picture that there is.
-        full: hash of the picture to look at.
-        features: a unit vector, little-endian float16.
-    """
-
-    part: str
-    seen_at: datetime
-    small: str
-    full: str
-    features: bytes
-
-
 def add_all(conn: Connection, stream_id: int, partition: int, vectors: Mapping[int, Vector]) -> None:
     """Adds those of a partition's items, by offset, in the transaction that added the items."""
     if not vectors:
@@ -68,21 +48,3 @@ def of_items(conn: Connection, item_ids: Collection[int]) -> dict[int, Vector]:
     row = item_vector.c
     query = sa.select(row.item_id, *columns(item_vector, Vector)).where(row.item_id.in_(list(item_ids)))
     return {item_id: Vector(*own) for item_id, *own in conn.execute(query)}
-
-
-def normals(conn: Connection, product_id: int, space: str, most: int) -> list[Normal]:
-    """The product's accepted normals in that space, the newest first; those that are imported have no vector."""
-    row, vector = item.c, item_vector.c
-    full = sa.func.coalesce(row.preview_sha256, row.frame_sha256)
-    query = (
-        sa.select(
-            sa.func.coalesce(row.serial, row.frame_id), row.event_at,
-            sa.func.coalesce(row.thumbnail_sha256, full), full, vector.features,
-        )
-        .select_from(sample)
-        .join(item, row.id == sample.c.item_id)
-        .join(item_vector, vector.item_id == row.id)
-        .where(sample.c.product_id == product_id, sample.c.role == "train", sample.c.state == "accepted")
-        .where(sample.c.revoked_at.is_(None), vector.space == space)
-    )  # fmt: skip
-    return [Normal(*found) for found in conn.execute(query.order_by(sample.c.id.desc()).limit(most))]

@@ -72,6 +72,15 @@ sample = Table(
     UniqueConstraint("product_id", "pixels_sha256"),
 )
 
+sample_vector = Table(
+    "sample_vector",
+    metadata,
+    refers("sample_id", "sample.id", primary_key=True),
+    Column("space", Sha, nullable=False),  # as of item_vector
+    Column("features", sa.LargeBinary, nullable=False),
+    refers("thumbnail_sha256", "blob.sha256"),  # WebP
+)
+
 snapshot_sample = Table(
     "snapshot_sample",
     metadata,

@@ -24,6 +24,7 @@ from agent.store.loop import calibration_score as calibration_score
 from agent.store.loop import drift as drift
 from agent.store.loop import epoch as epoch
 from agent.store.loop import sample as sample
+from agent.store.loop import sample_vector as sample_vector
 from agent.store.loop import shadow_score as shadow_score
 from agent.store.loop import snapshot_sample as snapshot_sample
 from agent.store.loop import taught as taught

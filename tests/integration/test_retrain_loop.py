@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 import torch
@@ -17,6 +18,7 @@ from agent.settings import utc_now
 from agent.store import (
     ancestry,
     epochs,
+    normals,
     products,
     registry,
     runs,
@@ -27,7 +29,7 @@ from agent.store.blobs import keep
 from agent.store.engine import reading, writing
 from model.artifact import from_bytes
 from model.certificate import Certificate
-from model.images import InputSpec
+from model.images import InputSpec, decode
 from tests.integration.retrain_parts import DEFECTS, Plant, until
 
 pytestmark = pytest.mark.usefixtures("narrow")
@@ -54,6 +56,19 @@ def test_the_first_model_is_promoted_with_its_certificate(plant: Plant) -> None:
     assert certificate.artifact_sha256 == version.artifact_sha256 == live.artifact_sha256
     assert (certificate.look, certificate.certified_review_rate) == (1, 0.3)
     assert version.state == "champion" and version.metrics["bank_defects"] == DEFECTS
+
+
+def test_its_train_samples_can_be_compared_with_parts_of_the_stream(plant: Plant) -> None:
+    with reading(plant.engine) as conn:
+        live = registry.live(conn, plant.product.id)
+        train = [one.id for one in samples.all(conn, plant.product.id, "train")]
+        assert live
+        space = from_bytes(plant.blobs.get(live.artifact_sha256)).manifest.space
+        found = normals.of_product(conn, plant.product.id, space, 1000)
+        assert len(found) == len(train) and normals.known(conn, train, space) == set(train)
+    for one in found:
+        assert decode(plant.blobs.get(one.small)).shape[2] == 3 and one.full != one.small
+        assert np.linalg.norm(np.frombuffer(one.features, "<f2").astype(float)) == pytest.approx(1, abs=1e-2)
 
 
 def test_a_good_challenger_is_promoted_at_the_next_look(plant: Plant) -> None:

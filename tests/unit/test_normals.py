@@ -16,8 +16,10 @@ from streamlit.testing.v1 import AppTest
 
 from agent.settings import Settings
 from agent.store import inspections, item_vectors, products, samples
+from agent.store import normals as stored
 from agent.store.engine import open_engine, reading, writing
-from agent.store.item_vectors import Normal, Vector
+from agent.store.item_vectors import Vector
+from agent.store.normals import Normal, SampleVector
 from agent.store.samples import NewSample
 from agent.store.tables import metadata
 from dashboard import blobs, context, normals
@@ -67,7 +69,7 @@ def _accept(here: Line, offset: int, item_id: int, **changes: Any) -> int:
 
 def _known(here: Line, space: str = SPACE, most: int = 99) -> list[str]:
     with reading(here.engine) as conn:
-        return [one.part for one in item_vectors.normals(conn, here.product_id, space, most)]
+        return [one.part for one in stored.of_product(conn, here.product_id, space, most)]
 
 
 @pytest.mark.usefixtures("each_database")
@@ -89,6 +91,32 @@ def test_only_what_trains_is_an_accepted_normal(here: Line) -> None:
     assert _known(here) == ["S6", "S0"]
     assert _known(here, most=1) == ["S6"]
     assert _known(here, "6" * 64) == ["S7"]
+
+
+@pytest.mark.usefixtures("each_database")
+def test_what_was_imported_is_one_too_once_a_scorer_saw_it(here: Line) -> None:
+    _accept(here, 0, _add(here, 0))
+    with writing(here.engine) as conn:
+        thumbnail = add_blob(conn, 90)
+        ids = [
+            samples.add(
+                conn, NewSample(here.product_id, "train", "import", add_blob(conn, n), sha(n), serial=s), NOW
+            ).id
+            for n, s in ((91, "I1"), (92, None))
+        ]
+    vector = SampleVector(SPACE, unit((1, 0)), thumbnail)
+    for space in ("6" * 64, SPACE):
+        with writing(here.engine) as conn:
+            stored.add_all(conn, dict.fromkeys(ids, replace(vector, space=space)))
+    assert _known(here) == [str(ids[1]), "I1", "S0"] and _known(here, "6" * 64) == []
+    with reading(here.engine) as conn:
+        assert stored.of_product(conn, here.product_id, SPACE, 9)[1] == Normal(
+            "I1", NOW, thumbnail, sha(91), unit((1, 0))
+        )
+        assert stored.known(conn, [*ids, 1, 999], SPACE) == {*ids, 1} and stored.known(conn, ids, "6" * 64) == set()
+    with writing(here.engine) as conn:
+        samples.revoke(conn, ids[0], NOW)
+    assert _known(here) == [str(ids[1]), "S0"]
 
 
 @pytest.fixture
@@ -154,8 +182,8 @@ def test_the_search_goes_by_the_product_s_samples_however_many_items_there_are(t
     told: list[tuple[str, Any]] = []
     with reading(engine) as conn:
         sa.event.listen(conn, "before_cursor_execute", lambda c, u, text, values, *_: told.append((text, values)))
-        item_vectors.normals(conn, 1, SPACE, 10)
-        text, values = told[0]
-        plan = [row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
-    assert not [one for one in plan if one.startswith("SCAN")], plan
+        stored.of_product(conn, 1, SPACE, 10)
+        plans = [conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all() for text, values in list(told)]
+    assert len(plans) == 2
+    assert not [row[3] for plan in plans for row in plan if row[3].startswith("SCAN")], plans
     engine.dispose()
