@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from agent.settings import utc_now
-from agent.store import alerts, gaps, offsets
+from agent.store import alerts, gaps, offsets, storage
 from agent.store import speed as stored_speed
 from agent.store.errors import StoreError
-from dashboard import accounts, context, dead_letters, speed
+from dashboard import accounts, context, dead_letters, rooms, speed
 from dashboard.style import CSS
 from dashboard.tables import table
 
@@ -22,6 +22,7 @@ def show() -> None:
     _frames()
     _stages()
     dead_letters.show()
+    _stored()
     _past()
 
 
@@ -57,6 +58,16 @@ def _stages() -> None:
         return
     st.html(table(speed.stages(found)))
     st.caption("Each stage with the time that frames wait for it, over the last hour, all agents together.")
+
+
+def _stored() -> None:
+    st.subheader("Room")
+    with context.reading() as conn:
+        found = storage.measured(conn, utc_now())
+    if found:
+        st.html(table(rooms.rows(found)))
+    else:
+        st.caption("Nobody measured it in the last two hours: no agent runs.")
 
 
 def _past() -> None:
