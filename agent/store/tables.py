@@ -18,6 +18,7 @@ from agent.store.learning import certificate as certificate
 from agent.store.learning import deployment as deployment
 from agent.store.learning import gate_report as gate_report
 from agent.store.learning import model_version as model_version
+from agent.store.learning import setting_version as setting_version
 from agent.store.learning import snapshot as snapshot
 from agent.store.learning import training_run as training_run
 from agent.store.loop import audit_window as audit_window

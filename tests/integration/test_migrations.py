@@ -34,21 +34,9 @@ from tests.databases import NOW, add_blob, database, empty_url, line
 
 both = pytest.mark.usefixtures("each_database")
 REVISIONS = [
-    "base",
-    "0001",
-    "0002",
-    "0003",
-    "0004",
-    "0005",
-    "0006",
-    "0007",
-    "0008",
-    "0009",
-    "0010",
-    "0013",
-    "0014",
-    "0015",
-]
+    "base", "0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0013", "0014", "0015",
+    "0016",
+]  # fmt: skip
 PARTITIONS = re.compile("inspection_(default|before_y|y).*")  # of a table, and no tables of their own
 
 
