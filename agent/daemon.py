@@ -38,8 +38,9 @@ from agent.sources.directory import DirectorySource
 from agent.sources.directory_decisions import DirectoryDecisions
 from agent.sources.kafka import KafkaSource
 from agent.sources.kafka_decisions import KafkaDecisions
+from agent.store import setting_versions
 from agent.store.blobs import open_blobs
-from agent.store.engine import check_revision, open_engine, reading
+from agent.store.engine import check_revision, open_engine, reading, writing
 from agent.store.install import Install, install_of
 from agent.systemd import Systemd
 
@@ -116,6 +117,8 @@ def run(
         check_revision(engine)
         with reading(engine) as conn:
             install = install_of(conn)
+        with writing(engine) as conn:
+            setting_versions.keep(conn, settings.decision_hash, settings.deciding, clock())
         daemon = _Daemon(settings, engine, install, clock, wiring, stop or threading.Event())
         with _signals(daemon.ask):
             # Said once a signal is heard: whoever reads it may ask for the end.

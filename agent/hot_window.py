@@ -31,6 +31,7 @@ from agent.store.tables import (
     rollup_minute,
     shadow_score,
     stage_minute,
+    storage_hour,
 )
 
 log = structlog.get_logger()
@@ -39,6 +40,7 @@ PARTITIONS_EVERY_S = 300.0
 PRUNE_EVERY_S = 60.0
 KEYS_KEPT = timedelta(days=7)  # a person's act repeated later than this is a new act
 SPEED_KEPT = timedelta(days=1)
+STORAGE_KEPT = timedelta(days=31)
 CLAIMS_KEPT = timedelta(days=1)  # after they ended: of items that somebody opened and left
 TURN_S = 10.0  # of deleting, then the rest waits for the next turn
 CHUNK_S = 0.02  # of one transaction, in which SQLite's other writers wait
@@ -116,8 +118,8 @@ class Pruner:
                 self._delete(one.over_at, before, end, *one.only)
         self._delete(idempotency_key.c.created_at, now - KEYS_KEPT, end)
         self._delete(claim.c.expires_at, now - CLAIMS_KEPT, end)
-        for gauge in (lag_minute, stage_minute):
-            self._delete(gauge.c.start, now - SPEED_KEPT, end)
+        for gauge, kept in ((lag_minute, SPEED_KEPT), (stage_minute, SPEED_KEPT), (storage_hour, STORAGE_KEPT)):
+            self._delete(gauge.c.start, now - kept, end)
 
     def _drop(self, before: datetime) -> None:
         with reading(self.engine) as conn:

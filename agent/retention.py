@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from agent.alerts.base import Alarms
 from agent.settings import Retention as Limits
-from agent.store import evidence
+from agent.store import evidence, storage
 from agent.store.engine import reading, writing
 from agent.store.references import page_after
 
@@ -69,6 +69,9 @@ class Retention:
         items, freed = self._release(now, enough=excess) if excess > 0 else (0, 0)
         if self._stopping():
             return Released(items, bytes=freed)
+        if limit:
+            with writing(self._engine) as conn:
+                storage.note(conn, storage.EVIDENCE, limit + excess - freed, max(0, freed - excess), now)
         if freed < excess:
             held = (limit + excess - freed) / 1e9
             self._alarms.raised(

@@ -223,6 +223,7 @@ class Alerts(_Section):
     webhook: Annotated[str, Field(repr=False), AfterValidator(_webhook)] = ""
     silent_after_s: Annotated[float, Field(ge=0)] = 0.0
     disk_free_gb: Annotated[float, Field(ge=0)] = 5.0
+    disk_full_days: Annotated[float, Field(ge=0)] = 7.0
 
 
 class Retention(_Section):

@@ -90,10 +90,14 @@ class Settings(BaseModel):
         return ZoneInfo(self.plant.timezone)
 
     @property
+    def deciding(self) -> dict[str, Any]:
+        """Every setting that can change a verdict, by section, as plain JSON values."""
+        return self.model_dump(mode="json", include={"scoring", "certificate", "training"})
+
+    @property
     def decision_hash(self) -> str:
-        """SHA-256 of every setting that can change a verdict; part of a deployment."""
-        deciding = self.model_dump(mode="json", include={"scoring", "certificate", "training"})
-        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of `deciding`; part of a deployment."""
+        return hashlib.sha256(json.dumps(self.deciding, sort_keys=True).encode()).hexdigest()
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:

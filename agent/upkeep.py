@@ -19,13 +19,16 @@ from agent.metrics import Metrics
 from agent.retention import Retention
 from agent.retrain import admission
 from agent.settings import Settings
+from agent.store import inventory, storage
 from agent.store.blobs import BlobStore
+from agent.store.engine import writing
 from agent.store.sweep import Sweeper
 from agent.watching import judge
 
 log = structlog.get_logger()
 SWEEP_EVERY_S, SWEEP_FOR_S = 60.0, 5.0
 RETENTION_EVERY_S = 600.0
+STORAGE_EVERY_S = 1200.0
 WATCH_EVERY_S = 15.0
 DISK_EVERY_S = 60.0
 
@@ -48,12 +51,19 @@ def keeping(
         if done.deleted:
             log.info("blobs_swept", looked=done.looked, deleted=done.deleted, bytes=done.bytes)
 
+    def measure(now: datetime) -> None:
+        held = inventory.total_bytes(engine, stopping)
+        with writing(engine) as conn:
+            storage.note(conn, storage.BLOBS, held, None, now)
+            storage.note(conn, storage.DATABASE, storage.database_bytes(conn), None, now)
+
     def release(now: datetime) -> None:
         retention.apply(now)
 
     return [
         Chore("retention", RETENTION_EVERY_S, release),
         Chore("sweep", SWEEP_EVERY_S, sweep),
+        Chore("storage", STORAGE_EVERY_S, measure),
         Chore("audit_windows", admission.EVERY_S, admission.Admission(engine, settings, alarms).check),
         *hot_window.chores(engine, settings.retention),
     ]
@@ -84,7 +94,10 @@ def watching(
     """
     wanted = settings.alerts
     watch = Watch(engine, alarms, silent_after_s=wanted.silent_after_s, reading_frames=reading_frames)
-    disk = DiskWatch(engine, alarms, host=host, folders=folders(settings), limit_gb=wanted.disk_free_gb)
+    disk = DiskWatch(
+        engine, alarms, host=host, folders=folders(settings), limit_gb=wanted.disk_free_gb,
+        full_days=wanted.disk_full_days,
+    )  # fmt: skip
     return [
         Chore("watch", WATCH_EVERY_S, watch.check),
         Chore(lapses.KIND, lapses.EVERY_S, lapses.Lapses(engine, settings, alarms).check),

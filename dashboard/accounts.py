@@ -69,16 +69,19 @@ def gaps(found: Sequence[Gap], zone: tzinfo) -> Rows:
     ]
 
 
-def alerts(found: Sequence[Alert], zone: tzinfo) -> Rows:
-    """A row an alert, open or over."""
+def alerts(found: Sequence[Alert], names: Mapping[int, str], zone: tzinfo) -> Rows:
+    """A row an alert, open or over; `names` of people by their id."""
     return [
         {
             "Since": f"{one.opened_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
             "Until": f"{one.closed_at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if one.closed_at else "it lasts",
             "Level": one.level,
             "Kind": one.kind.replace("_", " "),
+            "Subject": one.subject,
             "What": one.words,
             "Times": one.n,
+            "Seen by": "" if one.acknowledged_by is None else names.get(one.acknowledged_by, "somebody"),
+            "Seen": f"{one.acknowledged_at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if one.acknowledged_at else "",
         }
         for one in found
     ]

@@ -15,7 +15,7 @@ from agent.store.stations import Station
 
 OF_PAIRS = frozenset({"flag_rate", "drift"})  # of a station and a product: who raises them ends them
 # What a host says again and again while it lasts; unsaid for so long, the process or the host is gone.
-FORGOTTEN = {"partition_stalled": timedelta(minutes=5), "disk": timedelta(days=1)}
+FORGOTTEN = {"partition_stalled": timedelta(minutes=5), "disk": timedelta(days=1), "disk_fills": timedelta(days=1)}
 
 
 def tell_blind(alarms: Alarms, station: str, blind: bool, failures: int) -> None:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -24,6 +24,7 @@ from agent.store.tables import alert
 QUIET = timedelta(minutes=10)  # from the last message about a kind and subject to the next opening of it
 LOCK = 0x616C6572  # "aler"
 LONGEST = 200  # characters of a subject
+State = Literal["open", "acknowledged", "ended"]  # by which they are found
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +172,34 @@ def standing(conn: Connection) -> list[Alert]:
     return read_all(Alert, conn.execute(query.order_by(alert.c.level, alert.c.opened_at, alert.c.id)))
 
 
-def recent(conn: Connection, limit: int = 50) -> list[Alert]:
-    """The newest ones, open or over, newest first."""
+def recent(
+    conn: Connection, limit: int = 50, *, state: State | None = None, kind: str | None = None, text: str = ""
+) -> list[Alert]:
+    """The newest ones, newest first.
+
+    Args:
+        conn: any transaction.
+        limit: at most so many.
+        state: `open` ones, `ended` ones, or those that somebody has `acknowledged`, open or ended; None: all.
+        kind: only of this kind.
+        text: only those whose words or subject have it, in small or capital letters.
+    """
     query = sa.select(*columns(alert, Alert)).order_by(alert.c.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(_STATES[state])
+    if kind is not None:
+        query = query.where(alert.c.kind == kind)
+    if text:
+        has = (column.icontains(text, autoescape=True) for column in (alert.c.words, alert.c.subject))
+        query = query.where(sa.or_(*has))
     return read_all(Alert, conn.execute(query))
+
+
+_STATES: dict[State, sa.ColumnElement[bool]] = {
+    "open": alert.c.closed_at.is_(None),
+    "acknowledged": alert.c.acknowledged_at.is_not(None),
+    "ended": alert.c.closed_at.is_not(None),
+}
 
 
 def opened_between(conn: Connection, since: datetime, until: datetime) -> list[Alert]:

@@ -37,6 +37,19 @@ def count(conn: Connection) -> int:
     return conn.execute(sa.select(sa.func.count()).select_from(blob)).scalar_one()
 
 
+def total_bytes(engine: Engine, stopping: Callable[[], bool] = lambda: False) -> int:
+    """How many bytes they have, page by page: an agent may go on meanwhile; less where it was told to stop."""
+    held, last = 0, ""
+    while not stopping():
+        with reading(engine) as conn:
+            page = page_after(conn, last)
+            if page is None:
+                break
+            held += conn.execute(sa.select(sa.func.sum(blob.c.bytes)).where(page.holds(blob.c.sha256))).scalar_one()
+        last = page.last
+    return held
+
+
 def check(
     engine: Engine, store: BlobStore, *, deep: bool, on_page: Callable[[int], None] = lambda _: None
 ) -> list[Wrong]:

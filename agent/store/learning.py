@@ -98,6 +98,15 @@ gate_report = Table(
     Column("created_at", Utc, nullable=False),
 )
 
+setting_version = Table(
+    "setting_version",
+    metadata,
+    row_id(),
+    Column("config_hash", Sha, nullable=False),  # as deployments name it
+    Column("settings", sa.JSON, nullable=False),  # Settings.deciding
+    Column("created_at", Utc, nullable=False),
+)
+
 deployment = Table(
     "deployment",
     metadata,

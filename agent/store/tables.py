@@ -13,10 +13,12 @@ from agent.store.columns import Big, Name, Sha, Utc, Word, one_of, position, ref
 from agent.store.columns import metadata as metadata
 from agent.store.gauges import lag_minute as lag_minute
 from agent.store.gauges import stage_minute as stage_minute
+from agent.store.gauges import storage_hour as storage_hour
 from agent.store.learning import certificate as certificate
 from agent.store.learning import deployment as deployment
 from agent.store.learning import gate_report as gate_report
 from agent.store.learning import model_version as model_version
+from agent.store.learning import setting_version as setting_version
 from agent.store.learning import snapshot as snapshot
 from agent.store.learning import training_run as training_run
 from agent.store.loop import audit_window as audit_window

@@ -1,4 +1,4 @@
-"""Who did what, whether the chain of it is whole, and who may do what."""
+"""Who did what, whether the chain of it is whole, what decided when, and who may do what."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import streamlit as st
 
 from agent.store import audit, users
 from agent.store.audit import Event
-from dashboard import context, people
+from dashboard import context, deciders, people
 from dashboard.style import CSS
 from dashboard.tables import table
 
@@ -36,6 +36,7 @@ def show() -> None:
     }
     _events(asked, names)
     _chain()
+    deciders.show(names)
     st.subheader("Users")
     people.show()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from agent.alerts.base import KINDS
 from agent.settings import utc_now
-from agent.store import alerts, gaps, offsets
+from agent.store import alerts, gaps, offsets, storage, users
 from agent.store import speed as stored_speed
+from agent.store.alerts import State
 from agent.store.errors import StoreError
-from dashboard import accounts, context, dead_letters, speed
+from dashboard import accounts, context, dead_letters, rooms, speed
 from dashboard.style import CSS
 from dashboard.tables import table
 
@@ -22,6 +24,7 @@ def show() -> None:
     _frames()
     _stages()
     dead_letters.show()
+    _stored()
     _past()
 
 
@@ -59,11 +62,34 @@ def _stages() -> None:
     st.caption("Each stage with the time that frames wait for it, over the last hour, all agents together.")
 
 
+def _stored() -> None:
+    st.subheader("Room")
+    with context.reading() as conn:
+        found = storage.measured(conn, utc_now())
+    if found:
+        st.html(table(rooms.rows(found)))
+    else:
+        st.caption("Nobody measured it in the last two hours: no agent runs.")
+
+
 def _past() -> None:
     st.subheader("Alerts, the newest first")
+    state_at, kind_at, text_at = st.columns((1, 1, 2))
+    states: tuple[State, ...] = ("open", "acknowledged", "ended")
+    state = state_at.selectbox("Alerts", states, index=None, placeholder="all", key="alerts", bind="query-params")
+    kind = kind_at.selectbox(
+        "Kind", sorted(KINDS), index=None, placeholder="all", key="kind", bind="query-params",
+        format_func=lambda one: one.replace("_", " "),
+    )  # fmt: skip
+    text = text_at.text_input("With the words", placeholder="any", key="words", bind="query-params").strip()
+    shown = int(st.session_state.get("alerts-shown", LIMIT))
     with context.reading() as conn:
-        found = alerts.recent(conn, LIMIT)
-    if found:
-        st.html(table(accounts.alerts(found, context.settings().timezone)))
-    else:
-        st.caption("There was none.")
+        found = alerts.recent(conn, shown + 1, state=state, kind=kind, text=text)
+        names = {one.id: one.name for one in users.all(conn, disabled=True)}
+    if not found:
+        st.caption("There was none like that." if state or kind or text else "There was none.")
+        return
+    st.html(table(accounts.alerts(found[:shown], names, context.settings().timezone)))
+    if len(found) > shown and st.button("Show earlier ones", key="earlier-alerts"):
+        st.session_state["alerts-shown"] = shown + LIMIT
+        st.rerun()

@@ -224,7 +224,7 @@ def test_the_sums_of_a_deployment_leave_out_what_nothing_decided(here: Line) -> 
 def test_a_full_disk_is_told_for_each_host_until_there_is_room_again(here: Line) -> None:
     alarms, free = Noted(here.engine), [10 * GB]
     blobs = Path("/srv/blobs/not/made/yet")
-    disk = DiskWatch(here.engine, alarms, host="h", folders=[blobs], limit_gb=5, free=lambda folder: int(free[0]))
+    disk = DiskWatch(here.engine, alarms, host="h", folders=[blobs], limit_gb=5, usage=lambda _: (0, int(free[0])))
 
     def look(gb: float, seconds: float = 0) -> list[tuple[str, str, str]]:
         free[0], alarms.now = gb * GB, at(seconds)
@@ -238,6 +238,29 @@ def test_a_full_disk_is_told_for_each_host_until_there_is_room_again(here: Line)
     assert look(5.2, AGAIN.total_seconds()) == [("raised", "disk", subject)]
     assert look(5.6, 4000) == [("cleared", "disk", subject)]
     assert "4.9 GB" in alarms.words[0]
+
+
+def test_a_disk_that_fills_is_told_before_it_is_full(here: Line) -> None:
+    alarms, used = Noted(here.engine), [0.0]
+    disk = DiskWatch(
+        here.engine, alarms, host="h", folders=[Path("/b")], limit_gb=5, full_days=7,
+        usage=lambda _: (int(used[0] * GB), int((500 - used[0]) * GB)),
+    )  # fmt: skip
+
+    def look(hours: float, gb: float) -> list[tuple[str, str, str]]:
+        used[0], alarms.now = gb, at(hours * 3600)
+        disk.check(at(hours * 3600))
+        return alarms.take()
+
+    assert [look(hours, 10 * hours) for hours in (0, 1, 2)] == [[], [], []], "too short to say"
+    assert look(4, 40) == [("raised", "disk_fills", "disk:h:/b")]
+    assert "full in about 1.9 days at today's rate of 240.0 GB a day" in alarms.words[0]
+    assert look(4.5, 45) == [], "once"
+    assert look(20, 60) == [("raised", "disk_fills", "disk:h:/b")], "again, since it lasts"
+    assert look(20.5, 60) == []
+    # A day later the rate is that of the last day alone.
+    assert look(44.1, 61) == [("cleared", "disk_fills", "disk:h:/b")]
+    assert look(45, 20) == [], "it empties"
 
 
 def test_each_disk_is_looked_at_once(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from agent.service.dead_letters import PREVIEW, REPLAY
 from agent.settings import Settings
-from agent.store import commands, dead_letters
+from agent.store import alerts, commands, dead_letters
 from agent.store.commands import Command
 from agent.store.dead_letters import NewDeadLetter, Pile
 from agent.store.engine import reading, writing
@@ -173,3 +173,47 @@ def test_a_picture_is_asked_for_and_why_there_is_none_is_said(here: Line, page: 
     assert any(one.value == "It gives no picture: no image" for one in page.warning)
     page.number_input(key="letter").set_value(99)
     assert any("there is no dead letter 99" in one.value for one in _shown(page.run()).warning)
+
+
+@pytest.fixture
+def past(here: Line) -> list[int]:
+    """An open alert, an open one that somebody has seen, one that ended."""
+    made = []
+    with writing(here.engine) as conn:
+        for kind, words in (("disk", "The 50% disk"), ("drift", "scores drift"), ("station_blind", "press_1 is blind")):
+            raised = alerts.raise_(
+                conn, kind, "station:press-1", words, level="error", detail={}, event=False, now=NOW
+            )  # fmt: skip
+            assert raised
+            made.append(raised.id)
+        alerts.acknowledge(conn, made[1], here.operator.id, event=False, now=NOW + timedelta(hours=1))
+        alerts.clear(conn, "station_blind", "station:press-1", NOW + timedelta(hours=2))
+    return made
+
+
+def test_alerts_are_found_by_state_kind_and_words(here: Line, past: list[int]) -> None:
+    waits, seen, ended = past
+
+    def found(**asked: Any) -> list[int]:
+        with reading(here.engine) as conn:
+            return [one.id for one in alerts.recent(conn, **asked)]
+
+    assert found() == [ended, seen, waits]
+    assert found(state="open") == [seen, waits]
+    assert found(state="acknowledged") == [seen]
+    assert found(state="ended") == [ended]
+    assert found(text="DISK") == found(kind="disk") == found(text="50%") == [waits]
+    assert found(text="press-1", kind="drift", state="open") == [seen]
+    assert found(text="press_1") == [ended], "no sign stands for another"
+
+
+def test_who_has_seen_an_alert_stands_beside_it(here: Line, page: AppTest, past: list[int]) -> None:
+    with reading(here.engine) as conn:
+        rows = accounts.alerts(alerts.recent(conn), {here.operator.id: "olga"}, UTC)
+    assert [(row["Seen by"], row["Seen"]) for row in rows] == [("", ""), ("olga", "2026-03-02 11:07:30"), ("", "")]
+    page.run().selectbox(key="alerts").set_value("ended")
+    shown = _shown(page.run())
+    text = " ".join(one.proto.body for one in shown.get("html"))
+    assert "press_1 is blind" in text and "scores drift" not in text
+    shown.text_input(key="words").set_value("nothing of the kind")
+    assert any(one.value == "There was none like that." for one in _shown(shown.run()).caption)
