@@ -6,7 +6,7 @@ import streamlit as st
 
 from agent.store.errors import StoreError
 from dashboard import context
-from dashboard.views import audit, health, line, models, part, review, shift, teach, trends, triage
+from dashboard.views import audit, health, line, models, part, review, samples, shift, teach, trends, triage
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
         st.Page(trends.show, title="Trends", icon=":material/monitoring:", url_path="trends"),
         st.Page(shift.show, title="Shift", icon=":material/assignment:", url_path="shift"),
         st.Page(teach.show, title="Teach", icon=":material/school:", url_path="teach"),
+        st.Page(samples.show, title="Samples", icon=":material/photo_library:", url_path="samples"),
         st.Page(models.show, title="Models", icon=":material/model_training:", url_path="models"),
         st.Page(health.show, title="Health", icon=":material/monitor_heart:", url_path="health"),
         st.Page(audit.show, title="Audit", icon=":material/history:", url_path="audit"),
