@@ -4,17 +4,13 @@ threshold. Two people take one out: one asks, another one confirms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
 from html import escape
 
 import streamlit as st
 
-from agent.service import withdrawals as service
 from agent.store import lesson, registry, users, withdrawals
 from agent.store.calibration import Calibrator
-from agent.store.withdrawals import Withdrawal
-from dashboard import context
+from dashboard import context, withdrawing
 from dashboard.parts import picture
 
 ROW = 4
@@ -40,7 +36,8 @@ def show(product_id: int, version_id: int) -> None:
         for column, one in zip(st.columns(ROW), top[start : start + ROW], strict=False):
             with column:
                 st.html(card(one, threshold))
-                _acts(one, asked.get(one.sample_id), names)
+                if one.usable:
+                    withdrawing.controls(one.sample_id, "calibration", asked.get(one.sample_id), names)
 
 
 def card(one: Calibrator, threshold: float | None) -> str:
@@ -65,32 +62,3 @@ def words(one: Calibrator, threshold: float | None) -> str:
     if not one.usable:
         said.append("taken out")
     return " · ".join(said)
-
-
-def _acts(one: Calibrator, asked: Withdrawal | None, names: Mapping[int, str]) -> None:
-    user, engine = context.actor(), context.engine()
-    if user is None or not one.usable or not context.may("operator"):
-        return
-    if asked is None:
-        with st.popover("No good part"):
-            reason = st.selectbox("It is a", context.settings().review.reasons, key=f"withdraw-reason-{one.sample_id}")
-            if st.button("Ask for it to be taken out", key=f"withdraw-{one.sample_id}"):
-                _do(partial(service.ask, engine, user, one.sample_id, reason), "a second person is asked")
-        return
-    st.caption(f"{names.get(asked.asked_by, 'somebody')} asks to take it out: {asked.reason}.")
-    if asked.asked_by == user.id or not context.may("engineer"):
-        return
-    if asked.reason == service.UNREADABLE:
-        st.caption(f"Its image is looked at first: `goodpart bank confirm {asked.id}`")
-        return
-    with st.container(horizontal=True):
-        if st.button("Take out", key=f"confirm-{asked.id}"):
-            take = partial(service.confirm, engine, user, asked.id, readable=lambda _: True)
-            _do(take, "taken out; certify the version anew")
-        if st.button("Leave in", key=f"refuse-{asked.id}"):
-            _do(partial(service.refuse, engine, user, asked.id), "it stays")
-
-
-def _do(work: Callable[..., object], done: str) -> None:
-    if context.act(work, done):
-        st.rerun()

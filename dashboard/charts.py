@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 from typing import cast
 
@@ -13,6 +14,7 @@ from agent.store.buckets import Bucket
 from agent.store.marks import Mark
 from agent.store.score_bins import Histogram, edges
 from agent.store.trends import FlagPoint
+from dashboard.coverage import Cell
 from dashboard.spc import RULES, Chart
 from dashboard.trending import FORMATS
 
@@ -170,6 +172,26 @@ def severities(found: Histogram) -> alt.Chart:
         )
     )
     return chart
+
+
+def coverage(cells: Sequence[Cell], title: str) -> alt.LayerChart:
+    """Samples by station and time as a heatmap with their numbers; what is thin has a frame.
+
+    Args:
+        cells: in the order of their times.
+        title: of the axis of times.
+    """
+    frame = pd.DataFrame([asdict(one) for one in cells])
+    tips: list[str | alt.Tooltip] = ["station:N", alt.Tooltip("when:N", title=title), "samples:Q", "frames:Q"]
+    x = alt.X("when:N", title=title, sort=list(dict.fromkeys(frame["when"])), axis=alt.Axis(labelAngle=0))
+    base = alt.Chart(frame, height=alt.Step(30)).encode(x=x, y=alt.Y("station:N", title=None), tooltip=tips)
+    shades = alt.Scale(range=["#dbeafe", "#1e40af"])
+    cell = base.mark_rect().encode(color=alt.Color("samples:Q", scale=shades, legend=None))
+    dark = f"datum.samples > {frame['samples'].max() / 2}"  # opaque shades: they are read alike in light and in dark
+    numbers = alt.condition(dark, alt.value("#ffffff"), alt.value("#111827"))
+    text = base.mark_text(fontSize=12).encode(text="samples:Q", color=numbers)
+    framed = base.transform_filter("datum.thin").mark_rect(filled=False, stroke="#d97706", strokeWidth=2.5)
+    return _layered(cell, framed, text)
 
 
 def _stacked(

@@ -63,7 +63,13 @@ def _part(column: DeltaGenerator, one: Item) -> None:
 
 def link(one: Item) -> str:
     """Its serial, or its frame's id, as a link to the page of the part."""
+    if one.serial:
+        return link_to_part(one.serial, serial=one.serial)
+    return link_to_part(one.frame_id, inspection=key_of(one))
+
+
+def link_to_part(name: str, **asked: str) -> str:
+    """A link to the page Part, which finds a part by its serial or by an inspection."""
     user = context.actor()
-    asked = {"serial": one.serial} if one.serial else {"inspection": key_of(one)}
     address = urlencode(asked | ({"user": user.name} if user else {}))
-    return f"<a href='/part?{escape(address)}' target='_self'>{escape(one.serial or one.frame_id)}</a>"
+    return f"<a href='/part?{escape(address)}' target='_self'>{escape(name)}</a>"

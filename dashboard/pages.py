@@ -9,7 +9,7 @@ import streamlit as st
 
 from agent.service.ranks import may
 from agent.store.users import User
-from dashboard.views import audit, health, line, models, part, review, shift, teach, trends, triage
+from dashboard.views import audit, health, line, models, part, review, samples, shift, teach, trends, triage
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ VIEWS = (
     View("trends", "Trends", "monitoring", trends.show),
     View("shift", "Shift", "assignment", shift.show),
     View("teach", "Teach", "school", teach.show, "operator"),
+    View("samples", "Samples", "photo_library", samples.show, "operator"),
     View("models", "Models", "model_training", models.show, "operator"),
     View("health", "Health", "monitor_heart", health.show),
     View("audit", "Audit", "history", audit.show, "engineer"),

@@ -3,64 +3,121 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from html import escape
 
 import streamlit as st
 
 from agent.service import samples as service
-from agent.store import proposals, samples, users
+from agent.store import proposals, sample_search, samples, users
+from agent.store.sample_search import Found, Wanted
 from agent.store.samples import Sample
 from dashboard import context
+from dashboard.barred import barred
+from dashboard.gallery import link_to_part
+from dashboard.parts import picture
+from dashboard.samples import held, may_not_accept
 
-SHOWN = 5  # at once
+PAGE = 10
+RULES = {
+    "quarantined": "Each is called good by one person already. What the check clears trains by itself; what it holds "
+    "up waits for a second one.",
+    "always": "Each is called good by one person already, and always waits for a second one.",
+    "never": "Each is called good by one person already. What the check clears trains by itself; the rest is refused.",
+}
 
 
 def show(product_id: int) -> None:
-    """Draws the section; nothing where nothing waits."""
+    """Draws what waits: what is held up first, oldest first."""
+    pages = int(st.session_state.get(f"held-{product_id}", 1))
     with context.reading() as conn:
         counted, missing = proposals.counts(conn, product_id), proposals.missing(conn, product_id)
-        held = sorted(samples.all(conn, product_id, "train", state="quarantined"), key=lambda one: one.id)[:SHOWN]
         names = {user.id: user.name for user in users.all(conn, disabled=True)}
-        wanted = {one for sample in held for one in (sample.quarantine or {}).get("nearest", ())}
-        near = {sample_id: samples.get(conn, sample_id) for sample_id in wanted}
-    if not (counted.get("proposed") or held):
-        return
-    st.subheader("Proposed for training")
-    st.caption(
-        f"{counted.get('proposed', 0)} wait for the quarantine check, {counted.get('quarantined', 0)} for a second "
-        f"person; {counted.get('refused', 0)} were refused."
+        shown = list[Found]()
+        for state in ("quarantined", "proposed"):
+            wanted = Wanted(product_id=product_id, role="train", state=state)
+            if left := pages * PAGE - len(shown):
+                shown += sample_search.search(conn, wanted, left, oldest_first=True)
+        near = sample_search.some(conn, {one for found in shown for one in nearest(found.sample)})
+        roles = {found.sample.id: samples.roles_of_part(conn, found.sample) for found in shown}
+    waiting, held_up = counted.get("proposed", 0), counted.get("quarantined", 0)
+    st.markdown(
+        f"**{held_up:,}** wait for a second person, **{waiting:,}** for the quarantine check; "
+        f"{counted.get('refused', 0):,} were refused."
     )
+    st.caption(RULES[context.settings().samples.second_person])
     if missing:
         st.caption(
             f"The stream has changed, so good parts look unlike the normals known from before. Once {missing} more of "
             "those that came since are accepted, the others are compared with them."
         )
-    for sample in held:
-        _one(sample, names.get(sample.added_by or 0, "the agent"), near)
+    for found in shown:
+        with st.container(border=True):
+            _one(found, names, near, roles[found.sample.id])
+    if held_up + waiting > len(shown) and st.button("Show later ones"):
+        st.session_state[f"held-{product_id}"] = pages + 1
+        st.rerun()
 
 
-def _one(sample: Sample, by: str, near: Mapping[int, Sample]) -> None:
-    found = sample.quarantine or {}
-    said, left, right = st.columns((2, 1, 2), vertical_alignment="center")
-    said.markdown(f"**Sample {sample.id}**, approved by {by}: {found.get('words', 'a second person is asked for')}")
-    left.html(_picture(sample, "proposed"))
-    like = [_picture(near[one], near[one].reason or "defect") for one in found.get("nearest", ()) if one in near]
-    if like:  # not compared with any: unreadable, or a second person is always asked
-        right.html("".join(like))
-    if not context.may("engineer"):
-        return
-    user = context.actor()
-    assert user is not None
-    with said.container(horizontal=True):
-        if st.button("Good: let it train", key=f"accept-{sample.id}"):
-            context.act(lambda **given: service.accept(context.engine(), user, sample.id, **given), "accepted")
-        if st.button("Refuse", key=f"refuse-{sample.id}"):
-            why = "a second person refused it"
-            context.act(lambda **given: service.refuse(context.engine(), user, sample.id, why, **given), "refused")
+def nearest(one: Sample) -> list[int]:
+    """The defects of the bank that it resembles most, by id."""
+    return list((one.quarantine or {}).get("nearest", ()))
 
 
-def _picture(sample: Sample, caption: str) -> str:
+def _one(found: Found, names: Mapping[int, str], near: Mapping[int, Found], roles: set[str]) -> None:
+    one, zone = found.sample, context.settings().timezone
+    left, said, right = st.columns((1, 2, 1.5))
+    left.html(_picture(found, "proposed as good", "100%"))
+    why, numbers = held(one)
+    part = link_to_part(one.serial, serial=one.serial) if one.serial else "a part without a serial"
+    seen = f", {escape(found.station or '')}, {found.seen_at.astimezone(zone):%Y-%m-%d %H:%M}" if found.seen_at else ""
+    by, at = escape(names.get(one.added_by or 0, "the agent")), f"{one.created_at.astimezone(zone):%Y-%m-%d %H:%M}"
+    said.html(
+        f"<b>Sample {one.id}</b>: {part}{seen}<br>Called good by {by}, {at}."
+        f"<div style='margin-top:.5rem'>{escape(why)}</div><div class='faint small'>{escape(numbers)}</div>"
+    )
+    with said:
+        decide(one, roles)
+    with right:
+        resembles(one, near)
+
+
+def resembles(one: Sample, near: Mapping[int, Found]) -> None:
+    """Draws the defects that the check found nearest; none where it compared with none."""
+    like = [
+        _picture(near[at], near[at].sample.reason or "defect", "calc(33% - 8px)") for at in nearest(one) if at in near
+    ]
+    if like:
+        st.html(f"<div class='faint small'>The confirmed defects it resembles most</div>{''.join(like)}")
+
+
+def decide(one: Sample, roles: set[str]) -> None:
+    """Draws the second person's buttons; what they may not do is disabled, with the reason in words.
+
+    Args:
+        one: a proposal that is not accepted.
+        roles: that samples of its part have.
+    """
+    user, engine, engineer = context.actor(), context.engine(), barred("engineer")
+    problem = may_not_accept(one, user, engineer, roles)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        good = st.button("Good: let it train", key=f"accept-{one.id}", disabled=problem is not None)
+        if good and user and context.act(partial(service.accept, engine, user, one.id), f"sample {one.id} trains"):
+            st.rerun()
+        if one.state != "refused":
+            with st.popover("Refuse", disabled=engineer is not None, key=f"refusing-{one.id}"):
+                why = st.text_input("Why", key=f"refuse-why-{one.id}", placeholder="there is a scratch")
+                pressed = st.button("Refuse it", key=f"refuse-{one.id}", disabled=not why.strip())
+                if pressed and user and context.act(partial(service.refuse, engine, user, one.id, why), "refused"):
+                    st.rerun()
+    if problem:
+        st.caption(problem)
+
+
+def _picture(found: Found, caption: str, width: str) -> str:
+    full = found.sample.blob_sha256
+    shown = picture(found.thumbnail_sha256 or full, f"sample {found.sample.id}", "width:100%", full)
     return (
-        f'<figure style="display:inline-block;margin:0 8px 0 0"><img src="/blob/{sample.blob_sha256}" '
-        f'style="height:110px" alt="sample {sample.id}"><figcaption>{escape(caption)}</figcaption></figure>'
+        f"<figure style='display:inline-block;vertical-align:top;width:{width};margin:0 6px 0 0'>{shown}"
+        f"<figcaption class='small'>{escape(caption)}</figcaption></figure>"
     )

@@ -88,8 +88,7 @@ def accept(engine: Engine, actor: User, sample_id: int, *, key: str, now: dateti
         found = samples.get(conn, sample_id)
         if found.added_by == actor.id:
             raise PermissionDenied(f"{actor.name} proposed sample {sample_id}: a second person accepts it")
-        measures = samples.roles_of_serial(conn, found.product_id, found.serial) & MEASURING if found.serial else None
-        if measures:
+        if measures := samples.roles_of_part(conn, found) & MEASURING:
             raise Conflict(f"part {found.serial} is a {' and '.join(sorted(measures))} part by now: it may not train")
         waiting = ("proposed", "quarantined", "refused")
         proposals.move(conn, sample_id, "accepted", expected=waiting, by=actor.id, now=now)

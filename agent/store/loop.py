@@ -71,6 +71,17 @@ sample = Table(
     Column("lot", Name),
     UniqueConstraint("product_id", "pixels_sha256"),
 )
+# What waits, of all products and of one; with what the counts look at, so that these read no rows.
+Index(
+    "ix_sample_state_product_id_role",
+    sample.c.state,
+    sample.c.product_id,
+    sample.c.role,
+    sample.c.revoked_at,
+    sample.c.epoch_id,
+)
+Index("ix_sample_product_id_id", sample.c.product_id, sample.c.id)  # the newest of a product
+Index("ix_sample_product_id_serial", sample.c.product_id, sample.c.serial)
 
 sample_vector = Table(
     "sample_vector",

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from agent.store import epochs
 from agent.store.errors import Conflict
 from agent.store.rows import columns, read_all
-from agent.store.samples import Sample, get
+from agent.store.samples import STATES, Sample, get
 from agent.store.tables import item, sample
 
 LEAST_SINCE = 20  # accepted since the stream changed, before what was held up since is compared with them
@@ -37,7 +37,7 @@ def missing(conn: Connection, product_id: int) -> int:
     """How many of these are missing until what was held up since the change is looked at again; 0 without a change."""
     if _changed_at(conn, product_id) is None:
         return 0
-    return max(0, LEAST_SINCE - len(since_change(conn, product_id)))
+    return max(0, LEAST_SINCE - _count_since(conn, product_id))
 
 
 def again(conn: Connection, product_id: int, limit: int) -> list[Sample]:
@@ -48,7 +48,7 @@ def again(conn: Connection, product_id: int, limit: int) -> list[Sample]:
     normals are accepted, and twice as many as it was judged beside: so a bounded number of times, as each is another
     chance for a defect.
     """
-    accepted = len(since_change(conn, product_id))
+    accepted = _count_since(conn, product_id)
     if accepted < LEAST_SINCE:
         return []
     held = _since_change(conn, product_id, "quarantined")
@@ -65,13 +65,25 @@ def _since_change(conn: Connection, product_id: int, state: str) -> list[Sample]
     changed_at = _changed_at(conn, product_id)
     if changed_at is None:
         return []
-    query = (
-        sa.select(*columns(sample, Sample))
+    query = _seen_since(sa.select(*columns(sample, Sample)), product_id, state, changed_at)
+    return read_all(Sample, conn.execute(query.order_by(sample.c.id)))
+
+
+def _count_since(conn: Connection, product_id: int) -> int:
+    """How many `since_change` has."""
+    changed_at = _changed_at(conn, product_id)
+    if changed_at is None:
+        return 0
+    return int(conn.execute(_seen_since(sa.select(sa.func.count()), product_id, "accepted", changed_at)).scalar_one())
+
+
+def _seen_since(query: sa.Select[Any], product_id: int, state: str, changed_at: datetime) -> sa.Select[Any]:
+    return (
+        query.select_from(sample)
         .join(item, item.c.id == sample.c.item_id)
         .where(sample.c.product_id == product_id, sample.c.role == "train", sample.c.state == state, _USED)
         .where(item.c.event_at >= changed_at)
     )
-    return read_all(Sample, conn.execute(query.order_by(sample.c.id)))
 
 
 def _changed_at(conn: Connection, product_id: int) -> datetime | None:
@@ -90,7 +102,7 @@ def products(conn: Connection) -> list[int]:
 def counts(conn: Connection, product_id: int) -> dict[str, int]:
     """How many of the product's train samples, revoked ones aside, are in each state that any is in."""
     query = sa.select(sample.c.state, sa.func.count()).where(
-        sample.c.product_id == product_id, sample.c.role == "train", sample.c.revoked_at.is_(None)
+        sample.c.state.in_(STATES), sample.c.product_id == product_id, sample.c.role == "train", _USED
     )
     return {str(row[0]): int(row[1]) for row in conn.execute(query.group_by(sample.c.state))}
 

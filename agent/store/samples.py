@@ -161,7 +161,7 @@ def counts(conn: Connection, product_id: int, epoch_id: int | None = None) -> di
     """How many samples of each role a snapshot would take now; arguments as `freeze`."""
     query = (
         sa.select(sample.c.role, sa.func.count())
-        .where(sample.c.product_id == product_id, *_usable(epoch_id))
+        .where(sample.c.product_id == product_id, *usable(epoch_id))
         .group_by(sample.c.role)
     )
     return dict.fromkeys(ROLES, 0) | {str(row[0]): int(row[1]) for row in conn.execute(query)}
@@ -181,7 +181,7 @@ def count_new(
     """
     query = sa.select(sa.func.count()).where(
         sample.c.product_id == product_id,
-        *_usable(epoch_id),
+        *usable(epoch_id),
         sample.c.role != "defect",
         sample.c.origin != "import",
     )
@@ -192,9 +192,7 @@ def count_new(
 
 def fresh(conn: Connection, product_id: int, beyond: int | None) -> list[Sample]:
     """The usable train samples of reviews that the snapshot `beyond` does not hold (None: all), oldest first."""
-    query = sa.select(*columns(sample, Sample)).where(
-        sample.c.product_id == product_id, *_usable(None), *_fresh(beyond)
-    )
+    query = sa.select(*columns(sample, Sample)).where(sample.c.product_id == product_id, *usable(None), *_fresh(beyond))
     return read_all(Sample, conn.execute(query.order_by(_accepted_at, sample.c.id)))
 
 
@@ -213,6 +211,11 @@ def roles_of_serial(conn: Connection, product_id: int, serial: str) -> set[str]:
         sample.c.state != "refused",
     )
     return set(conn.execute(query).scalars())
+
+
+def roles_of_part(conn: Connection, one: Sample) -> set[str]:
+    """As `roles_of_serial`, of the part that a sample shows; none where it has no serial."""
+    return roles_of_serial(conn, one.product_id, one.serial) if one.serial else set()
 
 
 def of_part(conn: Connection, one: Sample) -> list[Sample]:
@@ -273,7 +276,7 @@ def freeze(
     Raises:
         Conflict: it has none.
     """
-    query = sa.select(*columns(sample, Sample)).where(sample.c.product_id == product_id, *_usable(epoch_id))
+    query = sa.select(*columns(sample, Sample)).where(sample.c.product_id == product_id, *usable(epoch_id))
     found = read_all(Sample, conn.execute(query.order_by(sample.c.role, sample.c.pixels_sha256)))
     samples = [one for one in found if one.id not in without]
     if not samples:
@@ -339,7 +342,8 @@ def why_not(conn: Connection, snapshot_id: int) -> str | None:
 _accepted_at = sa.func.coalesce(sample.c.accepted_at, sample.c.created_at)
 
 
-def _usable(epoch_id: int | None) -> tuple[sa.ColumnElement[bool], ...]:
+def usable(epoch_id: int | None) -> tuple[sa.ColumnElement[bool], ...]:
+    """What a snapshot would take now, as SQL; `epoch_id` as of `freeze`."""
     row = sample.c
     of_it = sa.false() if epoch_id is None else row.epoch_id == epoch_id
     return row.revoked_at.is_(None), row.state == "accepted", sa.or_(row.role.in_(("train", "defect")), of_it)

@@ -14,7 +14,7 @@ from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
-from dashboard import calibration, charts, context, drifts, proposals, recertifying
+from dashboard import calibration, charts, context, drifts, recertifying
 from dashboard import watches as second
 from dashboard.certificates import words
 from dashboard.recertifying import Due
@@ -62,7 +62,6 @@ def _product(product: Product) -> None:
     recertifying.tell(due)
     _actions(product, versions, live, due)
     second.block(watched)
-    proposals.show(product.id)
     st.subheader("Training runs")
     _runs(recent, reports)
     st.subheader("Versions")

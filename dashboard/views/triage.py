@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import tzinfo
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from agent.service.bulk import MOST as MOST_AT_ONCE
-from agent.settings import utc_now
 from agent.store import products, registry, stations, users
 from agent.store.item_search import Wanted, count, search
 from agent.store.items import Item
 from agent.store.reviews import standing
 from dashboard import alike, context, gallery, judging, sheets
+from dashboard.filters import day as _day
+from dashboard.filters import pick as _pick
 from dashboard.style import CSS
 
 PAGE = 24
@@ -108,27 +109,10 @@ def _wanted() -> Wanted:
     )  # fmt: skip
 
 
-def _pick(place: DeltaGenerator, label: str, choices: Sequence[str] | Mapping[str, int], help: str = "") -> str | None:
-    found = place.selectbox(
-        label, list(choices), index=None, placeholder="all", key=label.lower(), bind="query-params", help=help or None
-    )
-    return str(found) if found else None
-
-
 def _number(place: DeltaGenerator, label: str) -> float | None:
     help = "0 is the threshold that decided; found once the part is judged"
     key = label.lower().replace(" ", "-")
     return place.number_input(label, value=None, step=0.1, placeholder="any", key=key, bind="query-params", help=help)
-
-
-def _day(place: DeltaGenerator, label: str, zone: tzinfo, more: int) -> datetime | None:
-    """The beginning of the chosen day, or of the one so many days after it."""
-    today = utc_now().astimezone(zone).date()
-    key = label.lower().replace(" ", "-")
-    day = place.date_input(label, value=None, max_value=today, key=key, bind="query-params")
-    if day is None:
-        return None
-    return datetime.combine(day + timedelta(days=more), time(), zone).astimezone(UTC)
 
 
 def _csv(wanted: Wanted) -> str:
