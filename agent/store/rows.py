@@ -175,7 +175,7 @@ def insert_rows(
         conflict: an ON CONFLICT clause, in SQL that both databases know.
     """
     makers = _makers(conn.dialect, table, columns)
-    for part in chunks(rows, _MOST_VALUES // len(columns)):
+    for part in _halving(rows, _MOST_VALUES // len(columns)):
         by_column = (
             column if make is None else map(make, column)
             for make, column in zip(makers, zip(*part, strict=True), strict=True)
@@ -187,7 +187,20 @@ def insert_rows(
 _MOST_VALUES = 32_000  # SQLite takes 32,766 in one statement, PostgreSQL 65,535
 
 
-@lru_cache(1024)  # three tables, and up to 256 rows
+def _halving(rows: Iterable[T], most: int) -> Iterator[Sequence[T]]:
+    """In parts of 1, 2, 4, ... rows, the large ones first.
+
+    Each connection keeps its last statements ready; of every number of rows, SQLite's would take tens of megabytes.
+    """
+    for part in chunks(rows, most):
+        begin = 0
+        while left := len(part) - begin:
+            end = begin + (1 << left.bit_length() - 1)
+            yield part[begin:end]
+            begin = end
+
+
+@lru_cache(128)  # three tables, and up to 1024 rows
 def _insert_text(dialect: Dialect, table: Table, columns: tuple[str, ...], rows: int, conflict: str) -> str:
     quote = dialect.identifier_preparer.quote
     one = f"({', '.join(['?' if dialect.name == 'sqlite' else '%s'] * len(columns))})"
