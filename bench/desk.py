@@ -23,13 +23,16 @@ from agent.store.engine import reading, writing
 from agent.store.item_search import Wanted, search
 from agent.store.local_blobs import LocalBlobs
 from agent.store.rows import values
-from agent.store.tables import item
+from agent.store.tables import item, item_vector, sample
+from dashboard.normals import MOST
 from tests import databases
 from tests.databases import Line, line
 from tests.postgresql import postgresql
 from tests.ui.conftest import CHROMIUM, FLAGS
 from tests.ui.plant import pictures, serving
+from tests.vectors import spot
 
+FEATURES = 256  # of resnet18
 WATCH = """
     window.taken = [];
     window.addEventListener("keydown", (event) => {
@@ -84,13 +87,22 @@ def _line(database: str, folder: Path) -> Iterator[Line]:
 
 
 def fill(made: Line, blobs: LocalBlobs, count: int) -> None:
-    """Open items that share twenty pictures, and a second operator."""
+    """Open items with vectors that share twenty pictures, normals to compare them with, and a second operator."""
     rng = np.random.default_rng(0)
     kept = [pictures(made.engine, blobs, rng) for _ in range(20)]
     new = (made.new_item(n, serial=f"s{n}", **kept[n % 20]) for n in range(count))
     with writing(made.engine) as conn:
         users.add(conn, "second", "operator", utc_now())
         conn.execute(sa.insert(item), [{**values(one), "state": "open"} for one in new])
+        ids = conn.execute(sa.select(item.c.id).order_by(item.c.id)).scalars().all()
+        seen = [values(spot(n % 14, n % 13, list(rng.random(FEATURES)), noise=n)) for n in range(100)]
+        conn.execute(sa.insert(item_vector), [{"item_id": one, **seen[one % 100]} for one in ids])
+        role = {"product_id": made.product_id, "role": "train", "origin": "flagged", "created_at": utc_now()}
+        picture = kept[0]["frame_sha256"]
+        conn.execute(
+            sa.insert(sample),
+            [{**role, "blob_sha256": picture, "pixels_sha256": f"{one:064d}", "item_id": one} for one in ids[-MOST:]],
+        )
 
 
 def _open(browser: Browser, url: str, user: str) -> Page:

@@ -14,9 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.ndimage import gaussian_filter
-from scipy.spatial.distance import squareform
 
 from agent.store.item_vectors import SIDE, Vector
 
@@ -71,6 +68,11 @@ def cells(vector: Vector) -> Floats:
 def _clusters(parts: Sequence[Part], cut: float) -> list[tuple[int, ...]]:
     if len(parts) == 1:
         return [(parts[0].id,)]
+    # Here, since they take half a second to load: whoever opens another page should not wait for them.
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.ndimage import gaussian_filter
+    from scipy.spatial.distance import squareform
+
     vectors = [one.vector for one in parts if one.vector]
     heat = _unit(np.stack([gaussian_filter(cells(one) ** 2, BLUR).ravel() for one in vectors]))
     features = _unit(np.stack([np.frombuffer(one.features, "<f2") for one in vectors]).astype(np.float64))
