@@ -1,6 +1,6 @@
 """The hot window: rows that only the last days need, the partitions they lie in, and letting them go afterwards.
 
-So do records of what is long over: alerts, commands, dead letters, claims of items.
+So do records of what is long over: alerts, commands, dead letters, claims of items, sessions of people.
 
 What is counted stays: rollups by quarter hour, score bins and the counters of each partition are kept for good.
 """
@@ -23,7 +23,7 @@ from agent.store import partitions, records, watches
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
 from agent.store.rows import delete_oldest
-from agent.store.tables import claim, idempotency_key, inspection, rollup_minute, shadow_score
+from agent.store.tables import claim, idempotency_key, inspection, rollup_minute, session, shadow_score
 
 log = structlog.get_logger()
 AHEAD = 3  # days after today that have their partition
@@ -31,6 +31,7 @@ PARTITIONS_EVERY_S = 300.0
 PRUNE_EVERY_S = 60.0
 KEYS_KEPT = timedelta(days=7)  # a person's act repeated later than this is a new act
 CLAIMS_KEPT = timedelta(days=1)  # after they ended: of items that somebody opened and left
+SESSIONS_KEPT = timedelta(days=7)
 TURN_S = 10.0  # of deleting, then the rest waits for the next turn
 CHUNK_S = 0.02  # of one transaction, in which SQLite's other writers wait
 PAUSE_S = 0.05  # between two, in which they come in: they look again every few milliseconds
@@ -107,6 +108,7 @@ class Pruner:
                 self._delete(one.over_at, before, end, *one.only)
         self._delete(idempotency_key.c.created_at, now - KEYS_KEPT, end)
         self._delete(claim.c.expires_at, now - CLAIMS_KEPT, end)
+        self._delete(session.c.seen_at, now - SESSIONS_KEPT, end)
 
     def _drop(self, before: datetime) -> None:
         with reading(self.engine) as conn:
