@@ -47,14 +47,15 @@ class Seal:
         if not hmac.compare_digest(self._mark(kind, body), mark.encode()):
             return None
         try:
-            values = json.loads(urlsafe_b64decode(body))
+            values = json.loads(urlsafe_b64decode(body + "=="))
         except (Error, ValueError):
             return None
         until = values.pop("until")
         return Sealed(**values) if now.timestamp() < until else None
 
     def _sign(self, kind: Kind, what: Sealed, until: datetime) -> str:
-        body = urlsafe_b64encode(json.dumps({**asdict(what), "until": int(until.timestamp())}).encode()).decode()
+        values = json.dumps({**asdict(what), "until": int(until.timestamp())})
+        body = urlsafe_b64encode(values.encode()).decode().rstrip("=")  # a cookie with it would need quotes
         return f"{body}.{self._mark(kind, body).decode()}"
 
     def _mark(self, kind: Kind, body: str) -> bytes:

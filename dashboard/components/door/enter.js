@@ -5,10 +5,14 @@ function form(what, label, fields, values) {
   whole.onsubmit = async (event) => {
     event.preventDefault();
     press.disabled = true;
+    words.textContent = "";
     const { done, words: said } = await post(what, values());
     if (done) return location.reload();
     press.disabled = false;
     words.textContent = said;
+    const secret = whole.querySelector("input[type=password]");
+    secret.value = "";
+    secret.focus();
   };
   return whole;
 }
