@@ -1,6 +1,6 @@
 """The hot window: rows that only the last days need, the partitions they lie in, and letting them go afterwards.
 
-So do records of what is long over: alerts, commands, dead letters, claims of items.
+So do records of what is long over: alerts, commands, dead letters, claims of items, sessions of people.
 
 What is counted stays: rollups by quarter hour, score bins and the counters of each partition are kept for good.
 """
@@ -29,6 +29,7 @@ from agent.store.tables import (
     inspection,
     lag_minute,
     rollup_minute,
+    session,
     shadow_score,
     stage_minute,
     storage_hour,
@@ -42,6 +43,7 @@ KEYS_KEPT = timedelta(days=7)  # a person's act repeated later than this is a ne
 SPEED_KEPT = timedelta(days=1)
 STORAGE_KEPT = timedelta(days=31)
 CLAIMS_KEPT = timedelta(days=1)  # after they ended: of items that somebody opened and left
+SESSIONS_KEPT = timedelta(days=7)
 TURN_S = 10.0  # of deleting, then the rest waits for the next turn
 CHUNK_S = 0.02  # of one transaction, in which SQLite's other writers wait
 PAUSE_S = 0.05  # between two, in which they come in: they look again every few milliseconds
@@ -120,6 +122,7 @@ class Pruner:
         self._delete(claim.c.expires_at, now - CLAIMS_KEPT, end)
         for gauge, kept in ((lag_minute, SPEED_KEPT), (stage_minute, SPEED_KEPT), (storage_hour, STORAGE_KEPT)):
             self._delete(gauge.c.start, now - kept, end)
+        self._delete(session.c.seen_at, now - SESSIONS_KEPT, end)
 
     def _drop(self, before: datetime) -> None:
         with reading(self.engine) as conn:

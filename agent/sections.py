@@ -201,6 +201,9 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
 def _webhook(url: str) -> str:
     """Messages never repeat it: its path is a password in most services."""
     if not url:
@@ -284,9 +287,55 @@ class Agent(_Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8081
 
 
+def _address(host: str) -> str:
+    if host != "localhost":
+        try:
+            ip_address(host)
+        except ValueError:
+            raise ValueError(
+                "an IP address of this machine, 0.0.0.0 for all of them, or localhost is allowed"
+            ) from None
+    return host
+
+
+def _secure(url: str) -> str:
+    if not url:
+        return url
+    try:
+        parts = urlsplit(url.rstrip("/"))
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
+        raise ValueError("https://NAME, or http:// to this machine, is allowed")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("an address without user, ? and # is allowed")
+    return parts.geturl()
+
+
+def _site(url: str) -> str:
+    if urlsplit(_secure(url)).path.strip("/"):
+        raise ValueError("an address without a path is allowed")
+    return _secure(url).lower()
+
+
 class Dashboard(_Section):
-    host: Literal["127.0.0.1", "localhost", "::1"] = "127.0.0.1"
+    host: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
     port: Port = 8501
+    url: Annotated[str, AfterValidator(_site)] = ""
+    idle_minutes: Annotated[float, Field(gt=0, le=15)] = 10.0
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """What browsers call the dashboard; nothing is answered under another name."""
+        return (self.url,) if self.url else tuple(f"http://{name}:{self.port}" for name in LOOPBACK)
+
+
+class Oidc(_Section):
+    issuer: Annotated[str, AfterValidator(_secure)] = ""
+    client_id: str = ""
+    client_secret: Annotated[str, Field(repr=False)] = ""
+    claim: Annotated[str, Field(min_length=1)] = "email"
 
 
 class Log(_Section):

@@ -31,6 +31,7 @@ from agent.sections import Gate as Gate
 from agent.sections import Input as Input
 from agent.sections import Kafka as Kafka
 from agent.sections import Log as Log
+from agent.sections import Oidc as Oidc
 from agent.sections import Pipeline as Pipeline
 from agent.sections import Plant as Plant
 from agent.sections import Redis as Redis
@@ -47,6 +48,7 @@ from agent.sections import is_loopback as is_loopback
 PREFIX = "GOODPART_"
 SECRETS = {  # settings that never stand in a file, and what such things are called
     ("kafka", "password"): "passwords",
+    ("oidc", "client_secret"): "client secrets",
     ("alerts", "webhook"): "webhooks, whose path is a password,",
 }
 
@@ -82,6 +84,7 @@ class Settings(BaseModel):
     watch: Watch = Watch()
     agent: Agent = Agent()
     dashboard: Dashboard = Dashboard()
+    oidc: Oidc = Oidc()
     log: Log = Log()
 
     @property

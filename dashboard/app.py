@@ -6,14 +6,22 @@ import streamlit as st
 
 from agent.store.errors import StoreError
 from dashboard import context, pages
+from dashboard.components import door
+from dashboard.views import sign_in
 
 
 def main() -> None:
-    """Draws the page asked for."""
+    """Draws the page asked for; to whoever has not signed in the sign-in, whatever they asked for."""
     st.set_page_config(page_title="goodpart", page_icon="🔩", layout="wide")
     try:
-        context.pick_actor()
-        st.navigation([pages.page(one) for one in pages.views(context.actor())]).run()
+        if context.enter():
+            user = context.actor()
+            page = st.navigation([pages.page(one) for one in pages.views(user)])
+            if user is not None and st.session_state.get("session"):
+                door.keep(user, context.settings().dashboard.idle_minutes)
+        else:
+            page = st.navigation([pages.page(one, sign_in.show) for one in pages.VIEWS], position="hidden")
+        page.run()
     except StoreError as error:
         st.error(str(error), icon=":material/database_off:")
         st.caption("The agent keeps what is in flight and goes on by itself. This page comes back with a reload.")

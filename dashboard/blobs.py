@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from agent.store.blobs import BlobMissing, media_type
+from agent.store.engine import reading
 from agent.store.errors import NotFound, StoreError
 from dashboard import context, normals
 
@@ -62,7 +63,7 @@ def _blob(sha256: str) -> Response:
     if not SHA256.fullmatch(sha256):
         return PlainTextResponse("not a SHA-256", 404)
     try:
-        with context.reading() as conn:
+        with reading(context.database()) as conn:
             kind = media_type(conn, sha256)
         if kind not in SHOWN:
             return PlainTextResponse("no such picture", 404)

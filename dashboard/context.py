@@ -1,10 +1,15 @@
-"""What every page shares: settings, database, live view, the acting user. Made once for the whole server."""
+"""What every page shares: settings, database, live view, the acting user. Made once for the whole server.
+
+Pages reach the database by `engine` and `reading` alone, and both begin a run anew at the sign-in where its session is
+over or its user's role is another: a part of a page that draws itself again does not pass by the script's beginning.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from functools import cache
 from uuid import uuid4
 
@@ -12,16 +17,20 @@ import streamlit as st
 from sqlalchemy import Connection, Engine
 
 from agent.live import Live, open_live
-from agent.service import claims
+from agent.service import claims, sessions
 from agent.service.ranks import Refused
+from agent.service.tries import Tries
 from agent.settings import Settings, load, utc_now
+from agent.store import credentials, users
 from agent.store import engine as store_engine
-from agent.store import users
 from agent.store.blobs import BlobStore, open_blobs
 from agent.store.errors import Conflict, NotFound
+from agent.store.install import install_of
 from agent.store.users import User
+from dashboard.seals import Seal, Sealed
 
 RANKS = ("viewer", "operator", "engineer", "admin")
+COOKIE, TERMINAL = "goodpart_session", "goodpart_terminal"
 
 
 @cache
@@ -31,11 +40,24 @@ def settings() -> Settings:
 
 
 @cache
-def engine() -> Engine:
-    """The database; raises StoreError."""
+def database() -> Engine:
+    """The database, for whoever asks; raises StoreError."""
     found = store_engine.open_engine(settings().database.url)
     store_engine.check_revision(found)
     return found
+
+
+@cache
+def seal() -> Seal:
+    """What signs our cookies."""
+    with store_engine.reading(database()) as conn:
+        return Seal(install_of(conn).secret)
+
+
+@cache
+def tries() -> Tries:
+    """The wrong passwords of late."""
+    return Tries()
 
 
 @cache
@@ -50,6 +72,62 @@ def blobs() -> BlobStore:
     return open_blobs(settings().blobs)
 
 
+def guarded(conn: Connection) -> bool:
+    """Whether one has to sign in: there is a provider of identities, or somebody has a password."""
+    return bool(settings().oidc.issuer) or credentials.any(conn)
+
+
+def entered(cookies: Mapping[str, str], now: datetime) -> tuple[Sealed | None, User | None]:
+    """What the session's cookie says, and who is signed in by it."""
+    sealed = seal().read("cookie", cookies.get(COOKIE), now)
+    if sealed is None:
+        return None, None
+    with store_engine.reading(database()) as conn:
+        return sealed, _who(conn, sealed.session, now)
+
+
+def allowed(cookies: Mapping[str, str]) -> bool:
+    """Whether a request of these cookies is answered: somebody is signed in, with the role that their cookie says."""
+    with store_engine.reading(database()) as conn:
+        if not guarded(conn):
+            return True
+    sealed, user = entered(cookies, utc_now())
+    return sealed is not None and user is not None and sealed.role == user.role
+
+
+def enter() -> bool:
+    """Finds out who acts on this run; False: they have to sign in first."""
+    with store_engine.reading(database()) as conn:
+        if guarded(conn):
+            now = utc_now()
+            if "session" not in st.session_state:  # later the cookie is another, and the browser's alone
+                sealed = seal().read("cookie", st.context.cookies.get(COOKIE), now)
+                st.session_state["session"] = sealed.session if sealed else None
+            session_id = st.session_state["session"]
+            st.session_state["actor"] = _who(conn, session_id, now) if session_id else None
+            return actor() is not None
+    pick_actor()
+    return True
+
+
+def _who(conn: Connection, session_id: str, now: datetime) -> User | None:
+    return sessions.who(conn, session_id, timedelta(minutes=settings().dashboard.idle_minutes), now)
+
+
+def _still() -> bool:
+    """Whether who acted when the page was drawn may still, and as what they were."""
+    session_id = st.session_state.get("session")
+    with store_engine.reading(database()) as conn:
+        return not guarded(conn) if session_id is None else _who(conn, session_id, utc_now()) == actor()
+
+
+def engine() -> Engine:
+    """The database of a page; raises StoreError."""
+    if not _still():
+        st.rerun()
+    return database()
+
+
 @contextmanager
 def reading() -> Iterator[Connection]:
     """A short read transaction."""
@@ -58,7 +136,7 @@ def reading() -> Iterator[Connection]:
 
 
 def actor() -> User | None:
-    """Who acts on this page: the local user picked in the sidebar; None where there are no users."""
+    """Who acts: who is signed in, or the local user picked in the sidebar; None where there are no users."""
     found: User | None = st.session_state.get("actor")
     return found
 
@@ -86,7 +164,11 @@ def act(work: Callable[..., object], done: str) -> bool:
 
 
 def pick_actor() -> None:
-    """The sidebar's choice of the local user; kept in the address, so that a reload keeps it."""
+    """The sidebar's choice of the local user, where nobody signs in; kept in the address, so that a reload keeps it."""
+    st.sidebar.caption(
+        "Nobody signs in here: whoever uses this machine acts as whom they pick. "
+        "From the first `goodpart users password NAME` on, everybody signs in."
+    )
     with reading() as conn:
         people = {user.name: user for user in users.all(conn)}
     if not people:

@@ -1,4 +1,4 @@
-"""Who may act: adding users, changing their roles, disabling them. For admins."""
+"""Who may act: admins add users, change their roles and disable them; passwords and PINs are also their owners'."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from agent.service import passwords
 from agent.service.acts import Done, check_name, finish_key, perform, take_key
-from agent.service.ranks import Invalid, PermissionDenied
-from agent.store import audit, users
+from agent.service.ranks import Invalid, PermissionDenied, require
+from agent.store import audit, credentials, sessions, users
 from agent.store.engine import writing
 from agent.store.errors import Conflict
 from agent.store.users import ROLES, User
@@ -87,9 +88,55 @@ def disable(engine: Engine, actor: User, name: str, *, key: str, now: datetime) 
         user = users.named(conn, name)
         users.disable(conn, user.id, now)
         _keep_an_admin(conn)
+        sessions.end_all(conn, user.id, now)
         return Done({}, f"user:{user.id}", {"name": name})
 
     perform(engine, actor, "user.disable", {"name": name}, work, least="admin", key=key, now=now)
+
+
+def set_password(engine: Engine, actor: User, name: str, password: str, *, key: str, now: datetime) -> None:
+    """Gives a user a password, or themselves another. They are signed out everywhere, and their PIN goes.
+
+    Raises:
+        PermissionDenied: the actor is neither they nor an admin.
+        Invalid: it is too short or too long.
+        NotFound: there is no such user.
+    """
+    digest = passwords.digest(passwords.check_password(password))
+
+    def work(conn: Connection, actor: User) -> Done:
+        user = _own(conn, actor, name, "user.set_password")
+        credentials.set_password(conn, user.id, digest)
+        credentials.set_pin(conn, user.id, None)
+        sessions.end_all(conn, user.id, now)
+        return Done({}, f"user:{user.id}", {"name": name})
+
+    # Neither a password nor a PIN is ever part of a request, whose hash is kept and quickly guessed.
+    perform(engine, actor, "user.set_password", {"name": name}, work, least="viewer", key=key, now=now)
+
+
+def set_pin(engine: Engine, actor: User, name: str, pin: str, *, key: str, now: datetime) -> None:
+    """Gives a user a PIN, or themselves another.
+
+    Raises:
+        PermissionDenied: the actor is neither they nor an admin.
+        Invalid: it is no PIN, or an easy one.
+        NotFound: there is no such user.
+    """
+    digest = passwords.digest(passwords.check_pin(pin))
+
+    def work(conn: Connection, actor: User) -> Done:
+        user = _own(conn, actor, name, "user.set_pin")
+        credentials.set_pin(conn, user.id, digest)
+        return Done({}, f"user:{user.id}", {"name": name})
+
+    perform(engine, actor, "user.set_pin", {"name": name}, work, least="viewer", key=key, now=now)
+
+
+def _own(conn: Connection, actor: User, name: str, action: str) -> User:
+    if actor.name != name:
+        require(actor, "admin", action)
+    return users.named(conn, name)
 
 
 def _role(role: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Column, Connection, Index, Table, UniqueConstraint, event
 
+from agent.store.access import credential as credential
+from agent.store.access import session as session
 from agent.store.columns import Big, Name, Sha, Utc, Word, one_of, position, refers, row_id
 from agent.store.columns import metadata as metadata
 from agent.store.gauges import lag_minute as lag_minute

@@ -34,11 +34,12 @@ ROOT = Path(__file__).parents[2]
 NOTHING: Mapping[str, str] = {}
 
 
-def goodpart(*words: str, folder: Path, ok: bool = True, environ: Mapping[str, str] = NOTHING) -> str:
+def goodpart(*words: str, folder: Path, ok: bool = True, environ: Mapping[str, str] = NOTHING, typed: str = "") -> str:
     """Runs the command in `folder`; returns what it printed, or with `ok=False` its errors too. Never a traceback."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GOODPART_")}
     done = subprocess.run(
         [sys.executable, "-m", "agent.cli", *words], cwd=folder, capture_output=True, text=True, timeout=120,
+        input=typed,
         env={**clean, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environ},
     )  # fmt: skip
     said = done.stdout + done.stderr
@@ -158,6 +159,24 @@ def test_who_may_not_is_told_so(plant: Path) -> None:
     goodpart("users", "add", "olga", "--role", "operator", "--as", "ada", folder=plant)
     assert "engineer" in goodpart("products", "add", "x", "--as", "olga", folder=plant, ok=False)
     assert "no user 'nobody'" in goodpart("products", "add", "x", "--as", "nobody", folder=plant, ok=False)
+
+
+def test_passwords_and_pins_come_from_standard_input_and_open_the_dashboard_to_others(plant: Path) -> None:
+    outside = {"GOODPART_DASHBOARD__HOST": "0.0.0.0", "GOODPART_DASHBOARD__URL": "https://goodpart.example"}
+    refused = goodpart("dashboard", folder=plant, ok=False, environ=outside)
+    assert "nobody has a password yet" in refused and "goodpart users password NAME" in refused
+    kim = ("users", "add", "kim", "--role", "operator", "--as", "ada")
+    assert "10 to 200 characters" in goodpart(*kim, "--stdin", folder=plant, ok=False, typed="short\n")
+    assert "added operator kim" in goodpart(*kim, "--stdin", folder=plant, typed="a long password\n")
+    assert "give it with --stdin" in goodpart("users", "password", "kim", "--as", "kim", folder=plant, ok=False)
+    goodpart("users", "password", "kim", "--stdin", "--as", "kim", folder=plant, typed="another password\n")
+    goodpart("users", "pin", "kim", "--stdin", "--as", "kim", folder=plant, typed="2580\n")
+    kim_may_not = goodpart("users", "pin", "ada", "--stdin", "--as", "kim", folder=plant, ok=False, typed="2580\n")
+    assert "needs the role admin" in kim_may_not
+    listed = {one["name"]: one for one in json.loads(goodpart("users", "list", "--json", folder=plant))}
+    assert (listed["kim"]["password"], listed["kim"]["pin"], listed["ada"]["password"]) == ("yes", "yes", "no")
+    outside = {"GOODPART_DASHBOARD__HOST": "0.0.0.0"}
+    assert "set dashboard.url" in goodpart("dashboard", folder=plant, ok=False, environ=outside)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from agent.store import (
     partitions,
     records,
     score_bins,
+    sessions,
     teachings,
     trends,
 )
@@ -47,6 +48,7 @@ from agent.store.tables import (
     inspection,
     metadata,
     rollup_minute,
+    session,
 )
 from tests import databases
 from tests.databases import NOW, Line, add_blob, line, sha
@@ -276,6 +278,16 @@ def test_claims_of_items_that_were_left_go(here: Line) -> None:
     Pruner(here.engine, Retention())(NOW)
     with reading(here.engine) as conn:
         assert conn.execute(sa.select(claim.c.item_id)).scalars().all() == items[1:]
+
+
+@each_database
+def test_sessions_that_nobody_was_seen_in_for_a_week_go(here: Line) -> None:
+    with writing(here.engine) as conn:
+        for days in (8, 6):
+            sessions.open(conn, here.operator.id, "t", "password", NOW - timedelta(days=days))
+    Pruner(here.engine, Retention())(NOW)
+    with reading(here.engine) as conn:
+        assert conn.execute(sa.select(session.c.seen_at)).scalars().all() == [NOW - timedelta(days=6)]
 
 
 def test_records_that_go_are_found_by_an_index(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "users.add": ("admin", {"name": "kim", "role": "viewer"}),
     "users.change_role": ("admin", {"name": "viewer", "role": "operator"}),
     "users.disable": ("admin", {"name": "viewer"}),
+    "users.set_password": ("admin", {"name": "admin", "password": "a long password"}),
+    "users.set_pin": ("admin", {"name": "admin", "pin": "2580"}),
     "watches.shadow": ("engineer", {"version_id": 1, "share": 0.1}),
     "watches.end": ("engineer", {"watch_id": 1, "reason": "r"}),
     "withdrawals.ask": ("operator", {"sample_id": 1, "reason": "r"}),

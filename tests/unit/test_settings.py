@@ -72,6 +72,12 @@ def test_environment_of_settings_gives_the_same_settings_back() -> None:
             {},
             ["kafka.password", "never stand in a file", "GOODPART_KAFKA__PASSWORD"],
         ),
+        (
+            "[oidc]\nclient_secret = 'pass-word'",
+            {},
+            ["oidc.client_secret", "never stand in a file", "GOODPART_OIDC__CLIENT_SECRET"],
+        ),
+        ("", {"GOODPART_OIDC__ISSUER": "http://id.example"}, ["oidc.issuer", "https://NAME"]),
         ("[alerts]\ndisk_free_gb = -1", {}, ["alerts.disk_free_gb", "FILE", "greater than or equal to 0"]),
         ("not toml", {}, ["FILE", "TOML"]),
         ("[training]\nheight = 100", {}, ["training.height", "multiple of 32", "100"]),

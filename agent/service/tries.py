@@ -1,0 +1,42 @@
+"""How often names were tried with a wrong password: after a few, the next try of a name has to wait, ever longer.
+
+Names that nobody has count too, so that an answer says nothing of who is known. Kept in the memory of one server:
+whoever guesses cannot restart it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from threading import Lock
+
+FREE = 5  # wrong ones before a name has to wait
+LONGEST = timedelta(minutes=15)
+MOST = 10_000  # names remembered, the latest
+
+
+class Tries:
+    """Of all names. Many threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._failed: dict[str, tuple[int, datetime]] = {}
+
+    def wait(self, name: str, now: datetime) -> timedelta:
+        """How long this name has to wait; zero: it may be tried."""
+        n, last = self._failed.get(name, (0, now))
+        if n < FREE:
+            return timedelta()
+        return max(last + min(timedelta(seconds=2 ** min(n - FREE, 30)), LONGEST) - now, timedelta())
+
+    def failed(self, name: str, now: datetime) -> None:
+        """One more."""
+        with self._lock:
+            n, _ = self._failed.pop(name, (0, now))
+            self._failed[name] = n + 1, now
+            if len(self._failed) > MOST:
+                del self._failed[next(iter(self._failed))]
+
+    def forget(self, name: str) -> None:
+        """It was the right one."""
+        with self._lock:
+            self._failed.pop(name, None)

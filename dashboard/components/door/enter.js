@@ -1,0 +1,53 @@
+function form(what, label, fields, values) {
+  const words = made("p", { className: "refused", role: "alert" });
+  const press = made("button", { type: "submit", textContent: label });
+  const whole = made("form", {}, ...fields, press, words);
+  whole.onsubmit = async (event) => {
+    event.preventDefault();
+    press.disabled = true;
+    words.textContent = "";
+    const { done, words: said } = await post(what, values());
+    if (done) return location.reload();
+    press.disabled = false;
+    words.textContent = said;
+    const secret = whole.querySelector("input[type=password]");
+    secret.value = "";
+    secret.focus();
+  };
+  return whole;
+}
+
+function field(label, properties) {
+  const input = made("input", { required: true, ...properties });
+  return [made("label", {}, label, input), input];
+}
+
+function pinForm(names) {
+  let chosen = names[0];
+  const [label, pin] = field("PIN", { type: "password", inputMode: "numeric", autocomplete: "off", maxLength: 8 });
+  const choices = names.map((name) => {
+    const one = made("input", { type: "radio", name: "who", checked: name === chosen });
+    one.onchange = () => { chosen = name; pin.value = ""; pin.focus(); };
+    return made("label", { className: "who" }, one, name);
+  });
+  const group = made("div", { role: "radiogroup", ariaLabel: "Who" }, ...choices);
+  return form("pin", "Go on", [group, label], () => ({ name: chosen, pin: pin.value }));
+}
+
+function passwordForm() {
+  const [nameLabel, name] = field("Name", { type: "text", name: "username", autocomplete: "username", maxLength: 200 });
+  const [label, password] = field("Password", {
+    type: "password", name: "password", autocomplete: "current-password", maxLength: 200,
+  });
+  return form("password", "Sign in", [nameLabel, label], () => ({ name: name.value, password: password.value }));
+}
+
+export default function (component) {
+  const { data, parentElement } = component;
+  const root = parentElement.querySelector(".door");
+  const shown = JSON.stringify(data);
+  if (root.dataset.shown === shown) return;
+  root.dataset.shown = shown;
+  root.replaceChildren(...(data.pins.length ? [pinForm(data.pins)] : []), ...(data.password ? [passwordForm()] : []));
+  root.querySelector("input:not([type=radio])")?.focus();
+}

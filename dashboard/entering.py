@@ -1,0 +1,152 @@
+"""Routes of our own by which a page signs in and out, and says that somebody is there. They alone set the cookies.
+
+Passwords come here and nowhere else: not over Streamlit's socket, nor into a widget's state.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from agent.service import sessions as service
+from agent.service.sessions import NotSignedIn
+from agent.settings import utc_now
+from agent.store import users
+from agent.store.engine import reading
+from agent.store.errors import StoreError
+from agent.store.sessions import Session
+from agent.store.users import User
+from dashboard import context
+from dashboard.seals import COOKIE_LIFE
+
+LARGEST = 4096
+TERMINAL_LIFE = timedelta(days=400)  # as long as browsers keep one
+TERMINAL = re.compile(r"[0-9a-f]{32}")
+PROVIDERS = "_streamlit_user"  # how Streamlit's cookies of the provider's answer begin
+Body = Mapping[str, Any]
+
+
+def routes() -> list[BaseRoute]:
+    """`POST /session/...`: `password`, `pin` and `ticket` open a session, `beat` keeps it, `end` ends it."""
+    acts: dict[str, Callable[[Request, Body, datetime], Response]] = {
+        "password": _password, "pin": _pin, "ticket": _ticket, "beat": _beat, "end": _end,
+    }  # fmt: skip
+    return [Route(f"/session/{name}", _route(act), methods=["POST"]) for name, act in acts.items()]
+
+
+def _route(act: Callable[[Request, Body, datetime], Response]) -> Callable[[Request], Any]:
+    async def answer(request: Request) -> Response:
+        if not 0 < int(request.headers.get("content-length", "0")) <= LARGEST:
+            return _words(413, "that is not a request of our page")
+        try:
+            body = json.loads(await request.body())
+        except ValueError:
+            return _words(400, "that is not a request of our page")
+        if not isinstance(body, dict):
+            return _words(400, "that is not a request of our page")
+        try:
+            return await run_in_threadpool(act, request, body, utc_now())
+        except NotSignedIn as error:
+            return _words(401, str(error))
+        except StoreError as error:
+            return _words(503, str(error))
+
+    return answer
+
+
+def _words(status: int, words: str) -> Response:
+    return JSONResponse({"words": words}, status, headers={"Cache-Control": "no-store"})
+
+
+def _text(body: Body, key: str) -> str:
+    return str(body.get(key, ""))
+
+
+def _password(request: Request, body: Body, now: datetime) -> Response:
+    name, password = _text(body, "name").strip(), _text(body, "password")
+    terminal = _terminal(request)
+    made = service.by_password(context.database(), context.tries(), name, password, terminal=terminal, now=now)
+    return _opened(request, made, now)
+
+
+def _pin(request: Request, body: Body, now: datetime) -> Response:
+    name, pin = _text(body, "name"), _text(body, "pin")
+    return _opened(request, service.by_pin(context.database(), name, pin, terminal=_terminal(request), now=now), now)
+
+
+def _ticket(request: Request, body: Body, now: datetime) -> Response:
+    sealed = context.seal().read("ticket", _text(body, "ticket"), now)
+    if sealed is None:
+        raise NotSignedIn("that took too long: sign in again")
+    made = service.by_provider(context.database(), sealed.user, terminal=_terminal(request), now=now)
+    return _opened(request, made, now)
+
+
+def _opened(request: Request, made: Session, now: datetime) -> Response:
+    _leave(request, "switched", now)
+    answer = _words(200, "signed in")
+    life = int(TERMINAL_LIFE.total_seconds())
+    _set(answer, context.TERMINAL, made.terminal, life)
+    with reading(context.database()) as conn:
+        _give(answer, users.get(conn, made.user_id), made.id, now)
+    _forget_provider(request, answer)
+    return answer
+
+
+def _beat(request: Request, body: Body, now: datetime) -> Response:
+    """Whether the session goes on; with `active`, somebody touched a page since the last time."""
+    sealed, user = context.entered(request.cookies, now)
+    if sealed is None or user is None:
+        _leave(request, "idle", now)
+        return _gone(request, _words(401, "nobody is signed in any more"))
+    answer = _words(200, "signed in")
+    if body.get("active") is True:
+        service.seen(context.database(), sealed.session, now)
+        _give(answer, user, sealed.session, now)
+    return answer
+
+
+def _end(request: Request, _: Body, now: datetime) -> Response:
+    _leave(request, "signed out", now)
+    return _gone(request, _words(200, "signed out"))
+
+
+def _leave(request: Request, why: str, now: datetime) -> None:
+    if sealed := context.seal().read("cookie", request.cookies.get(context.COOKIE), now):
+        service.end(context.database(), sealed.session, why, now)
+
+
+def _terminal(request: Request) -> str:
+    known = request.cookies.get(context.TERMINAL, "")
+    return known if TERMINAL.fullmatch(known) else secrets.token_hex(16)
+
+
+def _give(answer: Response, user: User, session_id: str, now: datetime) -> None:
+    _set(answer, context.COOKIE, context.seal().cookie(user, session_id, now), int(COOKIE_LIFE.total_seconds()))
+
+
+def _set(answer: Response, name: str, value: str, seconds: int) -> None:
+    secure = context.settings().dashboard.url.startswith("https:")
+    answer.set_cookie(name, value, max_age=seconds, httponly=True, samesite="strict", secure=secure)
+
+
+def _gone(request: Request, answer: Response) -> Response:
+    answer.delete_cookie(context.COOKIE, httponly=True, samesite="strict")
+    _forget_provider(request, answer)
+    return answer
+
+
+def _forget_provider(request: Request, answer: Response) -> None:
+    """Streamlit's cookie would sign in for 30 days whoever sits there next."""
+    for name in request.cookies:
+        if name.startswith(PROVIDERS):
+            answer.delete_cookie(name)
