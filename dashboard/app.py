@@ -11,7 +11,7 @@ from dashboard.views import audit, health, line, models, part, review, shift, te
 
 def main() -> None:
     """Draws the page asked for."""
-    st.set_page_config(page_title="goodpart", page_icon="🔩", layout="wide")
+    st.set_page_config(page_title="goodpart", page_icon="🔩", layout="wide", initial_sidebar_state=220)
     pages = [
         st.Page(line.show, title="Line", icon=":material/factory:", default=True),
         st.Page(review.show, title="Review", icon=":material/rate_review:", url_path="review"),

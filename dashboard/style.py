@@ -2,7 +2,7 @@
 
 CSS = """
 table.line { width: 100%; border-collapse: collapse; font-size: 0.95rem; margin-top: 0.5rem; }
-table.line th { text-align: left; font-weight: 600; opacity: 0.65; padding: 0.4rem 0.6rem; }
+table.line th { text-align: left; font-weight: 600; opacity: 0.8; padding: 0.4rem 0.6rem; }
 table.line thead { border-bottom: 1px solid #8884; }
 table.line td { padding: 0.55rem 0.6rem; border-bottom: 1px solid #8882; }
 table.line td.n { font-variant-numeric: tabular-nums; }
@@ -11,5 +11,14 @@ table.line td.n { font-variant-numeric: tabular-nums; }
 .pill.ok { background: #15803d; } .pill.blind, .pill.error { background: #b91c1c; }
 .pill.new, .pill.quiet { background: #64748b; }
 .alert { padding: 0.35rem 0.8rem; border-left: 4px solid #b45309; } .alert.error { border-color: #b91c1c; }
-.faint { opacity: 0.65; } .small { font-size: 0.85rem; }
+.faint { opacity: 0.8; } .small { font-size: 0.85rem; }
+.wide { overflow-x: auto; } .wide:focus-visible { outline: 3px solid #2563eb; }
+[data-testid=stMainBlockContainer] { padding: 4rem 1.5rem 2rem; }
+[data-testid=stCaptionContainer] { color: inherit; opacity: 0.8; }
+:is([data-testid=stMetricLabel], [data-testid=stMetricValue]) * { white-space: normal; text-overflow: clip; }
+[data-testid=stMetricValue] { font-size: 1.5rem; }
+[data-tag] { background: #475569; }
+@media (max-width: 1000px) {
+  [data-testid=stHorizontalBlock] { flex-wrap: wrap; } [data-testid=stColumn] { min-width: 7rem; }
+}
 """
