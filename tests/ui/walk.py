@@ -36,6 +36,7 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "health": ("health", "table.line"),
     "audit": ("audit", "table.line"),
 }
+EMPTY = ".desk, [data-testid=stAlert], table.line"
 SCHEMES: Sequence[Literal["light", "dark"]] = ("light", "dark")
 WIDTHS = (1280, 820)
 TALLEST = 2600
@@ -77,7 +78,7 @@ def walk(browser: Browser, url: str, folder: Path, names: Sequence[str], user: s
         for scheme, context in contexts.items():
             context.set_default_timeout(60_000)
             page = context.new_page()
-            opened(page, url, address, user, "[data-testid=stAlert]" if empty else shown)
+            opened(page, url, address, user, EMPTY if empty else shown)
             for width in WIDTHS:
                 target = folder / f"{name}-{scheme}-{width}.png"
                 taken(page, target, width)
