@@ -12,7 +12,7 @@ from dashboard.views import sign_in
 
 def main() -> None:
     """Draws the page asked for; to whoever has not signed in the sign-in, whatever they asked for."""
-    st.set_page_config(page_title="goodpart", page_icon="🔩", layout="wide")
+    st.set_page_config(page_title="goodpart", page_icon="🔩", layout="wide", initial_sidebar_state=220)
     try:
         if context.enter():
             user = context.actor()

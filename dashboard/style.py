@@ -2,7 +2,7 @@
 
 CSS = """
 table.line { width: 100%; border-collapse: collapse; font-size: 0.95rem; margin-top: 0.5rem; }
-table.line th { text-align: left; font-weight: 600; opacity: 0.65; padding: 0.4rem 0.6rem; }
+table.line th { text-align: left; font-weight: 600; opacity: 0.8; padding: 0.4rem 0.6rem; }
 table.line thead { border-bottom: 1px solid #8884; }
 table.line td { padding: 0.55rem 0.6rem; border-bottom: 1px solid #8882; }
 .facts td { overflow-wrap: anywhere; }
@@ -16,5 +16,14 @@ table.line td.n { font-variant-numeric: tabular-nums; }
 .row figure { flex: 0 0 8rem; margin: 0; font-size: 0.85rem; overflow-wrap: anywhere; }
 .row img { width: 100%; height: 6.5rem; object-fit: contain; background: #0b0f14; border-radius: 4px; }
 .row img.fill { object-fit: fill; }
-.faint { opacity: 0.65; } .small { font-size: 0.85rem; }
+.faint { opacity: 0.8; } .small { font-size: 0.85rem; }
+.wide { overflow-x: auto; } .wide:focus-visible { outline: 3px solid #2563eb; }
+[data-testid=stMainBlockContainer] { padding: 4rem 1.5rem 2rem; }
+[data-testid=stCaptionContainer] { color: inherit; opacity: 0.8; }
+:is([data-testid=stMetricLabel], [data-testid=stMetricValue]) * { white-space: normal; text-overflow: clip; }
+[data-testid=stMetricValue] { font-size: 1.5rem; }
+[data-tag] { background: #475569; }
+@media (max-width: 1000px) {
+  [data-testid=stHorizontalBlock] { flex-wrap: wrap; } [data-testid=stColumn] { min-width: 7rem; }
+}
 """

@@ -18,4 +18,5 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) + "</tr>" for row in rows
     )
-    return f"<table class='line'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    inside = f"<table class='line'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div class='wide' tabindex='0'>{inside}</div>"  # scrolled by itself where it is wider, by keys too

@@ -44,7 +44,7 @@ def _frames() -> None:
     if states:
         st.html(table(accounts.partitions(states, lags, utc_now())))
     else:
-        st.caption("No partition has been read yet.")
+        st.caption("No partition has been read yet. Start an agent: `goodpart agent`")
     if missing:
         st.warning("The log did not go on where it had been read to. The newest gaps:")
         st.html(table(accounts.gaps(missing, context.settings().timezone)))

@@ -28,7 +28,7 @@ NO_STATIONS = "There are no stations yet. Add one: `goodpart stations add NAME -
 
 # A board on a wall is calm: no sign of each renewal, no more room for the title than it needs.
 CALM = """
-[data-testid=stMainBlockContainer] { padding: 3rem 1.5rem 1rem; } [data-testid=stStatusWidget] { display: none; }
+[data-testid=stMainBlockContainer] { padding-top: 3rem; } [data-testid=stStatusWidget] { display: none; }
 h1 { font-size: 1.8rem !important; padding: 0.3rem 0 0.6rem !important; }
 """
 

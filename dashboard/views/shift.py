@@ -54,7 +54,7 @@ def show() -> None:
         left = timedelta(seconds=int((end - now).total_seconds()))
         st.info(f"It ends in {str(left)[:-3]} h: these are its numbers until now.")
     if not report.stations:
-        st.info("No frame came in this shift.")
+        st.info("No frame came in this shift. Choose another one; the page Line says which stations send frames.")
         return
     st.html(table(report.stations))
     st.subheader("Defects by reason")

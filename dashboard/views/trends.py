@@ -26,7 +26,7 @@ def show() -> None:
     with context.reading() as conn:
         found = find(conn, asked)
     if not found.points:
-        st.info(f"No frame in the last {asked.window}.")
+        st.info(f"No frame in the last {asked.window}. Choose a longer window; the page Line says which stations send.")
         return
     series = found.series
     _totals(sum(series.values(), Counts()))

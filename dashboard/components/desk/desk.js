@@ -181,7 +181,7 @@ class Desk {
 
   empty(left) {
     this.stage.item = null;
-    const words = left && !this.data.trouble ? "Loading the next parts …" : this.data.trouble ? "" : "Nothing to review. The queue is empty.";
+    const words = left && !this.data.trouble ? "Loading the next parts …" : this.data.trouble ? "" : "Nothing to review. The queue is empty. Flagged and audited parts come here by themselves.";
     show(this.areas.stage, ["empty", words], () => element("p", "empty", words));
   }
 

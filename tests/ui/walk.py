@@ -1,0 +1,111 @@
+"""Opens every page and takes its picture, light and dark, wide and narrow: `python -m tests.ui.walk FOLDER`.
+
+The plant is `tests.ui.works`: the demo's product at several stations, with a month behind them. `--empty` walks through
+an installation that has nothing but its first user, `--stations N` chooses how many the Line page has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from agent.settings import utc_now
+from agent.store import users
+from agent.store.engine import writing
+from agent.store.local_blobs import LocalBlobs
+from tests.databases import database, line
+from tests.ui.conftest import CHROMIUM, FLAGS, UNPROVEN
+from tests.ui.plant import serving
+from tests.ui.works import fill
+
+# Each page's address, and what is there once it is drawn.
+PAGES: Mapping[str, tuple[str, str]] = {
+    "line": ("", ".tile"),
+    "review": ("review", ".desk[data-ready='1']"),
+    "triage": ("triage", "img"),
+    "part": ("part?serial=F2602", "img"),
+    "trends": ("trends?window=30+days&product=flange", "[data-testid=stVegaLiteChart] svg"),
+    "shift": ("shift", "table.line"),
+    "teach": ("teach?product=gasket", "img"),
+    "models": ("models?product=flange", "[data-testid=stMetric]"),
+    "health": ("health", "table.line"),
+    "audit": ("audit", "table.line"),
+}
+EMPTY = ".desk, [data-testid=stAlert], table.line"
+SCHEMES: Sequence[Literal["light", "dark"]] = ("light", "dark")
+WIDTHS = (1280, 820)
+TALLEST = 2600
+
+
+def main() -> None:
+    """Walks, and says where the pictures are."""
+    parser = argparse.ArgumentParser(prog="python -m tests.ui.walk", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", nargs="+", choices=PAGES, default=list(PAGES))
+    parser.add_argument("--as", dest="user", default="admin", help="who looks: admin, engineer, operator or viewer")
+    parser.add_argument("--stations", type=int, default=6)
+    parser.add_argument("--empty", action="store_true")
+    options = parser.parse_args()
+    if CHROMIUM is None:
+        parser.error(UNPROVEN)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        if options.empty:
+            with database(Path(name)) as engine:
+                with writing(engine) as conn:
+                    users.add(conn, options.user, options.user, utc_now())
+                with serving(engine, Path(name)) as url:
+                    walk(browser, url, options.folder, options.only, options.user, empty=True)
+        else:
+            with line(Path(name)) as made:
+                fill(made, LocalBlobs(Path(name) / "blobs"), utc_now(), options.stations)
+                with serving(made.engine, Path(name)) as url:
+                    walk(browser, url, options.folder, options.only, options.user)
+        browser.close()
+
+
+def walk(browser: Browser, url: str, folder: Path, names: Sequence[str], user: str, *, empty: bool = False) -> None:
+    """Takes the pictures of these pages: FOLDER/PAGE-SCHEME-WIDTH.png."""
+    contexts = {scheme: browser.new_context(color_scheme=scheme) for scheme in SCHEMES}
+    for name in names:
+        address, shown = PAGES[name]
+        for scheme, context in contexts.items():
+            context.set_default_timeout(60_000)
+            page = context.new_page()
+            opened(page, url, address, user, EMPTY if empty else shown)
+            for width in WIDTHS:
+                target = folder / f"{name}-{scheme}-{width}.png"
+                taken(page, target, width)
+                print(target, flush=True)
+            page.close()
+    for context in contexts.values():
+        context.close()
+
+
+def opened(page: Page, url: str, address: str, user: str, shown: str) -> None:
+    """Opens a page and waits until it is drawn and its pictures are there."""
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    page.goto(f"{url}/{address}{'&' if '?' in address else '?'}user={user}")
+    page.locator(shown).first.wait_for()
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
+    page.wait_for_load_state("networkidle")
+
+
+def taken(page: Page, target: Path, width: int) -> None:
+    """The whole page: Streamlit scrolls within the window, so the window is made as tall as what it shows."""
+    page.set_viewport_size({"width": width, "height": 900})
+    tall = page.locator("[data-testid=stMain]").evaluate("one => one.scrollHeight")
+    page.set_viewport_size({"width": width, "height": min(TALLEST, max(900, int(tall)))})
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.screenshot(path=target)
+
+
+if __name__ == "__main__":
+    main()
