@@ -43,16 +43,12 @@ def show() -> None:
         state = pick("State", ["waiting", "replayed", "discarded"], key="state")
     with context.reading() as conn:
         found = dead_letters.recent(conn, LIMIT, reason=reason, station=station, state=state)
-        ids = dead_letters.waiting_ids(conn, reason, station, MOST)
         waiting = dead_letters.count_waiting(conn, reason, station)
         busy = {one for each in commands.waiting(conn, [REPLAY]) for one in each.args["ids"]}
-    free = [one for one in ids if one not in busy]
     st.html(table(letters.letters(found, context.settings().timezone)))
     st.caption(f"The newest {len(found)}. Waiting: {letters.which(waiting, reason, station)}.")
-    if context.may("engineer") and free:
-        oldest = "" if len(ids) == waiting else f"the oldest {len(ids):,} of "
-        st.markdown(f"**All that wait:** {oldest}{letters.which(waiting, reason, station)}")
-        _acts(free, "all")
+    if context.may("engineer") and waiting:
+        _all(reason, station, busy)
     _one(busy)
 
 
@@ -84,6 +80,16 @@ def _tell(command: Command, told: letters.Told) -> None:
             st.html(table(rows))
 
 
+def _all(reason: str | None, station: str | None, busy: set[int]) -> None:
+    """What an engineer does with all that wait, as many as go at once."""
+    with context.reading() as conn:
+        every = dead_letters.waiting_ids(conn, reason, station, MOST)
+        kept = dead_letters.waiting_ids(conn, reason, station, MOST, kept=True)
+        n = dead_letters.count_waiting(conn, reason, station, kept=True)
+    st.markdown(f"**All that wait**{letters.of(reason, station)}: {n:,} with bytes to publish. {MOST:,} go at once.")
+    _acts([one for one in kept if one not in busy], [one for one in every if one not in busy], "all")
+
+
 def _one(busy: set[int]) -> None:
     """Draws one letter that was asked for by its number."""
     number = st.number_input(
@@ -108,7 +114,7 @@ def _one(busy: set[int]) -> None:
     elif letter.id in busy:
         st.caption("An agent was asked to publish it.")
     elif context.may("engineer"):
-        _acts([letter.id], "one")
+        _acts([letter.id], [letter.id], "one")
 
 
 def _picture(letter: DeadLetter, last: Command | None) -> None:
@@ -128,20 +134,23 @@ def _picture(letter: DeadLetter, last: Command | None) -> None:
                 st.rerun()
 
 
-def _acts(ids: Sequence[int], key: str) -> None:
+def _acts(published: Sequence[int], discarded: Sequence[int], key: str) -> None:
     """Publish again, and discard, each after a second look."""
-    user, n = context.actor(), letters.which(len(ids), None, None)
+    user = context.actor()
     with st.container(horizontal=True):
-        with st.popover("Publish again", icon=":material/replay:"):
+        with st.popover("Publish again", icon=":material/replay:", disabled=not published):
             station, product = _choices(key)
-            if user and st.button(f"Publish {n}", key=f"replay-{key}", type="primary"):
-                ask = partial(service.ask_replay, context.engine(), user, ids, station=station, product=product)
-                _act(ask, ids, f"an agent publishes {n}")
-        with st.popover("Discard", icon=":material/delete:"):
+            n = letters.which(len(published), None, None)
+            if user and st.button(f"Publish {n}", key=f"replay-{key}", type="primary", disabled=not published):
+                ask = partial(service.ask_replay, context.engine(), user, published, station=station, product=product)
+                _act(ask, published, f"an agent publishes {n}")
+        with st.popover("Discard", icon=":material/delete:", disabled=not discarded):
             st.caption("Nobody can publish them afterwards, and their bytes are let go. Headers and hash stay.")
             why = st.text_input("Why", key=f"discard-why-{key}", placeholder="frames of a test")
-            if user and st.button(f"Discard {n}", key=f"discard-{key}", disabled=not why.strip()):
-                _act(partial(service.discard, context.engine(), user, ids, why), ids, f"{n} discarded")
+            n = letters.which(len(discarded), None, None)
+            if user and st.button(f"Discard {n}", key=f"discard-{key}", disabled=not (why.strip() and discarded)):
+                give_up = partial(service.discard, context.engine(), user, discarded, why)
+                _act(give_up, discarded, f"{n} discarded")
 
 
 def _choices(key: str) -> tuple[str | None, str | None]:

@@ -70,8 +70,12 @@ def facts(one: DeadLetter) -> Rows:
 
 def which(n: int, reason: str | None, station: str | None) -> str:
     """So many of a reason and a station, in words."""
-    kind = f" of {reason.replace('_', ' ')}" if reason else ""
-    return f"{n:,} dead letter{'s' * (n != 1)}{kind}" + (f" at {station}" if station else "")
+    return f"{n:,} dead letter{'s' * (n != 1)}{of(reason, station)}"
+
+
+def of(reason: str | None, station: str | None) -> str:
+    """Which ones, in words; "" for all."""
+    return (f" of {reason.replace('_', ' ')}" if reason else "") + (f" at {station}" if station else "")
 
 
 def told(command: Command, names: Mapping[int, str], now: datetime) -> Told:
