@@ -11,13 +11,13 @@ import streamlit as st
 from agent.service import dead_letters as service
 from agent.service.dead_letters import MOST, PREVIEW, REPLAY
 from agent.settings import utc_now
-from agent.store import commands, dead_letters, products, stations, users
+from agent.store import audit, commands, dead_letters, products, stations, users
 from agent.store.commands import Command
 from agent.store.dead_letters import DeadLetter
 from agent.store.errors import NotFound
 from dashboard import context, letters
 from dashboard.parts import picture
-from dashboard.tables import table
+from dashboard.tables import plain, table
 
 LIMIT = 25
 SHOWN = 3  # finished replays
@@ -46,7 +46,7 @@ def show() -> None:
         waiting = dead_letters.count_waiting(conn, reason, station)
         busy = {one for each in commands.waiting(conn, [REPLAY]) for one in each.args["ids"]}
     st.html(table(letters.letters(found, context.settings().timezone)))
-    st.caption(f"The newest {len(found)}. Waiting: {letters.which(waiting, reason, station)}.")
+    st.caption(f"The newest {len(found)}. Waiting: {plain(letters.which(waiting, reason, station))}.")
     if context.may("engineer") and waiting:
         _all(reason, station, busy)
     _one(busy)
@@ -72,9 +72,9 @@ def _commands(before: Sequence[int]) -> None:
 
 def _tell(command: Command, told: letters.Told) -> None:
     if told.share is not None:
-        st.progress(told.share, told.words)
+        st.progress(told.share, plain(told.words))
         return
-    {"info": st.info, "warning": st.warning, "error": st.error, "success": st.success}[told.level](told.words)
+    {"info": st.info, "warning": st.warning, "error": st.error, "success": st.success}[told.level](plain(told.words))
     if rows := letters.refused(command):
         with st.expander(f"The {len(rows)} that were refused"):
             st.html(table(rows))
@@ -86,7 +86,9 @@ def _all(reason: str | None, station: str | None, busy: set[int]) -> None:
         every = dead_letters.waiting_ids(conn, reason, station, MOST)
         kept = dead_letters.waiting_ids(conn, reason, station, MOST, kept=True)
         n = dead_letters.count_waiting(conn, reason, station, kept=True)
-    st.markdown(f"**All that wait**{letters.of(reason, station)}: {n:,} with bytes to publish. {MOST:,} go at once.")
+    st.markdown(
+        f"**All that wait**{plain(letters.of(reason, station))}: {n:,} with bytes to publish. {MOST:,} go at once."
+    )
     _acts([one for one in kept if one not in busy], [one for one in every if one not in busy], "all")
 
 
@@ -101,6 +103,7 @@ def _one(busy: set[int]) -> None:
     try:
         with context.reading() as conn:
             letter = dead_letters.get(conn, number)
+            replays = audit.recent(conn, 1, action=REPLAY, subject=service.subject([number]))
             last = next((one for one in commands.latest(conn, [PREVIEW], MOST) if one.args["ids"] == [number]), None)
     except NotFound as error:
         st.warning(str(error))
@@ -110,7 +113,7 @@ def _one(busy: set[int]) -> None:
     with right:
         _picture(letter, last)
     if letter.state != "waiting":
-        st.caption(f"It was {letters.state(letter, context.settings().timezone)}.")
+        st.caption(f"It was {letters.state(letter, context.settings().timezone)}{letters.became(replays)}.")
     elif letter.id in busy:
         st.caption("An agent was asked to publish it.")
     elif context.may("engineer"):
@@ -127,7 +130,7 @@ def _picture(letter: DeadLetter, last: Command | None) -> None:
         st.caption("An agent was asked to draw it.")
     else:
         if last and last.state == "failed":
-            st.warning(f"It gives no picture: {(last.result or {}).get('problem')}")
+            st.warning(plain(f"It gives no picture: {(last.result or {}).get('problem')}"))
         if user and context.may("engineer") and st.button("Show what was kept", icon=":material/image:"):
             ask = partial(service.ask_preview, context.engine(), user, letter.id)
             if context.act(ask, "an agent draws it"):

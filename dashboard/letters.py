@@ -9,6 +9,7 @@ from typing import Literal
 
 from agent.service.dead_letters import PREVIEW
 from agent.store import commands
+from agent.store.audit import Event
 from agent.store.commands import Command
 from agent.store.dead_letters import DeadLetter, Pile
 from dashboard.alerts import ago
@@ -59,6 +60,11 @@ def state(one: DeadLetter, zone: tzinfo) -> str:
     """What became of it, and when."""
     at = one.discarded_at or one.replayed_at
     return one.state if at is None else f"{one.state} {at.astimezone(zone):%Y-%m-%d %H:%M}"
+
+
+def became(replays: Sequence[Event]) -> str:
+    """Which frame its last replay made of it; "" where it was never published."""
+    return "".join(", as frame {frame_id} of {station}, {product}".format(**one.detail) for one in replays[:1])
 
 
 def facts(one: DeadLetter) -> Rows:
