@@ -28,24 +28,34 @@ def sentence(counts: Counts) -> str:
     return f"{words} {rest:+,}: {abs(rest):,} frames have {'no' if rest > 0 else 'more than one'} outcome"
 
 
-def partitions(states: Sequence[PartitionState], lags: Mapping[Place, Points], now: datetime) -> Rows:
-    """A row a partition; `lags` by minute."""
+def partitions(states: Sequence[PartitionState]) -> Rows:
+    """What became of the frames of each partition."""
     return [
         {
-            "Topic": one.topic,
+            "Partition": f"{one.topic}/{one.partition}",
             "Stream": one.stream_id,
-            "Partition": one.partition,
-            "Next offset": f"{one.next_offset:,}",
-            "Lag": speed.lag(lags.get((one.stream_id, one.partition), ()), now),
-            "Last hour": speed.trend(lags.get((one.stream_id, one.partition), ()), now),
-            "Held by": one.holder,
-            "Last commit": "never" if one.committed_at is None else f"{ago(one.committed_at, now)} ago",
             "Received": f"{one.counts.received:,}",
             "Inspected": f"{one.counts.inspected:,}",
             "Not inspected": f"{one.counts.not_inspected:,}",
             "Dead letters": f"{one.counts.dead_lettered:,}",
             "Duplicates": f"{one.counts.duplicate:,}",
             "Adds up": "yes" if one.counts.balanced else "NO",
+        }
+        for one in states
+    ]
+
+
+def positions(states: Sequence[PartitionState], lags: Mapping[Place, Points], now: datetime) -> Rows:
+    """How far each partition is, and how far behind; `lags` by minute."""
+    return [
+        {
+            "Partition": f"{one.topic}/{one.partition}",
+            "Stream": one.stream_id,
+            "Next offset": f"{one.next_offset:,}",
+            "Lag": speed.lag(lags.get((one.stream_id, one.partition), ()), now),
+            "Last hour": speed.trend(lags.get((one.stream_id, one.partition), ()), now),
+            "Last commit": "never" if one.committed_at is None else f"{ago(one.committed_at, now)} ago",
+            "Held by": one.holder,
         }
         for one in states
     ]

@@ -11,13 +11,13 @@ import streamlit as st
 from agent.service import dead_letters as service
 from agent.service.dead_letters import MOST, PREVIEW, REPLAY
 from agent.settings import utc_now
-from agent.store import commands, dead_letters, products, stations, users
+from agent.store import audit, commands, dead_letters, products, stations, users
 from agent.store.commands import Command
 from agent.store.dead_letters import DeadLetter
 from agent.store.errors import NotFound
 from dashboard import context, letters
 from dashboard.parts import picture
-from dashboard.tables import table
+from dashboard.tables import plain, table
 
 LIMIT = 25
 SHOWN = 3  # finished replays
@@ -43,16 +43,12 @@ def show() -> None:
         state = pick("State", ["waiting", "replayed", "discarded"], key="state")
     with context.reading() as conn:
         found = dead_letters.recent(conn, LIMIT, reason=reason, station=station, state=state)
-        ids = dead_letters.waiting_ids(conn, reason, station, MOST)
         waiting = dead_letters.count_waiting(conn, reason, station)
         busy = {one for each in commands.waiting(conn, [REPLAY]) for one in each.args["ids"]}
-    free = [one for one in ids if one not in busy]
     st.html(table(letters.letters(found, context.settings().timezone)))
-    st.caption(f"The newest {len(found)}. Waiting: {letters.which(waiting, reason, station)}.")
-    if context.may("engineer") and free:
-        oldest = "" if len(ids) == waiting else f"the oldest {len(ids):,} of "
-        st.markdown(f"**All that wait:** {oldest}{letters.which(waiting, reason, station)}")
-        _acts(free, "all")
+    st.caption(f"The newest {len(found)}. Waiting: {plain(letters.which(waiting, reason, station))}.")
+    if context.may("engineer") and waiting:
+        _all(reason, station, busy)
     _one(busy)
 
 
@@ -76,12 +72,24 @@ def _commands(before: Sequence[int]) -> None:
 
 def _tell(command: Command, told: letters.Told) -> None:
     if told.share is not None:
-        st.progress(told.share, told.words)
+        st.progress(told.share, plain(told.words))
         return
-    {"info": st.info, "warning": st.warning, "error": st.error, "success": st.success}[told.level](told.words)
+    {"info": st.info, "warning": st.warning, "error": st.error, "success": st.success}[told.level](plain(told.words))
     if rows := letters.refused(command):
         with st.expander(f"The {len(rows)} that were refused"):
             st.html(table(rows))
+
+
+def _all(reason: str | None, station: str | None, busy: set[int]) -> None:
+    """What an engineer does with all that wait, as many as go at once."""
+    with context.reading() as conn:
+        every = dead_letters.waiting_ids(conn, reason, station, MOST)
+        kept = dead_letters.waiting_ids(conn, reason, station, MOST, kept=True)
+        n = dead_letters.count_waiting(conn, reason, station, kept=True)
+    st.markdown(
+        f"**All that wait**{plain(letters.of(reason, station))}: {n:,} with bytes to publish. {MOST:,} go at once."
+    )
+    _acts([one for one in kept if one not in busy], [one for one in every if one not in busy], "all")
 
 
 def _one(busy: set[int]) -> None:
@@ -95,6 +103,7 @@ def _one(busy: set[int]) -> None:
     try:
         with context.reading() as conn:
             letter = dead_letters.get(conn, number)
+            replays = audit.recent(conn, 1, action=REPLAY, subject=service.subject([number]))
             last = next((one for one in commands.latest(conn, [PREVIEW], MOST) if one.args["ids"] == [number]), None)
     except NotFound as error:
         st.warning(str(error))
@@ -104,11 +113,11 @@ def _one(busy: set[int]) -> None:
     with right:
         _picture(letter, last)
     if letter.state != "waiting":
-        st.caption(f"It was {letters.state(letter, context.settings().timezone)}.")
+        st.caption(f"It was {letters.state(letter, context.settings().timezone)}{letters.became(replays)}.")
     elif letter.id in busy:
         st.caption("An agent was asked to publish it.")
     elif context.may("engineer"):
-        _acts([letter.id], "one")
+        _acts([letter.id], [letter.id], "one")
 
 
 def _picture(letter: DeadLetter, last: Command | None) -> None:
@@ -121,27 +130,30 @@ def _picture(letter: DeadLetter, last: Command | None) -> None:
         st.caption("An agent was asked to draw it.")
     else:
         if last and last.state == "failed":
-            st.warning(f"It gives no picture: {(last.result or {}).get('problem')}")
+            st.warning(plain(f"It gives no picture: {(last.result or {}).get('problem')}"))
         if user and context.may("engineer") and st.button("Show what was kept", icon=":material/image:"):
             ask = partial(service.ask_preview, context.engine(), user, letter.id)
             if context.act(ask, "an agent draws it"):
                 st.rerun()
 
 
-def _acts(ids: Sequence[int], key: str) -> None:
+def _acts(published: Sequence[int], discarded: Sequence[int], key: str) -> None:
     """Publish again, and discard, each after a second look."""
-    user, n = context.actor(), letters.which(len(ids), None, None)
+    user = context.actor()
     with st.container(horizontal=True):
-        with st.popover("Publish again", icon=":material/replay:"):
+        with st.popover("Publish again", icon=":material/replay:", disabled=not published):
             station, product = _choices(key)
-            if user and st.button(f"Publish {n}", key=f"replay-{key}", type="primary"):
-                ask = partial(service.ask_replay, context.engine(), user, ids, station=station, product=product)
-                _act(ask, ids, f"an agent publishes {n}")
-        with st.popover("Discard", icon=":material/delete:"):
+            n = letters.which(len(published), None, None)
+            if user and st.button(f"Publish {n}", key=f"replay-{key}", type="primary", disabled=not published):
+                ask = partial(service.ask_replay, context.engine(), user, published, station=station, product=product)
+                _act(ask, published, f"an agent publishes {n}")
+        with st.popover("Discard", icon=":material/delete:", disabled=not discarded):
             st.caption("Nobody can publish them afterwards, and their bytes are let go. Headers and hash stay.")
             why = st.text_input("Why", key=f"discard-why-{key}", placeholder="frames of a test")
-            if user and st.button(f"Discard {n}", key=f"discard-{key}", disabled=not why.strip()):
-                _act(partial(service.discard, context.engine(), user, ids, why), ids, f"{n} discarded")
+            n = letters.which(len(discarded), None, None)
+            if user and st.button(f"Discard {n}", key=f"discard-{key}", disabled=not (why.strip() and discarded)):
+                give_up = partial(service.discard, context.engine(), user, discarded, why)
+                _act(give_up, discarded, f"{n} discarded")
 
 
 def _choices(key: str) -> tuple[str | None, str | None]:

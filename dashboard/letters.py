@@ -9,6 +9,7 @@ from typing import Literal
 
 from agent.service.dead_letters import PREVIEW
 from agent.store import commands
+from agent.store.audit import Event
 from agent.store.commands import Command
 from agent.store.dead_letters import DeadLetter, Pile
 from dashboard.alerts import ago
@@ -61,6 +62,11 @@ def state(one: DeadLetter, zone: tzinfo) -> str:
     return one.state if at is None else f"{one.state} {at.astimezone(zone):%Y-%m-%d %H:%M}"
 
 
+def became(replays: Sequence[Event]) -> str:
+    """Which frame its last replay made of it; "" where it was never published."""
+    return "".join(", as frame {frame_id} of {station}, {product}".format(**one.detail) for one in replays[:1])
+
+
 def facts(one: DeadLetter) -> Rows:
     """Everything that came with it, a name and a value each."""
     where = f"stream {one.stream_id}, partition {one.partition}, offset {one.offset}"
@@ -70,8 +76,12 @@ def facts(one: DeadLetter) -> Rows:
 
 def which(n: int, reason: str | None, station: str | None) -> str:
     """So many of a reason and a station, in words."""
-    kind = f" of {reason.replace('_', ' ')}" if reason else ""
-    return f"{n:,} dead letter{'s' * (n != 1)}{kind}" + (f" at {station}" if station else "")
+    return f"{n:,} dead letter{'s' * (n != 1)}{of(reason, station)}"
+
+
+def of(reason: str | None, station: str | None) -> str:
+    """Which ones, in words; "" for all."""
+    return (f" of {reason.replace('_', ' ')}" if reason else "") + (f" at {station}" if station else "")
 
 
 def told(command: Command, names: Mapping[int, str], now: datetime) -> Told:

@@ -11,6 +11,7 @@ FRESH = timedelta(minutes=2)  # an older lag says nothing of now
 TREND = timedelta(minutes=15)
 HOUR = timedelta(hours=1)
 BARS = "▁▂▃▄▅▆▇█"
+TALL = 100  # frames at least that make the tallest bar
 FEW = 16  # frames: a change of fewer is none
 
 WHAT = {
@@ -49,7 +50,7 @@ def bars(points: Points, now: datetime, count: int = 12) -> str:
     highest = [max((n for at, n in points if start + i * step <= at < start + (i + 1) * step), default=None)
                for i in range(count)]  # fmt: skip
     top = max((n for n in highest if n is not None), default=0)
-    return "".join(" " if n is None else BARS[round(n / max(top, 1) * (len(BARS) - 1))] for n in highest)
+    return "".join(" " if n is None else BARS[round(n / max(top, TALL) * (len(BARS) - 1))] for n in highest)
 
 
 def stages(found: Mapping[str, Latency]) -> list[dict[str, object]]:

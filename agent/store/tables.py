@@ -251,6 +251,24 @@ dead_letter = Table(
     Column("discarded_at", Utc),  # when a person said that it need not be
     UniqueConstraint("stream_id", "partition", "offset"),
 )
+# Counts of those that wait need no other column; those that were dealt with are few.
+LETTER_WAITS = sa.and_(dead_letter.c.replayed_at.is_(None), dead_letter.c.discarded_at.is_(None))
+LETTER_DONE = sa.or_(dead_letter.c.replayed_at.is_not(None), dead_letter.c.discarded_at.is_not(None))
+Index(
+    "ix_dead_letter_waiting",
+    dead_letter.c.reason,
+    dead_letter.c.station,
+    dead_letter.c.blob_sha256,
+    sqlite_where=LETTER_WAITS,
+    postgresql_where=LETTER_WAITS,
+)
+Index(
+    "ix_dead_letter_done",
+    dead_letter.c.reason,
+    dead_letter.c.discarded_at,
+    sqlite_where=LETTER_DONE,
+    postgresql_where=LETTER_DONE,
+)
 Index("ix_dead_letter_quota", dead_letter.c.station, dead_letter.c.reason, dead_letter.c.created_at)
 Index(
     "ix_dead_letter_without_bytes",

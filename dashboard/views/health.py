@@ -42,7 +42,8 @@ def _frames() -> None:
     words = accounts.sentence(total)
     st.success(words, icon=":material/check_circle:") if total.balanced else st.error(words, icon=":material/error:")
     if states:
-        st.html(table(accounts.partitions(states, lags, utc_now())))
+        st.html(table(accounts.partitions(states)))
+        st.html(table(accounts.positions(states, lags, utc_now())))
     else:
         st.caption("No partition has been read yet. Start an agent: `goodpart agent`")
     if missing:

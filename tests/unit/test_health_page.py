@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from agent.service import dead_letters as service
 from agent.service.dead_letters import PREVIEW, REPLAY
 from agent.settings import Settings
 from agent.store import alerts, commands, dead_letters
@@ -37,9 +38,9 @@ def test_the_sum_of_outcomes_is_said_and_what_is_missing(counts: Counts, words: 
 
 def test_a_partition_that_does_not_add_up_says_so() -> None:
     wrong = replace(STATE, partition=1, counts=Counts(10, 6), committed_at=None)
-    rows = accounts.partitions([STATE, wrong], {(1, 0): [(NOW, 1_200)]}, NOW)
-    assert [(one["Adds up"], one["Last commit"]) for one in rows] == [("yes", "4 s ago"), ("NO", "never")]
-    assert [one["Lag"] for one in rows] == ["1,200", "unknown"]
+    assert [one["Adds up"] for one in accounts.partitions([STATE, wrong])] == ["yes", "NO"]
+    rows = accounts.positions([STATE, wrong], {(1, 0): [(NOW, 1_200)]}, NOW)
+    assert [(one["Lag"], one["Last commit"]) for one in rows] == [("1,200", "4 s ago"), ("unknown", "never")]
 
 
 def test_every_kind_of_gap_has_words() -> None:
@@ -116,7 +117,8 @@ def page(here: Line, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setattr(context, "settings", Settings)
     with writing(here.engine) as conn:
         add_blob(conn, 1)
-        changes = [{}, {}, {"reason": "undecodable", "station": "t", "blob_sha256": sha(1)}]
+        kept = {"blob_sha256": sha(1)}
+        changes = [kept, kept, {}, {"reason": "undecodable", "station": "t", "blob_sha256": sha(1)}]
         dead_letters.add_all(conn, [_new(here, n, **more) for n, more in enumerate(changes)])
     made = AppTest.from_function(_page, default_timeout=30)
     made.session_state["actor"] = here.engineer
@@ -126,15 +128,17 @@ def page(here: Line, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 def test_all_that_were_chosen_are_published_by_one_command(here: Line, page: AppTest) -> None:
     _shown(page.run()).selectbox(key="reason").set_value("bad_header")
     page = _shown(page.run())
-    assert any("All that wait:** 2 dead letters of bad header" in one.value for one in page.markdown)
+    assert any("All that wait** of bad header: 2 with bytes" in one.value for one in page.markdown)
     page.selectbox(key="station-all").set_value("press-1")
     _shown(page.run()).button(key="replay-all").click()
     page = _shown(page.run())
     with reading(here.engine) as conn:
         (asked,) = commands.waiting(conn, [REPLAY])
-        ids = dead_letters.waiting_ids(conn, "bad_header", None, 9)
+        ids = dead_letters.waiting_ids(conn, "bad_header", None, 9, kept=True)
+        assert dead_letters.waiting_ids(conn, "bad_header", None, 9) == [*ids, 3]
+        assert dead_letters.count_waiting(conn, "bad_header", None, kept=True) == len(ids) == 2
     assert asked.args == {"ids": ids, "station": "press-1", "product": None}
-    assert "replay-all" not in _keys(_shown(page.run())), "an agent has them"
+    assert _shown(page.run()).button(key="replay-all").disabled, "an agent has them"
     assert any("2 dead letters, asked by engineer" in one.value for one in page.info)
     with writing(here.engine) as conn:
         assert commands.next(conn, [REPLAY])
@@ -155,19 +159,40 @@ def test_one_is_discarded_with_a_reason_and_only_by_engineers(here: Line, page: 
     _shown(page.run()).button(key="discard-one").click()
     page = _shown(page.run())
     with reading(here.engine) as conn:
-        assert dead_letters.states(conn, [1, 2, 3]) == {1: "discarded", 2: "waiting", 3: "waiting"}
+        assert dead_letters.states(conn, [1, 2, 3, 4]) == {1: "discarded", **dict.fromkeys((2, 3, 4), "waiting")}
     assert "discard-one" not in _keys(_shown(page.run()))
+    frame = {"frame_id": "replay-1", "station": "press-1", "product": "flange"}
+    service.replayed(here.engine, here.engineer, 2, **frame, key="k", now=NOW)
+    page.number_input(key="letter").set_value(2)
+    said = [one.value for one in _shown(page.run()).caption]
+    assert any("replayed 2026-03-02 10:07, as frame replay-1 of press-1, flange." in one for one in said)
+    page.number_input(key="letter").set_value(1)
+    _shown(page.run())
     assert any(one.value.startswith("It was discarded") for one in page.caption)
 
 
+def test_a_station_that_a_frame_named_stays_text(here: Line, page: AppTest) -> None:
+    name = "![x](http://x)"
+    with writing(here.engine) as conn:
+        dead_letters.add_all(conn, [_new(here, 9, station=name)])
+        asked = commands.add(conn, REPLAY, {"ids": [1]}, here.engineer.id, NOW)
+        assert commands.next(conn, [REPLAY])
+        commands.finish(conn, asked, failed=True, result={"problem": name}, now=NOW)
+    page.run().selectbox(key="named").set_value(name)
+    page = _shown(page.run())
+    said = [one.value for one in (*page.markdown, *page.caption, *page.error)]
+    assert sum(r"!\[x\](http://x)" in one for one in said) == 3
+    assert not any(name in one for one in said)
+
+
 def test_a_picture_is_asked_for_and_why_there_is_none_is_said(here: Line, page: AppTest) -> None:
-    _shown(page.run()).number_input(key="letter").set_value(3)
+    _shown(page.run()).number_input(key="letter").set_value(4)
     page = _shown(page.run())
     next(one for one in page.button if one.label == "Show what was kept").click()
     page = _shown(page.run())
     with writing(here.engine) as conn:
         asked = commands.next(conn, [PREVIEW])
-        assert asked and asked.args == {"ids": [3]}
+        assert asked and asked.args == {"ids": [4]}
         commands.finish(conn, asked.id, failed=True, result={"problem": "no image"}, now=NOW)
     page = _shown(page.run())
     assert any(one.value == "It gives no picture: no image" for one in page.warning)

@@ -123,9 +123,10 @@ def test_where_a_lag_goes_is_said(lags: tuple[int, ...], words: str) -> None:
 
 
 def test_bars_show_the_last_hour_with_its_gaps() -> None:
-    points = [(NOW - timedelta(minutes=58), 0), (NOW - timedelta(minutes=3), 80), (NOW - timedelta(minutes=1), 40)]
+    points = [(NOW - timedelta(minutes=58), 0), (NOW - timedelta(minutes=3), 800), (NOW - timedelta(minutes=1), 400)]
     assert speed.bars(points, NOW) == "▁          █"
     assert speed.bars([], NOW).strip() == ""
+    assert speed.bars([(NOW - timedelta(minutes=1), 20)], NOW).strip() == "▂", "a small lag is a small bar"
 
 
 def test_stages_are_told_in_the_order_in_which_frames_pass_them() -> None:
