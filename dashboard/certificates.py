@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,9 +18,8 @@ def words(certificate: Mapping[str, Any] | None, epoch: Epoch | None = None) -> 
         return "No certificate: every part goes to review."
     unit, n = certificate["unit"], certificate["n"]
     text = (
-        f"At most **{certificate['certified_review_rate']:.2%}** of good {unit}s are flagged, with "
-        f"{certificate['confidence']:.0%} confidence (n = {n}, k = {certificate['review_k']}, "
-        f"look {certificate['look']})."
+        f"Of {_of(certificate['certified_review_rate'], unit)} are flagged, with {certificate['confidence']:.0%} "
+        f"confidence, from {n:,} {unit}s (k = {certificate['review_k']}, look {certificate['look']})."
     )
     if certificate["certified_review_rate"] > certificate["review_rate"]:
         text += f" The {certificate['review_rate']:.2%} asked for needs more calibration images."
@@ -30,6 +30,14 @@ def words(certificate: Mapping[str, Any] | None, epoch: Epoch | None = None) -> 
     text += "".join(f" {one}" for one in _origins(certificate))
     rests_on = epoch.rests_on if epoch else "it assumes that the stream looks like the calibration images"
     return f"{text} {plain(rests_on[0].upper() + rests_on[1:])}."
+
+
+def _of(rate: float, unit: str) -> str:
+    """A rate as so many of a round number: of 1,000, or more where that would be less than one."""
+    base = 1_000
+    while 0 < rate * base < 1:
+        base *= 10
+    return f"{base:,} good {unit}s at most **{math.ceil(round(rate * base, 6)):,}** ({rate:.2%})"
 
 
 def _origins(certificate: Mapping[str, Any]) -> list[str]:

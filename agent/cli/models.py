@@ -149,6 +149,16 @@ def shadow(version: int, /, *, product: str, share: float | None = None, acting:
 
 
 @app.command
+def reject(version: int, /, *, product: str, reason: str, acting: Acting = Acting()) -> None:
+    """Say that a candidate will not be promoted. Example: goodpart models reject 3 --product flange --reason slow"""
+    engine = acting.database()
+    with reading(engine) as conn:
+        found = _version(conn, product, version)
+    service.reject(engine, acting.actor(engine), found.id, reason, key=new_key(), now=utc_now())
+    print(f"{product} v{version} is rejected")
+
+
+@app.command
 def rollback(*, product: str, reason: str, acting: Acting = Acting()) -> None:
     """Go back to the version before. Example: goodpart models rollback --product flange --reason blurred"""
     engine = acting.database()

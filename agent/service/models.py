@@ -1,4 +1,7 @@
-"""Promoting a model version, rolling back, certifying anew. For engineers; the registry writes its own audit events."""
+"""Promoting a model version, rejecting one, rolling back, certifying anew. For engineers.
+
+The registry writes the audit events of what changes what decides.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid
-from agent.store import commands, registry
+from agent.store import commands, registry, watches
 from agent.store.engine import reading
 from agent.store.errors import Conflict
 from agent.store.registry import Deployment
@@ -84,6 +87,31 @@ def rollback(engine: Engine, actor: User, product_id: int, reason: str, *, key: 
     request = {"product_id": product_id, "reason": reason}
     done = perform(engine, actor, "model.rollback", request, work, least="engineer", key=key, now=now)
     return _deployment(engine, product_id, done["id"])
+
+
+def reject(engine: Engine, actor: User, version_id: int, reason: str, *, key: str, now: datetime) -> None:
+    """Takes a candidate out of the choice; its shadow ends, and a person may promote it after all.
+
+    Raises:
+        PermissionDenied: the actor's role is too low.
+        Invalid: there is no reason.
+        NotFound: there is no such version.
+        Conflict: it is no candidate.
+    """
+    _check(reason)
+
+    def work(conn: Connection, actor: User) -> Done:
+        chosen = registry.version(conn, version_id)
+        registry.lock_live(conn, chosen.product_id)
+        beside = watches.active(conn, chosen.product_id)
+        registry.reject(conn, version_id, reason)
+        if beside and beside.other_version_id == version_id:
+            watches.end(conn, chosen.product_id, f"v{chosen.number} was rejected by {actor.name}: {reason}", now)
+        detail = {"product_id": chosen.product_id, "version": chosen.number, "reason": reason}
+        return Done({}, f"model_version:{version_id}", detail)
+
+    request = {"version_id": version_id, "reason": reason}
+    perform(engine, actor, "model.reject", request, work, least="engineer", key=key, now=now)
 
 
 def ask_recertify(engine: Engine, actor: User, version_id: int, reason: str, *, key: str, now: datetime) -> int:

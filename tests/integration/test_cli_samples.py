@@ -64,3 +64,20 @@ def test_a_poisoned_sample_from_its_proposal_to_the_clean_retraining(tmp_path: P
     assert "is not a state" in goodpart(
         "samples", "list", "--product", "flange", "--state", "odd", folder=tmp_path, ok=False
     )
+
+
+def test_a_candidate_is_rejected_with_a_reason(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'goodpart.db'}")
+    upgrade(engine)
+    with writing(engine) as conn:
+        users.add(conn, "ada", "engineer", utc_now())
+        product = products.add(conn, "flange", now=utc_now())
+        registry.add_version(
+            conn, product_id=product.id, artifact_sha256=add_blob(conn, 9), teacher="t", manifest={}, now=utc_now()
+        )
+    engine.dispose()
+    asked = ("models", "reject", "1", "--product", "flange", "--reason", "slow", "--as", "ada")
+    assert "flange v1 is rejected" in goodpart(*asked, folder=tmp_path)
+    assert "not a candidate" in goodpart(*asked, folder=tmp_path, ok=False)
+    (listed,) = json.loads(goodpart("models", "list", "--product", "flange", "--json", folder=tmp_path))
+    assert (listed["state"], listed["reason"]) == ("rejected", "slow")

@@ -1,18 +1,27 @@
-"""The page Samples in a real browser: a second person accepts, somebody revokes, and which models saw it."""
+"""Samples and the models that they make, in a real browser: accepting, revoking, and comparing two models."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 
+import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 
 from agent.settings import utc_now
 from agent.store import proposals, registry, samples
 from agent.store.engine import reading, writing
 from agent.store.samples import NewSample
+from agent.store.tables import certificate
 from tests.databases import add_blob
 from tests.ui.plant import Served, open_items
+from tests.watches import Shot, Watched
+
+CERTIFICATE = {
+    "look": 1, "n": 612, "calibration_sha256": "0" * 64, "review_rate": 0.01, "certified_review_rate": 0.01,
+    "review_k": 2, "review_threshold": 1.5, "reject_rate": 0.001, "reject_threshold": None, "confidence": 0.95,
+    "unit": "part",
+}  # fmt: skip
 
 
 def _held(served: Served) -> samples.Sample:
@@ -78,4 +87,22 @@ def test_a_second_person_accepts_and_later_an_engineer_revokes(page: Page, serve
     expect(page).to_have_url(re.compile(rf"show=One.sample.*sample={held.id}\b"))
     page.reload()
     expect(page.get_by_role("heading", name="It was taken out")).to_be_visible()
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
+def test_champion_and_challenger_are_seen_side_by_side_where_they_disagree(page: Page, served: Served) -> None:
+    watched = Watched.on(served.line)
+    with writing(served.line.engine) as conn:
+        conn.execute(sa.update(certificate).values(record=CERTIFICATE))
+    watched.offset = 100  # behind the parts that are there
+    watched.see([Shot(True, False)] * 3 + [Shot(False, True, "defect")] + [Shot(True, False, reviewed=False)])
+    page.goto(f"{served.url}/models?user=viewer")
+    expect(page.get_by_text("with 95% confidence, from 612 parts")).to_be_visible()
+    expect(page.get_by_text("Of 5 parts that both scored, 4 were flagged by v2 only, 1 by v1 only")).to_be_visible()
+    expect(page.get_by_text("people: normal")).to_have_count(3)
+    page.get_by_role("radio", name="only v1 (1)").click()
+    expect(page.get_by_text("v2 passes (2) · v1 flags (1)")).to_be_visible()
+    expect(page.get_by_text("people: defect")).to_have_count(1)
+    expect(page.get_by_text("people: normal")).to_have_count(0)
+    expect(page.get_by_role("button", name="Retrain now")).to_be_disabled()
     expect(page.locator("[data-testid=stException]")).to_have_count(0)

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from agent.live import NoLive
+from agent.retrain import gate
+from agent.retrain.gate import Caught, Evidence, Pace
 from agent.settings import Settings
 from agent.store import calibration, commands, registry, runs, samples
 from agent.store.engine import reading, writing
+from agent.store.runs import GateReport
 from agent.store.samples import NewSample
 from agent.store.users import User
-from dashboard import context
+from dashboard import context, gates
 from dashboard.certificates import FEW_LOTS, words
+from dashboard.training import left
+from dashboard.training import words as words_of_run
 from model import certificate
 from model.certificate import certify
 from model.parts import Scored
 from tests.databases import NOW, Line, add_blob, line, sha
+
+EVIDENCE = Evidence(
+    look=1, calibration=100, review_k=1, review_rate=0.05, certified_review_rate=0.05, margin=0.05, holdout=10,
+    holdout_new_only=0, holdout_old_only=0, neutral=Caught(20, 5, 0), flagged=Caught(4, 0, 0), min_defects=30,
+    pace=Pace(7, 16, 2.0, 1.0, 2.5, 2.0),
+)  # fmt: skip
 
 
 def _page() -> None:
@@ -131,6 +143,81 @@ def test_an_engineer_asks_for_a_certificate_anew_and_sees_what_comes_of_it(here:
     page = _opened(here.engineer)
     assert [said.value for said in page.error] == ["v1 could not be certified anew: nothing is left"]
     assert "recertify" in _keys(page)
+
+
+def test_a_candidate_is_rejected_with_a_reason_by_an_engineer_alone(here: Line) -> None:
+    with writing(here.engine) as conn:
+        here.deploy(conn, 900)
+        made = registry.add_version(
+            conn, product_id=here.product_id, artifact_sha256=add_blob(conn, 901), teacher="none", manifest={}, now=NOW
+        )
+    page = _opened(here.operator)
+    assert page.button(key="retrain").disabled
+    assert any("Engineers do this; operator is operator." in one.value for one in page.caption)
+    page = _opened(here.engineer)
+    assert not page.button(key="retrain").disabled and page.button(key="reject").disabled
+    page.text_input(key="reject-why").set_value("it is slow")
+    _shown(page.run()).button(key="reject").click()
+    _shown(page.run())
+    with reading(here.engine) as conn:
+        found = registry.version(conn, made.id)
+    assert (found.state, found.reason) == ("rejected", "it is slow")
+
+
+def test_a_running_run_shows_how_far_it_is_and_its_loss(here: Line) -> None:
+    with writing(here.engine) as conn:
+        run = runs.open(conn, product_id=here.product_id, trigger="person", settings={}, now=NOW)
+        runs.start(conn, run.id, None, NOW)
+        runs.progress(
+            conn,
+            run.id,
+            phase="training",
+            step=50,
+            steps=200,
+            loss=0.5,
+            losses=[(1, 0.9), (50, 0.5)],
+            eta_s=600,
+            now=NOW,
+        )
+        run = runs.get(conn, run.id)
+    assert words_of_run(run, NOW) == f"run {run.id}: training 50/200 · loss 0.5000 · about 10 min of this phase left"
+    assert words_of_run(run, NOW + timedelta(minutes=5)).endswith("no sign of life for 5 min")
+    assert [left(seconds) for seconds in (30, 100, 7200)] == ["30 s", "about 2 min", "about 2.0 h"]
+    page = _opened(here.viewer)
+    assert len(page.get("progress")) == 1 and len(page.get("vega_lite_chart")) == 1
+
+
+def test_the_gate_is_told_check_by_check_what_decided_first() -> None:
+    numbers = {"findings": {"holdout": "too_small", "defects": "ok", "bank": "person", "latency": "ok"}}
+    report = GateReport(1, 1, 1, "needs_person", "only 3; no loss; 2 ms; 4 of 80 normals", numbers, NOW)
+    rows = [tuple(row.values()) for row in gates.rows(report)]
+    assert rows == [
+        ("bank", "⚠ needs a person", "only 3"), ("defects", "✔ passes", "no loss"), ("latency", "✔ passes", "2 ms"),
+        ("hold-out", "– too few to tell", "4 of 80 normals"),
+    ]  # fmt: skip
+    old = GateReport(1, 1, 1, "pass", "one; two", {}, NOW)
+    assert gates.rows(old) == [{"Found": "one"}, {"Found": "two"}]
+    real = gate.judge(EVIDENCE)
+    stored = GateReport(1, 1, 1, real.verdict, real.words, real.numbers, NOW)
+    told = {(row["Check"], row["Found"]) for row in gates.rows(stored)}
+    assert told == {(gates.CHECKS[one.check], one.words) for one in real.findings}
+
+
+def test_a_certificate_says_how_many_of_a_thousand() -> None:
+    made = certify(
+        [Scored(float(place)) for place in range(612)], artifact_sha256="", calibration_sha256="", fingerprint="",
+        review_rate=0.01, reject_rate=0.001, confidence=0.95,
+    ).to_dict()  # fmt: skip
+    said = words({**made, "unit": "part", "certified_review_rate": 0.01})
+    assert said.startswith(
+        "Of 1,000 good parts at most **10** (1.00%) are flagged, with 95% confidence, from 612 parts "
+    )
+    assert "Of 1,000 good parts at most **13** (1.23%)" in words(
+        {**made, "unit": "part", "certified_review_rate": 0.0123}
+    )
+    assert "Of 10,000 good parts at most **5** (0.05%)" in words(
+        {**made, "unit": "part", "certified_review_rate": 0.0005}
+    )
 
 
 def test_a_certificate_over_several_stations_and_few_lots_says_so() -> None:

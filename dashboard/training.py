@@ -1,0 +1,96 @@
+"""Training runs: how far one is, its loss, what came of the others and what the gate said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+
+import streamlit as st
+
+from agent.service import retrain
+from agent.settings import utc_now
+from agent.store.runs import UNFINISHED, GateReport, TrainingRun
+from agent.store.users import User
+from dashboard import charts, context, gates
+from dashboard.alerts import ago
+from dashboard.tables import table
+
+QUIET_S = 120.0  # without a sign of life before the page says so
+
+
+def show(recent: Sequence[TrainingRun], reports: Mapping[int, GateReport]) -> None:
+    """Draws the newest runs, newest first; `reports` by run."""
+    if not recent:
+        st.caption("none yet")
+        return
+    for run in recent:
+        if run.state in UNFINISHED:
+            _running(run)
+    zone = context.settings().timezone
+    rows = [
+        {
+            "run": run.id,
+            "trigger": run.trigger,
+            "state": run.state,
+            "started": run.started_at.astimezone(zone).strftime("%m-%d %H:%M:%S") if run.started_at else "",
+            "why": " ".join(filter(None, (reports[run.id].words if run.id in reports else run.reason, run.held_back))),
+        }
+        for run in recent
+    ]
+    st.dataframe(rows, hide_index=True)
+    _one({run.id: run for run in recent if run.id in reports or run.losses}, reports)
+
+
+def _running(run: TrainingRun) -> None:
+    share = run.step / run.steps if run.steps else 0.0
+    bar, cancel = st.columns((4, 1), vertical_alignment="center")
+    bar.progress(min(share, 1.0), words(run, utc_now()))
+    user = context.actor()
+    if user and context.may("engineer"):
+        with cancel.popover("Cancel"):
+            _cancel(run, user)
+    if run.losses:
+        st.altair_chart(charts.losses(run.losses), key=f"loss-{run.id}")
+
+
+def words(run: TrainingRun, now: datetime) -> str:
+    """How far a run is that has not ended, in one line."""
+    name = f"run {run.id}, attempt {run.attempts}" if run.attempts > 1 else f"run {run.id}"
+    said = [f"{name}: {run.phase or run.state} {run.step:,}/{run.steps:,}"]
+    said += [] if run.loss is None else [f"loss {run.loss:.4f}"]
+    said += [] if run.eta_s is None else [f"{left(run.eta_s)} of this phase left"]
+    if run.heartbeat_at and (now - run.heartbeat_at).total_seconds() > QUIET_S:
+        said.append(f"no sign of life for {ago(run.heartbeat_at, now)}")
+    return " · ".join(said)
+
+
+def left(seconds: float) -> str:
+    """A time that is left, in words: `about 12 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"about {minutes} min" if minutes < 90 else f"about {minutes / 60:.1f} h"
+
+
+def _cancel(run: TrainingRun, user: User) -> None:
+    why = st.text_input("Why", key=f"cancel-why-{run.id}")
+    if st.button("Cancel the run", key=f"cancel-{run.id}", disabled=not why.strip()):
+        end = partial(retrain.cancel, context.engine(), user, run.id, reason=why)
+        context.act(end, f"run {run.id} is cancelled; its process ends at its next step")
+
+
+def _one(found: Mapping[int, TrainingRun], reports: Mapping[int, GateReport]) -> None:
+    """What the gate said of a run, and its loss."""
+    ended = [run_id for run_id, run in found.items() if run.state not in UNFINISHED]
+    if not ended:
+        return
+    with st.expander("What the gate said, and the loss"):
+        run = found[st.selectbox("Run", ended, key="looked-into", format_func=lambda one: f"run {one}")]
+        if report := reports.get(run.id):
+            st.markdown(f"**{gates.VERDICTS[report.verdict]}**")
+            st.html(table(gates.rows(report)))
+        else:
+            st.caption("It was not compared with a champion.")
+        if run.losses:
+            st.altair_chart(charts.losses(run.losses), key=f"loss-{run.id}")
