@@ -18,7 +18,7 @@ def main() -> None:
             user = context.actor()
             page = st.navigation([pages.page(one) for one in pages.views(user)])
             if user is not None and st.session_state.get("session"):
-                door.keep(user, context.settings().dashboard.idle_minutes)
+                door.keep(user, context.settings().dashboard.idle_minutes, password=context.has_password(user))
         else:
             page = st.navigation([pages.page(one, sign_in.show) for one in pages.VIEWS], position="hidden")
         page.run()

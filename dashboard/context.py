@@ -98,16 +98,28 @@ def allowed(cookies: Mapping[str, str]) -> bool:
 def enter() -> bool:
     """Finds out who acts on this run; False: they have to sign in first."""
     with store_engine.reading(database()) as conn:
-        if guarded(conn):
-            now = utc_now()
-            if "session" not in st.session_state:  # later the cookie is another, and the browser's alone
-                sealed = seal().read("cookie", st.context.cookies.get(COOKIE), now)
-                st.session_state["session"] = sealed.session if sealed else None
-            session_id = st.session_state["session"]
-            st.session_state["actor"] = _who(conn, session_id, now) if session_id else None
-            return actor() is not None
-    pick_actor()
-    return True
+        open_to_all = not guarded(conn)
+    if open_to_all:
+        pick_actor()
+        return True
+    now = utc_now()
+    if "session" not in st.session_state:  # later the cookie is another, and the browser's alone
+        sealed = seal().read("cookie", st.context.cookies.get(COOKIE), now)
+        st.session_state["session"] = sealed.session if sealed else None
+    session_id: str | None = st.session_state["session"]
+    if session_id is None:
+        return False
+    with store_engine.reading(database()) as conn:
+        user = st.session_state["actor"] = _who(conn, session_id, now)
+    if user is None:  # the page noticed before its next beat
+        sessions.end(database(), session_id, "idle", now)
+    return user is not None
+
+
+def has_password(user: User) -> bool:
+    """Whether they can prove who they are here, and not at a provider alone."""
+    with reading() as conn:
+        return credentials.of(conn, user.id).password is not None
 
 
 def _who(conn: Connection, session_id: str, now: datetime) -> User | None:

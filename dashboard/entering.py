@@ -11,13 +11,16 @@ import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from agent.service import Invalid
 from agent.service import sessions as service
+from agent.service import users as people
 from agent.service.sessions import NotSignedIn
 from agent.settings import utc_now
 from agent.store import users
@@ -36,9 +39,12 @@ Body = Mapping[str, Any]
 
 
 def routes() -> list[BaseRoute]:
-    """`POST /session/...`: `password`, `pin` and `ticket` open a session, `beat` keeps it, `end` ends it."""
+    """`POST /session/...`: `password`, `pin` and `ticket` open a session, `beat` keeps it, `end` ends it.
+
+    `own_pin` gives who is signed in a PIN, where they prove once more who they are.
+    """
     acts: dict[str, Callable[[Request, Body, datetime], Response]] = {
-        "password": _password, "pin": _pin, "ticket": _ticket, "beat": _beat, "end": _end,
+        "password": _password, "pin": _pin, "ticket": _ticket, "beat": _beat, "end": _end, "own_pin": _own_pin,
     }  # fmt: skip
     return [Route(f"/session/{name}", _route(act), methods=["POST"]) for name, act in acts.items()]
 
@@ -55,6 +61,8 @@ def _route(act: Callable[[Request, Body, datetime], Response]) -> Callable[[Requ
             return _words(400, "that is not a request of our page")
         try:
             return await run_in_threadpool(act, request, body, utc_now())
+        except Invalid as error:
+            return _words(400, str(error))
         except NotSignedIn as error:
             return _words(401, str(error))
         except StoreError as error:
@@ -113,6 +121,16 @@ def _beat(request: Request, body: Body, now: datetime) -> Response:
         service.seen(context.database(), sealed.session, now)
         _give(answer, user, sealed.session, now)
     return answer
+
+
+def _own_pin(request: Request, body: Body, now: datetime) -> Response:
+    _, user = context.entered(request.cookies, now)
+    if user is None:
+        raise NotSignedIn("nobody is signed in any more")
+    engine = context.database()
+    service.prove(engine, context.tries(), user.name, _text(body, "password"), now)
+    people.set_pin(engine, user, user.name, _text(body, "pin"), key=f"page-{uuid4()}", now=now)
+    return _words(200, "the PIN is set")
 
 
 def _end(request: Request, _: Body, now: datetime) -> Response:

@@ -36,6 +36,21 @@ def by_password(engine: Engine, tries: Tries, name: str, password: str, *, termi
     Raises:
         NotSignedIn: they do not, or there were too many wrong ones just now.
     """
+    user, stored = prove(engine, tries, name, password, now)
+    with writing(engine) as conn:
+        audit.take_turn(conn)
+        if credentials.of(conn, user.id).password != stored:
+            raise NotSignedIn(WRONG)
+        credentials.count_pin(conn, user.id, right=True)
+        return _open(conn, user.id, terminal, "password", now)
+
+
+def prove(engine: Engine, tries: Tries, name: str, password: str, now: datetime) -> tuple[User, str | None]:
+    """Who knows the password, and its hash.
+
+    Raises:
+        NotSignedIn: nobody of that name does, or there were too many wrong ones just now.
+    """
     if wait := tries.wait(name, now):
         raise NotSignedIn(f"too many wrong passwords: try again in {max(1, round(wait.total_seconds()))} s")
     with reading(engine) as conn:
@@ -47,12 +62,7 @@ def by_password(engine: Engine, tries: Tries, name: str, password: str, *, termi
         log.warning("sign_in_refused", method="password", user=user.id if user else None)
         raise NotSignedIn(WRONG)
     tries.forget(name)
-    with writing(engine) as conn:
-        audit.take_turn(conn)
-        if credentials.of(conn, user.id).password != stored:
-            raise NotSignedIn(WRONG)
-        credentials.count_pin(conn, user.id, right=True)
-        return _open(conn, user.id, terminal, "password", now)
+    return user, stored
 
 
 def by_pin(engine: Engine, name: str, pin: str, *, terminal: str, now: datetime) -> Session:

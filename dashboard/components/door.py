@@ -37,10 +37,13 @@ def exchange(ticket: str) -> None:
     _component("exchange", "<div class='door'>Signing in …</div>")(data={"ticket": ticket}, key="exchange")
 
 
-def keep(user: User, idle_minutes: float) -> None:
-    """Who is signed in, in the sidebar, and the way out; it says that somebody is there while they are."""
+def keep(user: User, idle_minutes: float, *, password: bool) -> None:
+    """Who is signed in, in the sidebar, and the way out; it says that somebody is there while they are.
+
+    With `password`, they have one, by which they may give themselves a PIN.
+    """
     every = min(idle_minutes * 60 / BEATS, SLOWEST_S)
     with st.sidebar:
         _component("keep", "<div class='door'></div>")(
-            data={"name": user.name, "role": user.role, "every": every * 1000}, key="keep"
+            data={"name": user.name, "role": user.role, "every": every * 1000, "password": password}, key="keep"
         )

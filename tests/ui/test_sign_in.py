@@ -25,11 +25,9 @@ WORDS, PIN = "correct horse battery", "2580"
 
 
 def accounts(made: Line) -> None:
-    """A password for each of the line's users, and a PIN for operator and engineer."""
+    """A password for each of the line's users."""
     for user in (made.admin, made.engineer, made.operator, made.viewer):
         service.set_password(made.engine, made.admin, user.name, WORDS, key=f"w-{user.id}", now=utc_now())
-    for user in (made.engineer, made.operator):
-        service.set_pin(made.engine, user, user.name, PIN, key=f"p-{user.id}", now=utc_now())
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +134,11 @@ def test_a_pin_switches_users_on_a_terminal_where_both_signed_in(page: Page, gua
     for name in ("operator", "engineer"):
         sign_in(page, name)
         expect(page.get_by_text(f"{name} · {name}")).to_be_visible()
+        page.get_by_text("My PIN for this terminal").click()
+        page.get_by_label("Password").fill(WORDS)
+        page.get_by_label("New PIN").fill(PIN)
+        page.get_by_role("button", name="Set it").click()
+        expect(page.get_by_text("Your PIN is set")).to_be_visible()
         out(page)
     for name in ("operator", "engineer"):
         page.get_by_role("radio", name=name).check()
@@ -194,7 +197,7 @@ def test_an_idle_terminal_signs_out_by_itself(page: Page, tmp_path: Path) -> Non
 
             until(touched)  # it is renewed while somebody is there
             expect(page.get_by_label("Password")).to_be_visible()
-            assert cookie(page) == ""
+            assert status(f"{url}/media/x", {"Cookie": f"{COOKIE}={cookie(page)}"}) == (401, b"sign in first")
             with reading(made.engine) as conn:
                 (last,) = audit.recent(conn, 1)
             assert (last.action, last.detail) == ("session.end", {"why": "idle"})

@@ -126,10 +126,23 @@ def test_a_ticket_becomes_a_session_soon_or_never(client: TestClient, clock: Clo
     assert client.post("/session/ticket", json={"ticket": ticket}).status_code == 401
 
 
+def test_one_gives_oneself_a_pin_by_ones_password(client: TestClient, here: Line) -> None:
+    def ask(password: str, pin: str) -> int:
+        return client.post("/session/own_pin", json={"password": password, "pin": pin}).status_code
+
+    assert ask(WORDS, "2580") == 401
+    _in(client)
+    assert (ask("no", "2580"), ask(WORDS, "1234"), ask(WORDS, "2580")) == (401, 400, 200)
+    client.post("/session/end", json={})
+    assert client.post("/session/pin", json={"name": "operator", "pin": "2580"}).status_code == 200
+    with reading(here.engine) as conn:
+        assert "user.set_pin" in [one.action for one in audit.recent(conn, 5)]
+
+
 @pytest.mark.parametrize(
     ("content", "status"), [(b"", 413), (b"{" + b" " * 5000, 413), (b"no json", 400), (b"[1]", 400), (b"{}", 401)]
 )
 def test_what_no_page_of_ours_sends_is_refused(client: TestClient, content: bytes, status: int) -> None:
-    for name in ("password", "pin", "ticket", "beat"):
+    for name in ("password", "pin", "ticket", "beat", "own_pin"):
         assert client.post(f"/session/{name}", content=content).status_code == status
     assert client.get("/session/password").status_code == 405

@@ -1,27 +1,3 @@
-function form(what, label, fields, values) {
-  const words = made("p", { className: "refused", role: "alert" });
-  const press = made("button", { type: "submit", textContent: label });
-  const whole = made("form", {}, ...fields, press, words);
-  whole.onsubmit = async (event) => {
-    event.preventDefault();
-    press.disabled = true;
-    words.textContent = "";
-    const { done, words: said } = await post(what, values());
-    if (done) return location.reload();
-    press.disabled = false;
-    words.textContent = said;
-    const secret = whole.querySelector("input[type=password]");
-    secret.value = "";
-    secret.focus();
-  };
-  return whole;
-}
-
-function field(label, properties) {
-  const input = made("input", { required: true, ...properties });
-  return [made("label", {}, label, input), input];
-}
-
 function pinForm(names) {
   let chosen = names[0];
   const [label, pin] = field("PIN", { type: "password", inputMode: "numeric", autocomplete: "off", maxLength: 8 });

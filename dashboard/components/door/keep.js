@@ -1,6 +1,15 @@
 // Whatever a person does counts, in the page or in a field of it; what a page does by itself does not.
 const SIGNS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart"];
 
+function ownPin() {
+  const [nowLabel, now] = field("Password", { type: "password", autocomplete: "current-password", maxLength: 200 });
+  const [label, pin] = field("New PIN", { type: "password", inputMode: "numeric", autocomplete: "off", maxLength: 8 });
+  const done = () => whole.replaceChildren(made("p", { textContent: "Your PIN is set. It does here, until the shift is over." }));
+  const ask = form("own_pin", "Set it", [nowLabel, label], () => ({ password: now.value, pin: pin.value }), done);
+  const whole = made("details", {}, made("summary", { textContent: "My PIN for this terminal" }), ask);
+  return whole;
+}
+
 export default function (component) {
   const { data, parentElement } = component;
   const root = parentElement.querySelector(".door");
@@ -9,7 +18,12 @@ export default function (component) {
     await post("end", {});
     location.reload();
   };
-  root.replaceChildren(made("p", {}, made("strong", { textContent: data.name }), ` · ${data.role}`), leave);
+  const shown = JSON.stringify(data);
+  if (root.dataset.shown !== shown) {
+    root.dataset.shown = shown;
+    const who = made("p", {}, made("strong", { textContent: data.name }), ` · ${data.role}`);
+    root.replaceChildren(who, leave, ...(data.password ? [ownPin()] : []));
+  }
 
   let active = true;  // whoever opens a page is there
   const touched = () => { active = true; };

@@ -16,3 +16,28 @@ function made(tag, properties, ...children) {
   one.append(...children);
   return one;
 }
+
+// A form that posts what `values` gives, and then does `next`.
+function form(what, label, fields, values, next = () => location.reload()) {
+  const words = made("p", { className: "refused", role: "alert" });
+  const press = made("button", { type: "submit", textContent: label });
+  const whole = made("form", {}, ...fields, press, words);
+  whole.onsubmit = async (event) => {
+    event.preventDefault();
+    press.disabled = true;
+    words.textContent = "";
+    const { done, words: said } = await post(what, values());
+    if (done) return next();
+    press.disabled = false;
+    words.textContent = said;
+    const secret = whole.querySelector("input[type=password]");
+    secret.value = "";
+    secret.focus();
+  };
+  return whole;
+}
+
+function field(label, properties) {
+  const input = made("input", { required: true, ...properties });
+  return [made("label", {}, label, input), input];
+}
