@@ -5,6 +5,7 @@ table.line { width: 100%; border-collapse: collapse; font-size: 0.95rem; margin-
 table.line th { text-align: left; font-weight: 600; opacity: 0.8; padding: 0.4rem 0.6rem; }
 table.line thead { border-bottom: 1px solid #8884; }
 table.line td { padding: 0.55rem 0.6rem; border-bottom: 1px solid #8882; }
+[data-testid="stHtml"]:has(table.line) { overflow-x: auto; }
 .facts td { overflow-wrap: anywhere; }
 table.line td.n { font-variant-numeric: tabular-nums; }
 .pill { padding: 0.12rem 0.6rem; border-radius: 999px; font-size: 0.82rem; font-weight: 600; color: #fff;
