@@ -55,12 +55,12 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=200_000)
     parser.add_argument("--presses", type=int, default=100, help="of each operator")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, _line(options.database, Path(name)) as made:
+    with tempfile.TemporaryDirectory() as name, prepared(options.database, Path(name)) as made:
         folder = Path(name)
         fill(made, LocalBlobs(folder / "blobs"), options.items)
         with serving(made.engine, folder) as url, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-            pages = [_open(browser, url, user) for user in ("operator", "second")]
+            pages = [opened(browser, url, user) for user in ("operator", "second")]
             began = perf_counter()
             press(pages, options.presses)
             seconds = perf_counter() - began
@@ -77,7 +77,8 @@ def main() -> None:
 
 
 @contextmanager
-def _line(database: str, folder: Path) -> Iterator[Line]:
+def prepared(database: str, folder: Path) -> Iterator[Line]:
+    """A small line on that database."""
     if database == "sqlite":
         with line(folder) as made:
             yield made
@@ -105,7 +106,8 @@ def fill(made: Line, blobs: LocalBlobs, count: int) -> None:
         )
 
 
-def _open(browser: Browser, url: str, user: str) -> Page:
+def opened(browser: Browser, url: str, user: str) -> Page:
+    """The review page of that user, with a part on screen."""
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.add_init_script(WATCH)
     began = perf_counter()

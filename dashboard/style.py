@@ -26,5 +26,6 @@ table.line td.n { font-variant-numeric: tabular-nums; }
 [data-tag] { background: #475569; }
 @media (max-width: 1000px) {
   [data-testid=stHorizontalBlock] { flex-wrap: wrap; } [data-testid=stColumn] { min-width: 7rem; }
+  [data-testid=stHorizontalBlock]:has(> :nth-child(6)) > [data-testid=stColumn] { min-width: 9rem; }
 }
 """

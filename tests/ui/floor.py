@@ -40,7 +40,7 @@ ALERTS = {
 
 def furnish(made: Line, blobs: LocalBlobs, count: int, now: datetime) -> dict[str, str]:
     """Stations press-1 .. press-`count` and what the store knows of them; each one's state by its name."""
-    shots = [pictures(made.engine, blobs, kind, n, now) for n, kind in enumerate((None, "scratch", "dent", "stain"))]
+    shots = [pictures(made.engine, blobs, kind, n, now) for n, kind in enumerate(("scratch", None, "dent", "stain"))]
     states = {f"press-{n}": state for n, state in enumerate(islice(cycle(STATES), count), 1)}
     with writing(made.engine) as conn:
         made_of = _products(conn, made, now)

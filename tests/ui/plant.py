@@ -58,6 +58,11 @@ class serving:  # noqa: N801
         self._environ = {**os.environ, **environment(settings)}
         self._log = folder / "dashboard.log"
 
+    @property
+    def pid(self) -> int:
+        """The process that serves."""
+        return self._process.pid
+
     def __enter__(self) -> str:
         with self._log.open("wb") as out:
             command = [sys.executable, "-m", "agent.cli", "dashboard"]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from agent.settings import utc_now
 from agent.store import users
@@ -96,6 +96,7 @@ def opened(page: Page, url: str, address: str, user: str, shown: str) -> None:
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
     page.wait_for_load_state("networkidle")
+    expect(page.locator("figure:visible img:not([src])")).to_have_count(0)
 
 
 def taken(page: Page, target: Path, width: int) -> None:
