@@ -80,7 +80,7 @@ def _small(sha256: str) -> Response:
         return found
     out = io.BytesIO()
     try:
-        with Image.open(io.BytesIO(bytes(found.body))) as picture:
+        with Image.open(io.BytesIO(bytes(found.body)), formats=["WEBP"]) as picture:  # as the agent drew it
             picture.thumbnail((SMALL, SMALL))
             picture.convert("RGB").save(out, "WEBP", quality=80)
     except (OSError, ValueError, Image.DecompressionBombError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 
 import pytest
@@ -12,52 +11,16 @@ from playwright.sync_api import Browser, Page, Route, WebSocket, expect
 
 from agent.service import claims
 from agent.settings import utc_now
-from agent.store import item_vectors, items, reviews, samples, stations, users
+from agent.store import item_vectors, items, samples, stations, users
 from agent.store.engine import reading, writing
-from agent.store.item_search import Wanted, search
-from agent.store.items import Item
 from agent.store.local_blobs import LocalBlobs
 from dashboard.components.review import HERE
 from tests.databases import line
-from tests.ui.plant import PARTS, Served, open_items, parts, serving, until
+from tests.ui.plant import PARTS, Served, parts, serving, until
+from tests.ui.shop import NOTE, Shop, on_screen, press, said, saved
 from tests.vectors import spot
 
 PRESSES = 60
-# What a press fell upon: noted before the desk gets it, since listeners of the window that capture come first.
-NOTE = """
-    window.pressed = [];
-    window.addEventListener("keydown", (event) => {
-      const find = (root) => root.querySelector(".desk") ??
-        [...root.querySelectorAll("*")].map((one) => one.shadowRoot && find(one.shadowRoot)).find(Boolean);
-      const desk = find(document);
-      if (desk && event.key === "n" && desk.dataset.ready === "1") window.pressed.push(Number(desk.dataset.item));
-    }, true);
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """A station with parts of its own, and an operator and an engineer who have judged nothing yet."""
-
-    url: str
-    served: Served
-    number: int
-    station_id: int
-
-    def open(self, page: Page, role: str = "operator") -> None:
-        page.goto(f"{self.url}/review?user={role}-{self.number}&station=press-{self.number}")
-        page.locator(".desk[data-ready='1']").wait_for()
-
-    def item(self, item_id: int) -> Item:
-        return self.served.line.item(item_id)
-
-    def queue(self) -> list[Item]:
-        return open_items(self.served.line, self.station_id)
-
-    def closed(self) -> dict[int, list[reviews.Review]]:
-        with reading(self.served.line.engine) as conn:
-            found = search(conn, Wanted(state="closed"), 500)
-        return {one.id: list(one.reviews) for one in found if one.station_id == self.station_id}
 
 
 @pytest.fixture(scope="module")
@@ -81,29 +44,6 @@ def shop(server: Served, request: pytest.FixtureRequest) -> Shop:
     with writing(made.engine) as conn:
         items.add_all(conn, new)
     return Shop(server.url, server, number, station.id)
-
-
-def press(page: Page, key: str) -> int:
-    """Presses a key once the picture is there; the item that was on screen."""
-    desk = page.locator(".desk[data-ready='1']")
-    desk.wait_for()
-    item = int(desk.get_attribute("data-item") or 0)
-    page.keyboard.press(key)
-    return item
-
-
-def on_screen(page: Page) -> list[int]:
-    """What presses of N fell upon, one after the other."""
-    return list(page.evaluate("window.pressed"))
-
-
-def said(shop: Shop) -> dict[int, str]:
-    """Everything that was said of each closed item."""
-    return {item: " ".join(one.decision for one in stack) for item, stack in shop.closed().items()}
-
-
-def saved(page: Page) -> None:
-    expect(page.locator(".desk")).to_have_attribute("data-unsaved", "0")
 
 
 def test_an_operator_approves_a_part_and_sees_its_score_only_then(page: Page, shop: Shop) -> None:

@@ -32,6 +32,7 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "trends": ("trends?window=30+days&product=flange", "[data-testid=stVegaLiteChart] svg"),
     "shift": ("shift", "table.line"),
     "teach": ("teach?product=gasket", "img"),
+    "samples": ("samples?product=flange", "table.line, img"),
     "models": ("models?product=flange", "[data-testid=stMetric]"),
     "health": ("health", "table.line"),
     "audit": ("audit", "table.line"),
