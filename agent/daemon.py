@@ -204,13 +204,12 @@ class _Daemon:
                 webhook = self._webhook()
                 cleanup.callback(webhook.stop)
                 webhook.start()
-            if self._wiring.retrain:
-                retraining = self._wiring.retrain(settings, self._engine, live, self._clock)
-                # It may have to wait for its child, which it can do while frames drain.
-                ending = threading.Thread(target=self._end, args=(retraining,), name="end-retraining", daemon=True)
-                ending.start()
-                cleanup.callback(ending.join, CLOSING_S)
-                cleanup.callback(self._stop.set)
+            retraining = self._wiring.retrain and self._wiring.retrain(settings, self._engine, live, self._clock)
+            # What publishes or waits for a child can end while frames drain.
+            ending = threading.Thread(target=self._end, args=(letters, retraining), name="ending", daemon=True)
+            ending.start()
+            cleanup.callback(ending.join, CLOSING_S)
+            cleanup.callback(self._stop.set)
             self._systemd.ready(f"reading {settings.source.kind}")
             log.info("agent_started", agent=self._agent, http=f"{settings.agent.host}:{server.port}")
             return self._wait(pipeline)
@@ -283,9 +282,11 @@ class _Daemon:
         fetch_bytes = (self._settings.pipeline.queue_mb << 20) // FETCH_SHARE
         return KafkaSource(kafka, group_id=group_id, fetch_bytes=fetch_bytes), KafkaDecisions(kafka)
 
-    def _end(self, retraining: Stoppable) -> None:
+    def _end(self, letters: Worker, retraining: Stoppable | None) -> None:
         self._stop.wait()
-        retraining.stop()
+        letters.ask()
+        if retraining:
+            retraining.stop()
 
     def _wait(self, pipeline: Pipeline) -> int:
         while not self._stop.wait(0.2) and not pipeline.halted.is_set():

@@ -53,6 +53,8 @@ def keeping(
 
     def measure(now: datetime) -> None:
         held = inventory.total_bytes(engine, stopping)
+        if stopping():
+            return  # it is a part of them
         with writing(engine) as conn:
             storage.note(conn, storage.BLOBS, held, None, now)
             storage.note(conn, storage.DATABASE, storage.database_bytes(conn), None, now)

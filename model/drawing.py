@@ -25,7 +25,7 @@ def held_back(hashes: Sequence[str], parts: Sequence[str] | None, seed: int) -> 
 
     Args:
         hashes: of each frame's pixels.
-        parts: whose frame each is; None where every frame is a part of its own.
+        parts: whose frame each is; None, or fewer than five of them: every frame is a part of its own.
         seed: of the keys.
     """
     owners = hashes if parts is None or len(set(parts)) < FEWEST_PARTS else parts
@@ -34,7 +34,7 @@ def held_back(hashes: Sequence[str], parts: Sequence[str] | None, seed: int) -> 
     for _, frames in groupby(order, key=owners.__getitem__):
         whole = list(frames)
         held += whole if len(held) + len(whole) <= wanted else []
-    return sorted(held)
+    return sorted(held or order[:wanted])
 
 
 def prototypes(features: Features, fitted: Sequence[int], seed: int, advance: Callable[[int], None]) -> Tensor:

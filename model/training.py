@@ -105,8 +105,8 @@ def train(
     Args:
         images: uint8 H x W x 3 RGB frames, or functions that load one; at least 5. All of one product, all good.
         settings: see there.
-        parts: whose frame each image is, for example a serial: no part is both fitted and a validation normal. None
-            where each image is of another part.
+        parts: whose frame each image is, for example a serial: of five parts or more none is both fitted and a
+            validation normal. None where each image is of another part.
         on_progress: hears of each batch of features and of each step, in this thread.
         checkpoint: file in which the last good state is kept, looked for every 25 steps. If it is there already, the
             run goes on from it and gives the same weights as an unbroken one; only the learning rate may differ from

@@ -23,7 +23,7 @@ from agent.pipeline.work import Lane, Place, Work
 from agent.service import dead_letters as service
 from agent.settings import Settings
 from agent.sources.directory_frames import DirectoryFrames
-from agent.store import offsets, registry
+from agent.store import dead_letters, offsets, registry
 from agent.store.blobs import BlobCorrupt, BlobMissing, BlobStore
 from agent.store.dead_letters import DeadLetter
 from agent.store.engine import reading
@@ -148,10 +148,13 @@ class Letters:
 
         Raises:
             PermissionDenied: the actor's role is too low; nothing was published.
-            NotReplayable: its bytes are gone.
+            NotReplayable: it was discarded meanwhile, or its bytes are gone.
             CameraError, SourceError: it is not acknowledged; it may be there or not.
         """
         self.require(actor)
+        with reading(self._engine) as conn:
+            if dead_letters.get(conn, again.letter.id).discarded_at is not None:
+                raise NotReplayable(f"dead letter {again.letter.id}: it was discarded meanwhile")
         value = self._bytes(again)
         outlet.deliver(value, again.headers, key=again.station)
         service.replayed(

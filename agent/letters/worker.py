@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Engine
@@ -23,6 +23,7 @@ from agent.letters.replay import Letters, NotReplayable, Outlet, open_outlet
 from agent.retrain import holding
 from agent.retrain.errors import Interrupted
 from agent.retrain.holding import Holding
+from agent.service import dead_letters as service
 from agent.service.dead_letters import PREVIEW, REPLAY
 from agent.service.ranks import Refused
 from agent.settings import Settings
@@ -41,6 +42,8 @@ LOOK_S = 1.0
 AGAIN_S = 10.0  # after something was away
 TELL_S = 1.0  # between two words on how far a replay is
 PROBLEMS = 100  # of letters, kept with the command
+PATIENCE = timedelta(hours=1)  # with what is away
+MOST_TRIES = 3
 AWAY = (CameraError, SourceError, Unreachable)
 
 log = structlog.get_logger()
@@ -58,6 +61,7 @@ class Came:
         problems: which letter was refused, and why.
         waits: for what, where it cannot go on now.
         problem: why it failed as a whole.
+        tries: how often an agent began with it and was gone before it came to an end.
     """
 
     published: int = 0
@@ -66,6 +70,7 @@ class Came:
     problems: list[tuple[int, str]] = field(default_factory=list)
     waits: str = ""
     problem: str = ""
+    tries: int = 0
 
     def refuse(self, letter_id: int, words: str) -> None:
         """One cannot be published."""
@@ -103,9 +108,13 @@ class Worker:
         """Starts the thread."""
         self._thread.start()
 
-    def stop(self, timeout_s: float = 2.0) -> None:
-        """Ends after the letter at hand; the command goes back into the queue."""
+    def ask(self) -> None:
+        """Asks it to end after the letter at hand; the command goes back into the queue."""
         self._stopping.set()
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """As `ask`, and waits for it."""
+        self.ask()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
@@ -136,22 +145,39 @@ class Worker:
     def _next(self, lease: Lease) -> bool:
         with Holding(self._engine, lease, self._clock) as held:
             with writing(self._engine) as conn:
+                held.confirm(conn)
                 commands.restart(conn, KINDS)
                 # A picture does not wait for a broker that is away.
                 request = commands.next(conn, [PREVIEW]) or commands.next(conn, [REPLAY])
-            return request is None or self._do(request, held)
+                if request is None:
+                    return True
+                came = Came(tries=(request.result or {}).get("tries", 0) + 1)
+                commands.tell(conn, request.id, asdict(came))
+            return self._do(request, held, came)
 
-    def _do(self, request: Command, held: Holding) -> bool:
-        came = Came()
+    def _do(self, request: Command, held: Holding, came: Came) -> bool:
         try:
+            if came.tries > MOST_TRIES:
+                raise NotShowable(f"agents ended {MOST_TRIES} times in the middle of it; look at their logs")
+            with reading(self._engine) as conn:
+                actor = users.get(conn, request.by)
+            service.require(self._engine, actor)
             if request.kind == PREVIEW:
                 self._preview(request)
             else:
-                self._replay(request, held, came)
+                self._replay(request, actor, held, came)
         except AWAY as error:
             came.waits = str(error)[:500]
+            if self._clock() - request.created_at > PATIENCE:  # the others behind it go on, and its letters are free
+                came.problem, came.waits = f"given up after {PATIENCE}: {came.waits}"[:500], ""
         except (Refused, NotFound, NotShowable) as error:
             came.problem = str(error)[:500]
+        except Interrupted:
+            raise
+        except Exception as error:  # whatever a decoder or a client says, the next command is done
+            log.error("dead_letters_failed", command=request.id, error=repr(error)[:300], exc_info=error)
+            came.problem = repr(error)[:500]
+        came.tries = 0
         with writing(self._engine) as conn:
             held.confirm(conn)
             if came.waits or (came.left and not came.problem):
@@ -167,13 +193,10 @@ class Worker:
             letter = dead_letters.get(conn, request.args["ids"][0])
         preview.show(self._engine, self._store, letter, self._settings.pipeline, self._clock())
 
-    def _replay(self, request: Command, held: Holding, came: Came) -> None:
+    def _replay(self, request: Command, actor: User, held: Holding, came: Came) -> None:
         ids, told = request.args["ids"], time.monotonic()
         came.left = len(ids)
         letters = Letters(self._engine, self._store, self._settings)
-        with reading(self._engine) as conn:
-            actor = users.get(conn, request.by)
-        letters.require(actor)
         with self._outlet(self._settings) as outlet:
             for letter_id in ids:
                 held.check()
@@ -184,6 +207,7 @@ class Worker:
                 if time.monotonic() - told > TELL_S:
                     told = time.monotonic()
                     with writing(self._engine) as conn:
+                        held.confirm(conn)
                         commands.tell(conn, request.id, asdict(came))
 
     def _publish(

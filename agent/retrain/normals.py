@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import structlog
+
 from agent.pipeline import pictures, vectors
 from agent.retrain.bench import Bench
-from agent.retrain.progress import Stage
+from agent.retrain.errors import Interrupted
+from agent.retrain.holding import Holding
 from agent.store import blobs, normals
-from agent.store.engine import reading
+from agent.store.engine import reading, writing
 from agent.store.normals import SampleVector
 from agent.store.rows import chunks
 from agent.store.samples import Sample
@@ -17,24 +20,36 @@ from model.engines import Scorer
 MOST = 300  # of a run: it costs a scoring of each
 BATCH = 16
 
-
-def unknown(bench: Bench, scorer: Scorer, train: Sequence[Sample]) -> list[Sample]:
-    """Those that have no vector in the scorer's feature space; of many the first, which are so at random."""
-    with reading(bench.engine) as conn:
-        there = normals.known(conn, [one.id for one in train], scorer.space)
-    return [one for one in train if one.id not in there][:MOST]
+log = structlog.get_logger()
 
 
-def look(bench: Bench, scorer: Scorer, train: Sequence[Sample], stage: Stage) -> dict[int, SampleVector]:
-    """Scores them and keeps a thumbnail of each; by sample."""
-    found: dict[int, SampleVector] = {}
-    for batch in chunks(train, BATCH):
-        frames = [bench.load(one) for one in batch]
-        units = [vectors.unit(scored.features) for scored in scorer.score(frames)]
-        small = [(pictures.thumbnail(frame), "image/webp") for frame in frames]
-        kept = blobs.keep_all(bench.engine, bench.blobs, small, bench.clock())
-        for one, unit, sha256 in zip(batch, units, kept, strict=True):
-            if unit is not None:
-                found[one.id] = SampleVector(scorer.space, unit, sha256)
-        stage.advance(len(batch))
-    return found
+def look(bench: Bench, scorer: Scorer, train: Sequence[Sample], holding: Holding) -> None:
+    """Scores those that have no vector in the scorer's space, and keeps a thumbnail of each; of many the first ones.
+
+    The run is on record by then. Whatever goes wrong is logged: it takes nothing from the version.
+    """
+    try:
+        with reading(bench.engine) as conn:
+            there = normals.known(conn, [one.id for one in train], scorer.space)
+        unknown = [one for one in train if one.id not in there][:MOST]  # in the order of their hashes, so at random
+        for batch in chunks(unknown, BATCH):
+            holding.check()
+            _keep(bench, scorer, batch)
+    except Interrupted as error:
+        log.info("normals_left", problem=str(error))
+    except Exception as error:
+        log.warning("normals_left", problem=repr(error)[:300])
+
+
+def _keep(bench: Bench, scorer: Scorer, batch: Sequence[Sample]) -> None:
+    frames = [bench.load(one) for one in batch]
+    units = [vectors.unit(scored.features) for scored in scorer.score(frames)]
+    small = [(pictures.thumbnail(frame), "image/webp") for frame in frames]
+    kept = blobs.keep_all(bench.engine, bench.blobs, small, bench.clock())
+    found = {
+        one.id: SampleVector(scorer.space, unit, sha256)
+        for one, unit, sha256 in zip(batch, units, kept, strict=True)
+        if unit is not None
+    }
+    with writing(bench.engine) as conn:
+        normals.add_all(conn, found)

@@ -13,10 +13,9 @@ from agent.retrain.errors import Cancelled
 from agent.retrain.gate import Report
 from agent.retrain.holding import Holding
 from agent.settings import Settings
-from agent.store import audit, calibration, epochs, normals, registry, runs, samples, teachings, watches
+from agent.store import audit, calibration, epochs, registry, runs, samples, teachings, watches
 from agent.store.calibration import Shown
 from agent.store.errors import Conflict
-from agent.store.normals import SampleVector
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
@@ -39,7 +38,6 @@ class Candidate:
     images: Mapping[int, float]  # score by calibration sample
     parent_id: int | None  # the version that it started from
     pictures: Mapping[int, Shown] = field(default_factory=dict)  # of the highest ones, by calibration sample
-    normals: Mapping[int, SampleVector] = field(default_factory=dict)  # by train sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +147,6 @@ def _add_version(conn: Connection, run: TrainingRun, outcome: Outcome, now: date
         now=now,
     )
     calibration.add_all(conn, version.id, candidate.images, candidate.pictures)
-    normals.add_all(conn, candidate.normals)
     return version, certificate_id
 
 

@@ -59,6 +59,7 @@ def work(bench: Bench, run: TrainingRun, holding: Holding, on_progress: OnProgre
         )  # fmt: skip
     passing("train.recorded")
     number = found.version.number
+    normals.look(bench, scorer, lists.train, holding)
     log.info("training_ended", product=product.name, run=run.id, version=number, state=found.state, reason=found.reason)
     return RunResult(
         run.id, product.name, found.state, found.reason, found.version.id, number,
@@ -101,9 +102,7 @@ def _candidate(
     data = artifacts.to_bytes(trained)
     sha256 = blob_store.keep(bench.engine, bench.blobs, data, ARTIFACT_TYPE, bench.clock())
     scorer = open_scorer(bench.settings, artifacts.from_bytes(data), threads=bench.threads)
-    unknown = normals.unknown(bench, scorer, lists.train)
-    steps = map(len, (lists.calibration, lists.holdout, lists.defects, unknown))
-    stage = Stage("calibrating", sum(steps), on_progress)
+    stage = Stage("calibrating", len(lists.calibration) + len(lists.holdout) + len(lists.defects), on_progress)
     by_image = comparison.score_images(scorer, lists.calibration, bench.load, stage)
     units = comparison.units(lists, lists.calibration, by_image)
     with reading(bench.engine) as conn:
@@ -127,7 +126,6 @@ def _candidate(
         images=dict(zip((one.id for one in lists.calibration), by_image, strict=True)),
         parent_id=run.settings["parent"] if start.parent else None,
         pictures=showing.show(bench, scorer, lists.calibration, by_image, k, part),
-        normals=normals.look(bench, scorer, unknown, stage),
     )  # fmt: skip
     return made, scorer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
@@ -79,10 +80,12 @@ def partitions(consumer: Any, topic: str, timeout_s: float = BOOTSTRAP_S) -> Col
     """
     cluster = consumer._cluster
     cluster.need_all_topic_metadata = True  # of one topic that is not there the answer would be an error
+    end = time.monotonic() + timeout_s
     try:
         for _ in range(2):  # the answer to what was asked before may not know of it
             if not cluster.partitions_for_topic(topic):
-                consumer._net.run(consumer._manager.wait_for, cluster.request_update(), int(timeout_s * 1000))
+                left_ms = max(1, int(1000 * (end - time.monotonic())))
+                consumer._net.run(consumer._manager.wait_for, cluster.request_update(), left_ms)
     finally:
         cluster.need_all_topic_metadata = False
     return cluster.partitions_for_topic(topic) or ()
@@ -94,7 +97,8 @@ def refused(error: Exception, kafka: Kafka) -> BrokerRefusedError:
         return BrokerRefusedError(_wrong_login(kafka))
     return BrokerRefusedError(
         f"user {kafka.user or 'ANONYMOUS'!r} lacks a right at {kafka.bootstrap} ({_named(error)}); ACLs must allow it "
-        f"Read and Describe on {kafka.frames_topic!r} and on the group, Write and Describe on {kafka.decisions_topic!r}"
+        f"Read and Describe on {kafka.frames_topic!r} (and Write, for dead letters) and on the group, "
+        f"Write and Describe on {kafka.decisions_topic!r}"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.rows import insert, names, values
+from agent.store.rows import chunks, insert, names, values
 from agent.store.tables import item, item_vector, sample, sample_vector
 
 
@@ -54,10 +54,13 @@ def add_all(conn: Connection, vectors: Mapping[int, SampleVector]) -> None:
 
 def known(conn: Connection, sample_ids: Collection[int], space: str) -> set[int]:
     """Those of these samples that have a vector in that space, or whose items do."""
-    ids, own, its = list(sample_ids), sample_vector.c, item_vector.c
-    imported = sa.select(own.sample_id).where(own.sample_id.in_(ids), own.space == space)
-    seen = sa.select(sample.c.id).join(item_vector, its.item_id == sample.c.item_id)
-    return set(conn.execute(imported.union(seen.where(sample.c.id.in_(ids), its.space == space))).scalars())
+    own, its, found = sample_vector.c, item_vector.c, set[int]()
+    imported = sa.select(own.sample_id).where(own.space == space)
+    seen = sa.select(sample.c.id).join(item_vector, its.item_id == sample.c.item_id).where(its.space == space)
+    for ids in chunks(sample_ids, 1000):
+        both = imported.where(own.sample_id.in_(ids)).union(seen.where(sample.c.id.in_(ids)))
+        found.update(conn.execute(both).scalars())
+    return found
 
 
 def of_product(conn: Connection, product_id: int, space: str, most: int) -> list[Normal]:

@@ -22,6 +22,7 @@ REPLAYED = """
         SELECT max(at) FROM audit_event
         WHERE action = 'dead_letter.replay' AND subject = 'dead_letter:' || dead_letter.id
     )
+    WHERE 'dead_letter:' || id IN (SELECT subject FROM audit_event WHERE action = 'dead_letter.replay')
 """
 
 

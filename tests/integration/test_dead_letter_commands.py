@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 
 from agent.camera.errors import CameraError, FrameTooLarge
 from agent.demo.broker import KafkaBroker, create_topics
-from agent.letters import worker
-from agent.letters.replay import Headers, Outlet
+from agent.letters import preview, worker
+from agent.letters.replay import Headers, Letters, NotReplayable, Outlet
 from agent.letters.worker import Worker
 from agent.retrain import holding
 from agent.service import Invalid, PermissionDenied
@@ -275,3 +275,73 @@ def test_an_agent_publishes_to_its_broker(engine: Engine, tmp_path: Path) -> Non
 
             until(ended)
             at_work.stop()
+
+
+def test_what_stays_away_is_given_up_and_its_letters_are_free(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant.log.append(frame(), headers("f", station="nowhere"))
+    plant.run.until_received(1)
+    (letter,) = plant.letters()
+    asked = plant.ask([letter.id], station="s1")
+    plant.away = "user 'agent' lacks a right"
+    assert not plant.worker.turn()
+    assert plant.command(asked).state == "queued"
+    monkeypatch.setattr(worker, "PATIENCE", timedelta(0))
+    plant.worker.turn()
+    given_up = plant.command(asked)
+    assert given_up.state == "failed" and given_up.result
+    assert "lacks a right" in given_up.result["problem"]
+    plant.away = ""
+    again = plant.ask([letter.id], station="s1")
+    plant.worker.turn()
+    assert plant.command(again).state == "done"
+
+
+def test_a_picture_that_breaks_the_renderer_blocks_nothing(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(2):
+        plant.log.append(frame(), headers(f"f{n}", station="nowhere"))
+    plant.run.until_received(2)
+    broken, whole = (one.id for one in plant.letters())
+    shown = preview.show
+
+    def show(engine: Engine, store: Any, letter: Any, *rest: Any) -> None:
+        if letter.id == broken:
+            raise RuntimeError("corrupt size vs. offset")
+        shown(engine, store, letter, *rest)
+
+    monkeypatch.setattr(preview, "show", show)
+    first, second = plant.look(broken), plant.look(whole)
+    assert plant.worker.turn() and plant.worker.turn()
+    failed = plant.command(first)
+    assert failed.state == "failed" and failed.result and "corrupt size" in failed.result["problem"]
+    assert plant.command(second).state == "done"
+
+
+def test_a_picture_that_ends_agents_is_given_up(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant.log.append(frame(), headers("f", station="nowhere"))
+    plant.run.until_received(1)
+    (letter,) = plant.letters()
+    asked = plant.look(letter.id)
+
+    def killed(*_: Any) -> None:
+        raise SystemExit  # as if the process were gone: nothing after it is done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preview, "show", killed)
+        for _ in range(worker.MOST_TRIES):
+            with pytest.raises(SystemExit):
+                plant.worker.turn()
+    plant.worker.turn()
+    found = plant.command(asked)
+    assert found.state == "failed" and found.result and "agents ended 3 times" in found.result["problem"]
+
+
+def test_a_letter_discarded_meanwhile_is_not_published(plant: Plant) -> None:
+    plant.log.append(frame(), headers("f", station="nowhere"))
+    plant.run.until_received(1)
+    (letter,) = plant.letters()
+    letters = Letters(plant.engine, plant.run.store, settings(Path()))
+    again = letters.prepare(letter, station="s1")
+    service.discard(plant.engine, plant.engineer, [letter.id], "a test frame", key="d", now=utc_now())
+    with pytest.raises(NotReplayable, match="discarded meanwhile"):
+        letters.publish(again, plant, plant.engineer, key="p", clock=utc_now)
+    assert plant.log.bounds(0).end == 1

@@ -38,6 +38,10 @@ def test_no_part_is_on_both_sides(owners: list[int], seed: int) -> None:
         assert not {parts[at] for at in held} & {parts[at] for at in range(len(parts)) if at not in held}
 
 
+def test_of_a_few_images_that_are_there_twice_some_are_held_back_all_the_same() -> None:
+    assert len(held_back(["a", "a", "b", "b", "c", "c"], None, 0)) == 1
+
+
 def test_another_seed_holds_back_others() -> None:
     given = [str(at) for at in range(50)]
     assert held_back(given, None, 0) != held_back(given, None, 1)
