@@ -17,6 +17,7 @@ from agent.store.commands import Command
 from agent.store.dead_letters import DeadLetter
 from agent.store.errors import NotFound
 from dashboard import context, letters
+from dashboard.fragments import fragment
 from dashboard.parts import picture
 from dashboard.tables import plain, table
 
@@ -58,7 +59,7 @@ def _asked() -> None:
     with context.reading() as conn:
         under_way = commands.waiting(conn, [REPLAY, PREVIEW])
     # Without anything under way nothing changes by itself.
-    st.fragment(_commands, run_every="2s" if under_way else None)([one.id for one in under_way])
+    fragment(run_every="2s" if under_way else None)(_commands)([one.id for one in under_way])
 
 
 def _commands(before: Sequence[int]) -> None:
@@ -108,14 +109,14 @@ def _one(busy: set[int]) -> None:
             replays = audit.recent(conn, 1, action=REPLAY, subject=service.subject([number]))
             last = next((one for one in commands.latest(conn, [PREVIEW], MOST) if one.args["ids"] == [number]), None)
     except NotFound as error:
-        st.warning(str(error))
+        st.warning(plain(str(error)))
         return
     left, right = st.columns((2, 1))
     left.html(f"<div class='facts'>{table(letters.facts(letter))}</div>")
     with right:
         _picture(letter, last)
     if letter.state != "waiting":
-        st.caption(f"It was {letters.state(letter, context.settings().timezone)}{letters.became(replays)}.")
+        st.caption(f"It was {letters.state(letter, context.settings().timezone)}{plain(letters.became(replays))}.")
     elif letter.id in busy:
         st.caption("An agent was asked to publish it.")
     elif context.may("engineer"):
