@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
@@ -108,7 +108,7 @@ def decide(
             closings.add(conn, item, closing, reason, 1)
         sample, unused = _sample(conn, item, decision, reason, actor, rules, now) if closing else (None, None)
         made = (sample.id, sample.role, unused, sample.state) if sample else (None, None, unused)
-        outcome = Outcome(item_id, state, closing, *made, review_id=review_id)
+        outcome = replace(Outcome(item_id, state, closing, *made), review_id=review_id)
         return Done(values(outcome), f"item:{item_id}", request | {"state": state, "sample_id": outcome.sample_id})
 
     return Outcome(**perform(engine, actor, "review.decide", request, work, least="operator", key=key, now=now))
