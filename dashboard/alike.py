@@ -14,7 +14,7 @@ from PIL import Image
 from agent.store import item_vectors
 from agent.store.item_vectors import Vector
 from agent.store.items import Item
-from dashboard import context
+from dashboard import context, ticks
 from dashboard.gallery import link
 from dashboard.grouping import ALIKE, ALONE, Group, Part, cells, groups
 from dashboard.parts import picture
@@ -26,7 +26,7 @@ WORDS = {ALIKE: "alike", ALONE: "like no other", "not comparable": "not comparab
 
 
 def show(found: Sequence[Item]) -> list[Item]:
-    """Draws the groups that these make; the parts of the selected ones that can be judged."""
+    """Draws the groups that these make, each with a box for all its parts that can be judged; what it has drawn."""
     with context.reading() as conn:
         vectors = item_vectors.of_items(conn, [one.id for one in found])
     made = groups([Part(one.id, one.station_id, one.product_id, vectors.get(one.id)) for one in found])
@@ -36,29 +36,25 @@ def show(found: Sequence[Item]) -> list[Item]:
         f"{many} group{'s' * (many != 1)} of parts that look alike, the largest first; a row goes on to the right."
     )
     rows = int(st.session_state.get("group-rows", ROWS))
-    selected: list[Item] = []
     for group in made[:rows]:
-        selected += _row(
-            group, [items[one] for one in group.ids], [vectors[one] for one in group.ids if one in vectors]
-        )
+        _row(group, [items[one] for one in group.ids], [vectors[one] for one in group.ids if one in vectors])
     if len(made) > rows and st.button("Show more groups"):
         st.session_state["group-rows"] = rows + ROWS
         st.rerun()
-    return selected
+    return [items[one] for group in made[:rows] for one in group.ids]
 
 
-def _row(group: Group, parts: Sequence[Item], vectors: Sequence[Vector]) -> list[Item]:
-    """Draws one group; its parts that can be judged, where it is selected."""
+def _row(group: Group, parts: Sequence[Item], vectors: Sequence[Vector]) -> None:
     head = st.container(horizontal=True, vertical_alignment="center")
     where = f" · {plain(parts[0].product)} · {plain(parts[0].station)}" if group.kind == ALIKE else ""
     head.markdown(f"**{len(parts)} {WORDS[group.kind]}**{where}")
     st.html(f"<div class='row'>{_heat(vectors) if group.kind == ALIKE else ''}{''.join(map(_figure, parts))}</div>")
-    open_ones = [one for one in parts if one.state != "closed"]
-    if group.kind != ALIKE or not open_ones or not context.may("operator"):
-        return []
-    words = f"Select this group ({len(open_ones)})"
-    # Of other parts it is another group: a tick never falls upon what was not there when it was set.
-    return open_ones if head.checkbox(words, key=f"group-{hash(group.ids)}") else []
+    if group.kind == ALIKE:
+        ids = ticks.open_of(parts)
+        n = len(ticks.ticked().intersection(ids))
+        some = f", {n} of them ticked" if 0 < n < len(ids) else ""
+        # Of other parts it is another group: a box is not set for what was not there when it was.
+        ticks.box(head, f"Select this group ({len(ids)}{some})", parts, f"group-{hash(group.ids)}")
 
 
 def _figure(one: Item) -> str:

@@ -94,7 +94,7 @@ def banner(found: Sequence[Tile], standing: Sequence[Alert]) -> Banner:
         more = f", the worst {NAMED} are these" if len(bad) > NAMED else ""
         return Banner(worst, f"{need} somebody{more}{others}", tuple(bad[:NAMED]))
     if elsewhere:
-        return Banner("stop", others.removeprefix("; ").capitalize())
+        return Banner("stop", others[2].upper() + others[3:])
     running = sum(one.level == "good" for one in found)
     if running == len(found):
         return Banner("good", f"All {running} stations run" if running > 1 else "The station runs")

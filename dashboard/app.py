@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from agent.store.errors import StoreError
 from dashboard import context, pages
 from dashboard.components import door
+from dashboard.fragments import told
 from dashboard.views import sign_in
 
 
 def main() -> None:
     """Draws the page asked for; to whoever has not signed in the sign-in, whatever they asked for."""
     st.set_page_config(page_title="goodpart", page_icon="🔩", layout="wide", initial_sidebar_state=220)
-    try:
+    with told("This page comes back with a reload."):
         if context.enter():
             user = context.actor()
             page = st.navigation([pages.page(one) for one in pages.views(user)])
@@ -22,9 +22,6 @@ def main() -> None:
         else:
             page = st.navigation([pages.page(one, sign_in.show) for one in pages.VIEWS], position="hidden")
         page.run()
-    except StoreError as error:
-        st.error(str(error), icon=":material/database_off:")
-        st.caption("The agent keeps what is in flight and goes on by itself. This page comes back with a reload.")
 
 
 main()

@@ -28,6 +28,7 @@ from agent.store.errors import Conflict, NotFound
 from agent.store.install import install_of
 from agent.store.users import User
 from dashboard.seals import Seal, Sealed
+from dashboard.tables import plain
 
 RANKS = ("viewer", "operator", "engineer", "admin")
 COOKIE, TERMINAL = "goodpart_session", "goodpart_terminal"
@@ -169,9 +170,9 @@ def act(work: Callable[..., object], done: str) -> bool:
     try:
         work(key=f"page-{uuid4()}", now=utc_now())
     except (Refused, Conflict, NotFound) as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return False
-    st.toast(done)
+    st.toast(plain(done))
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 from uuid import uuid4
 
 import streamlit as st
@@ -16,11 +17,13 @@ from agent.store.commands import Command
 from agent.store.dead_letters import DeadLetter
 from agent.store.errors import NotFound
 from dashboard import context, letters
+from dashboard.fragments import fragment
 from dashboard.parts import picture
 from dashboard.tables import plain, table
 
 LIMIT = 25
 SHOWN = 3  # finished replays
+Look = Literal["primary", "secondary"]
 
 
 def show() -> None:
@@ -56,7 +59,7 @@ def _asked() -> None:
     with context.reading() as conn:
         under_way = commands.waiting(conn, [REPLAY, PREVIEW])
     # Without anything under way nothing changes by itself.
-    st.fragment(_commands, run_every="2s" if under_way else None)([one.id for one in under_way])
+    fragment(run_every="2s" if under_way else None)(_commands)([one.id for one in under_way])
 
 
 def _commands(before: Sequence[int]) -> None:
@@ -83,13 +86,13 @@ def _tell(command: Command, told: letters.Told) -> None:
 def _all(reason: str | None, station: str | None, busy: set[int]) -> None:
     """What an engineer does with all that wait, as many as go at once."""
     with context.reading() as conn:
-        every = dead_letters.waiting_ids(conn, reason, station, MOST)
-        kept = dead_letters.waiting_ids(conn, reason, station, MOST, kept=True)
+        every = dead_letters.waiting_ids(conn, reason, station, MOST, but=busy)
+        kept = dead_letters.waiting_ids(conn, reason, station, MOST, kept=True, but=busy)
         n = dead_letters.count_waiting(conn, reason, station, kept=True)
     st.markdown(
         f"**All that wait**{plain(letters.of(reason, station))}: {n:,} with bytes to publish. {MOST:,} go at once."
     )
-    _acts([one for one in kept if one not in busy], [one for one in every if one not in busy], "all")
+    _acts(kept, every, "all")
 
 
 def _one(busy: set[int]) -> None:
@@ -106,18 +109,18 @@ def _one(busy: set[int]) -> None:
             replays = audit.recent(conn, 1, action=REPLAY, subject=service.subject([number]))
             last = next((one for one in commands.latest(conn, [PREVIEW], MOST) if one.args["ids"] == [number]), None)
     except NotFound as error:
-        st.warning(str(error))
+        st.warning(plain(str(error)))
         return
     left, right = st.columns((2, 1))
     left.html(f"<div class='facts'>{table(letters.facts(letter))}</div>")
     with right:
         _picture(letter, last)
     if letter.state != "waiting":
-        st.caption(f"It was {letters.state(letter, context.settings().timezone)}{letters.became(replays)}.")
+        st.caption(f"It was {letters.state(letter, context.settings().timezone)}{plain(letters.became(replays))}.")
     elif letter.id in busy:
         st.caption("An agent was asked to publish it.")
     elif context.may("engineer"):
-        _acts([letter.id], [letter.id], "one")
+        _acts([letter.id], [letter.id], f"one-{letter.id}")
 
 
 def _picture(letter: DeadLetter, last: Command | None) -> None:
@@ -144,16 +147,29 @@ def _acts(published: Sequence[int], discarded: Sequence[int], key: str) -> None:
         with st.popover("Publish again", icon=":material/replay:", disabled=not published):
             station, product = _choices(key)
             n = letters.which(len(published), None, None)
-            if user and st.button(f"Publish {n}", key=f"replay-{key}", type="primary", disabled=not published):
-                ask = partial(service.ask_replay, context.engine(), user, published, station=station, product=product)
-                _act(ask, published, f"an agent publishes {n}")
+            meant = _meant(f"Publish {n}", published, f"replay-{key}", off=not published, type="primary")
+            if user and meant:
+                ask = partial(service.ask_replay, context.engine(), user, meant, station=station, product=product)
+                _act(ask, meant, "an agent publishes {}")
         with st.popover("Discard", icon=":material/delete:", disabled=not discarded):
             st.caption("Nobody can publish them afterwards, and their bytes are let go. Headers and hash stay.")
             why = st.text_input("Why", key=f"discard-why-{key}", placeholder="frames of a test")
             n = letters.which(len(discarded), None, None)
-            if user and st.button(f"Discard {n}", key=f"discard-{key}", disabled=not (why.strip() and discarded)):
-                give_up = partial(service.discard, context.engine(), user, discarded, why)
-                _act(give_up, discarded, f"{n} discarded")
+            meant = _meant(f"Discard {n}", discarded, f"discard-{key}", off=not (why.strip() and discarded))
+            if user and meant:
+                _act(partial(service.discard, context.engine(), user, meant, why), meant, "{} discarded")
+
+
+def _meant(label: str, ids: Sequence[int], key: str, *, off: bool, type: Look = "secondary") -> Sequence[int]:
+    """Draws a button; where it was pressed, the letters that it was drawn for: by now others may wait, too."""
+    place = f"meant-{key}"
+    # The last one is in the key: a second press does not fall upon those that came meanwhile.
+    st.button(
+        label, key=f"{key}-to-{max(ids, default=0)}", type=type, disabled=off,
+        on_click=st.session_state.__setitem__, args=(place, tuple(ids)),
+    )  # fmt: skip
+    meant: tuple[int, ...] = st.session_state.pop(place, ())
+    return meant
 
 
 def _choices(key: str) -> tuple[str | None, str | None]:
@@ -171,6 +187,6 @@ def _act(work: Callable[..., object], ids: Sequence[int], done: str) -> None:
     # For what is on screen now: a second press of the same button is the same act.
     once = st.session_state.setdefault("letters-once", uuid4().hex)
     key = f"{once}-{ids[0]}-{ids[-1]}-{len(ids)}"
-    if context.act(lambda *, now, **_: work(key=key, now=now), done):
+    if context.act(lambda *, now, **_: work(key=key, now=now), done.format(letters.which(len(ids), None, None))):
         del st.session_state["letters-once"]
         st.rerun()

@@ -42,15 +42,12 @@ def seen(asked: Asked, start: datetime) -> list[Item]:
         return search(conn, wanted, PARTS)
 
 
-def grid(found: Sequence[Item], below: Callable[[DeltaGenerator, Item], bool] = lambda place, one: False) -> list[Item]:
-    """Draws items as cards, each with `below` under it; those of which it was true."""
-    chosen = []
+def grid(found: Sequence[Item], below: Callable[[DeltaGenerator, Item], None] = lambda place, one: None) -> None:
+    """Draws items as cards, each with `below` under it."""
     for at in range(0, len(found), ROW):
         for column, one in zip(st.columns(ROW), found[at : at + ROW], strict=False):
             _part(column, one)
-            if below(column, one):
-                chosen.append(one)
-    return chosen
+            below(column, one)
 
 
 def _part(column: DeltaGenerator, one: Item) -> None:

@@ -29,10 +29,10 @@ def actions(product: Product, versions: Sequence[ModelVersion], live: Deployment
             context.act(partial(retrain.request, context.engine(), user, product.id, cold=cold), "a run is queued")
         with st.popover("Promote a candidate", disabled=off or not candidates):
             if candidates and user and not off:  # it is drawn where it cannot be opened, too
-                _promote(product, candidates, user)
+                _promote(product, candidates, live, user)
         with st.popover("Reject a candidate", disabled=off or not candidates):
             if candidates and user and not off:
-                _reject(candidates, user)
+                _reject(product, candidates, user)
         with st.popover("Roll back", disabled=off or live is None):
             if live and user and not off:
                 _roll_back(product, live, user)
@@ -42,32 +42,35 @@ def actions(product: Product, versions: Sequence[ModelVersion], live: Deployment
         st.caption(f"Engineers retrain, promote and roll back here. {why_not}")
 
 
-def _promote(product: Product, candidates: Sequence[ModelVersion], user: User) -> None:
-    version = _choose(candidates, "candidate")
-    why = st.text_input("Why", key="promote-why")
-    if st.button("Promote", key="promote", disabled=not why.strip()):
+# What a button acts on is in its key: pressed twice, it does not act on what has taken that one's place.
+
+
+def _promote(product: Product, candidates: Sequence[ModelVersion], live: Deployment | None, user: User) -> None:
+    version, shown = _choose(candidates, f"candidate-{product.id}"), live.id if live else 0
+    why = st.text_input("Why", key=f"promote-why-{version.id}")
+    if st.button("Promote", key=f"promote-{version.id}-over-{shown}", disabled=not why.strip()):
         settings = context.settings()
         promote = partial(
             models.promote, context.engine(), user, version.id, why, settings.decision_hash,
-            watch_share=settings.watch.share,
+            watch_share=settings.watch.share, expected=shown,
         )  # fmt: skip
         if context.act(promote, "promoted"):
             context.live().notify_promotion(product.id)
 
 
-def _reject(candidates: Sequence[ModelVersion], user: User) -> None:
-    version = _choose(candidates, "unwanted")
+def _reject(product: Product, candidates: Sequence[ModelVersion], user: User) -> None:
+    version = _choose(candidates, f"unwanted-{product.id}")
     st.caption("It stays on record, and can be promoted after all: `goodpart models promote`.")
-    why = st.text_input("Why", key="reject-why")
-    if st.button("Reject", key="reject", disabled=not why.strip()):
+    why = st.text_input("Why", key=f"reject-why-{version.id}")
+    if st.button("Reject", key=f"reject-{version.id}", disabled=not why.strip()):
         context.act(partial(models.reject, context.engine(), user, version.id, why), "rejected")
 
 
 def _roll_back(product: Product, live: Deployment, user: User) -> None:
     st.caption(f"v{live.number} becomes rejected, and the model before it decides again.")
-    why = st.text_input("Why", key="rollback-why")
-    pressed = st.button("Roll back", key="rollback", disabled=not why.strip())
-    roll_back = partial(models.rollback, context.engine(), user, product.id, why)
+    why = st.text_input("Why", key=f"rollback-why-{live.id}")
+    pressed = st.button("Roll back", key=f"rollback-{live.id}", disabled=not why.strip())
+    roll_back = partial(models.rollback, context.engine(), user, product.id, why, expected=live.id)
     if pressed and context.act(roll_back, "rolled back"):
         context.live().notify_promotion(product.id)
 

@@ -17,6 +17,7 @@ from dashboard.barred import barred
 from dashboard.gallery import link_to_part
 from dashboard.parts import picture
 from dashboard.samples import held, may_not_accept
+from dashboard.tables import plain
 
 PAGE = 10
 RULES = {
@@ -111,7 +112,7 @@ def decide(one: Sample, roles: set[str]) -> None:
                 if pressed and user and context.act(partial(service.refuse, engine, user, one.id, why), "refused"):
                     st.rerun()
     if problem:
-        st.caption(problem)
+        st.caption(plain(problem))
 
 
 def _picture(found: Found, caption: str, width: str) -> str:

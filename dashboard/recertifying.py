@@ -14,6 +14,7 @@ from agent.store import calibration, commands, registry
 from agent.store.commands import Command
 from agent.store.users import User
 from dashboard import context
+from dashboard.tables import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def tell(due: Due) -> None:
     last = due.last
     if last and last.state == "failed" and due.gone:
         problem = (last.result or {}).get("problem", "no reason given")
-        st.error(f"v{last.args['number']} could not be certified anew: {problem}")
+        st.error(f"v{last.args['number']} could not be certified anew: {plain(str(problem))}")
     if due.words:
         (st.warning if due.gone else st.caption)(due.words)
 

@@ -11,6 +11,7 @@ from agent.service import withdrawals as service
 from agent.store.withdrawals import Withdrawal
 from dashboard import context
 from dashboard.barred import barred
+from dashboard.tables import plain
 
 
 def controls(sample_id: int, role: str, asked: Withdrawal | None, names: Mapping[int, str]) -> None:
@@ -42,7 +43,7 @@ def _ask(sample_id: int, role: str) -> None:
 
 def _decide(asked: Withdrawal, role: str, names: Mapping[int, str]) -> None:
     user, engine = context.actor(), context.engine()
-    st.caption(f"{names.get(asked.asked_by, 'somebody')} asks to take it out: {asked.reason}.")
+    st.caption(f"{plain(names.get(asked.asked_by, 'somebody'))} asks to take it out: {plain(asked.reason)}.")
     if user is None or barred("engineer"):
         return
     if asked.asked_by == user.id:

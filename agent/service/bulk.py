@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from agent.service import Invalid, reviews
 from agent.service.ranks import Refused
+from agent.service.reviews import Outcome
 from agent.settings import Samples
 from agent.store import items
 from agent.store.engine import reading
@@ -21,10 +22,15 @@ MOST = 500  # items at once: a person answers for each
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """What came of it: the items that were done, and why the others were not."""
+    """What came of it: the items that were done, each with the review that was made, and why the others were not."""
 
-    done: tuple[int, ...]
+    reviews: Mapping[int, int]
     refused: tuple[tuple[int, str], ...]
+
+    @property
+    def done(self) -> tuple[int, ...]:
+        """The items that were done."""
+        return tuple(self.reviews)
 
 
 def decide(
@@ -52,31 +58,32 @@ def decide(
     with reading(engine) as conn:
         drawn = items.drawn(conn, item_ids)
 
-    def one(item_id: int) -> None:
+    def one(item_id: int) -> Outcome:
         if item_id in drawn:
             raise Conflict(f"item {item_id} was drawn for the audit: it is judged by itself")
-        reviews.decide(
+        return reviews.decide(
             engine, actor, item_id, decision, reason, rules=rules, double=double, key=f"{key}:{item_id}", now=now
         )
 
     return _each(item_ids, one)
 
 
-def undo(engine: Engine, actor: User, item_ids: Sequence[int], *, key: str, now: datetime) -> Bulk:
-    """Takes back the last review of each where it is the actor's own, as `reviews.undo` does."""
+def undo(engine: Engine, actor: User, made: Mapping[int, int], *, key: str, now: datetime) -> Bulk:
+    """Takes the actor's own reviews back, as `reviews.undo` does: by item, where nobody has judged it since."""
 
-    def one(item_id: int) -> None:
-        reviews.undo(engine, actor, item_id, own=True, hold=False, key=f"{key}:{item_id}", now=now)
+    def one(item_id: int) -> Outcome:
+        return reviews.undo(
+            engine, actor, item_id, own=True, hold=False, expected=made[item_id], key=f"{key}:{item_id}", now=now
+        )
 
-    return _each(item_ids, one)
+    return _each(list(made), one)
 
 
-def _each(item_ids: Sequence[int], work: Callable[[int], object]) -> Bulk:
-    done, refused = [], []
+def _each(item_ids: Sequence[int], work: Callable[[int], Outcome]) -> Bulk:
+    done, refused = dict[int, int](), []
     for item_id in item_ids:
         try:
-            work(item_id)
-            done.append(item_id)
+            done[item_id] = work(item_id).review_id or 0
         except (Refused, Conflict, NotFound) as error:
             refused.append((item_id, str(error)))
-    return Bulk(tuple(done), tuple(refused))
+    return Bulk(done, tuple(refused))

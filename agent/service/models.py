@@ -30,6 +30,7 @@ def promote(
     key: str,
     now: datetime,
     watch_share: float = 0.0,
+    expected: int | None = None,
 ) -> Deployment:
     """Makes a version its product's champion; every agent swaps to it between two batches.
 
@@ -42,11 +43,13 @@ def promote(
         key: idempotency key.
         now: the time.
         watch_share: watch.share: the share of the parts that the champion before goes on scoring, for a watch.
+        expected: the live deployment that the actor has on screen, 0 for none; None: they look at none.
 
     Raises:
         PermissionDenied: the actor's role is too low.
         Invalid: there is no reason.
         NotFound: there is no such version.
+        Conflict: another deployment is live.
     """
     _check(reason)
 
@@ -61,30 +64,42 @@ def promote(
             by=actor.id,
             now=now,
             watch_share=watch_share,
+            expected=expected,
         )
         return Done({"product_id": made.product_id, "id": made.id}, None, {})
 
-    request = {"version_id": version_id, "reason": reason, "config": config_hash}
+    request = {"version_id": version_id, "reason": reason, "config": config_hash} | _seen(expected)
     done = perform(engine, actor, "model.promote", request, work, least="engineer", key=key, now=now)
     return _deployment(engine, done["product_id"], done["id"])
 
 
-def rollback(engine: Engine, actor: User, product_id: int, reason: str, *, key: str, now: datetime) -> Deployment:
-    """Goes back to the model before the live one, which becomes `rejected`.
+def rollback(
+    engine: Engine,
+    actor: User,
+    product_id: int,
+    reason: str,
+    *,
+    key: str,
+    now: datetime,
+    expected: int | None = None,
+) -> Deployment:
+    """Goes back to the model before the live one, which becomes `rejected`; `expected`: see `promote`.
 
     Raises:
         PermissionDenied: the actor's role is too low.
         Invalid: there is no reason.
         NotFound: there is no such product.
-        Conflict: there is no earlier model.
+        Conflict: there is no earlier model, or another deployment is live than expected.
     """
     _check(reason)
 
     def work(conn: Connection, actor: User) -> Done:
-        made = registry.rollback(conn, product_id=product_id, reason=reason, by=actor.id, now=now)
+        made = registry.rollback(
+            conn, product_id=product_id, reason=reason, by=actor.id, now=now, expected=expected
+        )  # fmt: skip
         return Done({"id": made.id}, None, {})
 
-    request = {"product_id": product_id, "reason": reason}
+    request = {"product_id": product_id, "reason": reason} | _seen(expected)
     done = perform(engine, actor, "model.rollback", request, work, least="engineer", key=key, now=now)
     return _deployment(engine, product_id, done["id"])
 
@@ -150,6 +165,10 @@ def ask_recertify(engine: Engine, actor: User, version_id: int, reason: str, *, 
 def _check(reason: str) -> None:
     if not reason.strip():
         raise Invalid("say why, for the record")
+
+
+def _seen(expected: int | None) -> dict[str, int]:
+    return {} if expected is None else {"expected": expected}
 
 
 def _deployment(engine: Engine, product_id: int, deployment_id: int) -> Deployment:

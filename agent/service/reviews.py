@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
@@ -31,7 +31,7 @@ class Outcome:
     """An item after a review.
 
     `sample_id`, `role` and `sample_state` are those of the sample that the review made; `unused` says why it made none.
-    `live` is the number of the live model that learnt from a sample which an undo took back.
+    `live` is the number of the live model that learnt from a sample which an undo took back, `review_id` the review's.
     """
 
     item_id: int
@@ -42,6 +42,7 @@ class Outcome:
     unused: str | None = None
     sample_state: str | None = None
     live: int | None = None
+    review_id: int | None = None
 
 
 def decide(
@@ -95,7 +96,9 @@ def decide(
             teach.leave(conn, item, decision, actor, now)
         state = _state_after(item, decision, lambda: _drawn(conn, item, double))
         closing = decision if state == "closed" else None
-        reviews.add(conn, item_id, actor.id, decision, reason=reason, note=note, state=state, now=now)
+        review_id = reviews.add(
+            conn, item_id, actor.id, decision, reason=reason, note=note, state=state, now=now
+        )  # fmt: skip
         first = actor.id if state == "open" else None
         items.set_state(
             conn, item_id, state, expected=("open", "escalated"), decision=closing, judged_by=first, now=now
@@ -105,14 +108,22 @@ def decide(
             closings.add(conn, item, closing, reason, 1)
         sample, unused = _sample(conn, item, decision, reason, actor, rules, now) if closing else (None, None)
         made = (sample.id, sample.role, unused, sample.state) if sample else (None, None, unused)
-        outcome = Outcome(item_id, state, closing, *made)
+        outcome = replace(Outcome(item_id, state, closing, *made), review_id=review_id)
         return Done(values(outcome), f"item:{item_id}", request | {"state": state, "sample_id": outcome.sample_id})
 
     return Outcome(**perform(engine, actor, "review.decide", request, work, least="operator", key=key, now=now))
 
 
 def undo(
-    engine: Engine, actor: User, item_id: int, *, own: bool = False, hold: bool = True, key: str, now: datetime
+    engine: Engine,
+    actor: User,
+    item_id: int,
+    *,
+    own: bool = False,
+    hold: bool = True,
+    expected: int | None = None,
+    key: str,
+    now: datetime,
 ) -> Outcome:
     """Takes back the item's last review: the item, the counts and the samples are as before it.
 
@@ -127,13 +138,15 @@ def undo(
         item_id: of the item.
         own: only a review of the actor's own, even where they are an engineer.
         hold: keep others off the item, since the actor has it on screen.
+        expected: only the review of that id; None: whichever is the last.
         key: idempotency key.
         now: the time.
 
     Raises:
         PermissionDenied: the actor is no operator, or the review is another's and they are no engineer, or `own`.
         NotFound: there is no such item.
-        Conflict: it has no review to take back, its evidence is no longer kept, or its sample measures models.
+        Conflict: it has no review to take back, or another one than expected, its evidence is no longer kept, or its
+            sample measures models.
     """
 
     def work(conn: Connection, actor: User) -> Done:
@@ -144,6 +157,8 @@ def undo(
         if item.released_at is not None:
             raise Conflict(f"the evidence of item {item_id} is no longer kept: nobody could review it again")
         last, before = standing[-1], standing[:-1]
+        if expected is not None and last.id != expected:
+            raise Conflict(f"item {item_id} was judged again since, as {last.decision} by {last.user}: that stays")
         if last.user_id != actor.id and (own or not may(actor, "engineer")):
             raise PermissionDenied(f"the last review is {last.user}'s: only they or an engineer may take it back")
         if item.kind == teachings.KIND:
@@ -154,7 +169,7 @@ def undo(
         for one in made:
             _check_may_leave(conn, one)
         traced = [lineage.of_sample(conn, one.id) for one in made]
-        reviews.add(conn, item_id, actor.id, "undo", now=now)
+        review_id = reviews.add(conn, item_id, actor.id, "undo", now=now)
         items.set_state(conn, item_id, state, expected=(item.state,), decision=None, judged_by=first, now=now)
         theirs = item.kind != teachings.KIND and first != actor.id and (state == "open" or may(actor, "engineer"))
         if hold and theirs:
@@ -166,9 +181,10 @@ def undo(
         live = next((one.live for one in traced if one.live), None)
         detail = {"took_back": last.decision, "of": last.user_id, "state": state, "revoked_samples": revoked}
         detail |= {"seen_by": seen_by, "live": live}
-        return Done(values(Outcome(item_id, state, None, live=live)), f"item:{item_id}", detail)
+        return Done(values(Outcome(item_id, state, None, live=live, review_id=review_id)), f"item:{item_id}", detail)
 
     request = {"item_id": item_id} | ({"own": True} if own else {})
+    request |= {} if expected is None else {"expected": expected}
     return Outcome(**perform(engine, actor, "review.undo", request, work, least="operator", key=key, now=now))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -100,10 +100,18 @@ def waiting(
 
 
 def waiting_ids(
-    conn: Connection, reason: str | None, station: str | None, limit: int, *, kept: bool = False
+    conn: Connection,
+    reason: str | None,
+    station: str | None,
+    limit: int,
+    *,
+    kept: bool = False,
+    but: Collection[int] = (),
 ) -> list[int]:
-    """The ids of `waiting`; `kept`: only of those that there is something to publish of."""
+    """The ids of `waiting`, but not these; `kept`: only of those that there is something to publish of."""
     query = _where(sa.select(dead_letter.c.id), reason, station, "waiting").order_by(dead_letter.c.id)
+    # In the statement itself: there may be more of them than it may have parameters.
+    query = query.where(dead_letter.c.id.not_in(sa.bindparam("but", list(but), expanding=True, literal_execute=True)))
     return list(conn.execute((query.where(_KEPT) if kept else query).limit(limit)).scalars())
 
 

@@ -215,6 +215,7 @@ def promote(
     by: int | None,
     now: datetime,
     watch_share: float = 0.0,
+    expected: int | None = None,
 ) -> Deployment:
     """Makes a version its product's champion: closes the live deployment, opens a new one, with an audit event.
 
@@ -230,10 +231,11 @@ def promote(
         by: the user; None for the gate.
         now: the time.
         watch_share: the share of the parts that the champion before scores too; 0: there is no watch.
+        expected: the live deployment that whoever asks has seen, 0 for none; None: they look at none.
 
     Raises:
         NotFound: there is no such version.
-        Conflict: the gate cannot promote it, or the certificate is another version's.
+        Conflict: the gate cannot promote it, the certificate is another version's, or another deployment is live.
     """
     _lock(conn, version(conn, version_id).product_id)
     chosen = version(conn, version_id)
@@ -242,6 +244,7 @@ def promote(
     if certificate_id is not None and certificate_id not in {row.id for row in certificates(conn, version_id)}:
         raise Conflict(f"certificate {certificate_id} is not one of version {chosen.number}")
     before = live(conn, chosen.product_id)
+    _check_live(before, expected)
     made = _deploy(conn, chosen, certificate_id, config_hash, reason, by, now, action="model.promote")
     if watch_share and before and before.model_version_id != chosen.id and before.certifies and made.certifies:
         assert before.certificate_id is not None
@@ -258,17 +261,20 @@ def promote(
     return made
 
 
-def rollback(conn: Connection, *, product_id: int, reason: str, by: int | None, now: datetime) -> Deployment:
+def rollback(
+    conn: Connection, *, product_id: int, reason: str, by: int | None, now: datetime, expected: int | None = None
+) -> Deployment:
     """Goes back to the deployment before the live version's; the live version becomes `rejected`.
 
-    The earlier one decides by its newest certificate, unless it decided without any.
+    The earlier one decides by its newest certificate, unless it decided without any. `expected`: see `promote`.
 
     Raises:
         NotFound: there is no such product.
-        Conflict: there is no retired version to go back to.
+        Conflict: there is no retired version to go back to, or another deployment is live than expected.
     """
     _lock(conn, product_id)
     current = live(conn, product_id)
+    _check_live(current, expected)
     query = (
         _deployments()
         .where(deployment.c.product_id == product_id, model_version.c.state == "retired")
@@ -302,6 +308,12 @@ def reject(conn: Connection, version_id: int, reason: str) -> None:
     if (chosen := version(conn, version_id)).state != "candidate":
         raise Conflict(f"version {chosen.number} is {chosen.state}, not a candidate")
     _set_state(conn, version_id, "rejected", reason)
+
+
+def _check_live(found: Deployment | None, expected: int | None) -> None:
+    if expected is not None and expected != (found.id if found else 0):
+        now = f"v{found.number} is live" if found else "no model is live"
+        raise Conflict(f"{now} by now: look again, then decide")
 
 
 def _deploy(

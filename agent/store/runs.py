@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -224,9 +224,13 @@ def add_report(
 
 def report_of(conn: Connection, run_id: int) -> GateReport | None:
     """The newest report of a run."""
-    query = sa.select(*columns(gate_report, GateReport)).where(gate_report.c.training_run_id == run_id)
-    found = conn.execute(query.order_by(gate_report.c.id.desc()).limit(1)).one_or_none()
-    return read(GateReport, found) if found else None
+    return reports_of(conn, [run_id]).get(run_id)
+
+
+def reports_of(conn: Connection, run_ids: Collection[int]) -> dict[int, GateReport]:
+    """The newest report of each of these runs that has one, by run."""
+    query = sa.select(*columns(gate_report, GateReport)).where(gate_report.c.training_run_id.in_(run_ids))
+    return {one.training_run_id: one for one in read_all(GateReport, conn.execute(query.order_by(gate_report.c.id)))}
 
 
 def _change(conn: Connection, run_id: int, **changes: object) -> bool:

@@ -9,8 +9,8 @@ from agent.settings import utc_now
 from agent.store import alerts, gaps, offsets, storage, users
 from agent.store import speed as stored_speed
 from agent.store.alerts import State
-from agent.store.errors import StoreError
 from dashboard import accounts, context, dead_letters, rooms, speed
+from dashboard.fragments import fragment
 from dashboard.style import CSS
 from dashboard.tables import table
 
@@ -28,16 +28,12 @@ def show() -> None:
     _past()
 
 
-@st.fragment(run_every="5s")
+@fragment(run_every="5s")
 def _frames() -> None:
-    try:
-        with context.reading() as conn:
-            total, states = offsets.totals(conn), offsets.partitions(conn)
-            missing = gaps.recent(conn, LIMIT)
-            lags = stored_speed.lags(conn, utc_now() - speed.HOUR)
-    except StoreError as error:
-        st.error(str(error), icon=":material/database_off:")
-        return
+    with context.reading() as conn:
+        total, states = offsets.totals(conn), offsets.partitions(conn)
+        missing = gaps.recent(conn, LIMIT)
+        lags = stored_speed.lags(conn, utc_now() - speed.HOUR)
     st.subheader("Every frame has one outcome")
     words = accounts.sentence(total)
     st.success(words, icon=":material/check_circle:") if total.balanced else st.error(words, icon=":material/error:")
@@ -51,7 +47,7 @@ def _frames() -> None:
         st.html(table(accounts.gaps(missing, context.settings().timezone)))
 
 
-@st.fragment(run_every="10s")
+@fragment(run_every="10s")
 def _stages() -> None:
     st.subheader("How long frames take")
     with context.reading() as conn:

@@ -13,6 +13,7 @@ from agent.store.registry import Deployment, ModelVersion
 from dashboard import calibration, context, disagreements, drifts, promoting, recertifying, training
 from dashboard import watches as second
 from dashboard.certificates import words
+from dashboard.fragments import fragment
 from dashboard.style import CSS
 from dashboard.tables import plain
 
@@ -33,7 +34,7 @@ def show() -> None:
     _calibration(product)
 
 
-@st.fragment(run_every="60s")  # it looks at all that a model ever learnt from
+@fragment(run_every="60s")  # it looks at all that a model ever learnt from
 def _unclean(product: Product) -> None:
     with context.reading() as conn:
         live = registry.live(conn, product.id)
@@ -46,7 +47,7 @@ def _unclean(product: Product) -> None:
         )
 
 
-@st.fragment(run_every="3s")
+@fragment(run_every="3s")
 def _product(product: Product) -> None:
     with context.reading() as conn:
         live = registry.live(conn, product.id)
@@ -56,7 +57,7 @@ def _product(product: Product) -> None:
         lapse, calibrating = epochs.lapsed(conn, product.id, asked), epochs.calibrating(conn, product.id, asked)
         versions = registry.versions(conn, product.id)
         recent = runs.all(conn, product.id, limit=20)
-        reports = {run.id: report for run in recent if (report := runs.report_of(conn, run.id))}
+        reports = runs.reports_of(conn, [run.id for run in recent])
         ready = samples.counts(conn, product.id, calibrating.id if calibrating else None)
         drifting, reference = drift.all(conn, product.id), drift.references(conn).get(product.id)
         places = {one.id: one.name for one in stations.all(conn, retired=True)}
@@ -85,16 +86,16 @@ def _live(live: Deployment | None, epoch: Epoch | None, *, taught: bool) -> None
         st.warning("No model is live: frames of this product are not inspected (`no_model`).")
         return
     since = live.live_from.astimezone(context.settings().timezone)
-    st.success(f"**v{live.number}** is live since {since:%Y-%m-%d %H:%M:%S}: {live.reason}")
+    st.success(f"**v{live.number}** is live since {since:%Y-%m-%d %H:%M:%S}: {plain(live.reason)}")
     st.markdown(words(live.certificate, epoch))
 
 
-@st.fragment
+@fragment()
 def _disagreements(product: Product) -> None:
     disagreements.show(product.id)
 
 
-@st.fragment(run_every="5s")
+@fragment(run_every="5s")
 def _calibration(product: Product) -> None:
     """What a version's certificate rests on, for one that decides or may."""
     with context.reading() as conn:

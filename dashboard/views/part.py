@@ -12,7 +12,7 @@ from dashboard.certificates import words
 from dashboard.histories import Look
 from dashboard.parts import picture
 from dashboard.style import CSS
-from dashboard.tables import table
+from dashboard.tables import plain, table
 
 SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/bmp": "bmp", "image/tiff": "tif"}
 
@@ -41,7 +41,7 @@ def _look(look: Look, *, first: bool) -> None:
     one, zone = look.inspection, context.settings().timezone
     verdict = "waits for a review" if look.hidden else one.verdict.replace("_", " ")
     title = f"{one.event_at.astimezone(zone):%Y-%m-%d %H:%M:%S} · {look.station} · {verdict}"
-    with st.expander(title, expanded=first):
+    with st.expander(plain(title), expanded=first):
         if look.item:
             _pictures(look.item)
             _normals(look.item)

@@ -25,6 +25,7 @@ from agent.store.users import User
 from dashboard import context, desk
 from dashboard.components import review as component
 from dashboard.desk import Data, Press
+from dashboard.fragments import fragment
 
 AHEAD = 10  # items that one desk holds
 PAST = 20  # verdicts of this shift that may be taken back here
@@ -44,7 +45,7 @@ def show() -> None:
     _desk(wanted, user)
 
 
-@st.fragment(run_every="5s")
+@fragment(run_every="5s")
 def _desk(wanted: Filter, user: User) -> None:
     key = f"desk-{user.id}"  # another user has another desk: a press is never somebody else's
     answers: dict[str, Data] = st.session_state.setdefault(f"answers-{user.id}", {})

@@ -11,12 +11,13 @@ from agent.store.products import Product
 from dashboard import browsing, charts, context, coverage, tracing, waiting
 from dashboard.samples import NAMES, ROLES
 from dashboard.style import CSS
-from dashboard.tables import table
+from dashboard.tables import plain, table
 
 ALL, BANK, COVERAGE, ONE = "All samples", "Defect bank", "Coverage", "One sample"
 SECTIONS = ("Waiting", ALL, BANK, COVERAGE, ONE)  # as they stand in the address
 WEEKS = (4, 12, 26)
 MOST = 12  # thin places that are named
+DIGITS = 15  # of a number that a browser and the database hold exactly
 
 
 def show() -> None:
@@ -50,7 +51,7 @@ def _look(sample_id: int) -> None:
 
 def _one(product: Product) -> None:
     asked = st.query_params.get("sample", "")
-    if "sample" not in st.session_state and asked.isdecimal():
+    if "sample" not in st.session_state and asked.isdecimal() and len(asked) <= DIGITS:
         st.session_state["sample"] = max(1, int(asked))
     number = st.number_input("Sample", 1, value=None, key="sample", placeholder="its number")
     if number is None:
@@ -94,4 +95,6 @@ def _thin(said: list[str], weeks: Weeks) -> None:
         st.success(f"No station's shift of these {weeks.count} weeks is missing from the samples.")
         return
     rest = [f"and {len(said) - MOST} more"] if len(said) > MOST else []
-    st.warning("\n".join([f"Thin in these {weeks.count} weeks:", "", *(f"- {one}" for one in [*said[:MOST], *rest])]))
+    st.warning(
+        "\n".join([f"Thin in these {weeks.count} weeks:", "", *(f"- {plain(one)}" for one in [*said[:MOST], *rest])])
+    )

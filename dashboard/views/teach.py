@@ -16,8 +16,10 @@ from agent.store.products import Product
 from agent.store.users import User
 from dashboard import calibration, context, recertifying
 from dashboard.certificates import words as certificate_words
+from dashboard.fragments import fragment
 from dashboard.parts import PAGE, ROW, Card, card_html, cards, pages
 from dashboard.style import CSS
+from dashboard.tables import plain
 
 USUAL = 250  # parts: 40 % of them calibrate, and a review rate of 5 % needs 82
 HELP = (
@@ -47,7 +49,7 @@ def show() -> None:
     name = st.selectbox("Product", list(taught), key="taught", bind="query-params")
     chosen = taught[name]
     moving = "3s" if chosen.unfinished else None
-    st.fragment(_lesson, run_every=moving)(names[chosen.product_id], user if engineer else None)
+    fragment(run_every=moving)(_lesson)(names[chosen.product_id], user if engineer else None)
 
 
 def _begin(user: User, places: list[str], *, first: bool) -> None:
@@ -79,7 +81,7 @@ def _lesson(product: Product, user: User | None) -> None:
         issued = registry.certificates(conn, version.id)[:1] if version else []
         epoch = epochs.of_certificate(conn, issued[0].id) if issued else None
         due = recertifying.read(conn, product.id)
-    st.caption(f"{product.name} from {station} · {lesson.teaching.state}")
+    st.caption(f"{plain(product.name)} from {plain(station)} · {lesson.teaching.state}")
     _progress(lesson)
     if user is None:
         st.caption("Engineers take parts out, train and go live here.")
@@ -101,7 +103,7 @@ def _lesson(product: Product, user: User | None) -> None:
 def _progress(lesson: Lesson) -> None:
     teaching, run = lesson.teaching, lesson.run
     if lesson.problem:
-        st.error(lesson.problem)
+        st.error(plain(lesson.problem))
     elif teaching.state == "training" and run and run.state == "running":
         st.progress(min(1.0, run.step / run.steps) if run.steps else 0.0, lesson.words)
     elif teaching.state == "collecting":

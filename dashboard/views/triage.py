@@ -10,11 +10,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from agent.service.bulk import MOST as MOST_AT_ONCE
-from agent.store import products, registry, stations, users
+from agent.store import item_picks, products, registry, stations, users
 from agent.store.item_search import Wanted, count, search
 from agent.store.items import Item
 from agent.store.reviews import standing
-from dashboard import alike, context, gallery, judging, sheets
+from dashboard import alike, context, gallery, judging, sheets, ticks
 from dashboard.filters import day as _day
 from dashboard.filters import pick as _pick
 from dashboard.style import CSS
@@ -41,39 +41,60 @@ def show() -> None:
         return
     more, newest = (" or more", f", the newest {MOST:,}") if n == MOST else ("", "")
     left, right = st.columns((3, 1), vertical_alignment="center")
-    shown = f", {len(found)} of them shown" if n > len(found) else ""
-    left.markdown(f"{n:,}{more} part{'s' * (n != 1)}, the newest first{shown}")
+    some = f", {len(found)} of them shown" if n > len(found) else ""
+    left.markdown(f"{n:,}{more} part{'s' * (n != 1)}, the newest first{some}")
     right.download_button(
         f"CSV{newest}", lambda: _csv(wanted), file_name="parts.csv", mime="text/csv",
         icon=":material/download:", on_click="ignore",
     )  # fmt: skip
     place = st.container()
-    ticked = alike.show(found) if grouped else gallery.grid(found, judging.tick) + _older(wanted, found[-1], n)
+    if grouped:
+        shown = alike.show(found)
+    else:
+        gallery.grid(found, _box)
+        shown = found + _older(wanted, found[-1], n)
     with place:
-        judging.bar([one.id for one in ticked], lambda: _open(wanted))
+        _bar(wanted, shown)
+
+
+def _box(place: DeltaGenerator, one: Item) -> None:
+    ticks.box(place, "judge", [one], f"tick-{one.id}")
+
+
+def _bar(wanted: Wanted, shown: Sequence[Item]) -> None:
+    with context.reading() as conn:
+        ticked = item_picks.open_ones(conn, wanted, ticks.ticked(), MOST_AT_ONCE)
+        n = 0 if wanted.state == "closed" else count(conn, _still(wanted), MOST)
+    words = f"{n:,} or more" if n == MOST else f"{n:,}"
+    judging.bar(shown, [one.id for one in ticked], lambda: _open(wanted) if n else [], words)
+
+
+def _still(wanted: Wanted) -> Wanted:
+    return replace(wanted, state=wanted.state or "open")
 
 
 def _open(wanted: Wanted) -> list[int]:
     """What can be judged of all that match."""
     with context.reading() as conn:
-        found = search(conn, replace(wanted, state=wanted.state or "open"), MOST_AT_ONCE)
+        found = search(conn, _still(wanted), MOST_AT_ONCE)
     return [one.id for one in found]
 
 
 def _older(wanted: Wanted, last: Item, n: int) -> list[Item]:
-    """Draws the pages behind the first one, as many as were asked for; the ticked parts."""
-    pages, ticked = int(st.session_state.get(f"pages-{wanted}", 1)), []
+    """Draws the pages behind the first one, as many as were asked for; their parts."""
+    pages, shown = int(st.session_state.get(f"pages-{wanted}", 1)), list[Item]()
     for _ in range(pages - 1):
         with context.reading() as conn:
             found = search(conn, wanted, PAGE, before=(last.event_at, last.id))
         if not found:
             break
-        ticked += gallery.grid(found, judging.tick)
+        gallery.grid(found, _box)
+        shown += found
         last = found[-1]
     if n > pages * PAGE and st.button("Show older ones"):
         st.session_state[f"pages-{wanted}"] = pages + 1
         st.rerun()
-    return ticked
+    return shown
 
 
 def _wanted() -> Wanted:

@@ -168,6 +168,8 @@ def test_the_banner_says_that_all_is_well_what_waits_and_what_is_wrong_elsewhere
     )
     broken = _alerts(["partition_stalled"], "partition:t/0", "error")
     assert banner([good], broken).words == "Partition stalled (partition:t/0)"
+    named = _alerts(["partition_stalled"], "partition:Frames/0", "error")
+    assert banner([good], named).words == "Partition stalled (partition:Frames/0)", "a name stays as it is"
     assert banner([good], broken).level == "stop"
     stopped = replace(good, state="stopped")
     assert banner([stopped], broken).words == "1 station needs somebody; partition stalled (partition:t/0)"

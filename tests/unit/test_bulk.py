@@ -45,8 +45,8 @@ def test_a_retry_goes_on_where_the_first_try_ended(here: Line) -> None:
 
 def test_what_was_decided_at_once_is_taken_back_at_once(here: Line) -> None:
     ids = _items(here, "flagged", "flagged", "flagged")
-    done = bulk.decide(here.engine, here.operator, ids[:2], "normal", key="k", now=NOW).done
-    found = bulk.undo(here.engine, here.operator, [*done, ids[2]], key="u", now=NOW)
+    made = bulk.decide(here.engine, here.operator, ids[:2], "normal", key="k", now=NOW).reviews
+    found = bulk.undo(here.engine, here.operator, {**made, ids[2]: 0}, key="u", now=NOW)
     assert found.done == tuple(ids[:2])
     assert "no review to take back" in found.refused[0][1]
     assert [here.item(one).state for one in ids] == ["open"] * 3
@@ -54,15 +54,27 @@ def test_what_was_decided_at_once_is_taken_back_at_once(here: Line) -> None:
 
 def test_another_person_s_decision_is_not_taken_back_and_nothing_is_claimed(here: Line) -> None:
     ids = _items(here, "flagged", "flagged")
-    done = bulk.decide(here.engine, here.engineer, ids, "normal", key="k", now=NOW).done
+    made = bulk.decide(here.engine, here.engineer, ids, "normal", key="k", now=NOW).reviews
     reviews.undo(here.engine, here.engineer, ids[0], key="x", now=NOW)
     with writing(here.engine) as conn:
         claims.give_back(conn, here.engineer.id)
     reviews.decide(here.engine, here.operator, ids[0], "defect", "dent", key="y", now=NOW)
-    found = bulk.undo(here.engine, here.engineer, done, key="u", now=NOW)
+    found = bulk.undo(here.engine, here.engineer, made, key="u", now=NOW)
     assert (found.done, [one for one, _ in found.refused]) == ((ids[1],), [ids[0]])
     with reading(here.engine) as conn:
         assert claims.held(conn, claims.Desk(here.engineer.id)) == {}
+
+
+def test_one_s_own_later_verdict_stays_and_is_named(here: Line) -> None:
+    ids = _items(here, "flagged", "flagged")
+    made = bulk.decide(here.engine, here.operator, ids, "normal", key="k", now=NOW).reviews
+    reviews.undo(here.engine, here.operator, ids[0], key="x", now=NOW)
+    reviews.decide(here.engine, here.operator, ids[0], "defect", "dent", key="y", now=NOW)
+    for _ in range(2):  # a retry is the same
+        found = bulk.undo(here.engine, here.operator, made, key="u", now=NOW)
+        assert found.done == (ids[1],)
+        assert found.refused == ((ids[0], f"item {ids[0]} was judged again since, as defect by operator: that stays"),)
+    assert [here.item(one).decision for one in ids] == ["defect", None]
 
 
 def test_what_no_item_can_get_is_refused_before_any(here: Line) -> None:

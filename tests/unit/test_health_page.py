@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import Any
@@ -12,13 +13,14 @@ from streamlit.testing.v1 import AppTest
 from agent.service import dead_letters as service
 from agent.service.dead_letters import PREVIEW, REPLAY
 from agent.settings import Settings
-from agent.store import alerts, commands, dead_letters
+from agent.store import alerts, audit, commands, dead_letters
 from agent.store.commands import Command
 from agent.store.dead_letters import NewDeadLetter, Pile
 from agent.store.engine import reading, writing
 from agent.store.gaps import Gap
 from agent.store.offsets import Counts, PartitionState
 from dashboard import accounts, context, letters
+from dashboard.tables import plain
 from tests.databases import NOW, Line, add_blob, sha
 
 STATE = PartitionState(1, "frames", 0, 1200, 2, "agent-1", Counts(10, 6, 2, 1, 1), NOW, NOW - timedelta(seconds=4))
@@ -107,8 +109,14 @@ def _shown(page: AppTest) -> AppTest:
     return page
 
 
-def _keys(page: AppTest) -> set[str]:
-    return {str(one.key) for one in page.button}
+def _button(page: AppTest, act: str) -> Any:
+    """Its key ends in the last letter that it acts on."""
+    (found,) = [one for one in page.button if re.fullmatch(rf"{act}-to-\d+", str(one.key))]
+    return found
+
+
+def _acts(page: AppTest) -> set[str]:
+    return {str(one.key).split("-to-")[0] for one in page.button}
 
 
 @pytest.fixture
@@ -130,7 +138,7 @@ def test_all_that_were_chosen_are_published_by_one_command(here: Line, page: App
     page = _shown(page.run())
     assert any("All that wait** of bad header: 2 with bytes" in one.value for one in page.markdown)
     page.selectbox(key="station-all").set_value("press-1")
-    _shown(page.run()).button(key="replay-all").click()
+    _button(_shown(page.run()), "replay-all").click()
     page = _shown(page.run())
     with reading(here.engine) as conn:
         (asked,) = commands.waiting(conn, [REPLAY])
@@ -138,13 +146,13 @@ def test_all_that_were_chosen_are_published_by_one_command(here: Line, page: App
         assert dead_letters.waiting_ids(conn, "bad_header", None, 9) == [*ids, 3]
         assert dead_letters.count_waiting(conn, "bad_header", None, kept=True) == len(ids) == 2
     assert asked.args == {"ids": ids, "station": "press-1", "product": None}
-    assert _shown(page.run()).button(key="replay-all").disabled, "an agent has them"
-    assert any("2 dead letters, asked by engineer" in one.value for one in page.info)
+    assert _button(_shown(page.run()), "replay-all").disabled, "an agent has them"
+    assert any(plain("2 dead letters, asked by engineer") in one.value for one in page.info)
     with writing(here.engine) as conn:
         assert commands.next(conn, [REPLAY])
         commands.finish(conn, asked.id, result={"published": 1, "refused": 1, "problems": [[ids[1], "why"]]}, now=NOW)
     page = _shown(page.run())
-    assert any("1 published, 1 refused" in one.value for one in page.warning)
+    assert any(plain("1 published, 1 refused") in one.value for one in page.warning)
     assert any("The 1 that were refused" in one.label for one in page.expander)
 
 
@@ -152,23 +160,45 @@ def test_one_is_discarded_with_a_reason_and_only_by_engineers(here: Line, page: 
     page.session_state["actor"] = here.operator
     page = _shown(page.run())
     page.number_input(key="letter").set_value(1)
-    assert not {"replay-one", "discard-one", "replay-all", "discard-all"} & _keys(_shown(page.run()))
+    assert not {"replay-one-1", "discard-one-1", "replay-all", "discard-all"} & _acts(_shown(page.run()))
     page.session_state["actor"] = here.engineer
-    assert _shown(page.run()).button(key="discard-one").disabled, "nobody said why"
-    page.text_input(key="discard-why-one").set_value("a test")
-    _shown(page.run()).button(key="discard-one").click()
+    assert _button(_shown(page.run()), "discard-one-1").disabled, "nobody said why"
+    page.text_input(key="discard-why-one-1").set_value("a test")
+    _button(_shown(page.run()), "discard-one-1").click()
     page = _shown(page.run())
     with reading(here.engine) as conn:
         assert dead_letters.states(conn, [1, 2, 3, 4]) == {1: "discarded", **dict.fromkeys((2, 3, 4), "waiting")}
-    assert "discard-one" not in _keys(_shown(page.run()))
+    assert "discard-one-1" not in _acts(_shown(page.run()))
     frame = {"frame_id": "replay-1", "station": "press-1", "product": "flange"}
     service.replayed(here.engine, here.engineer, 2, **frame, key="k", now=NOW)
     page.number_input(key="letter").set_value(2)
     said = [one.value for one in _shown(page.run()).caption]
-    assert any("replayed 2026-03-02 10:07, as frame replay-1 of press-1, flange." in one for one in said)
+    assert any(f"replayed 2026-03-02 10:07{plain(', as frame replay-1 of press-1, flange')}." in one for one in said)
     page.number_input(key="letter").set_value(1)
     _shown(page.run())
     assert any(one.value.startswith("It was discarded") for one in page.caption)
+
+
+@pytest.mark.parametrize("act", ["replay", "discard"])
+def test_what_came_after_a_button_was_drawn_is_left_alone(here: Line, page: AppTest, act: str) -> None:
+    _shown(page.run()).text_input(key="discard-why-all").set_value("a test")
+    page = _shown(page.run())
+    pressed = _button(page, f"{act}-all")
+    with writing(here.engine) as conn:
+        dead_letters.add_all(conn, [_new(here, 9, blob_sha256=sha(1))])
+    for _ in range(2):
+        pressed.click()
+        page = _shown(page.run())
+    with reading(here.engine) as conn:
+        (last,) = audit.recent(conn, 1)
+        assert dead_letters.states(conn, [5]) == {5: "waiting"}
+    assert last.detail["ids"] == ([1, 2, 4] if act == "replay" else [1, 2, 3, 4])
+
+
+def test_those_that_an_agent_has_take_no_place_of_others(here: Line, page: AppTest) -> None:
+    with reading(here.engine) as conn:
+        assert dead_letters.waiting_ids(conn, None, None, 2, but=[1, 3]) == [2, 4]
+        assert dead_letters.waiting_ids(conn, None, None, 9, but=range(3, 100_000)) == [1, 2]
 
 
 def test_a_station_that_a_frame_named_stays_text(here: Line, page: AppTest) -> None:
@@ -181,7 +211,7 @@ def test_a_station_that_a_frame_named_stays_text(here: Line, page: AppTest) -> N
     page.run().selectbox(key="named").set_value(name)
     page = _shown(page.run())
     said = [one.value for one in (*page.markdown, *page.caption, *page.error)]
-    assert sum(r"!\[x\](http://x)" in one for one in said) == 3
+    assert sum(plain(name) in one for one in said) == 3
     assert not any(name in one for one in said)
 
 
@@ -195,7 +225,7 @@ def test_a_picture_is_asked_for_and_why_there_is_none_is_said(here: Line, page: 
         assert asked and asked.args == {"ids": [4]}
         commands.finish(conn, asked.id, failed=True, result={"problem": "no image"}, now=NOW)
     page = _shown(page.run())
-    assert any(one.value == "It gives no picture: no image" for one in page.warning)
+    assert any(one.value == plain("It gives no picture: no image") for one in page.warning)
     page.number_input(key="letter").set_value(99)
     assert any("there is no dead letter 99" in one.value for one in _shown(page.run()).warning)
 

@@ -155,13 +155,61 @@ def test_a_candidate_is_rejected_with_a_reason_by_an_engineer_alone(here: Line) 
     assert page.button(key="retrain").disabled
     assert any("Engineers do this; operator is operator." in one.value for one in page.caption)
     page = _opened(here.engineer)
-    assert not page.button(key="retrain").disabled and page.button(key="reject").disabled
-    page.text_input(key="reject-why").set_value("it is slow")
-    _shown(page.run()).button(key="reject").click()
+    assert not page.button(key="retrain").disabled and page.button(key=f"reject-{made.id}").disabled
+    page.text_input(key=f"reject-why-{made.id}").set_value("it is slow")
+    _shown(page.run()).button(key=f"reject-{made.id}").click()
     _shown(page.run())
     with reading(here.engine) as conn:
         found = registry.version(conn, made.id)
     assert (found.state, found.reason) == ("rejected", "it is slow")
+
+
+def _version(here: Line, number: int) -> int:
+    with writing(here.engine) as conn:
+        return registry.add_version(
+            conn, product_id=here.product_id, artifact_sha256=add_blob(conn, number), teacher="none", manifest={},
+            now=NOW,
+        ).id  # fmt: skip
+
+
+def _states(here: Line) -> list[str]:
+    with reading(here.engine) as conn:
+        return [one.state for one in registry.versions(conn, here.product_id)]
+
+
+@pytest.mark.parametrize(("act", "became"), [("promote", "champion"), ("reject", "rejected")])
+def test_a_second_press_takes_no_other_candidate(here: Line, act: str, became: str) -> None:
+    first, second = _version(here, 900), _version(here, 901)
+    page = _opened(here.engineer)
+
+    def button(version_id: int) -> str:
+        return f"promote-{version_id}-over-0" if act == "promote" else f"reject-{version_id}"
+
+    shown, other = (first, second) if button(first) in _keys(page) else (second, first)
+    page.text_input(key=f"{act}-why-{shown}").set_value("looked at it")
+    pressed = _shown(page.run()).button(key=button(shown))
+    pressed.click()
+    _shown(page.run())
+    pressed.click()  # before the browser has drawn what came of it
+    page = _shown(page.run())
+    with reading(here.engine) as conn:
+        assert [registry.version(conn, one).state for one in (shown, other)] == [became, "candidate"]
+    (left,) = [one for one in page.button if str(one.key).startswith(f"{act}-{other}")]
+    assert left.disabled, "why this one?"
+
+
+def test_a_second_press_goes_back_no_further(here: Line) -> None:
+    with writing(here.engine) as conn:
+        *_, live = [here.deploy(conn, 900 + n) for n in range(3)]
+    page = _opened(here.engineer)
+    page.text_input(key=f"rollback-why-{live}").set_value("false calls")
+    pressed = _shown(page.run()).button(key=f"rollback-{live}")
+    for _ in range(2):
+        pressed.click()
+        page = _shown(page.run())
+    assert sorted(_states(here)) == ["champion", "rejected", "retired"]
+    (left,) = [one for one in page.button if str(one.key).startswith("rollback-")]
+    assert left.disabled
 
 
 def test_a_running_run_shows_how_far_it_is_and_its_loss(here: Line) -> None:

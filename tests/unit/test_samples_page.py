@@ -23,6 +23,7 @@ from agent.store.users import User
 from dashboard import charts, context, coverage
 from dashboard.coverage import Coverage
 from dashboard.samples import held, may_not_accept, meaning
+from dashboard.tables import plain
 from tests.databases import NOW, Line, add_blob, sha
 
 Open = Callable[..., AppTest]
@@ -98,7 +99,7 @@ def test_who_may_not_accept_is_told_before_the_press(here: Line, opened: Open, w
     page = opened(getattr(here, who))
     assert page.button(key=f"accept-{one.id}").disabled
     told = "You proposed it, engineer: a second person accepts." if who == "engineer" else f"; {who} is {who}."
-    assert told in _words(page)
+    assert plain(told) in _words(page)
 
 
 def test_a_second_person_accepts_and_the_next_one_is_refused_with_a_reason(here: Line, opened: Open) -> None:
@@ -303,3 +304,11 @@ def test_the_page_covers_what_was_seen_and_what_ran(here: Line, opened: Open) ->
         samples.add(conn, NewSample(here.product_id, "defect", "import", add_blob(conn, 2), sha(2)), now)
     said = _words(opened(here.viewer, show="Coverage"))
     assert "press-1" in said and "(imported)" in said and "<td>1</td>" in said
+
+
+def test_a_number_that_no_sample_can_have_is_none(here: Line, opened: Open) -> None:
+    page = AppTest.from_function(_page, default_timeout=30)
+    page.session_state["actor"] = here.viewer
+    page.query_params["show"] = "One sample"
+    page.query_params["sample"] = "9" * 25
+    assert "Give a sample's number" in _words(_shown(page.run()))

@@ -256,6 +256,22 @@ def test_people_promote_with_the_newest_certificate_and_roll_back(here: Line) ->
         models.rollback(here.engine, here.operator, here.product_id, "r", key="5", now=NOW)
 
 
+def test_what_decides_is_changed_only_where_it_is_what_was_shown(here: Line) -> None:
+    with writing(here.engine) as conn:
+        _, shown, live = [here.deploy(conn, 900 + n) for n in range(3)]
+        version = registry.live(conn, here.product_id)
+    assert version is not None
+    asked = (here.engine, here.engineer)
+    with pytest.raises(Conflict, match="v3 is live by now: look again"):
+        models.rollback(*asked, here.product_id, "r", key="1", now=NOW, expected=shown)
+    with pytest.raises(Conflict, match="v3 is live by now: look again"):
+        models.promote(*asked, version.model_version_id, "r", "0" * 64, key="2", now=NOW, expected=0)
+    back = models.rollback(*asked, here.product_id, "r", key="3", now=NOW, expected=live)
+    assert back.number == 2
+    again = models.promote(*asked, back.model_version_id, "r", "0" * 64, key="4", now=NOW, expected=back.id)
+    assert again.number == 2
+
+
 def test_a_retraining_is_a_command_and_can_be_cancelled(here: Line) -> None:
     command_id = retrain.request(here.engine, here.engineer, here.product_id, key="1", now=NOW)
     assert retrain.request(here.engine, here.engineer, here.product_id, key="1", now=NOW) == command_id

@@ -183,6 +183,10 @@ def test_a_run_from_request_to_end(here: Line) -> None:
         assert report is not None
         assert (report.verdict, report.numbers) == ("pass", {"lost": 0})
         assert runs.report_of(conn, 99) is None
+        runs.add_report(
+            conn, run_id=run.id, version_id=version.id, verdict="fail", words="again", numbers={}, now=later
+        )
+        assert {n: one.words for n, one in runs.reports_of(conn, [run.id, 99]).items()} == {run.id: "again"}
 
 
 def test_a_cancelled_run_hears_of_it_at_its_next_progress(here: Line) -> None:

@@ -93,7 +93,7 @@ def test_without_a_teaching_an_engineer_begins_one(here: Line, opened: Open) -> 
     with reading(here.engine) as conn:
         found = teachings.find(conn, products.named(conn, "disc").id)
     assert found is not None and (found.parts, found.state, found.by) == (120, "collecting", here.engineer.id)
-    assert "disc from press-1 · collecting" in _words(page)
+    assert r"disc from press\-1 · collecting" in _words(page)
     assert "No part has come yet." in _words(page)
 
 
