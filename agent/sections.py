@@ -316,19 +316,25 @@ def _secure(url: str) -> str:
 def _site(url: str) -> str:
     if urlsplit(_secure(url)).path.strip("/"):
         raise ValueError("an address without a path is allowed")
-    return _secure(url).lower()
+    site = _secure(url).lower()
+    default = ":443" if site.startswith("https:") else ":80"  # browsers leave it out
+    return site.removesuffix(default)
 
 
 class Dashboard(_Section):
     host: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
     port: Port = 8501
     url: Annotated[str, AfterValidator(_site)] = ""
-    idle_minutes: Annotated[float, Field(gt=0, le=15)] = 10.0
+    idle_minutes: Annotated[float, Field(gt=0, le=14)] = 10.0
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """What browsers call the dashboard; nothing is answered under another name."""
-        return (self.url,) if self.url else tuple(f"http://{name}:{self.port}" for name in LOOPBACK)
+        """What browsers call the dashboard, the first one first; nothing is answered under another name."""
+        if self.url:
+            return (self.url,)
+        own = f"[{ip_address(self.host)}]" if ":" in self.host else self.host
+        names = (own, *LOOPBACK) if is_loopback(self.host) else LOOPBACK
+        return tuple(dict.fromkeys(_site(f"http://{name}:{self.port}") for name in names))
 
 
 class Oidc(_Section):
@@ -336,6 +342,7 @@ class Oidc(_Section):
     client_id: str = ""
     client_secret: Annotated[str, Field(repr=False)] = ""
     claim: Annotated[str, Field(min_length=1)] = "email"
+    verified: bool = True
 
 
 class Log(_Section):

@@ -7,6 +7,7 @@ import streamlit as st
 from dashboard import context, pages
 from dashboard.components import door
 from dashboard.fragments import told
+from dashboard.seals import mark
 from dashboard.views import sign_in
 
 
@@ -17,8 +18,9 @@ def main() -> None:
         if context.enter():
             user = context.actor()
             page = st.navigation([pages.page(one) for one in pages.views(user)])
-            if user is not None and st.session_state.get("session"):
-                door.keep(user, context.settings().dashboard.idle_minutes, password=context.has_password(user))
+            session_id = st.session_state.get("session")
+            if user is not None and session_id:
+                door.keep(user, mark(session_id), context.idle(), password=context.has_password(user))
         else:
             page = st.navigation([pages.page(one, sign_in.show) for one in pages.VIEWS], position="hidden")
         page.run()

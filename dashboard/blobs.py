@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -21,7 +22,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 SHOWN = {"image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff"}
 SMALL = 320  # pixels of the longer side
 HEADERS = {
-    "Cache-Control": "private, max-age=31536000, immutable",  # a hash never names other bytes
+    "Cache-Control": "private, no-cache",  # whoever sits there next has to pass the gate first, hence asks again
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'",
 }
@@ -41,22 +42,34 @@ def routes() -> list[BaseRoute]:
 
 async def blob(request: Request) -> Response:
     """An image blob; anything else is refused."""
-    return await run_in_threadpool(_blob, request.path_params["sha256"])
+    return await _asked(request, _blob)
 
 
 async def small(request: Request) -> Response:
     """An image blob, shrunk: a board of forty pictures in full would not fit into a browser's memory."""
-    return await run_in_threadpool(_small, request.path_params["sha256"])
+    return await _asked(request, _small)
 
 
 async def heatmap(request: Request) -> Response:
     """A stored anomaly map, 0 .. 255 over its own range: it compares places, not parts."""
-    return await run_in_threadpool(_heatmap, request.path_params["sha256"])
+    return await _asked(request, _heatmap)
 
 
 async def nearest_normals(request: Request) -> Response:
     """The accepted normals that are nearest to an item, as JSON; the same words of an audited item and of any other."""
     return await run_in_threadpool(_normals, request.path_params["item"])
+
+
+async def _asked(request: Request, draw: Callable[[str], Response]) -> Response:
+    """The picture, or that the browser's own copy does: a hash never names other bytes."""
+    sha256 = request.path_params["sha256"]
+    tag = f'"{sha256}"'
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers={**HEADERS, "ETag": tag})
+    found = await run_in_threadpool(draw, sha256)
+    if found.status_code == 200:
+        found.headers["ETag"] = tag
+    return found
 
 
 def _blob(sha256: str) -> Response:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Literal
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import streamlit as st
@@ -31,7 +33,7 @@ from dashboard.seals import Seal, Sealed
 from dashboard.tables import plain
 
 RANKS = ("viewer", "operator", "engineer", "admin")
-COOKIE, TERMINAL = "goodpart_session", "goodpart_terminal"
+Kind = Literal["session", "terminal"]
 
 
 @cache
@@ -53,6 +55,22 @@ def seal() -> Seal:
     """What signs our cookies."""
     with store_engine.reading(database()) as conn:
         return Seal(install_of(conn).secret)
+
+
+def secure() -> bool:
+    """Whether browsers reach us by TLS alone."""
+    return settings().dashboard.origins[0].startswith("https:")
+
+
+def cookie(kind: Kind) -> str:
+    """The name of a cookie of ours. Browsers send one to every port of a host, so the port is part of it."""
+    port = urlsplit(settings().dashboard.origins[0]).port
+    return f"{'__Host-' if secure() else ''}goodpart_{kind}{f'_{port}' if port else ''}"
+
+
+def idle() -> timedelta:
+    """How long a session goes on untouched."""
+    return timedelta(minutes=settings().dashboard.idle_minutes)
 
 
 @cache
@@ -78,13 +96,18 @@ def guarded(conn: Connection) -> bool:
     return bool(settings().oidc.issuer) or credentials.any(conn)
 
 
+def sealed(cookies: Mapping[str, str], now: datetime) -> Sealed | None:
+    """What the session's cookie says; None: there is none that holds."""
+    return seal().read("cookie", cookies.get(cookie("session")), now)
+
+
 def entered(cookies: Mapping[str, str], now: datetime) -> tuple[Sealed | None, User | None]:
     """What the session's cookie says, and who is signed in by it."""
-    sealed = seal().read("cookie", cookies.get(COOKIE), now)
-    if sealed is None:
+    found = sealed(cookies, now)
+    if found is None:
         return None, None
     with store_engine.reading(database()) as conn:
-        return sealed, _who(conn, sealed.session, now)
+        return found, _who(conn, found.session, now)
 
 
 def allowed(cookies: Mapping[str, str]) -> bool:
@@ -92,8 +115,8 @@ def allowed(cookies: Mapping[str, str]) -> bool:
     with store_engine.reading(database()) as conn:
         if not guarded(conn):
             return True
-    sealed, user = entered(cookies, utc_now())
-    return sealed is not None and user is not None and sealed.role == user.role
+    found, user = entered(cookies, utc_now())
+    return found is not None and user is not None and found.role == user.role
 
 
 def enter() -> bool:
@@ -105,8 +128,8 @@ def enter() -> bool:
         return True
     now = utc_now()
     if "session" not in st.session_state:  # later the cookie is another, and the browser's alone
-        sealed = seal().read("cookie", st.context.cookies.get(COOKIE), now)
-        st.session_state["session"] = sealed.session if sealed else None
+        found = sealed(st.context.cookies, now)
+        st.session_state["session"] = found.session if found else None
     session_id: str | None = st.session_state["session"]
     if session_id is None:
         return False
@@ -124,7 +147,7 @@ def has_password(user: User) -> bool:
 
 
 def _who(conn: Connection, session_id: str, now: datetime) -> User | None:
-    return sessions.who(conn, session_id, timedelta(minutes=settings().dashboard.idle_minutes), now)
+    return sessions.who(conn, session_id, idle(), now)
 
 
 def _still() -> bool:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 from agent.service import Invalid
 from agent.service import sessions as service
 from agent.service import users as people
+from agent.service.ranks import Refused
 from agent.service.sessions import NotSignedIn
 from agent.settings import utc_now
 from agent.store import users
@@ -29,46 +30,68 @@ from agent.store.errors import StoreError
 from agent.store.sessions import Session
 from agent.store.users import User
 from dashboard import context
-from dashboard.seals import COOKIE_LIFE
+from dashboard.seals import COOKIE_LIFE, mark
 
 LARGEST = 4096
+AT_ONCE = 4
+LONGEST_QUEUE = 16  # about a second
+NOT_OURS = "that is not a request of our page"
 TERMINAL_LIFE = timedelta(days=400)  # as long as browsers keep one
 TERMINAL = re.compile(r"[0-9a-f]{32}")
 PROVIDERS = "_streamlit_user"  # how Streamlit's cookies of the provider's answer begin
 Body = Mapping[str, Any]
+Act = Callable[[Request, Body, datetime], Response]
 
 
 def routes() -> list[BaseRoute]:
     """`POST /session/...`: `password`, `pin` and `ticket` open a session, `beat` keeps it, `end` ends it.
 
-    `own_pin` gives who is signed in a PIN, where they prove once more who they are.
+    `known` says whether somebody is signed in, and changes nothing; `own_pin` gives who is signed in a PIN, where they
+    prove once more who they are.
     """
-    acts: dict[str, Callable[[Request, Body, datetime], Response]] = {
-        "password": _password, "pin": _pin, "ticket": _ticket, "beat": _beat, "end": _end, "own_pin": _own_pin,
+    slow, quick = CapacityLimiter(AT_ONCE), CapacityLimiter(AT_ONCE)  # none takes threads that pictures wait for
+    acts: dict[str, tuple[Act, CapacityLimiter]] = {
+        "password": (_password, slow), "pin": (_pin, slow), "own_pin": (_own_pin, slow),
+        "ticket": (_ticket, quick), "known": (_known, quick), "beat": (_beat, quick), "end": (_end, quick),
     }  # fmt: skip
-    return [Route(f"/session/{name}", _route(act), methods=["POST"]) for name, act in acts.items()]
+    return [Route(f"/session/{name}", _route(*one), methods=["POST"]) for name, one in acts.items()]
 
 
-def _route(act: Callable[[Request, Body, datetime], Response]) -> Callable[[Request], Any]:
+def _route(act: Act, limiter: CapacityLimiter) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
-        if not 0 < int(request.headers.get("content-length", "0")) <= LARGEST:
-            return _words(413, "that is not a request of our page")
+        content = await _content(request)
+        if not content:
+            return _words(413, NOT_OURS)
         try:
-            body = json.loads(await request.body())
-        except ValueError:
-            return _words(400, "that is not a request of our page")
+            body = json.loads(content)
+        except (ValueError, RecursionError):
+            return _words(400, NOT_OURS)
         if not isinstance(body, dict):
-            return _words(400, "that is not a request of our page")
+            return _words(400, NOT_OURS)
+        if limiter.statistics().tasks_waiting >= LONGEST_QUEUE:
+            return _words(503, "too many sign in at once: try again")
         try:
-            return await run_in_threadpool(act, request, body, utc_now())
+            return await to_thread.run_sync(act, request, body, utc_now(), limiter=limiter)
         except Invalid as error:
             return _words(400, str(error))
         except NotSignedIn as error:
             return _words(401, str(error))
+        except Refused as error:
+            return _words(403, str(error))
         except StoreError as error:
             return _words(503, str(error))
 
     return answer
+
+
+async def _content(request: Request) -> bytes:
+    """What was sent; nothing where it is too much, whatever its headers said."""
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > LARGEST:
+            return b""
+    return content
 
 
 def _words(status: int, words: str) -> Response:
@@ -76,7 +99,11 @@ def _words(status: int, words: str) -> Response:
 
 
 def _text(body: Body, key: str) -> str:
-    return str(body.get(key, ""))
+    """Raises Invalid for what neither a database nor a hash takes: a half of a character, or NUL."""
+    text = body.get(key, "")
+    if not isinstance(text, str) or "\0" in text or any("\ud800" <= one <= "\udfff" for one in text):
+        raise Invalid(NOT_OURS)
+    return text
 
 
 def _password(request: Request, body: Body, now: datetime) -> Response:
@@ -100,19 +127,28 @@ def _ticket(request: Request, body: Body, now: datetime) -> Response:
 
 
 def _opened(request: Request, made: Session, now: datetime) -> Response:
+    service.end_idle(context.database(), context.idle(), now)
     _leave(request, "switched", now)
     answer = _words(200, "signed in")
     life = int(TERMINAL_LIFE.total_seconds())
-    _set(answer, context.TERMINAL, made.terminal, life)
+    _set(answer, "terminal", made.terminal, life)
     with reading(context.database()) as conn:
         _give(answer, users.get(conn, made.user_id), made.id, now)
     _forget_provider(request, answer)
     return answer
 
 
+def _known(request: Request, _: Body, now: datetime) -> Response:
+    if context.entered(request.cookies, now)[1] is None:
+        raise NotSignedIn("nobody is signed in")
+    return _words(200, "signed in")
+
+
 def _beat(request: Request, body: Body, now: datetime) -> Response:
     """Whether the session goes on; with `active`, somebody touched a page since the last time."""
     sealed, user = context.entered(request.cookies, now)
+    if sealed is not None and body.get("page") != mark(sealed.session):
+        return _words(409, "somebody else is signed in now: load the page again")
     if sealed is None or user is None:
         _leave(request, "idle", now)
         return _gone(request, _words(401, "nobody is signed in any more"))
@@ -139,26 +175,26 @@ def _end(request: Request, _: Body, now: datetime) -> Response:
 
 
 def _leave(request: Request, why: str, now: datetime) -> None:
-    if sealed := context.seal().read("cookie", request.cookies.get(context.COOKIE), now):
+    if sealed := context.sealed(request.cookies, now):
         service.end(context.database(), sealed.session, why, now)
 
 
 def _terminal(request: Request) -> str:
-    known = request.cookies.get(context.TERMINAL, "")
+    known = request.cookies.get(context.cookie("terminal"), "")
     return known if TERMINAL.fullmatch(known) else secrets.token_hex(16)
 
 
 def _give(answer: Response, user: User, session_id: str, now: datetime) -> None:
-    _set(answer, context.COOKIE, context.seal().cookie(user, session_id, now), int(COOKIE_LIFE.total_seconds()))
+    _set(answer, "session", context.seal().cookie(user, session_id, now), int(COOKIE_LIFE.total_seconds()))
 
 
-def _set(answer: Response, name: str, value: str, seconds: int) -> None:
-    secure = context.settings().dashboard.url.startswith("https:")
-    answer.set_cookie(name, value, max_age=seconds, httponly=True, samesite="strict", secure=secure)
+def _set(answer: Response, kind: context.Kind, value: str, seconds: int) -> None:
+    name = context.cookie(kind)
+    answer.set_cookie(name, value, max_age=seconds, httponly=True, samesite="strict", secure=context.secure())
 
 
 def _gone(request: Request, answer: Response) -> Response:
-    answer.delete_cookie(context.COOKIE, httponly=True, samesite="strict")
+    _set(answer, "session", "", 0)
     _forget_provider(request, answer)
     return answer
 

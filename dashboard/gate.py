@@ -6,7 +6,7 @@ as open: the page's shell, its scripts, and the socket, over which who is not si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -30,16 +30,16 @@ class Gate:
 
     Args:
         app: what is behind it.
-        origins: what browsers call us, such as `https://goodpart.plant.example`.
+        origins: what browsers call us, such as `https://goodpart.plant.example`; the first one is told to others.
         pages: the addresses of views: all of them are the same shell.
         signed_in: whether these cookies are somebody's who may be here; raises StoreError.
     """
 
     def __init__(
-        self, app: ASGIApp, *, origins: Collection[str], pages: Collection[str],
+        self, app: ASGIApp, *, origins: Sequence[str], pages: Collection[str],
         signed_in: Callable[[Mapping[str, str]], bool],
     ) -> None:  # fmt: skip
-        self._app, self._origins, self._signed_in = app, set(origins), signed_in
+        self._app, self._us, self._origins, self._signed_in = app, origins[0], set(origins), signed_in
         self._hosts = {urlsplit(one).netloc for one in origins}
         self._open = OPEN | PROVIDER | {f"/{one}" for one in pages}
 
@@ -59,7 +59,7 @@ class Gate:
         if path == HEALTH:
             return None  # for whoever watches over the process
         if headers.get("host", "").lower() not in self._hosts:
-            return 403, "not a name of this dashboard: see dashboard.url"
+            return 403, f"not a name of this dashboard, which is at {self._us}: see dashboard.url"
         origin = headers.get("origin")
         changes = asked.scope["type"] == "websocket" or asked.scope["method"] not in SAFE
         if (origin is None and changes) or (origin is not None and origin.lower() not in self._origins):

@@ -48,9 +48,10 @@ def run(settings: Settings) -> int:
         secrets = _secrets(settings, install_of(conn).secret)
     host, port = settings.dashboard.host, settings.dashboard.port
     check_port(host, port)
-    gate = Middleware(
-        Gate, origins=settings.dashboard.origins, pages=[one.path for one in pages.VIEWS], signed_in=context.allowed
-    )
+    origins = settings.dashboard.origins
+    if settings.oidc.issuer:
+        origins = origins[:1]  # the provider sends back to that one, where another's cookies are not
+    gate = Middleware(Gate, origins=origins, pages=[one.path for one in pages.VIEWS], signed_in=context.allowed)
     # It reads .streamlit/config.toml beside the script.
     app = st.App(SCRIPT, routes=[*blobs.routes(), *entering.routes()], middleware=[gate], secrets=secrets)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,5 +13,5 @@ def dashboard(*, common: Common = Common()) -> None:
 
     common.database().dispose()
     settings = common.settings()
-    print(f"dashboard: http://{settings.dashboard.host}:{settings.dashboard.port}", flush=True)
+    print(f"dashboard: {settings.dashboard.origins[0]}", flush=True)
     sys.exit(serve.run(settings))

@@ -145,5 +145,5 @@ def started(options: Options, settings: Settings, folder: Path, *, say: Say) -> 
         children = [stack.enter_context(Child(["agent"], environ=environ, log=folder / "agent.log"))]
         if options.dashboard:
             children.append(stack.enter_context(Child(["dashboard"], environ=environ, log=folder / "dashboard.log")))
-            say(f"dashboard: http://{settings.dashboard.host}:{settings.dashboard.port}")
+            say(f"dashboard: {settings.dashboard.origins[0]}")
         yield Line(settings, children, rate=options.rate, seconds=options.seconds, every_s=options.every_s, say=say)

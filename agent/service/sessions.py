@@ -51,13 +51,12 @@ def prove(engine: Engine, tries: Tries, name: str, password: str, now: datetime)
     Raises:
         NotSignedIn: nobody of that name does, or there were too many wrong ones just now.
     """
-    if wait := tries.wait(name, now):
+    if wait := tries.begin(name, now):
         raise NotSignedIn(f"too many wrong passwords: try again in {max(1, round(wait.total_seconds()))} s")
     with reading(engine) as conn:
         user = users.find(conn, name)
         stored = credentials.of(conn, user.id).password if user else None
     if not passwords.matches(stored, password) or user is None or user.disabled_at is not None:
-        tries.failed(name, now)
         # Not what was typed as the name: it may be the password.
         log.warning("sign_in_refused", method="password", user=user.id if user else None)
         raise NotSignedIn(WRONG)
@@ -75,18 +74,18 @@ def by_pin(engine: Engine, name: str, pin: str, *, terminal: str, now: datetime)
         known = name in pin_users(conn, terminal, now)
         user = users.find(conn, name)
         stored = credentials.of(conn, user.id).pin if user and known else None
-    right = passwords.matches(stored, pin)
-    with writing(engine) as conn:
-        audit.take_turn(conn)
-        # Again, now that nobody else counts: of many tries at once, PIN_TRIES are looked at.
-        if user is None or stored is None or name not in pin_users(conn, terminal, now):
-            failed = 0
-        else:
-            failed = credentials.count_pin(conn, user.id, right=right and credentials.of(conn, user.id).pin == stored)
-            if not failed:
-                return _open(conn, user.id, terminal, "pin", now)
-            if failed == PIN_TRIES:
-                audit.append(conn, user.id, "session.pin_locked", f"user:{user.id}", {"failures": failed}, now)
+    right, failed = passwords.matches(stored, pin), 0
+    if user is not None and stored is not None:  # or whoever makes up names would keep others from writing
+        with writing(engine) as conn:
+            audit.take_turn(conn)
+            # Again, now that nobody else counts: of many tries at once, PIN_TRIES are looked at.
+            if name in pin_users(conn, terminal, now):
+                right = right and credentials.of(conn, user.id).pin == stored
+                failed = credentials.count_pin(conn, user.id, right=right)
+                if not failed:
+                    return _open(conn, user.id, terminal, "pin", now)
+                if failed == PIN_TRIES:
+                    audit.append(conn, user.id, "session.pin_locked", f"user:{user.id}", {"failures": failed}, now)
     log.warning("sign_in_refused", method="pin", user=user.id if user else None, failures=failed)
     raise NotSignedIn(WRONG_PIN)
 
@@ -99,6 +98,7 @@ def by_provider(engine: Engine, user_id: int, *, terminal: str, now: datetime) -
     """
     with writing(engine) as conn:
         audit.take_turn(conn)
+        credentials.count_pin(conn, user_id, right=True)
         return _open(conn, user_id, terminal, "provider", now)
 
 
@@ -135,6 +135,20 @@ def end(engine: Engine, session_id: str, why: str, now: datetime) -> None:
     with writing(engine) as conn:
         audit.take_turn(conn)
         found = sessions.find(conn, session_id)
-        if found is not None and sessions.end(conn, session_id, now):
-            claims.give_back(conn, found.user_id)
-            audit.append(conn, found.user_id, "session.end", f"user:{found.user_id}", {"why": why}, now)
+        if found is not None:
+            _end(conn, found, why, now)
+
+
+def end_idle(engine: Engine, idle: timedelta, now: datetime) -> None:
+    """Signs out whoever touched no page for so long: a browser that was closed says nothing."""
+    with writing(engine) as conn:
+        audit.take_turn(conn)
+        for one in sessions.untouched(conn, now - idle):
+            _end(conn, one, "idle", now)
+
+
+def _end(conn: Connection, one: Session, why: str, now: datetime) -> None:
+    if sessions.end(conn, one.id, now):
+        if not sessions.open_of(conn, one.user_id):  # elsewhere they look at it still
+            claims.give_back(conn, one.user_id)
+        audit.append(conn, one.user_id, "session.end", f"user:{one.user_id}", {"why": why}, now)

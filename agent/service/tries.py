@@ -21,20 +21,20 @@ class Tries:
         self._lock = Lock()
         self._failed: dict[str, tuple[int, datetime]] = {}
 
-    def wait(self, name: str, now: datetime) -> timedelta:
-        """How long this name has to wait; zero: it may be tried."""
-        n, last = self._failed.get(name, (0, now))
-        if n < FREE:
-            return timedelta()
-        return max(last + min(timedelta(seconds=2 ** min(n - FREE, 30)), LONGEST) - now, timedelta())
+    def begin(self, name: str, now: datetime) -> timedelta:
+        """How long this name has to wait; zero: it may be tried.
 
-    def failed(self, name: str, now: datetime) -> None:
-        """One more."""
+        The try counts as a wrong one from here on, so that of many at once no more are looked at than one by one.
+        """
         with self._lock:
-            n, _ = self._failed.pop(name, (0, now))
+            n, last = self._failed.get(name, (0, now))
+            if n >= FREE and (end := last + min(timedelta(seconds=2 ** min(n - FREE, 30)), LONGEST)) > now:
+                return end - now
+            self._failed.pop(name, None)
             self._failed[name] = n + 1, now
             if len(self._failed) > MOST:
                 del self._failed[next(iter(self._failed))]
+            return timedelta()
 
     def forget(self, name: str) -> None:
         """It was the right one."""

@@ -108,7 +108,7 @@ def set_password(engine: Engine, actor: User, name: str, password: str, *, key: 
         user = _own(conn, actor, name, "user.set_password")
         credentials.set_password(conn, user.id, digest)
         credentials.set_pin(conn, user.id, None)
-        sessions.end_all(conn, user.id, now)
+        sessions.forget(conn, user.id)  # a new PIN does where somebody has typed the new password
         return Done({}, f"user:{user.id}", {"name": name})
 
     # Neither a password nor a PIN is ever part of a request, whose hash is kept and quickly guessed.

@@ -128,8 +128,9 @@ def _sqlite(url: URL) -> Engine:
         raise Unreachable(f"database.url: {file} cannot be written; change its permissions or database.url")
     # A reader that holds a connection must never keep a writer of another thread waiting for one.
     engine = sa.create_engine(
-        url, pool_size=16, max_overflow=32, pool_timeout=BUSY_TIMEOUT_S, connect_args={"timeout": BUSY_TIMEOUT_S}
-    )
+        url, pool_size=16, max_overflow=32, pool_timeout=BUSY_TIMEOUT_S, connect_args={"timeout": BUSY_TIMEOUT_S},
+        hide_parameters=True,
+    )  # fmt: skip
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -153,8 +154,9 @@ def _begin_sqlite(conn: Connection) -> None:
 def _postgresql(url: URL) -> Engine:
     try:
         return sa.create_engine(
-            url, pool_size=16, max_overflow=32, pool_pre_ping=True, connect_args={"options": POSTGRESQL_OPTIONS}
-        )
+            url, pool_size=16, max_overflow=32, pool_pre_ping=True, connect_args={"options": POSTGRESQL_OPTIONS},
+            hide_parameters=True,
+        )  # fmt: skip
     except ModuleNotFoundError:
         raise StoreError("database.url: PostgreSQL needs its driver; run: pip install 'psycopg[binary]'") from None
 

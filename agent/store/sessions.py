@@ -10,7 +10,7 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.rows import columns, read
+from agent.store.rows import columns, read, read_all
 from agent.store.tables import credential, session, user
 
 Method = Literal["password", "pin", "provider"]
@@ -58,6 +58,23 @@ def end_all(conn: Connection, user_id: int, now: datetime) -> None:
     """Ends all of a user's."""
     theirs = (session.c.user_id == user_id) & session.c.ended_at.is_(None)
     conn.execute(sa.update(session).where(theirs).values(ended_at=now))
+
+
+def forget(conn: Connection, user_id: int) -> None:
+    """Deletes all of a user's: they signed in nowhere."""
+    conn.execute(sa.delete(session).where(session.c.user_id == user_id))
+
+
+def open_of(conn: Connection, user_id: int) -> bool:
+    """Whether a user has one that nobody ended."""
+    query = sa.select(sa.exists().where(session.c.user_id == user_id, session.c.ended_at.is_(None)))
+    return bool(conn.execute(query).scalar_one())
+
+
+def untouched(conn: Connection, since: datetime) -> list[Session]:
+    """Those that nobody ended, though nobody touched a page of them after `since`."""
+    query = sa.select(*columns(session, Session)).where(session.c.seen_at <= since, session.c.ended_at.is_(None))
+    return read_all(Session, conn.execute(query.order_by(session.c.seen_at)))
 
 
 def with_pin(conn: Connection, terminal: str, since: datetime, failures: int) -> list[str]:

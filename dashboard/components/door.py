@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,16 @@ def exchange(ticket: str) -> None:
     _component("exchange", "<div class='door'>Signing in …</div>")(data={"ticket": ticket}, key="exchange")
 
 
-def keep(user: User, idle_minutes: float, *, password: bool) -> None:
+def keep(user: User, page: str, idle: timedelta, *, password: bool) -> None:
     """Who is signed in, in the sidebar, and the way out; it says that somebody is there while they are.
 
-    With `password`, they have one, by which they may give themselves a PIN.
+    Args:
+        user: who is signed in.
+        page: the mark of the session that the page was drawn for.
+        idle: how long it goes on untouched.
+        password: they have one, by which they may give themselves a PIN.
     """
-    every = min(idle_minutes * 60 / BEATS, SLOWEST_S)
+    every = min(idle.total_seconds() / BEATS, SLOWEST_S)
+    told = {"name": user.name, "role": user.role, "page": page, "every": every * 1000, "password": password}
     with st.sidebar:
-        _component("keep", "<div class='door'></div>")(
-            data={"name": user.name, "role": user.role, "every": every * 1000, "password": password}, key="keep"
-        )
+        _component("keep", "<div class='door'></div>")(data=told, key="keep")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from agent.service import sessions
-from agent.settings import utc_now
+from agent.settings import Oidc, utc_now
 from agent.store import credentials, users
 from agent.store.engine import reading
 from dashboard import context, identities
@@ -16,10 +16,10 @@ def show() -> None:
     """Draws the page, whatever address it has."""
     st.title("goodpart")
     provider = context.settings().oidc
-    if provider.issuer and _identified(provider.claim):
+    if provider.issuer and _identified(provider):
         return
     with reading(context.database()) as conn:
-        pins = sessions.pin_users(conn, st.context.cookies.get(context.TERMINAL), utc_now())
+        pins = sessions.pin_users(conn, st.context.cookies.get(context.cookie("terminal")), utc_now())
         passwords = credentials.any(conn)
     if provider.issuer:
         st.button("Sign in with your organisation", icon=":material/login:", type="primary", on_click=st.login)
@@ -27,11 +27,11 @@ def show() -> None:
         door.enter(pins, password=passwords)
 
 
-def _identified(claim: str) -> bool:
+def _identified(provider: Oidc) -> bool:
     """Whether the provider has just named a user of ours, who is being signed in now."""
     if not st.user.is_logged_in:
         return False
-    name, now = identities.named(st.user.to_dict(), claim, utc_now()), utc_now()
+    name, now = identities.named(st.user.to_dict(), provider, utc_now()), utc_now()
     if name is None:
         return False
     with reading(context.database()) as conn:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import pytest
@@ -19,7 +19,6 @@ from agent.settings import utc_now
 from agent.store import audit
 from agent.store.engine import reading
 from agent.store.local_blobs import LocalBlobs
-from dashboard.context import COOKIE
 from tests.databases import line
 from tests.ui.plant import Served, open_items, seed, serving, until
 
@@ -58,6 +57,7 @@ def provided(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
         service.add(made.engine, made.admin, NAME, "operator", key="kim", now=utc_now())
         environ = {
             "GOODPART_OIDC__ISSUER": issuer,
+            "GOODPART_OIDC__VERIFIED": "false",  # it says nothing of that
             "GOODPART_OIDC__CLIENT_ID": "goodpart", "GOODPART_OIDC__CLIENT_SECRET": "told nobody",
         }  # fmt: skip
         with serving(made.engine, folder, **environ) as url:
@@ -80,7 +80,8 @@ def test_whom_the_provider_names_gets_the_role_that_they_have_here(page: Page, p
     expect(page.get_by_text(f"{NAME} · operator")).to_be_visible()
     expect(page.get_by_role("link", name="Audit")).to_have_count(0)
     names = {one["name"] for one in page.context.cookies()}
-    assert COOKIE in names and not [one for one in names if one.startswith("_streamlit_user")]
+    assert any(one.startswith("goodpart_session") for one in names)
+    assert not any(one.startswith("_streamlit_user") for one in names)
     picture = page.goto(f"{provided.url}/blob/{open_items(provided.line)[0].frame_sha256}")
     assert picture is not None and picture.status == 200
     page.goto(provided.url)
@@ -93,13 +94,20 @@ def test_whom_the_provider_names_gets_the_role_that_they_have_here(page: Page, p
         ]  # fmt: skip
 
 
+def test_the_dashboard_has_only_the_name_that_the_provider_sends_back_to(provided: Served) -> None:
+    with pytest.raises(HTTPError) as caught:
+        urlopen(provided.url.replace("127.0.0.1", "localhost"))
+    with caught.value as answer:
+        assert answer.code == 403 and provided.url in answer.read().decode()
+
+
 def test_whom_nobody_has_added_is_told_so_and_sees_nothing(page: Page, provided: Served) -> None:
     page.goto(provided.url)
     ask(page, "<b>eve</b>@elsewhere.example")
     expect(page.get_by_text("you are no user here")).to_be_visible()
     expect(page.get_by_text("<b>eve</b>@elsewhere.example")).to_be_visible()
     expect(page.get_by_text("press-1")).to_have_count(0)
-    assert COOKIE not in {one["name"] for one in page.context.cookies()}
+    assert not any(one["name"].startswith("goodpart_session") for one in page.context.cookies())
     # Who is refused there comes back to the sign-in.
     page.get_by_role("button", name="Sign in with your organisation").click()
     page.get_by_role("button", name="Deny").click()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -16,7 +17,6 @@ from agent.settings import utc_now
 from agent.store import audit
 from agent.store.engine import reading
 from agent.store.local_blobs import LocalBlobs
-from dashboard.context import COOKIE, TERMINAL
 from dashboard.pages import VIEWS
 from tests.databases import Line, line
 from tests.ui.plant import Served, open_items, seed, serving, until
@@ -52,8 +52,13 @@ def out(page: Page) -> None:
     expect(page.get_by_label("Password")).to_be_visible()
 
 
-def cookie(page: Page, name: str = COOKIE) -> str:
-    return next((one["value"] for one in page.context.cookies() if one["name"] == name), "")
+def cookie(page: Page) -> str:
+    return next((one["value"] for one in page.context.cookies() if one["name"].startswith("goodpart_session_")), "")
+
+
+def sent(url: str, value: str) -> dict[str, str]:
+    """The header that sends a session's cookie."""
+    return {"Cookie": f"goodpart_session_{urlsplit(url).port}={value}"}
 
 
 def status(url: str, headers: Mapping[str, str], body: bytes | None = None) -> tuple[int, bytes]:
@@ -86,9 +91,10 @@ def test_a_password_lets_in_and_a_wrong_one_says_nothing(page: Page, guarded: Se
     sign_in(page, "operator")
     expect(page.get_by_text("part-3")).to_be_visible()  # where they wanted to go
     expect(page.get_by_text("operator · operator")).to_be_visible()
-    for one in page.context.cookies():
-        if one["name"] in (COOKIE, TERMINAL):
-            assert one["httpOnly"] and one["sameSite"] == "Strict"
+    port = urlsplit(guarded.url).port
+    ours = [one for one in page.context.cookies() if one["name"].startswith("goodpart")]
+    assert {one["name"] for one in ours} == {f"goodpart_session_{port}", f"goodpart_terminal_{port}"}
+    assert all(one["httpOnly"] and one["sameSite"] == "Strict" for one in ours)
     out(page)
     assert cookie(page) == ""
     page.goto(f"{guarded.url}/triage")
@@ -97,6 +103,22 @@ def test_a_password_lets_in_and_a_wrong_one_says_nothing(page: Page, guarded: Se
     with reading(guarded.line.engine) as conn:
         told = [(one.action, one.user_id) for one in audit.recent(conn, 2)]
     assert told == [("session.end", guarded.line.operator.id), ("session.open", guarded.line.operator.id)]
+
+
+def test_another_tab_takes_part_in_a_sign_in_and_in_a_switch_of_users(page: Page, guarded: Served) -> None:
+    other = page.context.new_page()
+    for one in (page, other):
+        one.goto(guarded.url)
+        expect(one.get_by_label("Password")).to_be_visible()
+    sign_in(page, "operator")
+    expect(page.get_by_text("operator · operator")).to_be_visible()
+    other.evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(other.get_by_text("operator · operator")).to_be_visible()
+    out(page)
+    sign_in(page, "engineer")
+    expect(page.get_by_text("engineer · engineer")).to_be_visible()
+    other.evaluate("window.dispatchEvent(new Event('focus'))")  # for it may have noticed the sign-out
+    expect(other.get_by_text("engineer · engineer")).to_be_visible(timeout=40_000)
 
 
 def test_what_a_role_may_not_see_is_not_there(page: Page, guarded: Served) -> None:
@@ -160,16 +182,22 @@ def test_pictures_are_for_who_is_signed_in(page: Page, guarded: Served) -> None:
     mine = cookie(page)
     body, _, mark = mine.partition(".")
     others = [
-        {}, {"Cookie": f"{COOKIE}="}, {"Cookie": f"{COOKIE}={body}"}, {"Cookie": f"{COOKIE}={body}.{'0' * len(mark)}"},
-        {"Cookie": f"{COOKIE}=A{body[1:]}.{mark}"},
-    ]  # fmt: skip
+        {},
+        *(sent(guarded.url, one) for one in ("", body, f"{body}.{'0' * len(mark)}", f"A{body[1:]}.{mark}")),
+    ]
     for url in (picture, heat, f"{guarded.url}/media/x", f"{guarded.url}/_stcore/metrics", f"{guarded.url}/other"):
         for headers in others:
             assert status(url, headers) == (401, b"sign in first")
-    good = {"Cookie": f"{COOKIE}={mine}"}
+    good = sent(guarded.url, mine)
     for url in (picture, heat):
         code, data = status(url, good)
         assert code == 200 and data.startswith(b"\x89PNG")
+        kept = {"If-None-Match": f'"{url.rpartition("/")[2]}"'}  # the browser's own copy does, after the gate alone
+        assert status(url, good | kept) == (304, b"")
+        assert status(url, kept) == (401, b"sign in first")
+        with urlopen(Request(url, headers=good)) as answer:
+            assert answer.headers["Cache-Control"] == "private, no-cache"
+            assert answer.headers["ETag"] == kept["If-None-Match"]
         for wrong in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
             code, data = status(url, good | wrong)
             assert code == 403 and b"PNG" not in data
@@ -197,7 +225,7 @@ def test_an_idle_terminal_signs_out_by_itself(page: Page, tmp_path: Path) -> Non
 
             until(touched)  # it is renewed while somebody is there
             expect(page.get_by_label("Password")).to_be_visible()
-            assert status(f"{url}/media/x", {"Cookie": f"{COOKIE}={cookie(page)}"}) == (401, b"sign in first")
+            assert status(f"{url}/media/x", sent(url, cookie(page))) == (401, b"sign in first")
             with reading(made.engine) as conn:
                 (last,) = audit.recent(conn, 1)
             assert (last.action, last.detail) == ("session.end", {"why": "idle"})

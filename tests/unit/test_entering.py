@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from starlette.types import Message
 
-from agent.service import users
+from agent.service import PermissionDenied, users
+from agent.service.sessions import NotSignedIn
 from agent.service.tries import Tries
 from agent.settings import Settings, load
 from agent.store import audit
 from agent.store.engine import reading
 from agent.store.install import install_of
 from dashboard import context, entering
-from dashboard.context import COOKIE, TERMINAL
-from dashboard.seals import COOKIE_LIFE, TICKET_LIFE, Seal
+from dashboard.seals import COOKIE_LIFE, TICKET_LIFE, Seal, mark
 from tests.databases import NOW, Line
 
 US = "https://goodpart.example"
+COOKIE, TERMINAL = "__Host-goodpart_session", "__Host-goodpart_terminal"
 WORDS = "correct horse battery"
 IDLE = timedelta(minutes=10)
 SECOND = timedelta(seconds=1)
@@ -64,6 +69,13 @@ def _in(client: TestClient) -> Any:
     return client.post("/session/password", json={"name": "operator", "password": WORDS})
 
 
+def _beat(client: TestClient, *, active: bool = True, page: str | None = None) -> Any:
+    """What a page says that was drawn for the cookie's session, or for the given one."""
+    found = context.sealed(dict(client.cookies), entering.utc_now())
+    shown = page or mark(found.session if found else "")
+    return client.post("/session/beat", json={"active": active, "page": shown})
+
+
 def _allowed(client: TestClient) -> bool:
     return context.allowed(dict(client.cookies))
 
@@ -85,14 +97,16 @@ def test_who_is_there_keeps_the_session_and_who_is_not_loses_it(client: TestClie
     first = _in(client).cookies[COOKIE]
     for _ in range(3):  # beyond the life of the first cookie
         clock.now += IDLE - SECOND
-        assert COOKIE not in client.post("/session/beat", json={"active": False}).cookies
-        assert client.post("/session/beat", json={"active": True}).cookies[COOKIE] != first
+        assert COOKIE not in _beat(client, active=False).cookies
+        assert _beat(client).cookies[COOKIE] != first
     assert clock.now > NOW + COOKIE_LIFE and _allowed(client)
     clock.now += IDLE
     assert not _allowed(client)
-    gone = client.post("/session/beat", json={"active": True})
+    gone = _beat(client)
     assert gone.status_code == 401
     assert COOKIE not in client.cookies
+    (line,) = gone.headers.get_list("set-cookie")  # which browsers take no other way for such a name
+    assert line.startswith(COOKIE) and "Secure" in line and "Path=/" in line and "Max-Age=0" in line
     with reading(here.engine) as conn:
         assert audit.recent(conn, 1)[0].detail == {"why": "idle"}
 
@@ -101,8 +115,43 @@ def test_the_cookie_of_another_role_is_renewed_before_it_counts(client: TestClie
     _in(client)
     users.change_role(here.engine, here.admin, "operator", "viewer", key="r", now=NOW)
     assert not _allowed(client)
-    client.post("/session/beat", json={"active": True})
+    _beat(client)
     assert _allowed(client)
+
+
+def test_a_page_of_who_was_there_before_is_loaded_again_and_ends_nothing(client: TestClient) -> None:
+    assert client.post("/session/known", json={"x": 1}).status_code == 401
+    _in(client)
+    before = context.sealed(dict(client.cookies), NOW)
+    assert before is not None
+    _in(client)
+    for page in (mark(before.session), "x"):
+        assert _beat(client, page=page).status_code == 409
+    assert client.post("/session/beat", json={"active": True}).status_code == 409
+    assert client.post("/session/known", json={"x": 1}).status_code == 200
+    assert _beat(client).status_code == 200 and _allowed(client)
+
+
+def test_a_closed_browsers_session_ends_as_the_next_person_signs_in(
+    client: TestClient, clock: Clock, here: Line
+) -> None:
+    _in(client)
+    client.cookies.clear()
+    clock.now += IDLE
+    _in(client)
+    with reading(here.engine) as conn:
+        assert audit.recent(conn, 1)[0].detail == {"why": "idle"}
+    assert _allowed(client)
+
+
+def test_cookies_of_two_dashboards_on_a_host_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    for url, name in (
+        ("http://localhost:9000", "goodpart_session_9000"),
+        (f"{US}:8443", f"{COOKIE}_8443"),
+        (US, COOKIE),
+    ):
+        monkeypatch.setattr(context, "settings", lambda url=url: load(None, {"GOODPART_DASHBOARD__URL": url}))
+        assert context.cookie("session") == name
 
 
 def test_a_copy_of_the_cookie_ends_with_its_session(client: TestClient) -> None:
@@ -140,9 +189,80 @@ def test_one_gives_oneself_a_pin_by_ones_password(client: TestClient, here: Line
 
 
 @pytest.mark.parametrize(
-    ("content", "status"), [(b"", 413), (b"{" + b" " * 5000, 413), (b"no json", 400), (b"[1]", 400), (b"{}", 401)]
-)
+    ("content", "status"),
+    [
+        (b"", 413), (b"{" + b" " * 5000, 413), (b"no json", 400), (b"[1]", 400), (b"{}", 401), (b"[" * 4000, 400),
+    ],
+)  # fmt: skip
 def test_what_no_page_of_ours_sends_is_refused(client: TestClient, content: bytes, status: int) -> None:
     for name in ("password", "pin", "ticket", "beat", "own_pin"):
         assert client.post(f"/session/{name}", content=content).status_code == status
     assert client.get("/session/password").status_code == 405
+
+
+@pytest.mark.parametrize("odd", [r"\ud800", r"\u0000"])
+def test_text_that_is_none_is_refused(client: TestClient, odd: str) -> None:
+    _in(client)
+    for route, key in (("password", "name"), ("password", "password"), ("pin", "name"), ("pin", "pin"),
+                       ("ticket", "ticket"), ("own_pin", "password")):  # fmt: skip
+        assert client.post(f"/session/{route}", content=f'{{"{key}": "x{odd}"}}').status_code == 400
+    assert client.post("/session/password", json={"name": ["x"]}).status_code == 400
+
+
+def test_a_refusal_of_the_service_is_an_answer(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionDenied("not you")
+
+    _in(client)
+    monkeypatch.setattr(entering.people, "set_pin", refuse)
+    assert client.post("/session/own_pin", json={"password": WORDS, "pin": "2580"}).status_code == 403
+
+
+async def _post(path: str, parts: list[bytes], **headers: str) -> tuple[int, int]:
+    """The status, and how many parts were taken in, of a request that is sent in parts."""
+    left, told = list(parts), []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": path, "query_string": b"", "server": ("goodpart.example", 443),
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    await Starlette(routes=entering.routes())(scope, receive, send)
+    return told[0]["status"], len(parts) - len(left)
+
+
+def test_no_more_is_taken_in_than_a_page_sends_whatever_its_headers_say(client: TestClient) -> None:
+    for headers in ({"content_length": "2"}, {"transfer_encoding": "chunked"}):
+        assert asyncio.run(_post("/session/password", [b"x" * 1000] * 100, **headers)) == (413, 5)
+
+
+def test_a_flood_of_tries_waits_for_itself_alone(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, begun = threading.Event(), []
+
+    def slow(*_: object, **__: object) -> None:
+        begun.append(1)
+        go.wait(60)
+        raise NotSignedIn("no")
+
+    monkeypatch.setattr(entering.service, "by_password", slow)
+
+    async def flood() -> list[int]:
+        app = Starlette(routes=entering.routes())
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url=US) as browser:
+            most = entering.AT_ONCE + entering.LONGEST_QUEUE
+            waiting = [asyncio.create_task(browser.post("/session/password", json={})) for _ in range(most)]
+            while len(begun) < entering.AT_ONCE:
+                await asyncio.sleep(0.01)
+            for _ in range(100):  # until all others stand in the queue
+                await asyncio.sleep(0)
+            told = [(await browser.post(f"/session/{name}", json={"x": 1})).status_code for name in ("pin", "known")]
+            go.set()
+            return told + [(await one).status_code for one in waiting]
+
+    assert asyncio.run(flood()) == [503, 401] + [401] * (entering.AT_ONCE + entering.LONGEST_QUEUE)

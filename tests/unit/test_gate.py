@@ -12,8 +12,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from structlog.testing import capture_logs
 
-from agent.settings import Settings, SettingsError, load
+from agent.settings import Oidc, Settings, SettingsError, load
 from agent.store.errors import StoreError
 from agent.store.users import User
 from dashboard import identities
@@ -74,7 +75,8 @@ def test_whatever_is_not_listed_as_open_needs_a_session(client: TestClient) -> N
 def test_another_name_is_not_answered_even_to_who_is_signed_in(client: TestClient) -> None:
     for path in ("/", "/audit", "/session/password", *CLOSED):
         for host in ("goodpart.example:8501", "evil.example", "goodpart.example.evil.example", ""):
-            assert _answer(client, path, cookie="c=good", host=host)[0] == 403
+            status, words = _answer(client, path, cookie="c=good", host=host)
+            assert status == 403 and US in words
     assert _answer(client, "/", host="GOODPART.example") == (200, "content")
     assert _answer(client, "/_stcore/health", host="10.0.0.1")[0] == 200
 
@@ -119,7 +121,7 @@ def test_a_cookie_holds_for_its_life_and_for_nothing_else() -> None:
 
 def test_each_role_has_its_views() -> None:
     names = {role: {one.title for one in views(User(1, role, role))} for role in ("viewer", "operator", "engineer")}
-    assert names["operator"] - names["viewer"] == {"Teach", "Models"}
+    assert names["operator"] - names["viewer"] == {"Teach", "Models", "Samples"}
     assert names["engineer"] - names["operator"] == {"Audit"}
     assert names["engineer"] == {one.title for one in VIEWS}
     assert {one.title for one in views(None)} == names["viewer"]
@@ -145,7 +147,7 @@ def test_without_accounts_it_is_this_machines_alone() -> None:
 @pytest.mark.parametrize(
     "given",
     [{"url": "http://goodpart.example"}, {"url": "https://u:p@x"}, {"url": "https://x/path"}, {"url": "goodpart"},
-     {"url": "https://x:no"}, {"host": "goodpart"}, {"idle_minutes": "16"}, {"idle_minutes": "0"}],
+     {"url": "https://x:no"}, {"host": "goodpart"}, {"idle_minutes": "15"}, {"idle_minutes": "0"}],
 )  # fmt: skip
 def test_an_address_that_is_none_is_refused(given: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match=f"dashboard.{next(iter(given))}"):
@@ -155,14 +157,43 @@ def test_an_address_that_is_none_is_refused(given: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("claims", "name"),
     [
-        ({"email": "kim@x", "iat": NOW.timestamp() - 5}, "kim@x"),
+        ({"email": "kim@x", "iat": NOW.timestamp() - 5}, None),
+        ({"email": "kim@x", "iat": NOW.timestamp() - 5, "email_verified": "true"}, "kim@x"),
+        ({"email": "kim@x", "iat": NOW.timestamp() - 5, "email_verified": "false"}, None),
+        ({"email": "kim\0", "iat": NOW.timestamp() - 5, "email_verified": True}, None),
+        ({"email": "kim\ud800", "iat": NOW.timestamp() - 5, "email_verified": True}, None),
         ({"email": "kim@x", "iat": NOW.timestamp() - 5, "email_verified": True}, "kim@x"),
         ({"email": "kim@x", "iat": NOW.timestamp() - 5, "email_verified": False}, None),
-        ({"email": "kim@x", "iat": NOW.timestamp() - 600}, None),
-        ({"email": "kim@x"}, None),
-        ({"email": ["kim@x"], "iat": NOW.timestamp()}, None),
+        ({"email": "kim@x", "iat": NOW.timestamp() - 600, "email_verified": True}, None),
+        ({"email": "kim@x", "email_verified": True}, None),
+        ({"email": ["kim@x"], "iat": NOW.timestamp(), "email_verified": True}, None),
         ({"sub": "kim@x", "iat": NOW.timestamp()}, None),
     ],
 )
 def test_what_a_provider_says_counts_right_after_it_says_so(claims: dict[str, Any], name: str | None) -> None:
-    assert identities.named(claims, "email", NOW) == name
+    with capture_logs() as logged:
+        assert identities.named(claims, Oidc(), NOW) == name
+    assert [one["log_level"] for one in logged] == ([] if name else ["warning"])
+
+
+def test_a_provider_that_never_says_what_it_verified_is_believed_where_it_is_set_so() -> None:
+    said = {"email": "kim@x", "sub": "7", "iat": NOW.timestamp()}
+    assert identities.named(said, Oidc(verified=False), NOW) == "kim@x"
+    assert identities.named(said, Oidc(claim="sub"), NOW) == "7"
+
+
+@pytest.mark.parametrize(
+    ("given", "origins"),
+    [
+        ({}, ("http://127.0.0.1:8501", "http://localhost:8501", "http://[::1]:8501")),
+        ({"port": "80"}, ("http://127.0.0.1", "http://localhost", "http://[::1]")),
+        ({"host": "0:0:0:0:0:0:0:1"}, ("http://[::1]:8501", "http://127.0.0.1:8501", "http://localhost:8501")),
+        ({"host": "127.0.0.2"},
+         ("http://127.0.0.2:8501", "http://127.0.0.1:8501", "http://localhost:8501", "http://[::1]:8501")),
+        ({"host": "0.0.0.0", "url": "https://X:443/"}, ("https://x",)),
+        ({"url": "http://localhost:80"}, ("http://localhost",)),
+        ({"url": "http://localhost:443"}, ("http://localhost:443",)),
+    ],
+)  # fmt: skip
+def test_the_dashboard_is_called_what_browsers_call_it(given: dict[str, str], origins: tuple[str, ...]) -> None:
+    assert _settings(**given).dashboard.origins == origins

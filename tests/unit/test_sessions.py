@@ -89,18 +89,46 @@ def test_a_wrong_password_says_nothing_of_who_is_known(here: Line, kim: User, na
 
 def test_wrong_passwords_make_a_name_wait_ever_longer_and_the_right_one_ends_that(here: Line, kim: User) -> None:
     tries = Tries()
+    now = NOW
     for n in range(FREE + 20):
-        assert tries.wait("operator", NOW) <= LONGEST
-        tries.failed("operator", NOW)
-        assert tries.wait("operator", NOW) == (
-            min(SECOND * 2 ** (n + 1 - FREE), LONGEST) if n + 1 >= FREE else SECOND * 0
-        )
-    assert tries.wait("engineer", NOW) == timedelta()
-    _in(here, tries=tries, now=NOW + LONGEST)
-    assert tries.wait("operator", NOW) == timedelta()
+        assert not tries.begin("operator", now)
+        if n + 1 >= FREE:
+            wait = min(SECOND * 2 ** (n + 1 - FREE), LONGEST)
+            assert tries.begin("operator", now) == wait  # and to be refused is no try
+            now += wait
+    assert not tries.begin("engineer", now)
+    _in(here, tries=tries, now=now)
+    assert not any(tries.begin("operator", now) for _ in range(FREE))
     for n in range(MOST + 1):
-        tries.failed(f"name {n}", NOW)
+        tries.begin(f"name {n}", NOW)
     assert len(tries._failed) == MOST
+
+
+def test_of_many_wrong_passwords_at_once_no_more_are_looked_at_than_one_by_one(
+    here: Line, kim: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, all_begun = [], threading.Barrier(FREE)
+
+    def matches(stored: str | None, text: str) -> bool:
+        looked.append(text)
+        all_begun.wait(20)  # none of them is known to be wrong before all are looked at
+        return False
+
+    monkeypatch.setattr(sessions.passwords, "matches", matches)
+    tries, refused = Tries(), []
+
+    def wrong(n: int) -> None:
+        with pytest.raises(NotSignedIn) as caught:
+            _in(here, f"wrong password {n}", tries=tries)
+        refused.append(str(caught.value))
+
+    threads = [threading.Thread(target=wrong, args=(n,)) for n in range(3 * FREE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(looked) == refused.count(WRONG) == FREE
+    assert len(refused) == 3 * FREE
 
 
 def test_the_texts_are_nowhere_in_the_database(here: Line, kim: User) -> None:
@@ -166,6 +194,41 @@ def test_of_many_wrong_pins_at_once_no_more_are_looked_at_than_in_a_row(here: Li
         _pin(here)
 
 
+def test_a_name_that_has_no_pin_here_waits_for_nobody_who_writes(here: Line, kim: User) -> None:
+    with writing(here.engine) as conn:
+        audit.take_turn(conn)
+        for name in ("nobody", "engineer", "operator"):
+            with pytest.raises(NotSignedIn, match=WRONG_PIN):
+                sessions.by_pin(here.engine, name, PIN, terminal="t1", now=NOW)
+
+
+def test_the_provider_ends_the_lock_of_a_pin_as_the_password_does(here: Line, kim: User) -> None:
+    _in(here)
+    for _ in range(PIN_TRIES):
+        with pytest.raises(NotSignedIn):
+            _pin(here, "1357")
+    sessions.by_provider(here.engine, kim.id, terminal="t1", now=NOW)
+    assert _pin(here).user_id == kim.id
+
+
+def test_what_nobody_touches_any_more_ends_and_is_in_the_audit_trail(here: Line, kim: User) -> None:
+    gone, there = _in(here), _in(here, now=NOW + IDLE)
+    ended = _in(here)
+    sessions.end(here.engine, ended.id, "signed out", NOW)
+    with writing(here.engine) as conn:
+        item = here.add_item(conn, 1)
+        conn.execute(sa.insert(claim).values(item_id=item.id, user_id=kim.id, expires_at=NOW + 2 * IDLE))
+    for _ in range(2):
+        sessions.end_idle(here.engine, IDLE, NOW + IDLE)
+    with reading(here.engine) as conn:
+        assert [found.ended_at for one in (gone, there) if (found := stored.find(conn, one.id))] == [NOW + IDLE, None]
+        assert [one.detail for one in audit.recent(conn, 2)] == [{"why": "idle"}, {"why": "signed out"}]
+        assert conn.execute(sa.select(claim.c.user_id)).scalars().all() == [kim.id]  # they are elsewhere still
+    sessions.end_idle(here.engine, IDLE, NOW + 2 * IDLE)
+    with reading(here.engine) as conn:
+        assert conn.execute(sa.select(claim.c.user_id)).scalars().all() == []
+
+
 def test_a_change_of_role_shows_at_once_and_whoever_is_disabled_is_out(here: Line, kim: User) -> None:
     made, other = _in(here), _in(here)
     users.change_role(here.engine, here.admin, "operator", "viewer", key="r", now=NOW)
@@ -187,7 +250,11 @@ def test_another_password_signs_out_everywhere_and_takes_the_pin_with_it(here: L
     for way in (_in, _pin):
         with pytest.raises(NotSignedIn):
             way(here)
+    users.set_pin(here.engine, here.operator, "operator", PIN, key="p2", now=NOW)
+    with pytest.raises(NotSignedIn):  # nobody typed the new password here yet
+        _pin(here, now=NOW + SECOND)
     assert _in(here, "another password").user_id == kim.id
+    assert _pin(here, now=NOW + SECOND).user_id == kim.id
 
 
 def test_one_sets_ones_own_and_admins_those_of_all(here: Line, kim: User) -> None:

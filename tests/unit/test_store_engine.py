@@ -66,6 +66,13 @@ def test_an_exception_rolls_back_and_foreign_keys_hold(tmp_path: Path) -> None:
             assert conn.execute(sa.select(product)).all() == []
 
 
+def test_an_error_never_repeats_what_was_given(tmp_path: Path) -> None:
+    with database(tmp_path) as engine:
+        with pytest.raises(IntegrityError) as caught, writing(engine) as conn:
+            conn.execute(sa.insert(product).values(name="told nobody"))
+        assert "INSERT" in str(caught.value) and "told nobody" not in str(caught.value)
+
+
 def test_a_read_transaction_cannot_write_and_sees_one_state(tmp_path: Path) -> None:
     with database(tmp_path) as engine:
         with reading(engine) as reader:

@@ -22,8 +22,18 @@ export default function (component) {
   const { data, parentElement } = component;
   const root = parentElement.querySelector(".door");
   const shown = JSON.stringify(data);
-  if (root.dataset.shown === shown) return;
-  root.dataset.shown = shown;
-  root.replaceChildren(...(data.pins.length ? [pinForm(data.pins)] : []), ...(data.password ? [passwordForm()] : []));
-  root.querySelector("input:not([type=radio])")?.focus();
+  if (root.dataset.shown !== shown) {
+    root.dataset.shown = shown;
+    root.replaceChildren(...(data.pins.length ? [pinForm(data.pins)] : []), ...(data.password ? [passwordForm()] : []));
+    root.querySelector("input:not([type=radio])")?.focus();
+  }
+
+  // Somebody may have signed in meanwhile, in another tab: to sign in here too would sign them out there.
+  const look = async () => {
+    const { done } = await post("known", {});
+    if (done) location.reload();
+  };
+  window.addEventListener("focus", look);
+  look();
+  return () => window.removeEventListener("focus", look);
 }

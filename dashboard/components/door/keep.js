@@ -30,7 +30,7 @@ export default function (component) {
   const beat = async () => {
     const told = active;
     active = false;
-    const { done, out } = await post("beat", { active: told });
+    const { done, out } = await post("beat", { active: told, page: data.page });
     if (out) location.reload();
     else if (!done) active ||= told;
   };
