@@ -57,7 +57,7 @@ class Tile:
     model: str
     facts: tuple[Fact, ...]
     waiting: str  # parts that wait for a review
-    sha256: str | None = None  # of its newest picture
+    sha256: str | None = None  # of its newest picture that people have judged
     alt: str = ""
     pictured: str = ""  # how old that is
 
@@ -131,7 +131,7 @@ def _tile(floor: Floor, station: Station, kinds: Mapping[str, Collection[str]], 
         ),
         waiting=f"{waiting:,} or more" if waiting == MOST else f"{waiting:,}",
         sha256=picture.sha256 if picture else None,
-        alt=f"newest kept picture of {station.name}, {under}" if picture else "",
+        alt=f"newest judged picture of {station.name}, {under}" if picture else "",
         pictured=f"{ago(picture.at, now)} ago" if picture else "",
     )
 

@@ -122,7 +122,7 @@ def _normals(item_id: int) -> Response:
     if item_id >= 1 << 63:
         return PlainTextResponse("no such item", 404)
     try:
-        found = normals.of_item(context.engine(), item_id)
+        found = normals.of_item(context.database(), item_id)
     except NotFound as error:
         return PlainTextResponse(str(error), 404)
     except StoreError as error:

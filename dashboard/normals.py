@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
-from functools import lru_cache
+from datetime import datetime, timedelta, tzinfo
 from html import escape
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from dashboard.parts import picture
 
 SHOWN = 3
 MOST = 2000  # of a product, the newest
-KEPT_S = 300  # what was read, before it is read anew
+KEPT = timedelta(minutes=5)  # what was read, before it is read anew
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +48,10 @@ class Known:
         return list(found.values())
 
 
+_LOCK = Lock()
+_read: dict[tuple[Engine, int, str], tuple[datetime, Known]] = {}  # one of a product and space, and when
+
+
 def unit(features: bytes) -> npt.NDArray[np.float32]:
     """A stored unit vector."""
     return np.frombuffer(features, "<f2").astype(np.float32)
@@ -64,15 +68,20 @@ def of_item(engine: Engine, item_id: int) -> list[Normal]:
         vector = item_vectors.of_items(conn, [item_id]).get(item_id)
     if vector is None:
         return []
-    known = _known(engine, item.product_id, vector.space, int(utc_now().timestamp() // KEPT_S))
+    known = _known(engine, item.product_id, vector.space, utc_now())
     return known.nearest(vector.features, item.serial or item.frame_id)
 
 
-@lru_cache(16)
-def _known(engine: Engine, product_id: int, space: str, at: int) -> Known:
-    """Read anew where `at` is another."""
-    with reading(engine) as conn:
-        return Known.of(stored.of_product(conn, product_id, space, MOST))
+def _known(engine: Engine, product_id: int, space: str, now: datetime) -> Known:
+    """What was read of late; else it is read anew, by one thread for all, and whatever else is as old is let go."""
+    key = (engine, product_id, space)
+    with _LOCK:
+        for old in [one for one, (at, _) in _read.items() if now - at >= KEPT]:
+            del _read[old]
+        if key not in _read:
+            with reading(engine) as conn:
+                _read[key] = now, Known.of(stored.of_product(conn, product_id, space, MOST))
+        return _read[key][1]
 
 
 def to_html(normals: Sequence[Normal], zone: tzinfo) -> str:

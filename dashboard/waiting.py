@@ -18,9 +18,10 @@ def show(product_id: int) -> None:
 
 def _withdrawals(product_id: int) -> None:
     with context.reading() as conn:
-        asked = withdrawals.all(conn, product_id)
-        found = sample_search.some(conn, [one.sample_id for one in asked])
+        every = withdrawals.all(conn, product_id)
+        found = sample_search.some(conn, [one.sample_id for one in every])
         names = {user.id: user.name for user in users.all(conn, disabled=True)}
+    asked = [one for one in every if one.sample_id in found]  # the others show once all of their part is judged
     if not asked:
         return
     st.subheader("Asked to be taken out")

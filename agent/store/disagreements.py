@@ -1,7 +1,7 @@
 """The parts of a watch that one of its two models flags and the other passes.
 
-Which model flagged a part is told only once people have judged all of its frames that wait: their verdicts decide
-between the two models.
+Which model flagged a part is told only once people have judged all of its frames that wait, at whatever station: their
+verdicts decide between the two models.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.store import items
 from agent.store.rows import names, read_all
-from agent.store.tables import item, shadow_score, station
+from agent.store.tables import item, shadow_score, station, watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ def page(conn: Connection, watch_id: int, *, by_other: bool, limit: int) -> list
 def _parts(watch_id: int) -> sa.Subquery:
     """Each part of a watch: whether any of its frames was flagged by either model, and whether any waits."""
     row = shadow_score.c
+    product_id = sa.select(watch.c.product_id).where(watch.c.id == watch_id).scalar_subquery()
+    waits = sa.or_(item.c.state != "closed", items.part_waits(product_id, row.part))
 
     def any_of(condition: sa.ColumnElement[bool], name: str) -> sa.Label[Any]:
         return sa.func.max(sa.case((condition, 1), else_=0)).label(name)
@@ -102,7 +105,7 @@ def _parts(watch_id: int) -> sa.Subquery:
     return (
         sa.select(
             row.station_id, row.part, any_of(row.flagged.is_(True), "flagged"),
-            any_of(row.other_flagged.is_(True), "other"), any_of(item.c.state != "closed", "waits"),
+            any_of(row.other_flagged.is_(True), "other"), any_of(waits, "waits"),
         )
         .outerjoin(item, _same_frame())
         .where(row.watch_id == watch_id)

@@ -1,4 +1,8 @@
-"""Items by what is known of them. Audit items that nobody has decided are in no search: see `agent.store.items`."""
+"""Items by what is known of them.
+
+Audit items that nobody has decided are in no search, and what is closed is in none while another view of its part
+waits: see `agent.store.items`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ Place = tuple[datetime, int]  # event_at, id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which items; None: any. What a verdict, a score or a reviewer tells is found only once the item is closed.
+    """Which items; None: any. What a verdict, a score or a reviewer tells is found only once the part is judged.
 
     Attributes:
         since: seen at that time or later.
@@ -27,9 +31,9 @@ class Wanted:
         state: open, escalated or closed.
         decision: normal or defect, that closed it.
         reason: that the deciding review gave; only of defects.
-        verdict: of the model: pass, review or reject; only of closed items.
-        least: severity at least; only of closed items.
-        most: severity at most; only of closed items.
+        verdict: of the model: pass, review or reject; only of judged parts.
+        least: severity at least; only of judged parts.
+        most: severity at most; only of judged parts.
         version_id: the model version that decided.
         reviewer_id: whose review closed it.
     """
@@ -50,13 +54,15 @@ class Wanted:
 
     @property
     def judged(self) -> bool:
-        """Whether it asks for what only a closed item tells."""
+        """Whether it asks for what only a judged part tells."""
         return any(one is not None for one in (self.verdict, self.least, self.most))
 
     def conditions(self) -> Sequence[sa.ColumnElement[bool]]:
         """As SQL."""
         row = item.c
-        found: list[sa.ColumnElement[bool]] = [sa.or_(row.kind != "audit", row.state == "closed")]
+        waits = sa.and_(row.state != "closed", row.kind != "audit")
+        told = sa.and_(row.state == "closed", ~items.part_waits(row.product_id, row.serial))
+        found: list[sa.ColumnElement[bool]] = [told if self.judged else sa.or_(waits, told)]
         same = (
             (row.product_id, self.product_id), (row.station_id, self.station_id), (row.lot, self.lot),
             (row.state, self.state), (row.decision, self.decision), (row.verdict, self.verdict),
@@ -66,7 +72,6 @@ class Wanted:
         found += [row.event_at < self.until] if self.until else []
         found += [row.severity >= self.least] if self.least is not None else []
         found += [row.severity <= self.most] if self.most is not None else []
-        found += [row.state == "closed"] if self.judged else []
         if self.version_id is not None:
             decided = sa.select(deployment.c.id).where(deployment.c.model_version_id == self.version_id)
             found.append(row.deployment_id.in_(decided))

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from agent.store import reviews
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import values
-from agent.store.tables import claim, item, product, station, user
+from agent.store.tables import CLOSED, claim, item, product, station, user
 
 Cursor = tuple[str, bool, int]  # state, watched, id
 
@@ -140,6 +140,21 @@ def of_queue(
         if wanted is not None:
             query = query.where(column == wanted)
     return query
+
+
+def part_waits(product_id: Any, serial: Any) -> sa.ColumnElement[bool]:
+    """Whether a view of that part waits for people; not of one without a serial, as it has but one view.
+
+    A part is drawn for the audit by its serial: what one view tells of that, it tells of the others. So nothing is told
+    of any before all are judged.
+
+    Args:
+        product_id: a column, or a value.
+        serial: likewise.
+    """
+    view = item.alias()
+    same = (view.c.product_id == product_id, view.c.serial == serial)
+    return sa.exists().where(*same, view.c.state != CLOSED, view.c.kind != "teach")
 
 
 def places(*, escalated: bool) -> list[tuple[str, bool]]:

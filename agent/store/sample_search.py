@@ -1,4 +1,7 @@
-"""Samples by what is known of them, each with the part that it shows."""
+"""Samples by what is known of them, each with the part that it shows.
+
+None is told while a view of its part waits for people: what became of another one says whether the part was drawn.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.store import items
 from agent.store.rows import columns, names
 from agent.store.samples import STATES, Sample
 from agent.store.tables import item, sample, station
@@ -93,14 +97,14 @@ def search(
 
 
 def some(conn: Connection, ids: Collection[int]) -> dict[int, Found]:
-    """Those samples that there are, by id, whatever their state."""
+    """Those of these samples that are told, by id, whatever their state."""
     found = _read(conn, _select().where(sample.c.id.in_(list(ids)))) if ids else []
     return {one.sample.id: one for one in found}
 
 
 def count(conn: Connection, wanted: Wanted, most: int = 10_000) -> int:
     """How many there are; `most` where there are more."""
-    found = sa.select(sample.c.id).where(*wanted.conditions()).limit(most).subquery()
+    found = sa.select(sample.c.id).where(_told(), *wanted.conditions()).limit(most).subquery()
     return int(conn.execute(sa.select(sa.func.count()).select_from(found)).scalar_one())
 
 
@@ -110,7 +114,15 @@ def _select() -> sa.Select[Any]:
         sa.select(*columns(sample, Sample), *shown)
         .outerjoin(item, item.c.id == sample.c.item_id)
         .outerjoin(station, station.c.id == sample.c.station_id)
+        .where(_told())
     )
+
+
+def _told() -> sa.ColumnElement[bool]:
+    """Whether nothing of its part waits: no view of its serial, nor its own item again, after an undo."""
+    own = item.alias()
+    again = sa.exists().where(own.c.id == sample.c.item_id, own.c.state != "closed")
+    return ~sa.or_(items.part_waits(sample.c.product_id, sample.c.serial), again)
 
 
 def _read(conn: Connection, query: sa.Select[Any]) -> list[Found]:

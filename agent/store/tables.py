@@ -197,6 +197,13 @@ Index("ix_item_state_watched_id", item.c.state, item.c.watched, item.c.id)
 Index("ix_item_product_id_state_watched_id", item.c.product_id, item.c.state, item.c.watched, item.c.id)
 Index("ix_item_station_id_state_watched_id", item.c.station_id, item.c.state, item.c.watched, item.c.id)
 Index("ix_item_event_at", item.c.event_at)
+# A word in the text of a query, as an index of some rows asks for it: SQLite does not look into a bound value.
+CLOSED = sa.literal_column("'closed'")
+ITEM_WAITS = sa.and_(item.c.state != CLOSED, item.c.serial.is_not(None))
+ITEM_PICTURED = sa.and_(item.c.state == CLOSED, item.c.preview_sha256.is_not(None))
+# What of a part waits, and the newest judged picture of a station: however many items there are.
+Index("ix_item_waiting", item.c.product_id, item.c.serial, sqlite_where=ITEM_WAITS, postgresql_where=ITEM_WAITS)
+Index("ix_item_pictured", item.c.station_id, item.c.id, sqlite_where=ITEM_PICTURED, postgresql_where=ITEM_PICTURED)
 Index("ix_item_product_id_kind_event_at", item.c.product_id, item.c.kind, item.c.event_at)
 
 item_vector = Table(

@@ -20,7 +20,8 @@ from agent.store.blobs import keep
 from agent.store.buckets import minute, quarter
 from agent.store.engine import writing
 from agent.store.local_blobs import LocalBlobs
-from agent.store.tables import rollup_minute, rollup_quarter, station
+from agent.store.rows import values
+from agent.store.tables import item, rollup_minute, rollup_quarter, station
 from model.certificate import certify
 from model.images import InputSpec
 from tests.databases import Line, add_blob
@@ -134,6 +135,11 @@ def _kept(
         for at in reversed(range(station_id * 5 % 23))
     ]  # fmt: skip
     items.add_all(conn, kept)
+    judged = made.new_item(
+        10_000 * station_id + 99, station_id=station_id, product_id=product_id, serial=f"S{station_id}-judged",
+        event_at=now - timedelta(minutes=3 + station_id % 9), **shot,
+    )  # fmt: skip
+    conn.execute(sa.insert(item).values(**values(judged), state="closed", decision="normal"))
 
 
 @cache

@@ -60,7 +60,7 @@ def test_a_renewal_leaves_what_is_there_in_place(page: Page, here: Line, tmp_pat
     furnish(here, LocalBlobs(tmp_path / "blobs"), 2, _soon())
     with serving(here.engine, tmp_path) as url:
         page.goto(f"{url}/?user=operator")
-        tile, picture = page.locator(".tile").first, page.get_by_role("img", name="newest kept picture of press-1")
+        tile, picture = page.locator(".tile").first, page.get_by_role("img", name="newest judged picture of press-1")
         expect(picture).to_be_visible()
         assert picture.evaluate("one => one.naturalWidth") == 320
         review = tile.get_by_role("link")

@@ -55,7 +55,7 @@ def test_a_tile_says_rate_lag_flags_and_age_each_beside_what_to_compare_it_with(
         "Last frame": ("4 s", ""),
     }  # fmt: skip
     assert (tile.waiting, tile.sha256, tile.pictured) == ("12", "b" * 64, "3 min ago")
-    assert tile.alt == "newest kept picture of press-1, under its heatmap"
+    assert tile.alt == "newest judged picture of press-1, under its heatmap"
     bare = _tile(rates={}, lately=[], usual={}, live={}, waiting={1: MOST}, pictures={})
     assert _facts(bare) == {
         "Per minute": ("0.0", ""), "Lag": ("—", ""), "Flagged": ("—", ""), "Not inspected": ("0", ""),

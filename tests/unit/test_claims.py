@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +15,7 @@ from agent.store import claims as stored
 from agent.store import items, stations, users
 from agent.store.engine import Conflict, reading, writing
 from tests.databases import NOW, Line, add_blob
+from tests.plans import plans_of
 
 pytestmark = pytest.mark.usefixtures("each_database")
 LATER = NOW + claims.SPAN
@@ -117,37 +117,16 @@ def test_the_next_items_are_found_by_an_index_in_their_order(here: Line, given: 
     def take(conn: sa.Connection) -> None:
         stored.take(conn, stored.Desk(1, **given), limit=9, until=LATER, now=NOW)
 
-    plans = _plans(here, take)
+    plans = plans_of(here.engine, take, "SELECT item.id")
     wanted = f"ix_item_{''.join(f'{name}_' for name in given)}state_watched_id"
     if here.engine.dialect.name == "postgresql":
         wanted = "ix_item_"  # it knows how few rows there are: any that has the order will do
     assert len(plans) == 2 and all(wanted in plan for plan in plans), plans
     assert not any("ORDER BY" in plan or "Sort" in plan for plan in plans), plans
     _fill(here, 1)
-    take_again = _plans(here, take) and _plans(here, take)
+    take_again = plans_of(here.engine, take, "SELECT item.id") and plans_of(here.engine, take, "SELECT item.id")
     if here.engine.dialect.name == "sqlite":
         assert "INTEGER PRIMARY KEY" in take_again[0], "what one holds is looked up by id, not among all that is open"
-
-
-def _plans(here: Line, work: Callable[[sa.Connection], object]) -> list[str]:
-    asked: list[tuple[str, Any]] = []
-
-    def note(conn: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if statement.startswith("SELECT item.id"):
-            asked.append((statement, parameters))
-
-    with writing(here.engine) as conn:
-        sa.event.listen(here.engine, "before_cursor_execute", note)
-        work(conn)
-        sa.event.remove(here.engine, "before_cursor_execute", note)
-        if conn.dialect.name == "postgresql":
-            for way in ("seqscan", "bitmapscan", "sort"):
-                conn.exec_driver_sql(f"SET LOCAL enable_{way} = off")
-        explain = "EXPLAIN" if conn.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
-        return [
-            "\n".join(row[-1] for row in conn.exec_driver_sql(f"{explain} {statement}", given))
-            for statement, given in asked
-        ]
 
 
 def test_many_that_came_back_are_not_all_kept_from_others(here: Line) -> None:

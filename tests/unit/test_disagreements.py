@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from agent.service import Invalid, PermissionDenied, models
-from agent.store import audit, disagreements, registry, watches
+from agent.store import audit, disagreements, items, registry, stations, watches
 from agent.store.disagreements import Disagreement, Split
 from agent.store.engine import Conflict, reading, writing
 from agent.store.tables import item
@@ -49,6 +49,19 @@ def test_who_flagged_a_part_is_hidden_while_any_frame_of_it_waits(here: Line) ->
     with writing(here.engine) as conn:
         conn.execute(sa.update(item).values(state="closed", decision="normal"))
     assert [one.part for one in _page(made, by_other=False)] == ["part-2", "two frames", "two frames"]
+
+
+def test_who_flagged_a_part_is_hidden_while_a_view_at_another_station_waits(here: Line) -> None:
+    made = Watched.on(here)
+    made.see([Shot(*NEW), Shot(*NEW)])
+    with writing(here.engine) as conn:
+        other = stations.add(conn, "press-2", now=NOW).id
+        view = here.add_item(conn, 100, serial="part-1", station_id=other, kind="audit")
+    assert _split(made) == Split(decides_only=2, waiting=1)
+    assert [one.part for one in _page(made, by_other=False)] == ["part-0"]
+    with writing(here.engine) as conn:
+        items.set_state(conn, view.id, "closed", expected=["open"], decision="normal", now=NOW)
+    assert [one.part for one in _page(made, by_other=False)] == ["part-1", "part-0"]
 
 
 def test_a_part_whose_frames_are_flagged_by_one_model_each_is_no_disagreement(here: Line) -> None:

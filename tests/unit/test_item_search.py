@@ -6,11 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from agent.service import reviews
+from agent.store import products, stations
 from agent.store.engine import reading, writing
 from agent.store.item_search import Wanted, count, search
 from tests.databases import NOW, Line
+from tests.plans import plans_of
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -83,3 +86,34 @@ def test_an_audit_item_that_waits_is_in_no_search(here: Line, wanted: dict[str, 
     assert _found(here, **wanted) == [] and taught
     _decide(here, drawn, "normal")
     assert _found(here, **{"state": None, **wanted} | {"state": None}) == [drawn]
+
+
+@pytest.mark.parametrize("kind", ["audit", "flagged"])
+@pytest.mark.parametrize(
+    "wanted", [{}, {"state": "closed"}, {"verdict": "pass"}, {"least": -9.0}, {"decision": "normal"}]
+)
+def test_a_closed_view_is_in_no_search_while_another_of_its_part_waits(
+    here: Line, kind: str, wanted: dict[str, Any]
+) -> None:
+    with writing(here.engine) as conn:
+        other, bracket = stations.add(conn, "press-2", now=NOW).id, products.add(conn, "bracket", now=NOW).id
+    one = {"kind": kind, "verdict": "pass", "serial": "S1"}
+    first, second = _add(here, 0, **one), _add(here, 1, **one, station_id=other)
+    for number, of_another in enumerate(({"serial": "S2"}, {"product_id": bracket}, {"kind": "teach"}), 2):
+        _add(here, number, **one | {"kind": "audit"} | of_another)
+    _decide(here, first, "normal")
+    assert first not in _found(here, **wanted)
+    reviews.decide(here.engine, here.operator, second, "unsure", key="u", now=NOW)
+    assert first not in _found(here, **wanted), "an engineer has yet to judge the other view"
+    _decide(here, second, "normal")
+    assert _found(here, **wanted) == [second, first]
+
+
+def test_whether_a_part_waits_is_asked_of_what_waits_alone(here: Line) -> None:
+    def work(conn: Connection) -> None:
+        search(conn, Wanted(verdict="pass"), 10)
+        count(conn, Wanted(product_id=here.product_id))
+
+    found = plans_of(here.engine, work)
+    if here.engine.dialect.name == "sqlite":  # PostgreSQL knows how few rows there are, and may read them all
+        assert len([plan for plan in found if "ix_item_waiting" in plan]) == 2, found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ def test_what_was_imported_is_one_too_once_a_scorer_saw_it(here: Line) -> None:
 @pytest.fixture
 def page(here: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     monkeypatch.setattr(context, "engine", lambda: here.engine)
+    monkeypatch.setattr(context, "database", lambda: here.engine)
     monkeypatch.setattr(context, "settings", Settings)
     yield here
 
@@ -150,6 +152,30 @@ def test_an_item_that_no_model_scored_has_none_and_one_that_is_not_there_is_told
         item_id = page.add_item(conn, 5, kind="failed").id
     assert _told(item_id) == (200, [])
     assert _told(item_id + 1)[0] == _told(1 << 70)[0] == 404
+
+
+def test_the_route_asks_nothing_of_a_page_s_session(page: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "engine", lambda: pytest.fail("there is no session in a thread of the server"))
+    assert _told(_add(page, 1)) == (200, [])
+
+
+def test_normals_are_read_once_for_all_and_anew_in_place_of_the_old(
+    page: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _accept(page, 1, _add(page, 1))
+    reads: list[int] = []
+    read = stored.of_product
+    monkeypatch.setattr(stored, "of_product", lambda *given: reads.append(1) or read(*given))
+    monkeypatch.setattr(normals, "_read", {})
+
+    def ask(now: datetime) -> normals.Known:
+        return normals._known(page.engine, page.product_id, SPACE, now)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(ask, [NOW] * 8))
+    assert len(found) == len(reads) == 1
+    assert ask(NOW + normals.KEPT) not in found and len(reads) == 2
+    assert len(normals._read) == 1
 
 
 def test_the_route_takes_numbers_only() -> None:

@@ -9,12 +9,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Connection
 
-from agent.store import coverage, epochs, products, sample_search, samples, stations, trends
+from agent.service import reviews
+from agent.store import coverage, epochs, items, products, sample_search, samples, stations, trends
 from agent.store.coverage import Seen, Weeks
-from agent.store.engine import writing
+from agent.store.engine import reading, writing
 from agent.store.sample_search import Wanted
 from agent.store.samples import NewSample, Sample
 from tests.databases import NOW, Line, add_blob, sha
+from tests.plans import plans_of
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -71,6 +73,7 @@ def test_pages_follow_one_another_in_both_orders(here: Line) -> None:
 def test_a_sample_comes_with_the_part_that_it_shows(here: Line) -> None:
     with writing(here.engine) as conn:
         item = here.add_item(conn, 7, thumbnail_sha256=add_blob(conn, 8))
+        items.set_state(conn, item.id, "closed", expected=["open"], decision="normal", now=NOW)
         new = NewSample(here.product_id, "train", "flagged", sha(7), sha(7), item_id=item.id)
         one = samples.add(conn, replace(new, station_id=here.station_id), NOW)
         imported = _add(here, conn, 9, origin="import")
@@ -79,6 +82,50 @@ def test_a_sample_comes_with_the_part_that_it_shows(here: Line) -> None:
     assert (found[one.id].station, found[one.id].seen_at, found[one.id].thumbnail_sha256) == ("press-1", NOW, sha(8))
     assert found[one.id].sample == one
     assert (found[imported.id].station, found[imported.id].seen_at) == (None, None)
+
+
+def _told(here: Line) -> list[int]:
+    """The items of the samples that are told."""
+    with reading(here.engine) as conn:
+        wanted = Wanted(product_id=here.product_id)
+        found = [one.sample for one in sample_search.search(conn, wanted, 10)]
+        assert sample_search.count(conn, wanted) == len(found)
+        assert set(sample_search.some(conn, range(1, 10))) == {one.id for one in found}
+    return [one.item_id for one in found if one.item_id]
+
+
+@pytest.mark.parametrize("kind", ["audit", "flagged"])
+@pytest.mark.parametrize("decision", [("normal", None), ("defect", "dent")])
+def test_no_sample_is_told_while_another_view_of_its_part_waits(
+    here: Line, kind: str, decision: tuple[str, str | None]
+) -> None:
+    with writing(here.engine) as conn:
+        other = stations.add(conn, "press-2", now=NOW).id
+        views = [here.add_item(conn, n, kind=kind, serial="S1", station_id=(here.station_id, other)[n]) for n in (0, 1)]
+        here.add_item(conn, 2, kind=kind, serial="S2")
+    reviews.decide(here.engine, here.operator, views[0].id, *decision, key="1", now=NOW)
+    assert _told(here) == []
+    reviews.decide(here.engine, here.operator, views[1].id, "normal", key="2", now=NOW)
+    assert views[0].id in _told(here)
+
+
+def test_what_an_undo_put_back_into_the_queue_is_told_no_more(here: Line) -> None:
+    with writing(here.engine) as conn:
+        one = here.add_item(conn, 0, kind="audit")
+    reviews.decide(here.engine, here.operator, one.id, "normal", key="1", now=NOW)
+    assert _told(here) == [one.id]
+    reviews.undo(here.engine, here.operator, one.id, key="2", now=NOW)
+    assert _told(here) == []
+
+
+def test_whether_a_part_waits_is_asked_of_what_waits_alone(here: Line) -> None:
+    def work(conn: Connection) -> None:
+        sample_search.search(conn, Wanted(product_id=here.product_id), 10)
+        sample_search.count(conn, Wanted(product_id=here.product_id))
+
+    found = plans_of(here.engine, work)
+    if here.engine.dialect.name == "sqlite":  # PostgreSQL knows how few rows there are, and may read them all
+        assert len(found) == 2 and all("ix_item_waiting" in plan for plan in found), found
 
 
 def _seen(here: Line, conn: Connection, number: int, at: datetime, role: str = "train", **changes: object) -> None:

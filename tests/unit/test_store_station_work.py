@@ -9,6 +9,7 @@ import pytest
 from agent.store import items, products, station_work, stations, trends
 from agent.store.engine import reading, writing
 from tests.databases import NOW, Line, sha
+from tests.plans import plans_of
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -27,21 +28,33 @@ def test_what_waits_is_counted_by_station_up_to_a_limit(here: Line) -> None:
         assert station_work.waiting(conn, 2) == {here.station_id: 2, other: 1}
 
 
-def test_the_newest_picture_is_found_whatever_became_of_the_item(here: Line) -> None:
+def test_the_newest_judged_picture_is_found_and_none_of_what_waits(here: Line) -> None:
     with writing(here.engine) as conn:
         other = stations.add(conn, "press-2", now=NOW).id
-        for n in range(2):
-            here.add_item(conn, n, preview_sha256=sha(n), overlay_sha256=sha(n), event_at=NOW + timedelta(seconds=n))
-        newest = here.add_item(conn, 2, preview_sha256=sha(2), event_at=NOW + timedelta(seconds=2))
-        here.add_item(conn, 3)  # its bytes could not be read as a picture
-        here.add_item(conn, 4, station_id=other)
-    with reading(here.engine) as conn:
-        found = station_work.pictures(conn)
-        assert found == {here.station_id: station_work.Picture(sha(2), False, NOW + timedelta(seconds=2))}
-    with writing(here.engine) as conn:
-        items.set_state(conn, newest.id, "closed", expected=["open"], decision="normal", now=NOW)
-    with reading(here.engine) as conn:
-        assert station_work.pictures(conn)[here.station_id].sha256 == sha(2)
+        kept = [
+            here.add_item(
+                conn, n, kind=kind, preview_sha256=sha(n), overlay_sha256=sha(n), event_at=NOW + timedelta(seconds=n)
+            )
+            for n, kind in enumerate(("flagged", "audit"))
+        ]
+        kept.append(here.add_item(conn, 2, preview_sha256=sha(2), event_at=NOW + timedelta(seconds=2)))
+        kept.append(here.add_item(conn, 3))  # its bytes could not be read as a picture
+        here.add_item(conn, 4, station_id=other, preview_sha256=sha(4))
+
+    def close(at: int, state: str = "closed") -> dict[int, station_work.Picture]:
+        with writing(here.engine) as conn:
+            items.set_state(conn, kept[at].id, state, expected=["open"], decision=None, now=NOW)
+            return station_work.pictures(conn)
+
+    assert close(1, "escalated") == {}
+    assert close(0) == {here.station_id: station_work.Picture(sha(0), True, NOW)}
+    newest = {here.station_id: station_work.Picture(sha(2), False, NOW + timedelta(seconds=2))}
+    assert close(2) == newest and close(3) == newest
+
+
+def test_a_picture_is_found_however_many_were_let_go(here: Line) -> None:
+    plans = plans_of(here.engine, station_work.pictures)
+    assert "ix_item_pictured" in plans[0] and "Sort" not in plans[0] and "B-TREE" not in plans[0], plans
 
 
 def test_rates_are_told_by_product_and_model_since_a_minute(here: Line) -> None:
