@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from agent.service import PermissionDenied, users
+from agent.service import PermissionDenied, sessions, users
 from agent.service.sessions import NotSignedIn
 from agent.service.tries import Tries
 from agent.settings import Settings, load
@@ -71,7 +71,7 @@ def _in(client: TestClient) -> Any:
 
 def _beat(client: TestClient, *, active: bool = True, page: str | None = None) -> Any:
     """What a page says that was drawn for the cookie's session, or for the given one."""
-    found = context.sealed(dict(client.cookies), entering.utc_now())
+    found = context.sealed(dict(client.cookies), NOW)
     shown = page or mark(found.session if found else "")
     return client.post("/session/beat", json={"active": active, "page": shown})
 
@@ -214,7 +214,7 @@ def test_a_refusal_of_the_service_is_an_answer(client: TestClient, monkeypatch: 
         raise PermissionDenied("not you")
 
     _in(client)
-    monkeypatch.setattr(entering.people, "set_pin", refuse)
+    monkeypatch.setattr(users, "set_pin", refuse)
     assert client.post("/session/own_pin", json={"password": WORDS, "pin": "2580"}).status_code == 403
 
 
@@ -249,7 +249,7 @@ def test_a_flood_of_tries_waits_for_itself_alone(client: TestClient, monkeypatch
         go.wait(60)
         raise NotSignedIn("no")
 
-    monkeypatch.setattr(entering.service, "by_password", slow)
+    monkeypatch.setattr(sessions, "by_password", slow)
 
     async def flood() -> list[int]:
         app = Starlette(routes=entering.routes())

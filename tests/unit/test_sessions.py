@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from agent.service import Invalid, PermissionDenied, sessions, users
+from agent.service import Invalid, PermissionDenied, passwords, sessions, users
 from agent.service.passwords import check_pin, matches
 from agent.service.sessions import FULL, PIN_TRIES, WRONG, WRONG_PIN, NotSignedIn
 from agent.service.tries import FREE, LONGEST, MOST, Tries
@@ -109,12 +109,12 @@ def test_of_many_wrong_passwords_at_once_no_more_are_looked_at_than_one_by_one(
 ) -> None:
     looked, all_begun = [], threading.Barrier(FREE)
 
-    def matches(stored: str | None, text: str) -> bool:
+    def look(stored: str | None, text: str) -> bool:
         looked.append(text)
         all_begun.wait(20)  # none of them is known to be wrong before all are looked at
         return False
 
-    monkeypatch.setattr(sessions.passwords, "matches", matches)
+    monkeypatch.setattr(passwords, "matches", look)
     tries, refused = Tries(), []
 
     def wrong(n: int) -> None:
