@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import Connection
 from starlette.applications import Starlette
 from streamlit.testing.v1 import AppTest
 
@@ -163,9 +164,14 @@ def test_normals_are_read_once_for_all_and_anew_in_place_of_the_old(
     page: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _accept(page, 1, _add(page, 1))
-    reads: list[int] = []
+    reads: list[str] = []
     read = stored.of_product
-    monkeypatch.setattr(stored, "of_product", lambda *given: reads.append(1) or read(*given))
+
+    def noted(conn: Connection, product_id: int, space: str, most: int) -> list[Normal]:
+        reads.append(space)
+        return read(conn, product_id, space, most)
+
+    monkeypatch.setattr(stored, "of_product", noted)
     monkeypatch.setattr(normals, "_read", {})
 
     def ask(now: datetime) -> normals.Known:
