@@ -198,7 +198,7 @@ Index("ix_item_product_id_state_watched_id", item.c.product_id, item.c.state, it
 Index("ix_item_station_id_state_watched_id", item.c.station_id, item.c.state, item.c.watched, item.c.id)
 Index("ix_item_event_at", item.c.event_at)
 # A word in the text of a query, as an index of some rows asks for it: SQLite does not look into a bound value.
-CLOSED = sa.literal_column("'closed'")
+CLOSED: sa.ColumnElement[str] = sa.literal_column("'closed'")
 ITEM_WAITS = sa.and_(item.c.state != CLOSED, item.c.serial.is_not(None))
 ITEM_PICTURED = sa.and_(item.c.state == CLOSED, item.c.preview_sha256.is_not(None))
 # What of a part waits, and the newest judged picture of a station: however many items there are.

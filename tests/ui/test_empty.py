@@ -21,6 +21,7 @@ NEXT = {
     "trends": "Choose a longer window; the page Line says which stations send.",
     "shift": "No frame came in this shift. Choose another one; the page Line says which stations send frames.",
     "teach": "No product is being taught. An engineer begins",
+    "samples": "There are no products yet. Add one: goodpart products add NAME",
     "models": "There are no products yet. Add one: goodpart products add NAME",
     "health": "No partition has been read yet. Start an agent: goodpart agent",
     "audit": "Nobody has done that yet.",

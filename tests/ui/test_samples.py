@@ -12,7 +12,7 @@ from agent.settings import utc_now
 from agent.store import proposals, registry, samples
 from agent.store.engine import reading, writing
 from agent.store.samples import NewSample
-from agent.store.tables import certificate
+from agent.store.tables import certificate, item
 from tests.databases import add_blob
 from tests.ui.plant import Served, open_items
 from tests.watches import Shot, Watched
@@ -29,6 +29,9 @@ def _held(served: Served) -> samples.Sample:
     made, (first, second, *_) = served.line, open_items(served.line)
     assert first.frame_sha256 and second.frame_sha256
     with writing(made.engine) as conn:
+        conn.execute(
+            sa.update(item).where(item.c.id == first.id).values(state="closed")
+        )  # a part that waits tells nothing
         defect = NewSample(made.product_id, "defect", "import", second.frame_sha256, "d" * 64, reason="scratch")
         known = samples.add(conn, defect, utc_now())
         new = NewSample(made.product_id, "train", "flagged", first.frame_sha256, "e" * 64, serial=first.serial)
@@ -96,7 +99,7 @@ def test_champion_and_challenger_are_seen_side_by_side_where_they_disagree(page:
         conn.execute(sa.update(certificate).values(record=CERTIFICATE))
     watched.offset = 100  # behind the parts that are there
     watched.see([Shot(True, False)] * 3 + [Shot(False, True, "defect")] + [Shot(True, False, reviewed=False)])
-    page.goto(f"{served.url}/models?user=viewer")
+    page.goto(f"{served.url}/models?user=operator")
     expect(page.get_by_text("with 95% confidence, from 612 parts")).to_be_visible()
     expect(page.get_by_text("Of 5 parts that both scored, 4 were flagged by v2 only, 1 by v1 only")).to_be_visible()
     expect(page.get_by_text("people: normal")).to_have_count(3)

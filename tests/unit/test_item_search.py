@@ -99,7 +99,8 @@ def test_a_closed_view_is_in_no_search_while_another_of_its_part_waits(
         other, bracket = stations.add(conn, "press-2", now=NOW).id, products.add(conn, "bracket", now=NOW).id
     one = {"kind": kind, "verdict": "pass", "serial": "S1"}
     first, second = _add(here, 0, **one), _add(here, 1, **one, station_id=other)
-    for number, of_another in enumerate(({"serial": "S2"}, {"product_id": bracket}, {"kind": "teach"}), 2):
+    others: tuple[dict[str, Any], ...] = ({"serial": "S2"}, {"product_id": bracket}, {"kind": "teach"})
+    for number, of_another in enumerate(others, 2):
         _add(here, number, **one | {"kind": "audit"} | of_another)
     _decide(here, first, "normal")
     assert first not in _found(here, **wanted)

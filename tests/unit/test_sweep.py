@@ -61,7 +61,7 @@ class Plant:
             if column.table is dead_letter:
                 letter = {"reason": "bad_header", "detail": "", "headers": [], "value_sha256": sha256, "counted": True}
                 conn.execute(
-                    sa.insert(dead_letter).values(**position, **letter, blob_sha256=sha256, created_at=self.now)
+                    sa.insert(dead_letter).values(**position, **letter, **{column.name: sha256}, created_at=self.now)
                 )
                 return
             seen = {"event_at": self.now, "frame_id": "f", "kind": "flagged", "state": "open", "verdict": "review"}
@@ -103,11 +103,11 @@ def test_every_foreign_key_to_a_blob_counts(tmp_path: Path) -> None:
             if key["referred_table"] == "blob"
         }
     assert keys == {(column.table.name, column.name) for column in NAMING}
-    assert len(keys) == len(NAMING) == 11
+    assert len(keys) == len(NAMING) == 13
     assert all(column.index for column in NAMING), "deleting a row of blob looks into every one of them"
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 1, 3, 4])  # in each of them a sweep crashes
 def test_no_named_blob_is_lost_and_nothing_else_stays(plant: Plant, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(seed)
     armed: list[str] = []
