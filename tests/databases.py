@@ -92,11 +92,13 @@ def _created(server: PostgreSQL, template: str) -> str:
 @contextmanager
 def database(folder: Path) -> Iterator[Engine]:
     """An empty database at the newest revision, in `folder` or on the server that `on` names."""
-    engine = open_engine(new_url(folder))
+    server, engine = _server, open_engine(new_url(folder))
     try:
         yield engine
     finally:
         engine.dispose()
+        if server is not None:
+            server.drop(str(engine.url.database))
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,9 @@ def parts(made: Line, blobs: LocalBlobs, count: int, start: int = 0, **changes: 
     """Flagged parts with pictures of their own, from the offset `start` on."""
     rng = np.random.default_rng(start)
     return [
-        made.new_item(start + n, serial=f"part-{n}", score=13.5 + n, **pictures(made.engine, blobs, rng), **changes)
+        made.new_item(
+            start + n, serial=f"part-{start + n}", score=13.5 + n, **pictures(made.engine, blobs, rng), **changes
+        )
         for n in range(count)
     ]
 

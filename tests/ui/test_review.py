@@ -75,7 +75,7 @@ def test_undo_reaches_back_over_ones_verdicts_of_this_shift(page: Page, shop: Sh
     saved(page)
     page.reload()
     expect(page.locator(".said li")).to_have_count(3)
-    page.get_by_role("button", name="Undo scratch of part part-0").click()
+    page.get_by_role("button", name=f"Undo scratch of part part-{1000 * shop.number}").click()
     until(lambda: shop.item(first).state == "open")
     expect(page.locator(".desk")).to_have_attribute("data-item", str(first))
     press(page, "z")

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import structlog
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
@@ -170,7 +171,10 @@ def test_an_address_that_is_none_is_refused(given: dict[str, str]) -> None:
         ({"sub": "kim@x", "iat": NOW.timestamp()}, None),
     ],
 )
-def test_what_a_provider_says_counts_right_after_it_says_so(claims: dict[str, Any], name: str | None) -> None:
+def test_what_a_provider_says_counts_right_after_it_says_so(
+    claims: dict[str, Any], name: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identities, "log", structlog.get_logger())  # one that no test before has bound
     with capture_logs() as logged:
         assert identities.named(claims, Oidc(), NOW) == name
     assert [one["log_level"] for one in logged] == ([] if name else ["warning"])

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
 from agent.live import NoLive
@@ -19,6 +20,7 @@ from agent.store.engine import reading, writing
 from agent.store.lineage import Lineage
 from agent.store.lineage import Seen as Used
 from agent.store.samples import NewSample, Sample
+from agent.store.tables import item
 from agent.store.users import User
 from dashboard import charts, context, coverage
 from dashboard.coverage import Coverage
@@ -67,9 +69,10 @@ def _words(page: AppTest) -> str:
 
 def _add(here: Line, number: int, role: str = "train", **changes: object) -> Sample:
     with writing(here.engine) as conn:
-        item = here.add_item(conn, number, serial=f"p{number}")
+        one = here.add_item(conn, number, serial=f"p{number}")
+        conn.execute(sa.update(item).where(item.c.id == one.id).values(state="closed"))  # else it waits
         new = NewSample(here.product_id, role, "flagged", sha(number), sha(number), serial=f"p{number}")
-        new = replace(new, item_id=item.id, station_id=here.station_id)
+        new = replace(new, item_id=one.id, station_id=here.station_id)
         return samples.add(conn, replace(new, **changes), NOW)  # type: ignore[arg-type]
 
 

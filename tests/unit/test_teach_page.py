@@ -143,7 +143,7 @@ def test_training_waits_for_the_look_and_its_failure_is_said(here: Line, opened:
         commands.next(conn, [teachings.LOOK])
         commands.finish(conn, look, failed=True, result={"problem": "no weights"}, now=NOW)
     page = opened(here.engineer)
-    assert "could not be looked through: no weights" in _words(page)
+    assert "could not be looked through\\: no weights" in _words(page)
     page.button(key="teach-look").click()
     _shown(page.run())
     with reading(here.engine) as conn:
