@@ -19,7 +19,7 @@ import streamlit as st
 from sqlalchemy import Connection, Engine
 
 from agent.live import Live, open_live
-from agent.service import claims, sessions
+from agent.service import claims, ranks, sessions
 from agent.service.ranks import Refused
 from agent.service.tries import Tries
 from agent.settings import Settings, load, utc_now
@@ -32,7 +32,6 @@ from agent.store.users import User
 from dashboard.seals import Seal, Sealed
 from dashboard.tables import plain
 
-RANKS = ("viewer", "operator", "engineer", "admin")
 Kind = Literal["session", "terminal"]
 
 
@@ -180,7 +179,7 @@ def actor() -> User | None:
 def may(least: str) -> bool:
     """Whether the acting user has at least this role."""
     user = actor()
-    return user is not None and RANKS.index(user.role) >= RANKS.index(least)
+    return user is not None and ranks.may(user, least)
 
 
 def act(work: Callable[..., object], done: str) -> bool:

@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
+import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from agent.settings import utc_now
+from agent.store import products
+from agent.store.products import Product
+from dashboard import context
+
+
+def product() -> Product | None:
+    """The product that a page is about; None, and said so, where there is none."""
+    with context.reading() as conn:
+        found = {one.name: one for one in products.all(conn)}
+    if not found:
+        st.info("There are no products yet. Add one: `goodpart products add NAME`")
+        return None
+    return found[st.selectbox("Product", list(found), key="product", bind="query-params")]
 
 
 def pick(place: DeltaGenerator, label: str, choices: Collection[str], help: str = "") -> str | None:

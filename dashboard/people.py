@@ -8,7 +8,7 @@ import streamlit as st
 
 from agent.service import users as service
 from agent.store import users
-from agent.store.users import User
+from agent.store.users import ROLES, User
 from dashboard import context
 from dashboard.tables import table
 
@@ -36,7 +36,7 @@ def show() -> None:
 def _add(actor: User) -> None:
     with st.form("add-user", clear_on_submit=True), st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("New user", max_chars=200)
-        role = st.selectbox("Role", context.RANKS)
+        role = st.selectbox("Role", ROLES)
         if st.form_submit_button("Add", icon=":material/person_add:"):
             work = partial(service.add, context.engine(), actor, name.strip(), role)
             if context.act(work, f"{name.strip()} is {role}"):
@@ -47,7 +47,7 @@ def _change(actor: User, active: list[User]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         known = {one.name: one for one in active}
         name = st.selectbox("User", list(known), key="changed-user")
-        role = st.selectbox("New role", context.RANKS, index=context.RANKS.index(known[name].role), key=f"role-{name}")
+        role = st.selectbox("New role", ROLES, index=ROLES.index(known[name].role), key=f"role-{name}")
         if st.button("Change role", disabled=role == known[name].role):
             work = partial(service.change_role, context.engine(), actor, name, role)
             if context.act(work, f"{name} is {role} now"):

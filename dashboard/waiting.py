@@ -6,8 +6,7 @@ import streamlit as st
 
 from agent.store import sample_search, users, withdrawals
 from dashboard import browsing, context, proposals, withdrawing
-
-ROW = 6
+from dashboard.parts import ROW
 
 
 def show(product_id: int) -> None:

@@ -63,7 +63,7 @@ def password(name: str, *, stdin: Stdin = False, acting: Acting = Acting()) -> N
 
 @app.command
 def pin(name: str, *, stdin: Stdin = False, acting: Acting = Acting()) -> None:
-    """Give a user a PIN, for a terminal they share and signed in at today. Example: goodpart users pin kim"""
+    """Give a user a PIN, for a terminal they share and signed in at lately. Example: goodpart users pin kim"""
     engine = acting.database()
     actor, secret = acting.actor(engine), _secret("PIN", stdin=stdin)
     service.set_pin(engine, actor, name, secret, key=new_key(), now=utc_now())

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 import model.images as images
 from agent.frame import BadHeader, RawFormat, raw_format
 from agent.pipeline import pictures
+from agent.pipeline.decode import pixels
 from agent.settings import Pipeline
 from agent.store import blobs, dead_letters
 from agent.store.blobs import BlobCorrupt, BlobMissing, BlobStore
@@ -51,9 +52,7 @@ def _decoded(store: BlobStore, letter: DeadLetter, limits: Pipeline) -> images.F
     if len(data) > limits.max_frame_mb << 20:
         raise NotShowable(f"{len(data)} bytes; pipeline.max_frame_mb is {limits.max_frame_mb}")
     try:
-        if raw := _raw(letter):
-            return images.decode_raw(data, raw.width, raw.height, raw.pixel_format)
-        return images.decode(data, max_megapixels=limits.max_megapixels)
+        return pixels(data, _raw(letter), limits)
     except (images.ImageError, BadHeader) as error:
         raise NotShowable(str(error)) from None
 

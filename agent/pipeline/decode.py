@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 import model.images as images
-from agent.frame import BadHeader, DataRef, Envelope, event_time, parse
+from agent.frame import BadHeader, DataRef, Envelope, RawFormat, event_time, parse
 from agent.pipeline.budget import Budget
 from agent.pipeline.claim_checks import ClaimChecks, ClaimCorrupt
 from agent.pipeline.directory import Directory
@@ -111,14 +111,8 @@ def refuse(work: Work, envelope: Envelope, limits: Pipeline, now: datetime) -> b
 
 def decode(work: Work, envelope: Envelope, limits: Pipeline, clock: Callable[[], datetime]) -> None:
     """Fills the frame's pixels, or its outcome where it has none."""
-    megapixels = limits.max_megapixels
     try:
-        if raw := envelope.raw:
-            if raw.width * raw.height > megapixels * 1_000_000:
-                raise images.TooLarge(f"{raw.width} x {raw.height} pixels; pipeline.max_megapixels is {megapixels}")
-            work.pixels = images.decode_raw(work.payload, raw.width, raw.height, raw.pixel_format)
-        else:
-            work.pixels = images.decode(work.payload, max_megapixels=megapixels)
+        work.pixels = pixels(work.payload, envelope.raw, limits)
     except images.TooLarge as error:
         work.fail("too_large", str(error), clock())
     except images.WrongSize as error:
@@ -127,3 +121,17 @@ def decode(work: Work, envelope: Envelope, limits: Pipeline, clock: Callable[[],
         work.fail("undecodable", str(error), clock())
     else:
         work.decoded = True
+
+
+def pixels(data: bytes, raw: RawFormat | None, limits: Pipeline) -> images.Frame:
+    """An image's pixels, or raw ones where `raw` says how they lie; never more than pipeline.max_megapixels.
+
+    Raises:
+        model.images.ImageError: it is too large, of another size than its headers say, or no picture.
+    """
+    megapixels = limits.max_megapixels
+    if raw is None:
+        return images.decode(data, max_megapixels=megapixels)
+    if raw.width * raw.height > megapixels * 1_000_000:
+        raise images.TooLarge(f"{raw.width} x {raw.height} pixels; pipeline.max_megapixels is {megapixels}")
+    return images.decode_raw(data, raw.width, raw.height, raw.pixel_format)

@@ -6,7 +6,7 @@ waits: see `agent.store.items`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -111,3 +111,10 @@ def count(conn: Connection, wanted: Wanted, most: int = 10_000) -> int:
     """How many there are; `most` where there are more."""
     found = sa.select(item.c.id).where(item.c.kind != "teach", *wanted.conditions()).limit(most).subquery()
     return int(conn.execute(sa.select(sa.func.count()).select_from(found)).scalar_one())
+
+
+def open_ones(conn: Connection, wanted: Wanted, ids: Collection[int], limit: int) -> list[Item]:
+    """Those of these ids that still match and that nobody has closed, the newest part first."""
+    row = item.c
+    conditions = (row.id.in_(list(ids)), row.state != "closed", *wanted.conditions())
+    return items.of(conn, *conditions, order=(row.event_at.desc(), row.id.desc()), limit=limit)

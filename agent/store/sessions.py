@@ -10,7 +10,7 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.rows import columns, read, read_all
+from agent.store.rows import columns, read, read_all, values
 from agent.store.tables import credential, session, user
 
 Method = Literal["password", "pin", "provider"]
@@ -32,8 +32,7 @@ class Session:
 def open(conn: Connection, user_id: int, terminal: str, method: Method, now: datetime) -> Session:
     """Begins one."""
     made = Session(secrets.token_hex(16), user_id, terminal, method, now, now)
-    row = {column.name: getattr(made, column.name) for column in columns(session, Session)}
-    conn.execute(sa.insert(session).values(**row))
+    conn.execute(sa.insert(session).values(**values(made)))
     return made
 
 

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import streamlit as st
-
-HERE = Path(__file__).parent
-SCRIPTS = ("desk/page", "board/board")
-
-
-@cache
-def _component() -> Any:
-    return st.components.v2.component(
-        "goodpart_board",
-        html="<div class='board'></div>",
-        css=(HERE / "board/board.css").read_text(encoding="utf-8"),
-        js="\n".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS),
-    )
+from dashboard.components.module import component
 
 
 def draw(data: Mapping[str, Any]) -> None:
     """Draws the board, or says what is wrong where `data` has only `trouble`."""
-    _component()(data=dict(data), key="board")
+    board = component("board", "<div class='board'></div>", "board/board", "desk/page", "board/board")
+    board(data=dict(data), key="board")

@@ -4,38 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from agent.store.users import User
+from dashboard.components.module import component
 
-HERE = Path(__file__).parent / "door"
 BEATS = 4  # how often a page says that somebody is there, while there is time until they count as gone
 SLOWEST_S = 20.0
 
 
-@cache
-def _component(name: str, html: str) -> Any:
-    return st.components.v2.component(
-        f"goodpart_{name}",
-        html=html,
-        css=(HERE / "door.css").read_text(encoding="utf-8"),
-        js="\n".join((HERE / f"{one}.js").read_text(encoding="utf-8") for one in ("post", name)),
-        isolate_styles=False,  # a browser keeps passwords of forms that it can see
-    )
+def _form(name: str, html: str = "<div class='door'></div>") -> Any:
+    # A browser keeps passwords of forms that it can see.
+    return component(name, html, "door/door", "door/post", f"door/{name}", isolate_styles=False)
 
 
 def enter(pins: Sequence[str], *, password: bool) -> None:
     """The forms: a PIN for those who signed in at this terminal, name and password for everybody."""
-    _component("enter", "<div class='door'></div>")(data={"pins": list(pins), "password": password}, key="enter")
+    _form("enter")(data={"pins": list(pins), "password": password}, key="enter")
 
 
 def exchange(ticket: str) -> None:
     """Gets a session for who comes from the provider of identities."""
-    _component("exchange", "<div class='door'>Signing in …</div>")(data={"ticket": ticket}, key="exchange")
+    _form("exchange", "<div class='door'>Signing in …</div>")(data={"ticket": ticket}, key="exchange")
 
 
 def keep(user: User, page: str, idle: timedelta, *, password: bool) -> None:
@@ -50,4 +42,4 @@ def keep(user: User, page: str, idle: timedelta, *, password: bool) -> None:
     every = min(idle.total_seconds() / BEATS, SLOWEST_S)
     told = {"name": user.name, "role": user.role, "page": page, "every": every * 1000, "password": password}
     with st.sidebar:
-        _component("keep", "<div class='door'></div>")(data=told, key="keep")
+        _form("keep")(data=told, key="keep")

@@ -1,28 +1,15 @@
-"""The review desk as one Streamlit component: its scripts joined to one module, its state as the server reads it."""
+"""The review desk as one Streamlit component, its state as the server reads it."""
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from dashboard.components.module import component
 from dashboard.desk import Data, Press, presses
 
-HERE = Path(__file__).parent / "desk"
-# In this order: the component's script is one module, so a name has to stand before it is used at the top level.
 SCRIPTS = ("page", "presses", "queue", "heatmap", "stage", "histogram", "normals", "panels", "desk")
-
-
-@cache
-def _component() -> Any:
-    return st.components.v2.component(
-        "goodpart_review",
-        html="<div class='desk' tabindex='-1'></div>",
-        css=(HERE / "desk.css").read_text(encoding="utf-8"),
-        js="\n".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS),
-    )
 
 
 def pressed(key: str) -> list[Press]:
@@ -33,4 +20,7 @@ def pressed(key: str) -> list[Press]:
 
 def draw(key: str, data: Data) -> None:
     """Draws the desk; `key` keeps it the same one from run to run."""
-    _component()(data=data, key=key, default={"sent": {}}, on_sent_change=lambda: None)
+    desk = component(
+        "review", "<div class='desk' tabindex='-1'></div>", "desk/desk", *(f"desk/{one}" for one in SCRIPTS)
+    )
+    desk(data=data, key=key, default={"sent": {}}, on_sent_change=lambda: None)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from agent.store import ancestry, drift, epochs, products, registry, runs, samples, stations, teachings, watches
+from agent.store import ancestry, drift, epochs, registry, runs, samples, stations, teachings, watches
 from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
-from dashboard import calibration, context, disagreements, drifts, promoting, recertifying, training
+from dashboard import calibration, context, disagreements, drifts, filters, promoting, recertifying, training
 from dashboard import watches as second
 from dashboard.certificates import words
 from dashboard.fragments import fragment
@@ -22,12 +22,9 @@ def show() -> None:
     """Draws the page."""
     st.title("Models")
     st.html(f"<style>{CSS}</style>")
-    with context.reading() as conn:
-        found = {product.name: product for product in products.all(conn)}
-    if not found:
-        st.info("There are no products yet. Add one: `goodpart products add NAME`")
+    product = filters.product()
+    if product is None:
         return
-    product = found[st.selectbox("Product", list(found), key="product", bind="query-params")]
     _unclean(product)
     _product(product)
     _disagreements(product)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from agent.settings import utc_now
-from agent.store import epochs, products
+from agent.store import epochs
 from agent.store.coverage import Weeks
 from agent.store.products import Product
-from dashboard import browsing, charts, context, coverage, tracing, waiting
+from dashboard import browsing, charts, context, coverage, filters, tracing, waiting
 from dashboard.samples import NAMES, ROLES
 from dashboard.style import CSS
 from dashboard.tables import plain, table
@@ -24,12 +24,9 @@ def show() -> None:
     """Draws the page."""
     st.title("Samples")
     st.html(f"<style>{CSS}</style>")
-    with context.reading() as conn:
-        found = {product.name: product for product in products.all(conn)}
-    if not found:
-        st.info("There are no products yet. Add one: `goodpart products add NAME`")
+    product = filters.product()
+    if product is None:
         return
-    product = found[st.selectbox("Product", list(found), key="product", bind="query-params")]
     section = st.segmented_control(
         "Show", SECTIONS, default=SECTIONS[0], required=True, key="show", bind="query-params"
     )

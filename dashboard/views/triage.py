@@ -10,13 +10,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from agent.service.bulk import MOST as MOST_AT_ONCE
-from agent.store import item_picks, products, registry, stations, users
-from agent.store.item_search import Wanted, count, search
+from agent.store import products, registry, stations, users
+from agent.store.item_search import Wanted, count, open_ones, search
 from agent.store.items import Item
 from agent.store.reviews import standing
 from dashboard import alike, context, gallery, judging, sheets, ticks
-from dashboard.filters import day as _day
-from dashboard.filters import pick as _pick
+from dashboard.filters import day, pick
 from dashboard.style import CSS
 
 PAGE = 24
@@ -63,7 +62,7 @@ def _box(place: DeltaGenerator, one: Item) -> None:
 
 def _bar(wanted: Wanted, shown: Sequence[Item]) -> None:
     with context.reading() as conn:
-        ticked = item_picks.open_ones(conn, wanted, ticks.ticked(), MOST_AT_ONCE)
+        ticked = open_ones(conn, wanted, ticks.ticked(), MOST_AT_ONCE)
         n = 0 if wanted.state == "closed" else count(conn, _still(wanted), MOST)
     words = f"{n:,} or more" if n == MOST else f"{n:,}"
     judging.bar(shown, [one.id for one in ticked], lambda: _open(wanted) if n else [], words)
@@ -109,20 +108,20 @@ def _wanted() -> Wanted:
             for one in registry.versions(conn, product_id)
         }
     first, second, third, fourth = st.columns(4), st.columns(4), st.columns(4), st.columns(2)
-    product = _pick(first[0], "Product", product_ids)
-    station = _pick(first[1], "Station", station_ids)
+    product = pick(first[0], "Product", product_ids)
+    station = pick(first[1], "Station", station_ids)
     lot = first[2].text_input("Lot", placeholder="all", key="lot", bind="query-params").strip()
-    state = _pick(first[3], "State", STATES)
-    decision = _pick(second[0], "Decision", DECISIONS)
+    state = pick(first[3], "State", STATES)
+    decision = pick(second[0], "Decision", DECISIONS)
     reason = second[1].text_input("Reason", placeholder="all", key="reason", bind="query-params").strip()
-    reviewer = _pick(second[2], "Reviewer", people)
-    version = _pick(second[3], "Model", versions)
-    verdict = _pick(third[0], "Verdict", VERDICTS, help="of the model; found once the part is judged")
+    reviewer = pick(second[2], "Reviewer", people)
+    version = pick(second[3], "Model", versions)
+    verdict = pick(third[0], "Verdict", VERDICTS, help="of the model; found once the part is judged")
     least = _number(third[1], "Severity from")
     most = _number(third[2], "Severity to")
     zone = context.settings().timezone
-    since = _day(fourth[0], "From day", zone, 0)
-    until = _day(fourth[1], "To day", zone, 1)
+    since = day(fourth[0], "From day", zone, 0)
+    until = day(fourth[1], "To day", zone, 1)
     return Wanted(
         product_id=product_ids.get(product or ""), station_id=station_ids.get(station or ""), lot=lot or None,
         since=since, until=until, state=state, decision=decision, reason=reason or None, verdict=verdict,

@@ -14,7 +14,7 @@ from agent.settings import utc_now
 from agent.store import item_vectors, items, samples, stations, users
 from agent.store.engine import reading, writing
 from agent.store.local_blobs import LocalBlobs
-from dashboard.components.review import HERE
+from dashboard.components.module import HERE
 from tests.databases import line
 from tests.ui.plant import PARTS, Served, parts, serving, until
 from tests.ui.shop import NOTE, Shop, on_screen, press, said, saved
@@ -160,7 +160,7 @@ def test_pictures_on_screen_are_kept_and_fetched_again_a_few_times(page: Page) -
 
     page.route("**/*", outage)
     page.goto("http://desk.test/page")
-    page.add_script_tag(path=HERE / "heatmap.js")
+    page.add_script_tag(path=HERE / "desk/heatmap.js")
     page.evaluate("""() => new Promise((done) => {
         let failures = 0;
         const changed = () => { if (++failures === 9) setTimeout(done, 100); };
