@@ -38,8 +38,9 @@ class Pace:
     Attributes:
         rounds, batch: how often, and how many frames at once.
         challenger_ms, champion_ms: median time of a frame, in milliseconds.
-        ratio: the challenger's fastest round over the champion's. Other work on the machine only ever adds time, so the
-            fastest rounds say most of the models themselves.
+        ratio: how many times as long the challenger takes: by the fastest round of each or by the median of what their
+            rounds side by side say, the smaller. Other work on the machine only adds time, so the fastest rounds say
+            most of the models themselves, unless one of them never had a quiet moment; a slower model shows in both.
         allowed: gate.slowdown, the ratio up to which the challenger may go live by itself.
     """
 
@@ -195,7 +196,7 @@ def _latency(pace: Pace) -> Finding:
     """
     words = (
         f"a frame takes the challenger {pace.challenger_ms:.3g} ms, the champion {pace.champion_ms:.3g} ms (medians of "
-        f"{pace.rounds} rounds of {pace.batch}), at its fastest {pace.ratio:.2f} times as long, allowed "
+        f"{pace.rounds} rounds of {pace.batch}), {pace.ratio:.2f} times as long, allowed "
         f"gate.slowdown = {pace.allowed:g}"
     )
     return Finding("latency", "ok" if pace.ratio <= pace.allowed else "person", words)

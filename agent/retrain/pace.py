@@ -57,4 +57,6 @@ def measure(
         rounds += 1
         stage.advance()
     mine, theirs = taken["challenger"], taken["champion"]
-    return Pace(rounds, batch, median(mine), median(theirs), min(mine) / max(min(theirs), 1e-9), allowed)
+    fastest = min(mine) / max(min(theirs), 1e-9)
+    paired = median(new / max(old, 1e-9) for new, old in zip(mine, theirs, strict=True))
+    return Pace(rounds, batch, median(mine), median(theirs), min(fastest, paired), allowed)

@@ -67,6 +67,12 @@ def test_what_else_the_machine_does_does_not_decide(clock: Clock) -> None:
     assert found.challenger_ms == pytest.approx(1000.0) and found.ratio == pytest.approx(1.0)
 
 
+def test_one_quiet_moment_of_the_champion_alone_does_not_decide(clock: Clock) -> None:
+    """The machine is busy in every round but one, and then the champion scored."""
+    new, old, _ = scorers(clock, [1.0], [1.0, 1.0, 1.0, 0.1, 1.0])
+    assert measure(new, old, FRAMES, batch=1, allowed=2.0, clock=clock).ratio == pytest.approx(1.0)
+
+
 def test_slow_models_are_measured_in_fewer_rounds(clock: Clock) -> None:
     new, old, _ = scorers(clock, [ENOUGH_S], [ENOUGH_S])
     assert measure(new, old, FRAMES, batch=1, allowed=2.0, clock=clock).rounds == FEWEST
