@@ -52,8 +52,11 @@ def bar(shown: Sequence[Item], ticked: Sequence[int], matching: Callable[[], Seq
     with st.container(horizontal=True, vertical_alignment="bottom"):
         which = st.segmented_control("Judge", [TICKED, ALL], default=TICKED, required=True, key="which")
         decision = st.segmented_control("as", ["normal", "defect"], default="normal", required=True, key="as")
-        reasons = context.settings().review.reasons
-        reason = st.selectbox("Reason", reasons, key="because") if decision == "defect" else None
+        # Drawn for normals, too: the button beside it must not move under the pointer.
+        because = st.selectbox(
+            "because of", context.settings().review.reasons, key="because", disabled=decision != "defect"
+        )
+        reason = because if decision == "defect" else None
         nothing = which == TICKED and not ticked
         if st.button("Judge …", icon=":material/gavel:", disabled=nothing):
             ids = list(ticked) if which == TICKED else list(matching())
