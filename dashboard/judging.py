@@ -50,10 +50,10 @@ def bar(shown: Sequence[Item], ticked: Sequence[int], matching: Callable[[], Seq
     if user is None or not context.may("operator"):
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        page, none = say("Select page"), say("Select none")
-        here, nothing = ticks.open_of(shown), not ticks.ticked()
-        st.button(page, icon=":material/select_all:", on_click=ticks.tick, args=(here,), key="tick-page")
-        st.button(none, icon=":material/deselect:", on_click=ticks.untick, disabled=nothing, key="tick-none")
+        every, none = say("Select page"), say("Select none")
+        here, unticked = ticks.open_of(shown), not ticks.ticked()
+        st.button(every, icon=":material/select_all:", on_click=ticks.tick, args=(here,), key="tick-page")
+        st.button(none, icon=":material/deselect:", on_click=ticks.untick, disabled=unticked, key="tick-none")
         st.markdown(say("{n:,} ticked; {count} that match and are open.", n=len(ticked), count=count))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         which = st.segmented_control(
@@ -62,9 +62,10 @@ def bar(shown: Sequence[Item], ticked: Sequence[int], matching: Callable[[], Seq
         decision = st.segmented_control(
             say("as"), ["normal", "defect"], default="normal", required=True, key="as", format_func=say
         )
-        reasons, reason = context.settings().review.reasons, None
-        if decision == "defect":
-            reason = st.selectbox(say("Reason"), reasons, key="because", format_func=named)
+        reasons, normal = context.settings().review.reasons, decision != "defect"
+        # Drawn for normals, too: the button beside it must not move under the pointer.
+        because = st.selectbox(say("because of"), reasons, key="because", disabled=normal, format_func=named)
+        reason = None if normal else because
         nothing = which == TICKED and not ticked
         if st.button(say("Judge …"), icon=":material/gavel:", disabled=nothing, key="judge"):
             ids = list(ticked) if which == TICKED else list(matching())

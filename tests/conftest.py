@@ -16,6 +16,14 @@ from tests import s3 as s3_api
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
 
 
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A command that a test runs in this process sets its own logging up, and the next test would hear less."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[postgresql.PostgreSQL]:
     with postgresql.postgresql() as server:

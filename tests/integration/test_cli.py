@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,24 +27,8 @@ from agent.store import alerts, epochs
 from agent.store.engine import open_engine, writing
 from model.artifact import load
 from model.images import InputSpec, decode
+from tests.commands import goodpart
 from tests.databases import line
-
-ROOT = Path(__file__).parents[2]
-NOTHING: Mapping[str, str] = {}
-
-
-def goodpart(*words: str, folder: Path, ok: bool = True, environ: Mapping[str, str] = NOTHING, typed: str = "") -> str:
-    """Runs the command in `folder`; returns what it printed, or with `ok=False` its errors too. Never a traceback."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GOODPART_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "agent.cli", *words], cwd=folder, capture_output=True, text=True, timeout=120,
-        input=typed,
-        env={**clean, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environ},
-    )  # fmt: skip
-    said = done.stdout + done.stderr
-    assert "Traceback" not in said, said
-    assert (done.returncode == 0) == ok, said
-    return done.stdout if ok else said
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +44,12 @@ def new_plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plant(new_plant: Path, tmp_path: Path) -> Path:
     """One for a test alone."""
     return shutil.copytree(new_plant, tmp_path, dirs_exist_ok=True)
+
+
+def test_the_script_lists_every_command(tmp_path: Path) -> None:
+    script = Path(sys.executable).parent / "goodpart"
+    done = subprocess.run([script, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [name for name in COMMANDS if f" {name} " not in done.stdout] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -9,8 +9,8 @@ from agent.settings import utc_now
 from agent.store import products, registry, samples, users
 from agent.store.engine import open_engine, upgrade, writing
 from agent.store.samples import NewSample
+from tests.commands import goodpart
 from tests.databases import add_blob
-from tests.integration.test_cli import goodpart
 
 
 def test_a_poisoned_sample_from_its_proposal_to_the_clean_retraining(tmp_path: Path) -> None:

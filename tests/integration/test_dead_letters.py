@@ -29,7 +29,7 @@ from agent.store import dead_letters, products, users
 from agent.store.engine import reading, writing
 from agent.store.offsets import Counts
 from agent.store.tables import audit_event
-from tests.integration.test_cli import goodpart
+from tests.commands import goodpart
 from tests.streams import Running, corrupt, frame, headers, running, settings
 
 

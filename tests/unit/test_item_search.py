@@ -118,3 +118,21 @@ def test_whether_a_part_waits_is_asked_of_what_waits_alone(here: Line) -> None:
     found = plans_of(here.engine, work)
     if here.engine.dialect.name == "sqlite":  # PostgreSQL knows how few rows there are, and may read them all
         assert len([plan for plan in found if "ix_item_waiting" in plan]) == 2, found
+
+
+def test_the_newest_of_a_product_station_or_state_are_found_without_sorting_all(here: Line) -> None:
+    asked = {
+        "ix_item_event_at": Wanted(),
+        "ix_item_product_id_event_at_id": Wanted(product_id=here.product_id),
+        "ix_item_station_id_event_at_id": Wanted(station_id=here.station_id),
+        "ix_item_state_event_at_id": Wanted(state="open"),
+    }
+
+    def work(conn: Connection) -> None:
+        for one in asked.values():
+            search(conn, one, 10)
+
+    found = [plan for plan in plans_of(here.engine, work) if "event_at" in plan]
+    assert len(found) == len(asked)
+    for index, plan in zip(asked, found, strict=True):
+        assert index in plan, plan

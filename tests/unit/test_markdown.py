@@ -36,7 +36,9 @@ def test_it_is_one_paragraph_of_that_text(text: str) -> None:
         kinds = [one.type for one in parts if one.type not in ("text", "text_special")]
         assert kinds == (["strong_open", "strong_close"] if before else [])
         shown = "".join(one.content for one in parts)
-        wanted = f"{before.replace('*', '')}{re.sub(chr(92) + 's+', ' ', text)}".replace("\0", "\ufffd")  # CommonMark 2.3
+        wanted = f"{before.replace('*', '')}{re.sub(chr(92) + 's+', ' ', text)}".replace(
+            "\0", "\ufffd"
+        )  # CommonMark 2.3
         assert shown.replace(JOINER, "").split() == wanted.replace(JOINER, "").split()
         assert not LATE.search(shown), shown
 

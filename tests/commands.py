@@ -1,0 +1,52 @@
+"""`goodpart` as its users type it: each command in a process of its own, which has its libraries already.
+
+To load them takes most of the seconds that a command needs, so a server has them, and forks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from agent.cli import COMMANDS, main
+
+PATIENCE_S = 120
+NOTHING: Mapping[str, str] = {}
+FORKING = get_context("forkserver")
+FORKING.set_forkserver_preload(
+    [*sorted({f"agent.cli.{where.partition(':')[0]}" for where, *_ in COMMANDS.values()}), "model.engines", "timm"]
+)
+
+
+def goodpart(*words: str, folder: Path, ok: bool = True, environ: Mapping[str, str] = NOTHING, typed: str = "") -> str:
+    """Runs the command in `folder`; returns what it printed, or with `ok=False` its errors too. Never a traceback."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GOODPART_")}
+    with TemporaryDirectory() as name:
+        files = [Path(name) / one for one in ("typed", "stdout", "stderr")]
+        files[0].write_text(typed)
+        process = FORKING.Process(target=_run, args=(words, folder, {**clean, "COLUMNS": "200", **environ}, files))
+        process.start()
+        process.join(PATIENCE_S)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        code, said = process.exitcode, [one.read_text() for one in files[1:]]
+        process.close()
+    assert "Traceback" not in "".join(said), "".join(said)
+    assert (code == 0) == ok, (code, said)
+    return said[0] if ok else "".join(said)
+
+
+def _run(words: Sequence[str], folder: Path, environ: Mapping[str, str], files: Sequence[Path]) -> None:
+    for number, file in enumerate(files):
+        os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), number)
+    sys.stdin = os.fdopen(0, closefd=False)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.argv = ["goodpart", *words]
+    main()
