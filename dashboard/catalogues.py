@@ -65,6 +65,8 @@ def load(language: str, folder: str) -> NullTranslations:
 def renew(path: Path) -> Renewed:
     """Begins the catalogue of the language that the file is named by, or adds to it what is new; it loses nothing.
 
+    What was said once is kept as a comment, what stands in no source stays.
+
     Raises:
         WordsError: it is not named by a language, is no catalogue, or cannot be written.
     """
@@ -75,7 +77,11 @@ def renew(path: Path) -> Renewed:
         raise WordsError(f"{path}: name it by a language's code, such as de.po or pt_BR.po") from None
     catalogue = _read(path) if path.exists() else Catalog(locale, project="goodpart", charset="utf-8", fuzzy=False)
     catalogue.header_comment = template.header_comment
+    ids = [one.id for one in catalogue if not one.locations]
     catalogue.update(template, no_fuzzy_matching=True)
+    for own in ids:  # of the plant's own reasons: of no source, hence of no earlier release
+        if isinstance(own, str) and own in catalogue.obsolete:
+            catalogue[own] = catalogue.obsolete.pop(own)
     out = io.BytesIO()
     write_po(out, catalogue, width=WIDTH, include_lineno=False)
     new = path.with_name(f"{path.name}.new")

@@ -226,12 +226,14 @@ def test_a_catalogue_is_begun_and_renewed_without_a_loss(tmp_path: Path) -> None
     text = path.read_text()
     path.write_text(
         text.replace('msgid "Triage"\nmsgstr ""', 'msgid "Triage"\nmsgstr "Sichten"')
-        + '\nmsgid "of an earlier release"\nmsgstr "einer früheren"\n'
+        + '\n#: dashboard/old.py\nmsgid "of an earlier release"\nmsgstr "einer früheren"\n'
+        + '\nmsgid "bad weld"\nmsgstr "Schweißfehler"\n'
     )
     renewed = renew(path)
-    assert (renewed.texts, renewed.left) == (begun.texts, begun.left - 1)
+    assert (renewed.texts, renewed.left) == (begun.texts + 1, begun.left - 1)
     assert '#~ msgstr "einer früheren"' in path.read_text()
-    assert load("de", str(path.parent)).gettext("Triage") == "Sichten"
+    german = load("de", str(path.parent))
+    assert (german.gettext("Triage"), german.gettext("bad weld")) == ("Sichten", "Schweißfehler")
     path.write_text(path.read_text().replace('msgid "Shift"\nmsgstr ""', 'msgid "Shift"\nmsgstr "{Schicht}"'))
     assert list(renew(path).wrong) == ['"{Schicht}" has not the placeholders of "Shift": none']
     with pytest.raises(WordsError, match="name it by a language's code"):
