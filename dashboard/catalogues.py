@@ -75,8 +75,8 @@ def renew(path: Path) -> Renewed:
         locale = Locale.parse(path.stem.replace("-", "_"))
     except (UnknownLocaleError, ValueError):
         raise WordsError(f"{path}: name it by a language's code, such as de.po or pt_BR.po") from None
-    catalogue = _read(path) if path.exists() else Catalog(locale, project="goodpart", charset="utf-8", fuzzy=False)
-    catalogue.header_comment = template.header_comment
+    new = Catalog(locale, project="goodpart", header_comment=template.header_comment, charset="utf-8", fuzzy=False)
+    catalogue = _read(path) if path.exists() else new
     ids = [one.id for one in catalogue if not one.locations]
     catalogue.update(template, no_fuzzy_matching=True)
     for own in ids:  # of the plant's own reasons: of no source, hence of no earlier release
@@ -84,11 +84,11 @@ def renew(path: Path) -> Renewed:
             catalogue[own] = catalogue.obsolete.pop(own)
     out = io.BytesIO()
     write_po(out, catalogue, width=WIDTH, include_lineno=False)
-    new = path.with_name(f"{path.name}.new")
+    written = path.with_name(f"{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_bytes(out.getvalue())
-        new.replace(path)
+        written.write_bytes(out.getvalue())
+        written.replace(path)
     except OSError as error:
         raise WordsError(f"{path}: cannot be written: {error.strerror}") from error
     texts = [one for one in catalogue if one.id]

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from string import Formatter
 
 import pytest
 
@@ -50,6 +51,7 @@ SCRIPTED = {  # of the scripts: keys, styles, what forms and requests are
     "Arrow", "Enter", "Escape", "Esc", "input, textarea, select, [contenteditable]", "tag pending", "heat flicker",
     "Content-Type",
 }  # fmt: skip
+FILLED_LATER = {"say('people: {said}')", "say('All of the part: {link}')"}  # with HTML, after the text is escaped
 HEAD = (
     'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=UTF-8\\n"\n'
     '"Plural-Forms: nplurals=2; plural=(n != 1);\\n"\n\n'
@@ -99,6 +101,21 @@ def _labels(call: ast.Call, passed: set[int]) -> Iterator[str]:
 
 def _text(one: ast.AST) -> str:
     return one.value if isinstance(one, ast.Constant) and isinstance(one.value, str) else ""
+
+
+def test_each_text_is_given_what_it_is_filled_with() -> None:
+    wrong = []
+    for path in PYTHON:
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+            if not isinstance(call, ast.Call) or name not in ("say", "several") or not _text(call.args[0]):
+                continue
+            own = {"n"} if name == "several" else set[str]()
+            given = {one.arg for one in call.keywords}
+            filled = {field for text in call.args for _, field, _, _ in Formatter().parse(_text(text)) if field}
+            if None not in given and given | own != filled | own and ast.unparse(call) not in FILLED_LATER:
+                wrong.append(ast.unparse(call))
+    assert wrong == []
 
 
 def test_each_widget_has_a_key() -> None:
