@@ -326,6 +326,8 @@ class Dashboard(_Section):
     port: Port = 8501
     url: Annotated[str, AfterValidator(_site)] = ""
     idle_minutes: Annotated[float, Field(gt=0, le=14)] = 10.0
+    language: Annotated[str, Field(pattern=r"^([A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*)?$")] = ""
+    words: str = ""
 
     @property
     def origins(self) -> tuple[str, ...]:

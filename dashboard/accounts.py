@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, tzinfo
 
 from agent.store.alerts import Alert
@@ -10,36 +11,41 @@ from agent.store.gaps import Gap
 from agent.store.offsets import Counts, PartitionState
 from agent.store.speed import Place
 from dashboard import speed
-from dashboard.alerts import ago
+from dashboard.alerts import since
+from dashboard.codes import shown
 from dashboard.speed import Points
+from dashboard.words import later, say
 
 Rows = list[dict[str, object]]
 
 
 def sentence(counts: Counts) -> str:
     """The identity that must hold: received frames are the sum of their outcomes."""
-    words = (
-        f"{counts.received:,} received = {counts.inspected:,} inspected + {counts.not_inspected:,} not inspected + "
-        f"{counts.dead_lettered:,} dead letters + {counts.duplicate:,} duplicates"
+    words = say(
+        "{received:,} received = {inspected:,} inspected + {not_inspected:,} not inspected + "
+        "{dead_lettered:,} dead letters + {duplicate:,} duplicates",
+        **asdict(counts),
     )
     if counts.balanced:
         return words
     rest = counts.received - (counts.inspected + counts.not_inspected + counts.dead_lettered + counts.duplicate)
-    return f"{words} {rest:+,}: {abs(rest):,} frames have {'no' if rest > 0 else 'more than one'} outcome"
+    if rest > 0:
+        return say("{sum} {rest:+,}: {n:,} frames have no outcome", sum=words, rest=rest, n=rest)
+    return say("{sum} {rest:+,}: {n:,} frames have more than one outcome", sum=words, rest=rest, n=-rest)
 
 
 def partitions(states: Sequence[PartitionState]) -> Rows:
     """What became of the frames of each partition."""
     return [
         {
-            "Partition": f"{one.topic}/{one.partition}",
-            "Stream": one.stream_id,
-            "Received": f"{one.counts.received:,}",
-            "Inspected": f"{one.counts.inspected:,}",
-            "Not inspected": f"{one.counts.not_inspected:,}",
-            "Dead letters": f"{one.counts.dead_lettered:,}",
-            "Duplicates": f"{one.counts.duplicate:,}",
-            "Adds up": "yes" if one.counts.balanced else "NO",
+            later("Partition"): f"{one.topic}/{one.partition}",
+            later("Stream"): one.stream_id,
+            later("Received"): f"{one.counts.received:,}",
+            later("Inspected"): f"{one.counts.inspected:,}",
+            later("Not inspected"): f"{one.counts.not_inspected:,}",
+            later("Dead letters"): f"{one.counts.dead_lettered:,}",
+            later("Duplicates"): f"{one.counts.duplicate:,}",
+            later("Adds up"): say("yes") if one.counts.balanced else say("NO"),
         }
         for one in states
     ]
@@ -49,13 +55,13 @@ def positions(states: Sequence[PartitionState], lags: Mapping[Place, Points], no
     """How far each partition is, and how far behind; `lags` by minute."""
     return [
         {
-            "Partition": f"{one.topic}/{one.partition}",
-            "Stream": one.stream_id,
-            "Next offset": f"{one.next_offset:,}",
-            "Lag": speed.lag(lags.get((one.stream_id, one.partition), ()), now),
-            "Last hour": speed.trend(lags.get((one.stream_id, one.partition), ()), now),
-            "Last commit": "never" if one.committed_at is None else f"{ago(one.committed_at, now)} ago",
-            "Held by": one.holder,
+            later("Partition"): f"{one.topic}/{one.partition}",
+            later("Stream"): one.stream_id,
+            later("Next offset"): f"{one.next_offset:,}",
+            later("Lag"): speed.lag(lags.get((one.stream_id, one.partition), ()), now),
+            later("Last hour"): speed.trend(lags.get((one.stream_id, one.partition), ()), now),
+            later("Last commit"): since(one.committed_at, now),
+            later("Held by"): one.holder,
         }
         for one in states
     ]
@@ -65,15 +71,15 @@ def gaps(found: Sequence[Gap], zone: tzinfo) -> Rows:
     """A row a gap in the log."""
     return [
         {
-            "When": f"{one.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
-            "Stream": one.stream_id,
-            "Partition": one.partition,
-            "What": {
-                "below_start": "frames were deleted before they were read",
-                "beyond_end": "the log is another one: read from its start",
+            later("When"): f"{one.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+            later("Stream"): one.stream_id,
+            later("Partition"): one.partition,
+            later("What"): {
+                "below_start": say("frames were deleted before they were read"),
+                "beyond_end": say("the log is another one: read from its start"),
             }[one.kind],
-            "From": f"{one.from_offset:,}",
-            "To": f"{one.to_offset:,}",
+            later("From"): f"{one.from_offset:,}",
+            later("To"): f"{one.to_offset:,}",
         }
         for one in found
     ]
@@ -83,15 +89,15 @@ def alerts(found: Sequence[Alert], names: Mapping[int, str], zone: tzinfo) -> Ro
     """A row an alert, open or over; `names` of people by their id."""
     return [
         {
-            "Since": f"{one.opened_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
-            "Until": f"{one.closed_at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if one.closed_at else "it lasts",
-            "Level": one.level,
-            "Kind": one.kind.replace("_", " "),
-            "Subject": one.subject,
-            "What": one.words,
-            "Times": one.n,
-            "Seen by": "" if one.acknowledged_by is None else names.get(one.acknowledged_by, "somebody"),
-            "Seen": f"{one.acknowledged_at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if one.acknowledged_at else "",
+            later("Since"): f"{one.opened_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+            later("Until"): f"{one.closed_at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if one.closed_at else say("it lasts"),
+            later("Level"): shown(one.level),
+            later("Kind"): shown(one.kind),
+            later("Subject"): one.subject,
+            later("What"): one.words,
+            later("Times"): one.n,
+            later("Seen by"): "" if one.acknowledged_by is None else names.get(one.acknowledged_by, say("somebody")),
+            later("Seen"): f"{one.acknowledged_at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if one.acknowledged_at else "",
         }
         for one in found
     ]

@@ -12,30 +12,40 @@ from agent.service import alerts as service
 from agent.store import users
 from agent.store.alerts import Alert
 from dashboard import context
+from dashboard.codes import shown
+from dashboard.words import later, say, several
 
 ICONS = {"error": "✖", "warning": "⚠️"}
+AGES = ((86_400, later("{n} d")), (3_600, later("{n} h")), (60, later("{n} min")))
 
 
 def ago(then: datetime | None, now: datetime) -> str:
     """A moment as an age: `4 s`, `3 min`, `2 h`, `5 d`."""
     if then is None:
-        return "never"
+        return say("never")
     seconds = max(0, int((now - then).total_seconds()))
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+    for size, age in AGES:
         if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+            return say(age, n=seconds // size)
+    return say("{n} s", n=seconds)
+
+
+def since(then: datetime | None, now: datetime) -> str:
+    """How long ago a moment was: `3 min ago`."""
+    return say("never") if then is None else say("{age} ago", age=ago(then, now))
 
 
 def line(alert: Alert, names: Mapping[int, str], now: datetime) -> str:
     """One alert as HTML; every text is escaped."""
-    often = f", {alert.n} times" if alert.n > 1 else ""
-    by = alert.acknowledged_by
-    seen = f" · {escape(names.get(by, 'somebody'))} has seen it" if by is not None else ""
+    said = say("for {age}", age=ago(alert.opened_at, now))
+    if alert.n > 1:
+        said = several("for {age}, {n} time", "for {age}, {n} times", alert.n, age=ago(alert.opened_at, now))
+    if (by := alert.acknowledged_by) is not None:
+        said += " · " + say("{name} has seen it", name=names.get(by, say("somebody")))
+    pill = escape(f"{ICONS[alert.level]} {shown(alert.level)}")
     return (
-        f"<div class='alert {alert.level}'><span class='pill {alert.level}'>{ICONS[alert.level]} {alert.level}</span> "
-        f"<b>{escape(alert.kind.replace('_', ' '))}</b> {escape(alert.words)} "
-        f"<span class='faint'>for {ago(alert.opened_at, now)}{often}{seen}</span></div>"
+        f"<div class='alert {alert.level}'><span class='pill {alert.level}'>{pill}</span> "
+        f"<b>{escape(shown(alert.kind))}</b> {escape(alert.words)} <span class='faint'>{escape(said)}</span></div>"
     )
 
 
@@ -49,14 +59,14 @@ def show(found: Sequence[Alert], now: datetime) -> None:
         place = st.container(horizontal=True, vertical_alignment="center")
         place.html(line(alert, names, now))
         wanted = alert.acknowledged_at is None and context.may("operator")
-        if wanted and place.button("Acknowledge", key=f"acknowledge-{alert.id}") and _acknowledge(alert.id):
+        if wanted and place.button(say("Acknowledge"), key=f"acknowledge-{alert.id}") and _acknowledge(alert.id):
             st.rerun(scope="fragment")
 
 
 def _acknowledge(alert_id: int) -> bool:
     actor = context.actor()
     return actor is not None and context.act(
-        lambda **given: service.acknowledge(context.engine(), actor, alert_id, **given), "acknowledged"
+        lambda **given: service.acknowledge(context.engine(), actor, alert_id, **given), say("acknowledged")
     )
 
 

@@ -9,25 +9,29 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from agent.store.alerts import Alert, fitted, station_subject
+from agent.store.station_work import Picture
 from agent.store.stations import Station
 from agent.store.trends import ProductRate, StationRate
-from dashboard.alerts import ago, by_subject
+from dashboard.alerts import ago, by_subject, since
+from dashboard.codes import shown
 from dashboard.floor import MOST, Floor
+from dashboard.words import later, opening, say, several
 
 Level = Literal["stop", "warn", "idle", "good"]
 ICONS: dict[Level, str] = {"stop": "✖", "warn": "▲", "idle": "○", "good": "✔"}
 # The worst first: a station shows the first one that holds. What each level looks like is the component's.
 STATES: dict[str, Level] = {
-    "blind": "stop", "silent": "stop", "stopped": "stop", "frozen": "stop", "black": "stop", "no model": "stop",
-    "untrusted": "warn", "late": "warn", "overexposed": "warn", "out of focus": "warn", "over its rate": "warn",
-    "drifting": "warn", "lapsed": "warn", "uncertified": "warn", "slow": "warn",
-    "waiting": "idle", "teaching": "idle", "running": "good",
+    later("blind"): "stop", later("silent"): "stop", later("stopped"): "stop", later("frozen"): "stop",
+    later("black"): "stop", later("no model"): "stop", later("untrusted"): "warn", later("late"): "warn",
+    later("overexposed"): "warn", later("out of focus"): "warn", later("over its rate"): "warn",
+    later("drifting"): "warn", later("lapsed"): "warn", later("uncertified"): "warn", later("slow"): "warn",
+    later("waiting"): "idle", later("teaching"): "idle", later("running"): "good",
 }  # fmt: skip
 CAMERA = {
-    "camera_frozen": ("frozen", "its camera repeats the same picture"),
-    "camera_black": ("black", "its pictures are black"),
-    "camera_saturated": ("overexposed", "its pictures are overexposed"),
-    "camera_defocused": ("out of focus", "its pictures are blurred"),
+    "camera_frozen": ("frozen", later("its camera repeats the same picture")),
+    "camera_black": ("black", later("its pictures are black")),
+    "camera_saturated": ("overexposed", later("its pictures are overexposed")),
+    "camera_defocused": ("out of focus", later("its pictures are blurred")),
 }
 QUIET = timedelta(minutes=2)  # without a frame for so long, and for so many of its usual intervals, it has stopped
 INTERVALS = 5
@@ -48,7 +52,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One station in words; `why` says what its state means where that is not good."""
+    """One station in words, but for its `state`, a key of `STATES`; `why` says what that means where it is not good."""
 
     station: str
     state: str
@@ -87,19 +91,21 @@ def banner(found: Sequence[Tile], standing: Sequence[Alert]) -> Banner:
     order = list(STATES)
     bad = sorted((one for one in found if one.level in ("stop", "warn")), key=lambda one: order.index(one.state))
     elsewhere = [one for one in standing if one.level == "error" and not one.subject.startswith("station:")]
-    others = "".join(f"; {one.kind.replace('_', ' ')} ({one.subject})" for one in elsewhere)
+    others = "".join(f"; {shown(one.kind)} ({one.subject})" for one in elsewhere)
     if bad:
         worst: Level = "stop" if elsewhere or bad[0].level == "stop" else "warn"
-        need = "1 station needs" if len(bad) == 1 else f"{len(bad)} stations need"
-        more = f", the worst {NAMED} are these" if len(bad) > NAMED else ""
-        return Banner(worst, f"{need} somebody{more}{others}", tuple(bad[:NAMED]))
+        need = several("{n} station needs somebody", "{n} stations need somebody", len(bad))
+        if len(bad) > NAMED:
+            need = say("{n} stations need somebody, the worst {named} are these", n=len(bad), named=NAMED)
+        return Banner(worst, f"{need}{others}", tuple(bad[:NAMED]))
     if elsewhere:
-        return Banner("stop", others[2].upper() + others[3:])
+        return Banner("stop", opening(others[2:]))
     running = sum(one.level == "good" for one in found)
     if running == len(found):
-        return Banner("good", f"All {running} stations run" if running > 1 else "The station runs")
-    rest = [f"{sum(one.state == state for one in found)} {state}" for state in ("waiting", "teaching")]
-    return Banner("idle", f"{running} of {len(found)} stations run, " + ", ".join(r for r in rest if r[0] != "0"))
+        return Banner("good", say("All {n} stations run", n=running) if running > 1 else say("The station runs"))
+    counted = [(state, sum(one.state == state for one in found)) for state in ("waiting", "teaching")]
+    rest = ", ".join(f"{n} {say(state)}" for state, n in counted if n)
+    return Banner("idle", say("{running} of {n} stations run, {rest}", running=running, n=len(found), rest=rest))
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -115,7 +121,6 @@ def _tile(floor: Floor, station: Station, kinds: Mapping[str, Collection[str]], 
     state, why = next(_states(floor, station, product, name, kinds, now))
     waiting = floor.waiting.get(station.id, 0)
     picture = floor.pictures.get(station.id)
-    under = "under its heatmap" if picture and picture.heatmap else "without a heatmap"
     return Tile(
         station=station.name,
         state=state,
@@ -124,16 +129,26 @@ def _tile(floor: Floor, station: Station, kinds: Mapping[str, Collection[str]], 
         model=_model(floor, product),
         facts=(
             _rate(rate, floor.usual.get(station.id), floor.minutes),
-            Fact("Lag", _duration(rate), note="from the picture to its decision, on average"),
+            Fact(say("Lag"), _duration(rate), note=say("from the picture to its decision, on average")),
             _flags(floor, product, lately),
-            Fact("Not inspected", f"{rate.not_inspected if rate else 0:,}", note="of the last minutes; never a pass"),
-            Fact("Last frame", ago(station.last_frame_at, now)),
+            Fact(
+                say("Not inspected"),
+                f"{rate.not_inspected if rate else 0:,}",
+                note=say("of the last minutes; never a pass"),
+            ),
+            Fact(say("Last frame"), ago(station.last_frame_at, now)),
         ),
-        waiting=f"{waiting:,} or more" if waiting == MOST else f"{waiting:,}",
+        waiting=say("{n:,} or more", n=waiting) if waiting == MOST else f"{waiting:,}",
         sha256=picture.sha256 if picture else None,
-        alt=f"newest judged picture of {station.name}, {under}" if picture else "",
-        pictured=f"{ago(picture.at, now)} ago" if picture else "",
+        alt=_alt(station, picture) if picture else "",
+        pictured=since(picture.at, now) if picture else "",
     )
+
+
+def _alt(station: Station, picture: Picture) -> str:
+    if picture.heatmap:
+        return say("newest judged picture of {station}, under its heatmap", station=station.name)
+    return say("newest judged picture of {station}, without a heatmap", station=station.name)
 
 
 def _states(
@@ -144,35 +159,35 @@ def _states(
     pair = kinds.get(fitted(f"{station_subject(station.name)} product:{name}"), ())
     rate, usual, last = floor.rates.get(station.id), floor.usual.get(station.id), station.last_frame_at
     if station.status == "blind" or "station_blind" in own:
-        yield "blind", f"{station.failures_in_row} frames in a row could not be inspected"
+        yield "blind", say("{n} frames in a row could not be inspected", n=station.failures_in_row)
     if "station_silent" in own:
-        yield "silent", f"no frame for {ago(last, now)}" if last else "no frame has come"
+        yield "silent", say("no frame for {age}", age=ago(last, now)) if last else say("no frame has come")
     if last is None:
-        yield "waiting", "no frame yet"
+        yield "waiting", say("no frame yet")
     elif now - last > max(QUIET, INTERVALS * timedelta(minutes=1 / usual) if usual else QUIET):
-        yield "stopped", f"no frame for {ago(last, now)}"
-    camera = [CAMERA[kind] for kind in CAMERA if kind in own]
+        yield "stopped", say("no frame for {age}", age=ago(last, now))
+    camera = [(state, say(words)) for kind, (state, words) in CAMERA.items() if kind in own]
     yield from (one for one in camera if STATES[one[0]] == "stop")
     live, known = floor.live.get(product or 0), product is not None
     if known and live is None and product not in floor.taught:
-        yield "no model", "nothing is inspected: its product has no model"
+        yield "no model", say("nothing is inspected: its product has no model")
     if "no_trusted_model" in kinds.get(fitted(f"product:{name}"), ()):
-        yield "untrusted", "neither model can be trusted: what either flags is reviewed"
+        yield "untrusted", say("neither model can be trusted: what either flags is reviewed")
     if rate and rate.frames >= LEAST and rate.late > LATE * rate.frames:
-        yield "late", f"{rate.late:,} of {rate.frames:,} frames were decided late"
+        yield "late", say("{late:,} of {frames:,} frames were decided late", late=rate.late, frames=rate.frames)
     yield from camera
     if "flag_rate" in pair:
-        yield "over its rate", "more is flagged than its certificate allows"
+        yield "over its rate", say("more is flagged than its certificate allows")
     if "drift" in pair:
-        yield "drifting", "its scores have changed"
+        yield "drifting", say("its scores have changed")
     if product in floor.lapsed:
-        yield "lapsed", "its certificate does not speak for the stream as it is now"
+        yield "lapsed", say("its certificate does not speak for the stream as it is now")
     if live is not None and not live.certifies:
-        yield "uncertified", "without a certificate every part goes to review"
+        yield "uncertified", say("without a certificate every part goes to review")
     if usual and usual * floor.minutes >= LEAST and _per_minute(rate, floor.minutes) < SLOW * usual:
-        yield "slow", "it runs at less than half of its usual rate"
+        yield "slow", say("it runs at less than half of its usual rate")
     if live is None and product in floor.taught:
-        yield "teaching", "its parts are collected for a first model"
+        yield "teaching", say("its parts are collected for a first model")
     yield "running", ""
 
 
@@ -181,14 +196,15 @@ def _per_minute(rate: StationRate | None, minutes: float) -> float:
 
 
 def _rate(rate: StationRate | None, usual: float | None, minutes: float) -> Fact:
-    note = "frames over the last minutes, of what is usual: the median quarter hour of the last day"
-    return Fact("Per minute", _short(_per_minute(rate, minutes)), f"of {_short(usual)}" if usual else "", note)
+    note = say("frames over the last minutes, of what is usual: the median quarter hour of the last day")
+    of = say("of {n}", n=_short(usual)) if usual else ""
+    return Fact(say("Per minute"), _short(_per_minute(rate, minutes)), of, note)
 
 
 def _duration(rate: StationRate | None) -> str:
     if rate is None or rate.mean_latency_ms is None:
         return "—"
-    return f"{_short(rate.mean_latency_ms / 1000)} s"
+    return say("{n} s", n=_short(rate.mean_latency_ms / 1000))
 
 
 def _short(number: float) -> str:
@@ -200,14 +216,15 @@ def _flags(floor: Floor, product: int | None, lately: Iterable[ProductRate]) -> 
     mine = [one for one in lately if one.product_id == product and (live is None or one.deployment_id == live.id)]
     inspected, flagged = sum(one.inspected for one in mine), sum(one.flagged for one in mine)
     if not inspected:
-        return Fact("Flagged", "—")
+        return Fact(say("Flagged"), "—")
     allowed = live.certificate["certified_review_rate"] if live and live.certificate and live.certifies else None
     more = f"≤ {allowed:.1%}" if allowed is not None else ""
-    return Fact("Flagged", f"{flagged / inspected:.1%}", more, f"{flagged:,} of {inspected:,} frames of the last hour")
+    note = say("{flagged:,} of {inspected:,} frames of the last hour", flagged=flagged, inspected=inspected)
+    return Fact(say("Flagged"), f"{flagged / inspected:.1%}", more, note)
 
 
 def _model(floor: Floor, product: int | None) -> str:
     live = floor.live.get(product or 0)
     if live is None:
-        return "model in the making" if product in floor.taught else "no model"
-    return f"v{live.number}, lapsed" if product in floor.lapsed else f"v{live.number}"
+        return say("model in the making") if product in floor.taught else say("no model")
+    return say("v{number}, lapsed", number=live.number) if product in floor.lapsed else f"v{live.number}"

@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard import context, pages
 from dashboard.components import door
-from dashboard.fragments import told
+from dashboard.fragments import RELOAD, told
 from dashboard.seals import mark
 from dashboard.views import sign_in
 
@@ -14,7 +14,7 @@ from dashboard.views import sign_in
 def main() -> None:
     """Draws the page asked for; to whoever has not signed in the sign-in, whatever they asked for."""
     st.set_page_config(page_title="goodpart", page_icon="🔩", layout="wide", initial_sidebar_state=220)
-    with told("This page comes back with a reload."):
+    with told(RELOAD):
         if context.enter():
             user = context.actor()
             page = st.navigation([pages.page(one) for one in pages.views(user)])

@@ -14,18 +14,20 @@ from agent.store import products, stations
 from agent.store.buckets import Bucket, cutter, quarter
 from agent.store.scopes import Scope
 from dashboard import context
+from dashboard.filters import choose, one_or_all
 from dashboard.trending import MEASURES
+from dashboard.words import later, say
 
 WINDOWS: dict[str, tuple[timedelta, Bucket]] = {
-    "1 hour": (timedelta(hours=1), "minute"),
-    "8 hours": (timedelta(hours=8), "quarter"),
-    "24 hours": (timedelta(hours=24), "hour"),
-    "7 days": (timedelta(days=7), "shift"),
-    "30 days": (timedelta(days=30), "day"),
-    "90 days": (timedelta(days=90), "day"),
-    "1 year": (timedelta(days=365), "day"),
+    later("1 hour"): (timedelta(hours=1), "minute"),
+    later("8 hours"): (timedelta(hours=8), "quarter"),
+    later("24 hours"): (timedelta(hours=24), "hour"),
+    later("7 days"): (timedelta(days=7), "shift"),
+    later("30 days"): (timedelta(days=30), "day"),
+    later("90 days"): (timedelta(days=90), "day"),
+    later("1 year"): (timedelta(days=365), "day"),
 }
-GROUPS = ("station", "product", "lot", "shift")
+GROUPS = (later("station"), later("product"), later("lot"), later("shift"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Asked:
     """A window of the line's time, in buckets, and what of.
 
     Attributes:
-        window: in words.
+        window: one of `WINDOWS`.
         since: the start of the first bucket.
         until: now.
         bucket: width of the buckets.
@@ -69,12 +71,12 @@ def ask() -> Asked:
         product_ids = {product.name: product.id for product in products.all(conn)}
         station_ids = {station.name: station.id for station in stations.all(conn, retired=True)}
     columns = st.columns(6)
-    window = columns[0].selectbox("Window", list(WINDOWS), key="window", bind="query-params")
-    product = columns[1].selectbox("Product", ["all", *product_ids], key="product", bind="query-params")
-    station = columns[2].selectbox("Station", ["all", *station_ids], key="station", bind="query-params")
-    lot = columns[3].text_input("Lot", placeholder="all", key="lot", bind="query-params")
-    measure = columns[4].selectbox("Rate of", list(MEASURES), key="measure", bind="query-params")
-    by = columns[5].selectbox("Rates by", GROUPS, key="by", bind="query-params")
+    window = choose(columns[0], "window", say("Window"), WINDOWS)
+    product = one_or_all(columns[1], "product", say("Product"), product_ids)
+    station = one_or_all(columns[2], "station", say("Station"), station_ids)
+    lot = columns[3].text_input(say("Lot"), placeholder=say("all"), key="lot", bind="query-params")
+    measure = choose(columns[4], "measure", say("Rate of"), MEASURES)
+    by = choose(columns[5], "by", say("Rates by"), GROUPS)
     span, bucket = WINDOWS[window]
     if bucket == "minute" and measure != "flagged":
         bucket = "quarter"  # people's decisions are summed by quarters
@@ -84,7 +86,7 @@ def ask() -> Asked:
         since=cutter(bucket, settings.timezone, settings.plant.shifts)(quarter(now - span)),
         until=now,
         bucket=bucket,
-        scope=Scope(product_ids.get(product), station_ids.get(station), lot.strip() or None),
+        scope=Scope(product_ids.get(product or ""), station_ids.get(station or ""), lot.strip() or None),
         measure=measure,
         by=by,
         zone=settings.timezone,

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dashboard import context
+from dashboard.codes import shown
+from dashboard.words import later, say
 
-PEOPLE = {"operator": "Operators", "engineer": "Engineers", "admin": "Admins"}
+PEOPLE = {
+    "operator": (later("Operators do this."), later("Operators do this; {name} is {role}.")),
+    "engineer": (later("Engineers do this."), later("Engineers do this; {name} is {role}.")),
+    "admin": (later("Admins do this."), later("Admins do this; {name} is {role}.")),
+}
 
 
 def barred(least: str) -> str | None:
     """A sentence where they may not do what takes at least this role; None where they may."""
     if context.may(least):
         return None
+    nobody, somebody = PEOPLE[least]
     user = context.actor()
-    return f"{PEOPLE[least]} do this{f'; {user.name} is {user.role}' if user else ''}."
+    return say(somebody, name=user.name, role=shown(user.role)) if user else say(nobody)

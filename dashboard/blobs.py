@@ -17,6 +17,7 @@ from agent.store.blobs import BlobMissing, media_type
 from agent.store.engine import reading
 from agent.store.errors import NotFound, StoreError
 from dashboard import context, normals
+from dashboard.words import say
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 SHOWN = {"image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff"}
@@ -74,15 +75,15 @@ async def _asked(request: Request, draw: Callable[[str], Response]) -> Response:
 
 def _blob(sha256: str) -> Response:
     if not SHA256.fullmatch(sha256):
-        return PlainTextResponse("not a SHA-256", 404)
+        return PlainTextResponse(say("not a SHA-256"), 404)
     try:
         with reading(context.database()) as conn:
             kind = media_type(conn, sha256)
         if kind not in SHOWN:
-            return PlainTextResponse("no such picture", 404)
+            return PlainTextResponse(say("no such picture"), 404)
         return Response(context.blobs().get(sha256), media_type=kind, headers=HEADERS)
     except BlobMissing:
-        return PlainTextResponse("the picture is gone", 404)
+        return PlainTextResponse(say("the picture is gone"), 404)
     except StoreError as error:
         return PlainTextResponse(str(error), 503)
 
@@ -97,21 +98,21 @@ def _small(sha256: str) -> Response:
             picture.thumbnail((SMALL, SMALL))
             picture.convert("RGB").save(out, "WEBP", quality=80)
     except (OSError, ValueError, Image.DecompressionBombError):
-        return PlainTextResponse("the picture cannot be read", 404)
+        return PlainTextResponse(say("the picture cannot be read"), 404)
     return Response(out.getvalue(), media_type="image/webp", headers=HEADERS)
 
 
 def _heatmap(sha256: str) -> Response:
     if not SHA256.fullmatch(sha256):
-        return PlainTextResponse("not a SHA-256", 404)
+        return PlainTextResponse(say("not a SHA-256"), 404)
     try:
         values = np.load(io.BytesIO(context.blobs().get(sha256)), allow_pickle=False).astype(np.float64)
     except BlobMissing:
-        return PlainTextResponse("the map is gone", 404)
+        return PlainTextResponse(say("the map is gone"), 404)
     except (StoreError, ValueError) as error:
         return PlainTextResponse(str(error), 503)
     if values.ndim != 2 or values.size == 0:
-        return PlainTextResponse("not a map", 404)
+        return PlainTextResponse(say("not a map"), 404)
     grey = (values - values.min()) / max(float(np.ptp(values)), 1e-12) * 255
     out = io.BytesIO()
     Image.fromarray(grey.round().astype(np.uint8)).save(out, "PNG")
@@ -120,7 +121,7 @@ def _heatmap(sha256: str) -> Response:
 
 def _normals(item_id: int) -> Response:
     if item_id >= 1 << 63:
-        return PlainTextResponse("no such item", 404)
+        return PlainTextResponse(say("no such item"), 404)
     try:
         found = normals.of_item(context.database(), item_id)
     except NotFound as error:

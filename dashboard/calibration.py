@@ -12,9 +12,10 @@ from agent.store import lesson, registry, users, withdrawals
 from agent.store.calibration import Calibrator
 from dashboard import context, withdrawing
 from dashboard.parts import picture
+from dashboard.words import later, say
 
 ROW = 4
-HELP = (
+HELP = later(
     "One defect among them would be the threshold. A part leaves only as a defect, by two people: one asks, an "
     "engineer confirms; then the version is certified anew."
 )
@@ -28,10 +29,10 @@ def show(product_id: int, version_id: int) -> None:
         asked = {one.sample_id: one for one in withdrawals.all(conn, product_id)}
         names = {user.id: user.name for user in users.all(conn, disabled=True)}
     if not top:
-        st.caption("No calibration scores are on record: this version was made before they were kept.")
+        st.caption(say("No calibration scores are on record: this version was made before they were kept."))
         return
     threshold = issued[0].record["review_threshold"] if issued else None
-    st.caption(HELP)
+    st.caption(say(HELP))
     for start in range(0, len(top), ROW):
         for column, one in zip(st.columns(ROW), top[start : start + ROW], strict=False):
             with column:
@@ -42,7 +43,7 @@ def show(product_id: int, version_id: int) -> None:
 
 def card(one: Calibrator, threshold: float | None) -> str:
     """A part's image and the same with its heatmap, and what there is to say of it; every text is escaped."""
-    name = one.serial or f"sample {one.sample_id}"
+    name = one.serial or say("sample {id}", id=one.sample_id)
     shown = [sha256 for sha256 in (one.preview_sha256, one.overlay_sha256) if sha256] or [one.blob_sha256]
     pictures = "".join(picture(sha256, name, f"width:{100 // len(shown)}%;vertical-align:top") for sha256 in shown)
     said = escape(words(one, threshold))
@@ -51,14 +52,14 @@ def card(one: Calibrator, threshold: float | None) -> str:
 
 def words(one: Calibrator, threshold: float | None) -> str:
     """Its sample, where that is not its name, its score and its place among the others."""
-    said = [f"sample {one.sample_id}"] if one.serial else []
-    said.append(f"score {one.score:.3f}")
+    said = [say("sample {id}", id=one.sample_id)] if one.serial else []
+    said.append(say("score {score:.3f}", score=one.score))
     if threshold is not None and one.score >= threshold:
-        said.append("above the threshold" if one.score > threshold else "the threshold")
+        said.append(say("above the threshold") if one.score > threshold else say("the threshold"))
     if one.station:
         said.append(one.station)
     if one.frames > 1:
-        said.append(f"the highest of {one.frames} images")
+        said.append(say("the highest of {n} images", n=one.frames))
     if not one.usable:
-        said.append("taken out")
+        said.append(say("taken out"))
     return " · ".join(said)

@@ -14,15 +14,17 @@ from agent.store.buckets import Bucket
 from agent.store.marks import Mark
 from agent.store.score_bins import Histogram, edges
 from agent.store.trends import FlagPoint
+from dashboard.codes import MARKS, named, shown
 from dashboard.coverage import Cell
-from dashboard.spc import RULES, Chart
-from dashboard.trending import FORMATS
+from dashboard.spc import Chart
+from dashboard.trending import FORMATS, broken
+from dashboard.words import later, say
 
 HEIGHT = 260
 BARS = 320  # pixels that bars share
 PICKED = "picked"
-STEADY = "within the rules"
-VERDICTS = {"pass": "#15803d", "review": "#d97706", "reject": "#b91c1c", "not inspected": "#64748b"}
+STEADY, BREAKS = later("within the rules"), later("breaks a rule")
+VERDICTS = {"pass": "#15803d", "review": "#d97706", "reject": "#b91c1c", "not_inspected": "#64748b"}
 
 
 def control(
@@ -38,30 +40,31 @@ def control(
             {
                 "start": start.replace(tzinfo=None), "at": int(start.timestamp()), "value": point.value, "n": point.n,
                 "count": count, "lower": point.lower, "upper": point.upper, "centre": chart.centre,
-                "signal": "; ".join(RULES[rule].words for rule in point.rules) or STEADY,
+                "signal": broken(point) or say(STEADY), "broken": bool(point.rules),
             }
             for start, count, point in zip(starts, counts, chart.points, strict=True)
         ]
     )  # fmt: skip
-    frame["state"] = frame["signal"].where(frame["signal"] == STEADY, "breaks a rule")
+    frame["state"] = frame["broken"].map({False: say(STEADY), True: say(BREAKS)})
     x = alt.X("start:T", title=None, axis=alt.Axis(format=FORMATS[bucket]))
     y = alt.Y("value:Q", title=title, axis=alt.Axis(format="%"))
     base = alt.Chart(frame, height=HEIGHT)
     band = base.mark_area(opacity=0.12, interpolate="step", color="#64748b").encode(x=x, y="lower:Q", y2="upper:Q")
     middle = base.mark_line(strokeDash=[4, 4], color="#64748b").encode(x=x, y="centre:Q")
     line = base.mark_line(color="#2563eb", opacity=0.6).encode(x=x, y=y)
-    states = alt.Scale(domain=[STEADY, "breaks a rule"], range=["#2563eb", "#b91c1c"])
-    shapes = alt.Scale(domain=[STEADY, "breaks a rule"], range=["circle", "diamond"])
+    states = alt.Scale(domain=[say(STEADY), say(BREAKS)], range=["#2563eb", "#b91c1c"])
+    shapes = alt.Scale(domain=[say(STEADY), say(BREAKS)], range=["circle", "diamond"])
     points = (
         base.mark_point(filled=True, opacity=1)
         .encode(
             x=x, y=y,
             color=alt.Color("state:N", title=None, scale=states, legend=alt.Legend(orient="top")),
             shape=alt.Shape("state:N", title=None, scale=shapes),
-            size=alt.condition(f"datum.state === '{STEADY}'", alt.value(45), alt.value(130)),
+            size=alt.condition("datum.broken", alt.value(130), alt.value(45)),
             tooltip=[
-                "start:T", alt.Tooltip("value:Q", format=".2%"), "count:Q", "n:Q", "signal:N",
-                alt.Tooltip("lower:Q", format=".2%"), alt.Tooltip("upper:Q", format=".2%"),
+                _tip("start:T", say("start")), _tip("value:Q", say("value"), ".2%"), _tip("count:Q", say("count")),
+                _tip("n:Q", say("n")), _tip("signal:N", say("signal")), _tip("lower:Q", say("lower"), ".2%"),
+                _tip("upper:Q", say("upper"), ".2%"),
             ],
         )
         .add_params(alt.selection_point(name=PICKED, fields=["at"], toggle=False))
@@ -69,17 +72,21 @@ def control(
     return _layered(band, middle, line, points, *([_marks(marks)] if marks else []))
 
 
+def _tip(field: str, title: str, form: str = "") -> alt.Tooltip:
+    return alt.Tooltip(field, title=title, format=form or alt.Undefined)
+
+
 def _marks(marks: Sequence[Mark]) -> alt.Chart:
-    rows = [(mark.at.replace(tzinfo=None), mark.kind, mark.words) for mark in marks]
+    rows = [(mark.at.replace(tzinfo=None), shown(mark.kind), mark.words) for mark in marks]
     frame = pd.DataFrame(rows, columns=["at", "kind", "what"])
-    dashes = alt.Scale(domain=["model", "epoch", "gap"], range=[[1, 0], [6, 3], [2, 2]])
+    dashes = alt.Scale(domain=[shown(one) for one in MARKS], range=[[1, 0], [6, 3], [2, 2]])
     chart: alt.Chart = (
         alt.Chart(frame)
         .mark_rule(size=2, color="#7c3aed")
         .encode(
             x="at:T",
             strokeDash=alt.StrokeDash("kind:N", title=None, scale=dashes, legend=alt.Legend(orient="top")),
-            tooltip=["at:T", "kind:N", "what:N"],
+            tooltip=[_tip("at:T", say("at")), _tip("kind:N", say("kind")), _tip("what:N", say("what"))],
         )
     )
     return chart
@@ -88,24 +95,29 @@ def _marks(marks: Sequence[Mark]) -> alt.Chart:
 def verdicts(points: Sequence[FlagPoint], bucket: Bucket) -> alt.Chart:
     """Frames by verdict over time, stacked."""
     rows = [
-        {"time": point.start.replace(tzinfo=None), "verdict": verdict, "frames": frames}
+        {"time": point.start.replace(tzinfo=None), "group": shown(verdict), "amount": frames}
         for point in points
         for verdict, frames in (
             ("pass", point.passed), ("review", point.review), ("reject", point.reject),
-            ("not inspected", point.not_inspected),
+            ("not_inspected", point.not_inspected),
         )
     ]  # fmt: skip
-    return _stacked(rows, "verdict", "frames", VERDICTS, bucket)
+    colours = {shown(verdict): colour for verdict, colour in VERDICTS.items()}
+    return _stacked(rows, say("verdict"), say("frames"), colours, bucket)
 
 
 def pareto(rows: Sequence[tuple[str, int, float]]) -> alt.LayerChart:
     """Defects by reason, the most frequent first, and the share of each with all before it."""
-    frame = pd.DataFrame(rows, columns=["reason", "parts", "share"])
+    frame = pd.DataFrame([(named(reason), *rest) for reason, *rest in rows], columns=["reason", "parts", "share"])
     x = alt.X("reason:N", sort=list(frame["reason"]), title=None)
-    base = alt.Chart(frame, height=HEIGHT).encode(tooltip=["reason:N", "parts:Q", alt.Tooltip("share:Q", format=".1%")])
-    bars = base.mark_bar(color="#b91c1c").encode(x=x, y=alt.Y("parts:Q", title="defects"))
+    base = alt.Chart(frame, height=HEIGHT).encode(
+        tooltip=[
+            _tip("reason:N", say("reason")), _tip("parts:Q", say("parts")), _tip("share:Q", say("share"), ".1%"),
+        ]
+    )  # fmt: skip
+    bars = base.mark_bar(color="#b91c1c").encode(x=x, y=alt.Y("parts:Q", title=say("defects")))
     shares = base.mark_line(point=True, color="#64748b").encode(
-        x=x, y=alt.Y("share:Q", title="cumulative", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+        x=x, y=alt.Y("share:Q", title=say("cumulative"), axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
     )
     return _layered(bars, shares, own_axes=True)
 
@@ -130,10 +142,16 @@ def quantiles(days: Mapping[date, Histogram], shares: Sequence[float]) -> alt.Ch
         .mark_line(point=True)
         .encode(
             x=alt.X("day:T", title=None, axis=alt.Axis(format="%m-%d")),
-            y=alt.Y("severity:Q", title="severity", scale=alt.Scale(type="symlog")),
+            y=alt.Y("severity:Q", title=say("severity"), scale=alt.Scale(type="symlog")),
             color=alt.Color("quantile:N", title=None, legend=alt.Legend(orient="top")),
             strokeDash=alt.StrokeDash("quantile:N", legend=None),
-            tooltip=["day:T", "quantile:N", *(alt.Tooltip(f"{end}:Q", format=".3g") for end in ("from", "to")), "n:Q"],
+            tooltip=[
+                _tip("day:T", say("day")),
+                _tip("quantile:N", say("quantile")),
+                _tip("from:Q", say("from"), ".3g"),
+                _tip("to:Q", say("to"), ".3g"),
+                _tip("n:Q", say("n")),
+            ],
         )
     )
     return chart
@@ -146,9 +164,9 @@ def losses(points: Sequence[Sequence[float]]) -> alt.Chart:
         alt.Chart(frame[frame["loss"] > 0], height=HEIGHT)
         .mark_line()
         .encode(
-            x=alt.X("step:Q", title="step"),
-            y=alt.Y("loss:Q", title="loss", scale=alt.Scale(type="log")),
-            tooltip=["step:Q", alt.Tooltip("loss:Q", format=".4g")],
+            x=alt.X("step:Q", title=say("step")),
+            y=alt.Y("loss:Q", title=say("loss"), scale=alt.Scale(type="log")),
+            tooltip=[_tip("step:Q", say("step")), _tip("loss:Q", say("loss"), ".4g")],
         )
     )
     return chart
@@ -156,19 +174,24 @@ def losses(points: Sequence[Sequence[float]]) -> alt.Chart:
 
 def severities(found: Histogram) -> alt.Chart:
     """How many frames lie in each bin of severity, on an axis on which bins are about equally wide."""
-    rows = [(*edges(number), "above" if number >= 0 else "below", n) for number, n in sorted(found.counts.items())]
+    below, above = say("below"), say("above")
+    rows = [(*edges(number), above if number >= 0 else below, n) for number, n in sorted(found.counts.items())]
     frame = pd.DataFrame(rows, columns=["from", "to", "side", "frames"])
-    scale = alt.Scale(domain=["below", "above"], range=[VERDICTS["pass"], VERDICTS["review"]])
+    scale = alt.Scale(domain=[below, above], range=[VERDICTS["pass"], VERDICTS["review"]])
     chart: alt.Chart = (
         alt.Chart(frame, height=HEIGHT)
         .mark_rect()
         .encode(
-            x=alt.X("from:Q", title="severity", scale=alt.Scale(type="symlog"), axis=alt.Axis(grid=False)),
+            x=alt.X("from:Q", title=say("severity"), scale=alt.Scale(type="symlog"), axis=alt.Axis(grid=False)),
             x2="to:Q",
-            y=alt.Y("frames:Q", title="frames"),
+            y=alt.Y("frames:Q", title=say("frames")),
             y2=alt.datum(0),
             color=alt.Color("side:N", title=None, scale=scale, legend=alt.Legend(orient="top")),
-            tooltip=[alt.Tooltip("from:Q", format=".3g"), alt.Tooltip("to:Q", format=".3g"), "frames:Q"],
+            tooltip=[
+                _tip("from:Q", say("from"), ".3g"),
+                _tip("to:Q", say("to"), ".3g"),
+                _tip("frames:Q", say("frames")),
+            ],
         )
     )
     return chart
@@ -182,7 +205,10 @@ def coverage(cells: Sequence[Cell], title: str) -> alt.LayerChart:
         title: of the axis of times.
     """
     frame = pd.DataFrame([asdict(one) for one in cells])
-    tips: list[str | alt.Tooltip] = ["station:N", alt.Tooltip("when:N", title=title), "samples:Q", "frames:Q"]
+    tips = [
+        _tip("station:N", say("station")), _tip("when:N", title), _tip("samples:Q", say("samples")),
+        _tip("frames:Q", say("frames")),
+    ]  # fmt: skip
     x = alt.X("when:N", title=title, sort=list(dict.fromkeys(frame["when"])), axis=alt.Axis(labelAngle=0))
     base = alt.Chart(frame, height=alt.Step(30)).encode(x=x, y=alt.Y("station:N", title=None), tooltip=tips)
     shades = alt.Scale(range=["#dbeafe", "#1e40af"])
@@ -197,16 +223,16 @@ def coverage(cells: Sequence[Cell], title: str) -> alt.LayerChart:
 def _stacked(
     rows: Sequence[Mapping[str, object]], group: str, amount: str, colours: Mapping[str, str] | None, bucket: Bucket
 ) -> alt.Chart:
-    frame = pd.DataFrame(rows, columns=["time", group, amount])
+    frame = pd.DataFrame(rows, columns=["time", "group", "amount"])
     scale = alt.Scale(domain=list(colours), range=list(colours.values())) if colours else alt.Undefined
     chart: alt.Chart = (
         alt.Chart(frame, height=HEIGHT)
         .mark_bar(size=max(2, min(24, BARS // max(1, frame["time"].nunique()))))
         .encode(
             x=alt.X("time:T", title=None, axis=alt.Axis(format=FORMATS[bucket])),
-            y=alt.Y(f"sum({amount}):Q", title=amount),
-            color=alt.Color(f"{group}:N", title=None, scale=scale, legend=alt.Legend(orient="top")),
-            tooltip=["time:T", f"{group}:N", f"sum({amount}):Q"],
+            y=alt.Y("sum(amount):Q", title=amount),
+            color=alt.Color("group:N", title=None, scale=scale, legend=alt.Legend(orient="top")),
+            tooltip=[_tip("time:T", say("time")), _tip("group:N", group), _tip("sum(amount):Q", amount)],
         )
     )
     return chart

@@ -29,8 +29,10 @@ from agent.store.blobs import BlobStore, open_blobs
 from agent.store.errors import Conflict, NotFound
 from agent.store.install import install_of
 from agent.store.users import User
+from dashboard.codes import shown
 from dashboard.seals import Seal, Sealed
 from dashboard.tables import plain
+from dashboard.words import say
 
 Kind = Literal["session", "terminal"]
 
@@ -201,19 +203,21 @@ def act(work: Callable[..., object], done: str) -> bool:
 def pick_actor() -> None:
     """The sidebar's choice of the local user, where nobody signs in; kept in the address, so that a reload keeps it."""
     st.sidebar.caption(
-        "Nobody signs in here: whoever uses this machine acts as whom they pick. "
-        "From the first `goodpart users password NAME` on, everybody signs in."
+        say(
+            "Nobody signs in here: whoever uses this machine acts as whom they pick. "
+            "From the first `goodpart users password NAME` on, everybody signs in."
+        )
     )
     with reading() as conn:
         people = {user.name: user for user in users.all(conn)}
     if not people:
-        st.sidebar.info("There are no users yet. Add the first: `goodpart users add NAME --role admin`")
+        st.sidebar.info(say("There are no users yet. Add the first: `goodpart users add NAME --role admin`"))
         return
     asked = st.query_params.get("user")
     names = list(people)
     start = names.index(asked) if asked in people else 0
     name = st.sidebar.selectbox(
-        "Who acts", names, index=start, key="who", format_func=lambda one: f"{one} · {people[one].role}"
+        say("Who acts"), names, index=start, key="who", format_func=lambda one: f"{one} · {shown(people[one].role)}"
     )
     st.query_params["user"] = name
     before = actor()

@@ -13,6 +13,7 @@ from agent.store import coverage, stations
 from agent.store.coverage import Seen, Weeks
 from agent.store.epochs import Epoch
 from dashboard.samples import NAMES
+from dashboard.words import later, say, several
 
 ROLES = ("train", "calibration", "holdout")  # those that a stream fills
 LEAST = 0.01  # of a product's frames: what ran for less is not missed
@@ -67,9 +68,9 @@ def by_station(found: Coverage) -> list[dict[str, object]]:
     """A row a station: how many samples of each role; what was imported is the last one."""
     places = {place for place, _ in found.totals} | {one.station_id for one in found.ran}
     named = sorted((found.stations[place], place) for place in places if place is not None)
-    rows: list[tuple[str, int | None]] = [*named, *([("(imported)", None)] if None in places else [])]
+    rows: list[tuple[str, int | None]] = [*named, *([(say("(imported)"), None)] if None in places else [])]
     return [
-        {"Station": name, **{NAMES[role]: f"{found.totals.get((place, role), 0):,}" for role in NAMES}}
+        {later("Station"): name, **{NAMES[role]: f"{found.totals.get((place, role), 0):,}" for role in NAMES}}
         for name, place in rows
     ]
 
@@ -102,16 +103,27 @@ def thin(found: Coverage) -> list[str]:
         have, ran = _sums(found, role, lambda one: shifts.index(found.weeks.shift(one.slot)))
         if not have:
             if ran and role != "holdout":  # without hold-out the gate says that it is too small
-                said.append((0, f"no {NAMES[role]} sample at all of these weeks"))
+                said.append((0, say("no {role} sample at all of these weeks", role=say(NAMES[role]))))
             continue
         for key in sorted(_thin(have, ran), key=lambda one: (found.stations[one[0]], one[1])):
             station, shift = key
-            many = f"only {have[key]}" if have[key] else "no"
-            what = f"{many} {NAMES[role]} sample{'s' * (have[key] > 1)} of {found.stations[station]}"
-            said.append(
-                (have[key], f"{what} in the shift from {shifts[shift]:%H:%M}, of {ran[key]:,} frames inspected then")
-            )
+            place = {"role": say(NAMES[role]), "station": found.stations[station]}
+            at = {"shift": f"{shifts[shift]:%H:%M}", "frames": ran[key]}
+            said.append((have[key], _few(have[key], **place, **at)))
     return [text for _, text in sorted(said, key=lambda one: one[0] > 0)]
+
+
+def _few(n: int, **where: object) -> str:
+    if not n:
+        return say(
+            "no {role} sample of {station} in the shift from {shift}, of {frames:,} frames inspected then", **where
+        )
+    return several(
+        "only {n} {role} sample of {station} in the shift from {shift}, of {frames:,} frames inspected then",
+        "only {n} {role} samples of {station} in the shift from {shift}, of {frames:,} frames inspected then",
+        n,
+        **where,
+    )
 
 
 def _sums(found: Coverage, role: str, place: Place) -> tuple[Counter[Key], Counter[Key]]:

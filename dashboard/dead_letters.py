@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, cast, get_args
 from uuid import uuid4
 
 import streamlit as st
@@ -14,12 +14,14 @@ from agent.service.dead_letters import MOST, PREVIEW, REPLAY
 from agent.settings import utc_now
 from agent.store import audit, commands, dead_letters, products, stations, users
 from agent.store.commands import Command
-from agent.store.dead_letters import DeadLetter
+from agent.store.dead_letters import DeadLetter, State
 from agent.store.errors import NotFound
-from dashboard import context, letters
+from dashboard import codes, context, letters
+from dashboard.filters import pick, pick_code
 from dashboard.fragments import fragment
 from dashboard.parts import picture
 from dashboard.tables import plain, table
+from dashboard.words import later, say
 
 LIMIT = 25
 SHOWN = 3  # finished replays
@@ -28,28 +30,26 @@ Look = Literal["primary", "secondary"]
 
 def show() -> None:
     """Draws the section."""
-    st.subheader("Dead letters")
+    st.subheader(say("Dead letters"))
     with context.reading() as conn:
         piles, named = dead_letters.piles(conn), dead_letters.stations(conn)
     if not piles:
-        st.caption("None: every frame could be decoded and named its station and product.")
+        st.caption(say("None: every frame could be decoded and named its station and product."))
         return
     st.html(table(letters.piles(piles)))
     _asked()
     first, second, third = st.columns(3)
-    pick = partial(st.selectbox, index=None, placeholder="all", bind="query-params")
-    with first:
-        reason = pick("Reason", [one.reason for one in piles], key="reason")
-    with second:
-        station = pick("Station as named", named, key="named")
-    with third:
-        state = pick("State", ["waiting", "replayed", "discarded"], key="state")
+    reason = pick_code(first, "reason", say("Reason"), [one.reason for one in piles], shown=codes.named)
+    station = pick(second, "named", say("Station as named"), named)
+    state = cast(State | None, pick_code(third, "state", say("State"), get_args(State)))
     with context.reading() as conn:
         found = dead_letters.recent(conn, LIMIT, reason=reason, station=station, state=state)
         waiting = dead_letters.count_waiting(conn, reason, station)
         busy = {one for each in commands.waiting(conn, [REPLAY]) for one in each.args["ids"]}
     st.html(table(letters.letters(found, context.settings().timezone)))
-    st.caption(f"The newest {len(found)}. Waiting: {plain(letters.which(waiting, reason, station))}.")
+    st.caption(
+        say("The newest {n}. Waiting: {which}.", n=len(found), which=plain(letters.which(waiting, reason, station)))
+    )
     if context.may("engineer") and waiting:
         _all(reason, station, busy)
     _one(busy)
@@ -79,7 +79,7 @@ def _tell(command: Command, told: letters.Told) -> None:
         return
     {"info": st.info, "warning": st.warning, "error": st.error, "success": st.success}[told.level](plain(told.words))
     if rows := letters.refused(command):
-        with st.expander(f"The {len(rows)} that were refused"):
+        with st.expander(say("The {n} that were refused", n=len(rows))):
             st.html(table(rows))
 
 
@@ -90,7 +90,12 @@ def _all(reason: str | None, station: str | None, busy: set[int]) -> None:
         kept = dead_letters.waiting_ids(conn, reason, station, MOST, kept=True, but=busy)
         n = dead_letters.count_waiting(conn, reason, station, kept=True)
     st.markdown(
-        f"**All that wait**{plain(letters.of(reason, station))}: {n:,} with bytes to publish. {MOST:,} go at once."
+        say(
+            "**All that wait**{which}: {n:,} with bytes to publish. {most:,} go at once.",
+            which=plain(letters.of(reason, station)),
+            n=n,
+            most=MOST,
+        )
     )
     _acts(kept, every, "all")
 
@@ -98,7 +103,7 @@ def _all(reason: str | None, station: str | None, busy: set[int]) -> None:
 def _one(busy: set[int]) -> None:
     """Draws one letter that was asked for by its number."""
     number = st.number_input(
-        "Look at dead letter No.", min_value=1, value=None, step=1, placeholder="a number", key="letter",
+        say("Look at dead letter No."), min_value=1, value=None, step=1, placeholder=say("a number"), key="letter",
         bind="query-params",
     )  # fmt: skip
     if number is None:
@@ -116,9 +121,15 @@ def _one(busy: set[int]) -> None:
     with right:
         _picture(letter, last)
     if letter.state != "waiting":
-        st.caption(f"It was {letters.state(letter, context.settings().timezone)}{plain(letters.became(replays))}.")
+        st.caption(
+            say(
+                "It was {state}{frame}.",
+                state=letters.state(letter, context.settings().timezone),
+                frame=plain(letters.became(replays)),
+            )
+        )
     elif letter.id in busy:
-        st.caption("An agent was asked to publish it.")
+        st.caption(say("An agent was asked to publish it."))
     elif context.may("engineer"):
         _acts([letter.id], [letter.id], f"one-{letter.id}")
 
@@ -126,17 +137,19 @@ def _one(busy: set[int]) -> None:
 def _picture(letter: DeadLetter, last: Command | None) -> None:
     user = context.actor()
     if letter.preview_sha256:
-        st.html(picture(letter.preview_sha256, f"picture of dead letter {letter.id}", "width:100%"))
+        name = say("picture of dead letter {id}", id=letter.id)
+        st.html(picture(letter.preview_sha256, name, "width:100%"))
     elif letter.blob_sha256 is None:
-        st.caption("Its bytes are not there: there is nothing to see.")
+        st.caption(say("Its bytes are not there: there is nothing to see."))
     elif last and last.state in commands.PENDING:
-        st.caption("An agent was asked to draw it.")
+        st.caption(say("An agent was asked to draw it."))
     else:
         if last and last.state == "failed":
-            st.warning(plain(f"It gives no picture: {(last.result or {}).get('problem')}"))
-        if user and context.may("engineer") and st.button("Show what was kept", icon=":material/image:"):
+            st.warning(plain(say("It gives no picture: {problem}", problem=(last.result or {}).get("problem"))))
+        label, key = say("Show what was kept"), f"preview-{letter.id}"
+        if user and context.may("engineer") and st.button(label, icon=":material/image:", key=key):
             ask = partial(service.ask_preview, context.engine(), user, letter.id)
-            if context.act(ask, "an agent draws it"):
+            if context.act(ask, say("an agent draws it")):
                 st.rerun()
 
 
@@ -144,20 +157,22 @@ def _acts(published: Sequence[int], discarded: Sequence[int], key: str) -> None:
     """Publish again, and discard, each after a second look."""
     user = context.actor()
     with st.container(horizontal=True):
-        with st.popover("Publish again", icon=":material/replay:", disabled=not published):
+        with st.popover(say("Publish again"), icon=":material/replay:", disabled=not published):
             station, product = _choices(key)
             n = letters.which(len(published), None, None)
-            meant = _meant(f"Publish {n}", published, f"replay-{key}", off=not published, type="primary")
+            label = say("Publish {letters}", letters=n)
+            meant = _meant(label, published, f"replay-{key}", off=not published, type="primary")
             if user and meant:
                 ask = partial(service.ask_replay, context.engine(), user, meant, station=station, product=product)
-                _act(ask, meant, "an agent publishes {}")
-        with st.popover("Discard", icon=":material/delete:", disabled=not discarded):
-            st.caption("Nobody can publish them afterwards, and their bytes are let go. Headers and hash stay.")
-            why = st.text_input("Why", key=f"discard-why-{key}", placeholder="frames of a test")
+                _act(ask, meant, later("an agent publishes {letters}"))
+        with st.popover(say("Discard"), icon=":material/delete:", disabled=not discarded):
+            st.caption(say("Nobody can publish them afterwards, and their bytes are let go. Headers and hash stay."))
+            why = st.text_input(say("Why"), key=f"discard-why-{key}", placeholder=say("frames of a test"))
             n = letters.which(len(discarded), None, None)
-            meant = _meant(f"Discard {n}", discarded, f"discard-{key}", off=not (why.strip() and discarded))
+            label = say("Discard {letters}", letters=n)
+            meant = _meant(label, discarded, f"discard-{key}", off=not (why.strip() and discarded))
             if user and meant:
-                _act(partial(service.discard, context.engine(), user, meant, why), meant, "{} discarded")
+                _act(partial(service.discard, context.engine(), user, meant, why), meant, later("{letters} discarded"))
 
 
 def _meant(label: str, ids: Sequence[int], key: str, *, off: bool, type: Look = "secondary") -> Sequence[int]:
@@ -177,16 +192,21 @@ def _choices(key: str) -> tuple[str | None, str | None]:
     with context.reading() as conn:
         places = [one.name for one in stations.all(conn)]
         made = [one.name for one in products.all(conn)]
-    pick = partial(st.selectbox, index=None, placeholder="as the frames say")
-    chosen = pick("Station", places, key=f"station-{key}"), pick("Product", made, key=f"product-{key}")
-    st.caption("Each becomes a new frame, whose id follows from the dead letter: published twice, it is a duplicate.")
-    return chosen
+    pick = partial(st.selectbox, index=None, placeholder=say("as the frames say"))
+    station = pick(say("Station"), places, key=f"station-{key}")
+    product = pick(say("Product"), made, key=f"product-{key}")
+    st.caption(
+        say("Each becomes a new frame, whose id follows from the dead letter: published twice, it is a duplicate.")
+    )
+    return station, product
 
 
 def _act(work: Callable[..., object], ids: Sequence[int], done: str) -> None:
+    """Does it, and says what was `done` to so many `{letters}`."""
     # For what is on screen now: a second press of the same button is the same act.
     once = st.session_state.setdefault("letters-once", uuid4().hex)
     key = f"{once}-{ids[0]}-{ids[-1]}-{len(ids)}"
-    if context.act(lambda *, now, **_: work(key=key, now=now), done.format(letters.which(len(ids), None, None))):
+    words = say(done, letters=letters.which(len(ids), None, None))
+    if context.act(lambda *, now, **_: work(key=key, now=now), words):
         del st.session_state["letters-once"]
         st.rerun()

@@ -11,6 +11,8 @@ from agent.store.items import Item
 from agent.store.reviews import Review, standing
 from agent.store.score_bins import Histogram, place_of
 from agent.store.teachings import KIND
+from dashboard.codes import named, shown
+from dashboard.words import say
 
 Data = dict[str, Any]
 LONGEST = 200  # characters of a press's id: an idempotency key
@@ -67,7 +69,7 @@ def card(item: Item) -> Data:
         "frame": f"/blob/{picture}" if picture else None,
         "thumbnail": f"/blob/{small}" if small else None,
         "heatmap": f"/heatmap/{item.heatmap_sha256}" if item.heatmap_sha256 else None,
-        "failed": (item.reason or "not inspected").replace("_", " ") if item.verdict == "not_inspected" else None,
+        "failed": shown(item.reason or "not_inspected") if item.verdict == "not_inspected" else None,
         "said": [f"{one.user}: {_words(one)}" for one in said],
     }
 
@@ -88,12 +90,14 @@ def past(review: Review, item: Item) -> Data | None:
 def became(outcome: Outcome) -> str:
     """What a verdict did, in words."""
     if outcome.state == "open":
-        return "a second person looks at it, too"
+        return say("a second person looks at it, too")
     if outcome.state == "escalated":
-        return "an engineer decides"
+        return say("an engineer decides")
     if outcome.unused:
-        return f"no sample: {outcome.unused}"
-    return f"now a {outcome.role} sample" if outcome.sample_state == "accepted" else "proposed for training"
+        return say("no sample: {why}", why=outcome.unused)
+    if outcome.sample_state == "accepted":
+        return say("now a {role} sample", role=shown(outcome.role or ""))
+    return say("proposed for training")
 
 
 def figures(item: Item, number: int | None, certificate: Mapping[str, Any] | None, scores: Histogram | None) -> Data:
@@ -109,21 +113,21 @@ def figures(item: Item, number: int | None, certificate: Mapping[str, Any] | Non
     """
     if item.state != "closed" or item.score is None:
         return {}
-    shown: Data = {"score": f"{item.score:.2f}", "p": None if item.p_value is None else f"{item.p_value:.2g}"}
-    shown |= {"model": None if number is None else f"v{number}", "verdict": item.verdict.replace("_", " ")}
+    told: Data = {"score": f"{item.score:.2f}", "p": None if item.p_value is None else f"{item.p_value:.2g}"}
+    told |= {"model": None if number is None else f"v{number}", "verdict": shown(item.verdict)}
     review = (certificate or {}).get("review_threshold")
     if item.severity is None or review is None or scores is None:
-        return shown
-    limits = [{"name": "review", "x": 0.0, "score": f"{review:.2f}"}]
+        return told
+    limits = [{"name": say("review"), "x": 0.0, "score": f"{review:.2f}"}]
     reject = (certificate or {}).get("reject_threshold")
     if reject is not None and item.score != review:
         # The unit of severity is the certificate's own; this item's score and severity say which.
         severity = (reject - review) * item.severity / (item.score - review)
-        limits.append({"name": "reject", "x": place_of(severity), "score": f"{reject:.2f}"})
+        limits.append({"name": say("reject"), "x": place_of(severity), "score": f"{reject:.2f}"})
     bars = [[number, scores.counts[number]] for number in sorted(scores.counts)]
-    return shown | {"x": place_of(item.severity), "limits": limits, "bars": bars, "n": scores.n}
+    return told | {"x": place_of(item.severity), "limits": limits, "bars": bars, "n": scores.n}
 
 
 def _words(review: Review) -> str:
-    said = f"{review.decision}, {review.reason}" if review.reason else review.decision
+    said = ", ".join(named(one) for one in (review.decision, review.reason) if one)
     return f"{said} ({review.note})" if review.note else said

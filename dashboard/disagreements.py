@@ -10,7 +10,9 @@ from agent.store import disagreements, watches
 from agent.store.disagreements import Disagreement, Split
 from agent.store.watches import Watch
 from dashboard import context
+from dashboard.codes import shown
 from dashboard.parts import picture
+from dashboard.words import say
 
 ROW, PAGE = 4, 16
 
@@ -21,17 +23,17 @@ def show(product_id: int) -> None:
         found = {one.id: one for one in watches.all(conn, product_id)}
     if not found:
         return
-    st.subheader("Where champion and challenger disagree")
+    st.subheader(say("Where champion and challenger disagree"))
     left, right = st.columns(2)
     chosen = left.selectbox(
-        "Second scoring", list(found), key="compared", format_func=lambda one: f"{found[one].title} ({one})"
+        say("Second scoring"), list(found), key="compared", format_func=lambda one: f"{found[one].title} ({one})"
     )
     watch = found[chosen]
     with context.reading() as conn:
         split = disagreements.split(conn, watch.id)
     only = right.segmented_control(
-        "Flagged by", [watch.number, watch.other_number], default=watch.number, required=True,
-        format_func=lambda number: f"only v{number} ({_only(split, number == watch.other_number)})",
+        say("Flagged by"), [watch.number, watch.other_number], default=watch.number, required=True,
+        format_func=lambda one: say("only v{number} ({n})", number=one, n=_only(split, one == watch.other_number)),
         key=f"flagged-by-{watch.id}",
     )  # fmt: skip
     st.caption(words(watch, split))
@@ -40,42 +42,48 @@ def show(product_id: int) -> None:
     with context.reading() as conn:
         shown = disagreements.page(conn, watch.id, by_other=by_other, limit=pages * PAGE + 1)
     if not shown:
-        st.info(f"No judged part was flagged by v{only} alone.")
+        st.info(say("No judged part was flagged by v{only} alone.", only=only))
     for at in range(0, min(len(shown), pages * PAGE), ROW):
         for column, one in zip(st.columns(ROW), shown[at : min(at + ROW, pages * PAGE)], strict=False):
             column.html(card(one, watch))
-    if len(shown) > pages * PAGE and st.button("Show older disagreements"):
+    if len(shown) > pages * PAGE and st.button(say("Show older disagreements"), key=f"older-{watch.id}"):
         st.session_state[f"disagreeing-{watch.id}-{by_other}"] = pages + 1
         st.rerun()
 
 
 def words(watch: Watch, split: Split) -> str:
     """What the two models made of the same parts, with its n."""
-    text = (
-        f"Of {split.parts:,} parts that both scored, {split.decides_only:,} were flagged by v{watch.number} only, "
-        f"{split.other_only:,} by v{watch.other_number} only, {split.both:,} by both."
-    )
+    text = say(
+        "Of {parts:,} parts that both scored, {decides_only:,} were flagged by v{number} only, "
+        "{other_only:,} by v{other} only, {both:,} by both.",
+        parts=split.parts, decides_only=split.decides_only, number=watch.number, other_only=split.other_only,
+        other=watch.other_number, both=split.both,
+    )  # fmt: skip
     if split.waiting:
-        text += f" {split.waiting:,} of these wait for review, and show here once they are judged."
+        text += " " + say("{n:,} of these wait for review, and show here once they are judged.", n=split.waiting)
     return text
 
 
 def card(one: Disagreement, watch: Watch) -> str:
     """A frame, its heatmap by the model that flagged it, both verdicts and what people said; every text is escaped."""
     plain = one.preview_sha256 or one.frame_sha256
-    shown = [sha256 for sha256 in (plain, one.overlay_sha256) if sha256]
-    pictures = "".join(picture(sha256, one.part, f"width:{100 // len(shown)}%;vertical-align:top") for sha256 in shown)
+    kept = [sha256 for sha256 in (plain, one.overlay_sha256) if sha256]
+    pictures = "".join(picture(sha256, one.part, f"width:{100 // len(kept)}%;vertical-align:top") for sha256 in kept)
     said = ((watch.number, one.flagged, one.score), (watch.other_number, one.other_flagged, one.other_score))
     seen = f"{one.event_at.astimezone(context.settings().timezone):%m-%d %H:%M}"
+    gone = f"<i>{escape(say('its pictures were let go'))}</i>"
+    judged = shown(one.decision) if one.decision else say("not judged")
+    people = escape(say("people: {said}")).format(said=f"<b>{escape(judged)}</b>")
     return (
-        f"{pictures or '<i>its pictures were let go</i>'}<div><b>{escape(one.part)}</b> "
+        f"{pictures or gone}<div><b>{escape(one.part)}</b> "
         f"<span class='faint small'>{escape(one.station)} {seen}</span><br>"
-        f"{' · '.join(_verdict(*each) for each in said)}<br>people: <b>{escape(one.decision or 'not judged')}</b></div>"
+        f"{' · '.join(_verdict(*each) for each in said)}<br>{people}</div>"
     )
 
 
 def _verdict(number: int, flagged: bool, score: float | None) -> str:
-    return f"v{number} {'<b>flags</b>' if flagged else 'passes'}{'' if score is None else f' ({score:.3g})'}"
+    said = f"<b>{escape(say('flags'))}</b>" if flagged else escape(say("passes"))
+    return f"v{number} {said}{'' if score is None else f' ({score:.3g})'}"
 
 
 def _only(split: Split, by_other: bool) -> str:

@@ -10,9 +10,10 @@ import streamlit as st
 
 from agent.store.drift import Reference, Standing, odds
 from dashboard import context
+from dashboard.words import later, say
 from model.statistics import look_delta
 
-WAITING = "Drift: not watched until the next model is certified on parts from after the change."
+WAITING = later("Drift: not watched until the next model is certified on parts from after the change.")
 
 
 def block(found: Sequence[Standing], reference: Reference | None, places: Mapping[int, str]) -> None:
@@ -27,17 +28,19 @@ def lines(
 ) -> list[str]:
     """A line for each station that is watched under what decides now."""
     if found and reference is None:
-        return [WAITING]
+        return [say(WAITING)]
     return [_line(one, places[one.station_id], alpha, zone) for one in found if one.of(reference)]
 
 
 def _line(one: Standing, place: str, alpha: float, zone: tzinfo) -> str:
     limit = odds(-log(look_delta(alpha, one.stream)))
-    text = (
-        f"Drift at {place}: evidence {one.evidence} after {one.n:,} parts since "
-        f"{one.began_at.astimezone(zone):%Y-%m-%d %H:%M}; it alarms at {limit}."
-    )
+    text = say(
+        "Drift at {place}: evidence {evidence} after {n:,} parts since {at}; it alarms at {limit}.",
+        place=place, evidence=one.evidence, n=one.n, at=f"{one.began_at.astimezone(zone):%Y-%m-%d %H:%M}", limit=limit,
+    )  # fmt: skip
     if one.alarm and one.alarmed_at:
-        at, evidence = one.alarmed_at.astimezone(zone), odds(one.alarm["log_e"])
-        text += f" **Alarm at {at:%Y-%m-%d %H:%M}**: {evidence} after {one.alarm['n']:,} parts."
+        at, evidence = f"{one.alarmed_at.astimezone(zone):%Y-%m-%d %H:%M}", odds(one.alarm["log_e"])
+        text += " " + say(
+            "**Alarm at {at}**: {evidence} after {n:,} parts.", at=at, evidence=evidence, n=one.alarm["n"]
+        )
     return text

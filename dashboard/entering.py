@@ -31,11 +31,12 @@ from agent.store.sessions import Session
 from agent.store.users import User
 from dashboard import context
 from dashboard.seals import COOKIE_LIFE, mark
+from dashboard.words import later, say
 
 LARGEST = 4096
 AT_ONCE = 4
 LONGEST_QUEUE = 16  # about a second
-NOT_OURS = "that is not a request of our page"
+NOT_OURS = later("that is not a request of our page")
 TERMINAL_LIFE = timedelta(days=400)  # as long as browsers keep one
 TERMINAL = re.compile(r"[0-9a-f]{32}")
 PROVIDERS = "_streamlit_user"  # how Streamlit's cookies of the provider's answer begin
@@ -61,15 +62,15 @@ def _route(act: Act, limiter: CapacityLimiter) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
         content = await _content(request)
         if not content:
-            return _words(413, NOT_OURS)
+            return _words(413, say(NOT_OURS))
         try:
             body = json.loads(content)
         except (ValueError, RecursionError):
-            return _words(400, NOT_OURS)
+            return _words(400, say(NOT_OURS))
         if not isinstance(body, dict):
-            return _words(400, NOT_OURS)
+            return _words(400, say(NOT_OURS))
         if limiter.statistics().tasks_waiting >= LONGEST_QUEUE:
-            return _words(503, "too many sign in at once: try again")
+            return _words(503, say("too many sign in at once: try again"))
         try:
             return await to_thread.run_sync(act, request, body, utc_now(), limiter=limiter)
         except Invalid as error:
@@ -102,7 +103,7 @@ def _text(body: Body, key: str) -> str:
     """Raises Invalid for what neither a database nor a hash takes: a half of a character, or NUL."""
     text = body.get(key, "")
     if not isinstance(text, str) or "\0" in text or any("\ud800" <= one <= "\udfff" for one in text):
-        raise Invalid(NOT_OURS)
+        raise Invalid(say(NOT_OURS))
     return text
 
 
@@ -121,7 +122,7 @@ def _pin(request: Request, body: Body, now: datetime) -> Response:
 def _ticket(request: Request, body: Body, now: datetime) -> Response:
     sealed = context.seal().read("ticket", _text(body, "ticket"), now)
     if sealed is None:
-        raise NotSignedIn("that took too long: sign in again")
+        raise NotSignedIn(say("that took too long: sign in again"))
     made = service.by_provider(context.database(), sealed.user, terminal=_terminal(request), now=now)
     return _opened(request, made, now)
 
@@ -129,7 +130,7 @@ def _ticket(request: Request, body: Body, now: datetime) -> Response:
 def _opened(request: Request, made: Session, now: datetime) -> Response:
     service.end_idle(context.database(), context.idle(), now)
     _leave(request, "switched", now)
-    answer = _words(200, "signed in")
+    answer = _words(200, say("signed in"))
     life = int(TERMINAL_LIFE.total_seconds())
     _set(answer, "terminal", made.terminal, life)
     with reading(context.database()) as conn:
@@ -140,19 +141,19 @@ def _opened(request: Request, made: Session, now: datetime) -> Response:
 
 def _known(request: Request, _: Body, now: datetime) -> Response:
     if context.entered(request.cookies, now)[1] is None:
-        raise NotSignedIn("nobody is signed in")
-    return _words(200, "signed in")
+        raise NotSignedIn(say("nobody is signed in"))
+    return _words(200, say("signed in"))
 
 
 def _beat(request: Request, body: Body, now: datetime) -> Response:
     """Whether the session goes on; with `active`, somebody touched a page since the last time."""
     sealed, user = context.entered(request.cookies, now)
     if sealed is not None and body.get("page") != mark(sealed.session):
-        return _words(409, "somebody else is signed in now: load the page again")
+        return _words(409, say("somebody else is signed in now: load the page again"))
     if sealed is None or user is None:
         _leave(request, "idle", now)
-        return _gone(request, _words(401, "nobody is signed in any more"))
-    answer = _words(200, "signed in")
+        return _gone(request, _words(401, say("nobody is signed in any more")))
+    answer = _words(200, say("signed in"))
     if body.get("active") is True:
         service.seen(context.database(), sealed.session, now)
         _give(answer, user, sealed.session, now)
@@ -162,16 +163,16 @@ def _beat(request: Request, body: Body, now: datetime) -> Response:
 def _own_pin(request: Request, body: Body, now: datetime) -> Response:
     _, user = context.entered(request.cookies, now)
     if user is None:
-        raise NotSignedIn("nobody is signed in any more")
+        raise NotSignedIn(say("nobody is signed in any more"))
     engine = context.database()
     service.prove(engine, context.tries(), user.name, _text(body, "password"), now)
     people.set_pin(engine, user, user.name, _text(body, "pin"), key=f"page-{uuid4()}", now=now)
-    return _words(200, "the PIN is set")
+    return _words(200, say("the PIN is set"))
 
 
 def _end(request: Request, _: Body, now: datetime) -> Response:
     _leave(request, "signed out", now)
-    return _gone(request, _words(200, "signed out"))
+    return _gone(request, _words(200, say("signed out")))
 
 
 def _leave(request: Request, why: str, now: datetime) -> None:

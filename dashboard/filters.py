@@ -1,8 +1,9 @@
-"""Filters of a page: each choice stands in the address."""
+"""Filters of a page: each choice stands in the address, as a code or a name, whatever words the page shows for it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
 import streamlit as st
@@ -12,6 +13,9 @@ from agent.settings import utc_now
 from agent.store import products
 from agent.store.products import Product
 from dashboard import context
+from dashboard.words import later, say
+
+ALL = later("all")
 
 
 def product() -> Product | None:
@@ -19,23 +23,80 @@ def product() -> Product | None:
     with context.reading() as conn:
         found = {one.name: one for one in products.all(conn)}
     if not found:
-        st.info("There are no products yet. Add one: `goodpart products add NAME`")
+        st.info(say("There are no products yet. Add one: `goodpart products add NAME`"))
         return None
-    return found[st.selectbox("Product", list(found), key="product", bind="query-params")]
+    return found[st.selectbox(say("Product"), list(found), key="product", bind="query-params")]
 
 
-def pick(place: DeltaGenerator, label: str, choices: Collection[str], help: str = "") -> str | None:
-    """One of some choices; None: all."""
-    found = place.selectbox(
-        label, list(choices), index=None, placeholder="all", key=label.lower(), bind="query-params", help=help or None
-    )
+def pick(place: DeltaGenerator, key: str, label: str, names: Collection[str]) -> str | None:
+    """One of some names, such as stations; None: all."""
+    found = place.selectbox(label, list(names), index=None, placeholder=say(ALL), key=key, bind="query-params")
     return str(found) if found else None
 
 
-def day(place: DeltaGenerator, label: str, zone: tzinfo, more: int) -> datetime | None:
+def one_or_all(place: DeltaGenerator, key: str, label: str, names: Collection[str], all: str = ALL) -> str:
+    """One of some names, or the first choice, `all`: the address never holds what stands there at first."""
+    return str(
+        place.selectbox(
+            label, [all, *names], key=key, bind="query-params", format_func=lambda one: say(one) if one == all else one,
+            label_visibility="visible" if all == ALL else "collapsed",
+        )
+    )  # fmt: skip
+
+
+def pick_code(
+    place: DeltaGenerator,
+    key: str,
+    label: str,
+    codes: Collection[str],
+    shown: Callable[[str], str] = say,
+    help: str | None = None,
+) -> str | None:
+    """One of some codes, which people see as `shown`; None: all."""
+    with in_address(key, codes, None):
+        found = place.selectbox(
+            label, list(codes), index=None, placeholder=say(ALL), key=key, help=help, format_func=shown
+        )
+    return str(found) if found else None
+
+
+def choose(place: DeltaGenerator, key: str, label: str, codes: Collection[str]) -> str:
+    """One of some codes, at first the first one."""
+    options = list(codes)
+    with in_address(key, codes, options[0]):
+        return str(place.selectbox(label, options, key=key, format_func=say))
+
+
+def switch(
+    place: DeltaGenerator, key: str, label: str, codes: Collection[str], shown: Callable[[str], str] = say
+) -> str:
+    """As `choose`, with all of them in sight."""
+    options = list(codes)
+    with in_address(key, codes, options[0]):
+        found = place.segmented_control(label, options, required=True, key=key, format_func=shown)
+    return str(found or options[0])
+
+
+@contextmanager
+def in_address(key: str, codes: Collection[str], first: str | None) -> Iterator[None]:
+    """Keeps in the address what a widget of codes has chosen, unless it is the first choice.
+
+    Streamlit's own binding writes what people see, which is another word in another language.
+    """
+    if key not in st.session_state:
+        asked = st.query_params.get(key)
+        st.session_state[key] = asked if asked in codes else first
+    yield
+    found = st.session_state[key]
+    if found == first:
+        st.query_params.pop(key, None)
+    elif st.query_params.get(key) != found:
+        st.query_params[key] = found
+
+
+def day(place: DeltaGenerator, key: str, label: str, zone: tzinfo, more: int) -> datetime | None:
     """The beginning of the chosen day, or of the one so many days after it."""
     today = utc_now().astimezone(zone).date()
-    key = label.lower().replace(" ", "-")
     found = place.date_input(label, value=None, max_value=today, key=key, bind="query-params")
     if found is None:
         return None

@@ -11,23 +11,26 @@ import streamlit as st
 
 from agent.store.errors import StoreError
 from dashboard.tables import plain
+from dashboard.words import later, say
 
 P = ParamSpec("P")
+RELOAD = later("This page comes back with a reload.")
+ITSELF = later("This part comes back by itself.")
 
 
 @contextmanager
 def told(after: str) -> Iterator[None]:
-    """Says what is wrong with the store, and how it goes on, below what was drawn until then."""
+    """Says what is wrong with the store, and how it goes on (`after`), below what was drawn until then."""
     try:
         yield
     except StoreError as error:
         st.error(plain(str(error)), icon=":material/database_off:")
-        st.caption(f"The agent keeps what is in flight and goes on by itself. {after}")
+        st.caption(say("The agent keeps what is in flight and goes on by itself. {after}", after=say(after)))
 
 
 def fragment(run_every: str | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """As `st.fragment`, for one that reads the database: it may be away."""
-    after = "This part comes back by itself." if run_every else "This page comes back with a reload."
+    after = ITSELF if run_every else RELOAD
 
     def decorated(draw: Callable[P, None]) -> Callable[P, None]:
         @wraps(draw)

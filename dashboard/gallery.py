@@ -15,9 +15,11 @@ from agent.store.item_search import Wanted, search
 from agent.store.items import Item
 from dashboard import context
 from dashboard.asking import Asked
+from dashboard.codes import shown
 from dashboard.histories import key_of
 from dashboard.parts import ROW, picture
 from dashboard.trending import FORMATS
+from dashboard.words import say
 
 PARTS = 24  # shown at most
 
@@ -25,9 +27,15 @@ PARTS = 24  # shown at most
 def show(asked: Asked, start: datetime) -> None:
     """Draws the parts of the bucket that starts there: those that were flagged or judged."""
     found = seen(asked, start)
-    st.markdown(f"**Parts of {start.astimezone(asked.zone).strftime(FORMATS[asked.bucket])}** ({len(found)} shown)")
+    st.markdown(
+        say(
+            "**Parts of {time}** ({n} shown)",
+            time=start.astimezone(asked.zone).strftime(FORMATS[asked.bucket]),
+            n=len(found),
+        )
+    )
     if not found:
-        st.info("None was kept: nothing was flagged.")
+        st.info(say("None was kept: nothing was flagged."))
     grid(found)
 
 
@@ -54,8 +62,9 @@ def _part(column: DeltaGenerator, one: Item) -> None:
     name = one.serial or one.frame_id
     full = one.preview_sha256 or one.frame_sha256
     if full:
-        column.html(picture(one.thumbnail_sha256 or full, f"picture of {name}", "width:100%", full))
-    column.html(f"{link(one)}<div class='faint small'>{escape(one.station)} · {one.decision or one.state}</div>")
+        column.html(picture(one.thumbnail_sha256 or full, say("picture of {name}", name=name), "width:100%", full))
+    said = f"{one.station} · {shown(one.decision or one.state)}"
+    column.html(f"{link(one)}<div class='faint small'>{escape(said)}</div>")
 
 
 def link(one: Item) -> str:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from agent.store.errors import StoreError
+from dashboard.words import later, say
 
 HEALTH = "/_stcore/health"
 OPEN = {"/", "/favicon.png", "/manifest.json", HEALTH, "/_stcore/host-config", "/_stcore/stream"}
@@ -23,6 +24,7 @@ PROVIDER = {"/auth/login", "/oauth2callback"}
 OPEN_BELOW = ("/static/", "/_stcore/bidi-components/", "/session/")
 POLICY_VIOLATION = 1008
 SAFE = {"GET", "HEAD"}
+ELSEWHERE = later("asked by another site's page")
 
 
 class Gate:
@@ -59,17 +61,17 @@ class Gate:
         if path == HEALTH:
             return None  # for whoever watches over the process
         if headers.get("host", "").lower() not in self._hosts:
-            return 403, f"not a name of this dashboard, which is at {self._us}: see dashboard.url"
+            return 403, say("not a name of this dashboard, which is at {url}: see dashboard.url", url=self._us)
         origin = headers.get("origin")
         changes = asked.scope["type"] == "websocket" or asked.scope["method"] not in SAFE
         if (origin is None and changes) or (origin is not None and origin.lower() not in self._origins):
-            return 403, "asked by another site's page"
+            return 403, say(ELSEWHERE)
         if path in self._open or path.startswith(OPEN_BELOW):
             return None
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return 403, "asked by another site's page"
+            return 403, say(ELSEWHERE)
         try:
             known = await run_in_threadpool(self._signed_in, asked.cookies)
         except StoreError as error:
             return 503, str(error)
-        return None if known else (401, "sign in first")
+        return None if known else (401, say("sign in first"))

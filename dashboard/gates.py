@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from agent.store.runs import GateReport
+from dashboard.words import later, say
 
 CHECKS = {
-    "false_alarms": "false alarms", "holdout": "hold-out", "defects": "defects", "flagged_defects": "flagged defects",
-    "bank": "bank", "latency": "latency",
+    "false_alarms": later("false alarms"), "holdout": later("hold-out"), "defects": later("defects"),
+    "flagged_defects": later("flagged defects"), "bank": later("bank"), "latency": later("latency"),
 }  # fmt: skip
-STATES = {"fail": "✖ fails", "person": "⚠ needs a person", "ok": "✔ passes", "too_small": "– too few to tell"}
-VERDICTS = {"pass": "It passes.", "fail": "It fails: the challenger is rejected.", "needs_person": "A person decides."}
+STATES = {
+    "fail": later("✖ fails"), "person": later("⚠ needs a person"), "ok": later("✔ passes"),
+    "too_small": later("– too few to tell"),
+}  # fmt: skip
+VERDICTS = {
+    "pass": later("It passes."), "fail": later("It fails: the challenger is rejected."),
+    "needs_person": later("A person decides."),
+}  # fmt: skip
 
 
 def rows(report: GateReport) -> list[dict[str, object]]:
@@ -19,8 +26,8 @@ def rows(report: GateReport) -> list[dict[str, object]]:
     checks = sorted(found.items(), key=lambda one: order.index(one[1]))
     said = report.words.split("; ")
     if len(said) != len(checks):
-        return [{"Found": one} for one in said]
+        return [{later("Found"): one} for one in said]
     return [
-        {"Check": CHECKS.get(check, check), "Outcome": STATES[state], "Found": text}
+        {later("Check"): say(CHECKS.get(check, check)), later("Outcome"): say(STATES[state]), later("Found"): text}
         for (check, state), text in zip(checks, said, strict=True)
     ]

@@ -19,7 +19,7 @@ from agent.store.item_vectors import SIDE, Vector
 
 CUT = 0.05
 BLUR = 1.0  # standard deviation, in cells of the heatmap
-ALIKE, ALONE, INCOMPARABLE = "alike", "like no other", "not comparable"
+ALIKE, ALONE, INCOMPARABLE = "alike", "like no other", "not comparable"  # kinds of groups
 Floats = npt.NDArray[np.float64]
 
 

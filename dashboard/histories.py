@@ -14,8 +14,10 @@ from agent.store.items import Item
 from agent.store.registry import Deployment
 from agent.store.reviews import Review
 from agent.store.samples import Sample
+from dashboard.codes import named, shown
+from dashboard.words import later, say
 
-HIDDEN = "hidden until the part is judged"
+HIDDEN = later("hidden until the part is judged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,43 +87,60 @@ def _of_key(conn: Connection, key: str) -> Inspection | None:
 def facts(look: Look, zone: tzinfo) -> list[dict[str, object]]:
     """What is known of an inspection, a name and a value each."""
     one = look.inspection
+    hidden = say(HIDDEN)
     rows: list[tuple[str, object]] = [
-        ("Verdict", HIDDEN if look.hidden else one.verdict.replace("_", " ")),
-        ("Why", None if look.hidden else one.reason),
-        ("Score", HIDDEN if look.hidden else _number(one.score, ".4g")),
-        ("p-value", HIDDEN if look.hidden else _number(one.p_value, ".4f")),
-        ("Decided by", _decider(look.deployment)),
-        ("Station", look.station),
-        ("Lot", one.lot),
-        ("Frame", one.frame_id),
-        ("Seen", _time(one.event_at, zone)),
-        ("Captured", _time(one.captured_at, zone) if one.captured_at else None),
-        ("Decided", _time(one.decided_at, zone) + (" (late)" if one.late else "")),
-        ("From event to decision", _number(one.latency_ms, ".0f", " ms")),
-        ("Of that in the model", _number(one.score_ms, ".1f", " ms")),
-        ("Clock", "the camera's differs from ours by more than it may" if one.clock_suspect else None),
-        ("Record", f"stream {one.stream_id}, partition {one.partition}, offset {one.offset}"),
+        (say("Verdict"), hidden if look.hidden else shown(one.verdict)),
+        (say("Why"), None if look.hidden or one.reason is None else named(one.reason)),
+        (say("Score"), hidden if look.hidden else _number(one.score, ".4g")),
+        (say("p-value"), hidden if look.hidden else _number(one.p_value, ".4f")),
+        (say("Decided by"), _decider(look.deployment)),
+        (say("Station"), look.station),
+        (say("Lot"), one.lot),
+        (say("Frame"), one.frame_id),
+        (say("Seen"), _time(one.event_at, zone)),
+        (say("Captured"), _time(one.captured_at, zone) if one.captured_at else None),
+        (say("Decided"), _time(one.decided_at, zone) + (f" ({say('late')})" if one.late else "")),
+        (say("From event to decision"), _milliseconds(one.latency_ms, ".0f")),
+        (say("Of that in the model"), _milliseconds(one.score_ms, ".1f")),
+        (say("Clock"), say("the camera's differs from ours by more than it may") if one.clock_suspect else None),
+        (say("Record"), record(one.stream_id, one.partition, one.offset)),
     ]
-    return [{"What": name, "Value": value} for name, value in rows if value is not None]
+    return [{later("What"): name, later("Value"): value} for name, value in rows if value is not None]
+
+
+def record(stream: int, partition: int, offset: int) -> str:
+    """Where a frame stands in the log, in words."""
+    return say(
+        "stream {stream}, partition {partition}, offset {offset}", stream=stream, partition=partition, offset=offset
+    )
 
 
 def said(reviews: Sequence[Review], zone: tzinfo) -> list[dict[str, object]]:
     """What people said, oldest first."""
     return [
-        {"When": _time(one.created_at, zone), "Who": one.user, "Decision": one.decision, "Reason": one.reason or "",
-         "Note": one.note or ""}
+        {
+            later("When"): _time(one.created_at, zone),
+            later("Who"): one.user,
+            later("Decision"): shown(one.decision),
+            later("Reason"): named(one.reason or ""),
+            later("Note"): one.note or "",
+        }
         for one in reviews
-    ]  # fmt: skip
+    ]
 
 
 def _decider(deployment: Deployment | None) -> str:
     if deployment is None:
-        return "nothing: no model decided"
-    return f"v{deployment.number}, promoted because: {deployment.reason}"
+        return say("nothing: no model decided")
+    return say("v{number}, promoted because: {reason}", number=deployment.number, reason=deployment.reason)
 
 
-def _number(value: float | None, form: str, unit: str = "") -> str | None:
-    return None if value is None else f"{value:{form}}{unit}"
+def _number(value: float | None, form: str) -> str | None:
+    return None if value is None else f"{value:{form}}"
+
+
+def _milliseconds(value: float | None, form: str) -> str | None:
+    return None if value is None else say("{n} ms", n=f"{value:{form}}")
 
 
 def _time(moment: datetime, zone: tzinfo) -> str:

@@ -16,15 +16,19 @@ from agent.store.errors import StoreError
 from agent.store.items import Item
 from agent.store.users import User
 from dashboard import context, ticks
+from dashboard.codes import named
 from dashboard.tables import plain
+from dashboard.words import later, say
 
-TICKED, ALL = "the ticked ones", "all that match"
+TICKED, ALL = later("the ticked ones"), later("all that match")
 REFUSALS = 5  # told at most
 
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """What was done last: in words, what was left out, and what can be taken back: reviews by item, under a key."""
+    """What was done last: in words, what heads those left out, and what can be taken back: reviews by item, under a
+    key.
+    """
 
     words: str
     left_out: str
@@ -46,30 +50,38 @@ def bar(shown: Sequence[Item], ticked: Sequence[int], matching: Callable[[], Seq
     if user is None or not context.may("operator"):
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("Select page", icon=":material/select_all:", on_click=ticks.tick, args=(ticks.open_of(shown),))
-        st.button("Select none", icon=":material/deselect:", on_click=ticks.untick, disabled=not ticks.ticked())
-        st.markdown(f"{len(ticked):,} ticked; {count} that match and are open.")
+        every, none = say("Select page"), say("Select none")
+        here, unticked = ticks.open_of(shown), not ticks.ticked()
+        st.button(every, icon=":material/select_all:", on_click=ticks.tick, args=(here,), key="tick-page")
+        st.button(none, icon=":material/deselect:", on_click=ticks.untick, disabled=unticked, key="tick-none")
+        st.markdown(say("{n:,} ticked; {count} that match and are open.", n=len(ticked), count=count))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        which = st.segmented_control("Judge", [TICKED, ALL], default=TICKED, required=True, key="which")
-        decision = st.segmented_control("as", ["normal", "defect"], default="normal", required=True, key="as")
-        # Drawn for normals, too: the button beside it must not move under the pointer.
-        because = st.selectbox(
-            "because of", context.settings().review.reasons, key="because", disabled=decision != "defect"
+        which = st.segmented_control(
+            say("Judge"), [TICKED, ALL], default=TICKED, required=True, key="which", format_func=say
         )
-        reason = because if decision == "defect" else None
+        decision = st.segmented_control(
+            say("as"), ["normal", "defect"], default="normal", required=True, key="as", format_func=say
+        )
+        reasons, normal = context.settings().review.reasons, decision != "defect"
+        # Drawn for normals, too: the button beside it must not move under the pointer.
+        because = st.selectbox(say("because of"), reasons, key="because", disabled=normal, format_func=named)
+        reason = None if normal else because
         nothing = which == TICKED and not ticked
-        if st.button("Judge …", icon=":material/gavel:", disabled=nothing):
+        if st.button(say("Judge …"), icon=":material/gavel:", disabled=nothing, key="judge"):
             ids = list(ticked) if which == TICKED else list(matching())
-            _confirm(user, ids, decision or "normal", reason, f"bulk-{uuid4()}")
+            ask = st.dialog(say("Judge many parts at once"))(_confirm)
+            ask(user, ids, decision or "normal", reason, f"bulk-{uuid4()}")
 
 
-@st.dialog("Judge many parts at once")
 def _confirm(user: User, ids: Sequence[int], decision: str, reason: str | None, key: str) -> None:
-    what = f"{decision}: {reason}" if reason else decision
-    st.write(f"{len(ids)} parts as **{plain(what)}**. Parts that somebody else looks at are left out.")
+    what = f"{say(decision)}: {named(reason)}" if reason else say(decision)
+    st.write(
+        say("{n} parts as **{what}**. Parts that somebody else looks at are left out.", n=len(ids), what=plain(what))
+    )
     if len(ids) == MOST:
-        st.warning(f"At most {MOST} at once: there may be more.")
-    if st.button(f"Judge {len(ids)} parts as {plain(what)}", type="primary", disabled=not ids):
+        st.warning(say("At most {n} at once: there may be more.", n=MOST))
+    label = say("Judge {n} parts as {what}", n=len(ids), what=plain(what))
+    if st.button(label, type="primary", disabled=not ids, key="judge-them"):
         rules, double = context.settings().samples, context.settings().review.double
         try:
             done = bulk.decide(
@@ -79,8 +91,9 @@ def _confirm(user: User, ids: Sequence[int], decision: str, reason: str | None, 
             st.error(plain(str(error)))  # pressed again, it goes on where it ended: the key is the same
             return
         ticks.ticked().difference_update(ids)
-        words = f"{len(done.done)} parts were judged as {what}."
-        st.session_state[f"bulk-{user.id}"] = Last(words, "Not judged", done.refused, done.reviews, f"{key}:back")
+        words = say("{n} parts were judged as {what}.", n=len(done.done), what=what)
+        left_out = say("Not judged:")
+        st.session_state[f"bulk-{user.id}"] = Last(words, left_out, done.refused, done.reviews, f"{key}:back")
         st.rerun()
 
 
@@ -92,12 +105,13 @@ def way_back() -> None:
         return
     words, button = st.columns((4, 1), vertical_alignment="center")
     words.success(plain(last.words), icon=":material/gavel:")
-    if last.made and button.button("Undo", icon=":material/undo:"):
+    if last.made and button.button(say("Undo"), icon=":material/undo:", key="bulk-undo"):
         back = bulk.undo(context.engine(), user, last.made, key=last.key, now=utc_now())
-        told = f"{len(back.done)} parts are as they were."
-        st.session_state[f"bulk-{user.id}"] = Last(told, "Not taken back", back.refused)
+        told = say("{n} parts are as they were.", n=len(back.done))
+        st.session_state[f"bulk-{user.id}"] = Last(told, say("Not taken back:"), back.refused)
         st.rerun()
     if last.refused:
-        named = [f"- {plain(why)}" for _, why in last.refused[:REFUSALS]]
+        whose = [f"- {plain(why)}" for _, why in last.refused[:REFUSALS]]
         rest = len(last.refused) - REFUSALS
-        st.warning("\n".join([f"{last.left_out}:", *named, *([f"- and {rest} more"] if rest > 0 else [])]))
+        more = [f"- {say('and {n} more', n=rest)}"] if rest > 0 else []
+        st.warning("\n".join([last.left_out, *whose, *more]))

@@ -18,6 +18,7 @@ from agent.store import normals as stored
 from agent.store.engine import reading
 from agent.store.normals import Normal
 from dashboard.parts import picture
+from dashboard.words import say
 
 SHOWN = 3
 MOST = 2000  # of a product, the newest
@@ -87,7 +88,7 @@ def _known(engine: Engine, product_id: int, space: str, now: datetime) -> Known:
 def to_html(normals: Sequence[Normal], zone: tzinfo) -> str:
     """Their pictures beside one another, each with part and time; every text is escaped."""
     figures = "".join(
-        f"<figure>{picture(one.small, f'accepted normal {one.part}', '', one.full)}<figcaption>"
+        f"<figure>{picture(one.small, say('accepted normal {part}', part=one.part), '', one.full)}<figcaption>"
         f"<b>{escape(one.part)}</b><br>{one.seen_at.astimezone(zone):%Y-%m-%d %H:%M}</figcaption></figure>"
         for one in normals
     )

@@ -10,6 +10,7 @@ import streamlit as st
 from agent.service.ranks import may
 from agent.store.users import User
 from dashboard.views import audit, health, line, models, part, review, samples, shift, teach, trends, triage
+from dashboard.words import later, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +25,17 @@ class View:
 
 
 VIEWS = (
-    View("", "Line", "factory", line.show),
-    View("review", "Review", "rate_review", review.show),
-    View("triage", "Triage", "grid_view", triage.show),
-    View("part", "Part", "search", part.show),
-    View("trends", "Trends", "monitoring", trends.show),
-    View("shift", "Shift", "assignment", shift.show),
-    View("teach", "Teach", "school", teach.show, "operator"),
-    View("samples", "Samples", "photo_library", samples.show, "operator"),
-    View("models", "Models", "model_training", models.show, "operator"),
-    View("health", "Health", "monitor_heart", health.show),
-    View("audit", "Audit", "history", audit.show, "engineer"),
+    View("", later("Line"), "factory", line.show),
+    View("review", later("Review"), "rate_review", review.show),
+    View("triage", later("Triage"), "grid_view", triage.show),
+    View("part", later("Part"), "search", part.show),
+    View("trends", later("Trends"), "monitoring", trends.show),
+    View("shift", later("Shift"), "assignment", shift.show),
+    View("teach", later("Teach"), "school", teach.show, "operator"),
+    View("samples", later("Samples"), "photo_library", samples.show, "operator"),
+    View("models", later("Models"), "model_training", models.show, "operator"),
+    View("health", later("Health"), "monitor_heart", health.show),
+    View("audit", later("Audit"), "history", audit.show, "engineer"),
 )
 
 
@@ -47,7 +48,7 @@ def page(view: View, show: Callable[[], None] | None = None) -> st.Page:
     """The page of a view; `show` draws something else at its address."""
     return st.Page(
         show or view.show,
-        title=view.title,
+        title=say(view.title),
         icon=f":material/{view.icon}:",
         url_path=view.path or None,
         default=not view.path,

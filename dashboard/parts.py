@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from agent.store.teachings import View, by_part
+from dashboard.words import say
 
 PAGE = 24  # cards on one page
 ROW = 6
@@ -28,7 +29,7 @@ def cards(views: Sequence[View]) -> list[Card]:
         Card(
             item_id=frames[0].item_id,
             part=part,
-            oddness="" if frames[0].oddness is None else f"oddness {frames[0].oddness:.3g}",
+            oddness="" if frames[0].oddness is None else say("oddness {oddness:.3g}", oddness=frames[0].oddness),
             pictures=tuple(map(_sizes, frames)),
         )
         for part, frames in by_part(views).items()
@@ -48,7 +49,7 @@ def card_html(card: Card) -> str:
 
 
 def _words(name: str, more: str) -> str:
-    return f"<div><b>{escape(name)}</b><br><span class='faint'>{more}</span></div>"
+    return f"<div><b>{escape(name)}</b><br><span class='faint'>{escape(more)}</span></div>"
 
 
 def _sizes(one: View) -> tuple[str, str]:

@@ -14,17 +14,24 @@ from agent.store.sample_search import Found, Wanted
 from agent.store.samples import Sample
 from dashboard import context
 from dashboard.barred import barred
+from dashboard.codes import named
 from dashboard.gallery import link_to_part
 from dashboard.parts import picture
 from dashboard.samples import held, may_not_accept
 from dashboard.tables import plain
+from dashboard.words import later, say
 
 PAGE = 10
+RESEMBLES = later("The confirmed defects it resembles most")
 RULES = {
-    "quarantined": "Each is called good by one person already. What the check clears trains by itself; what it holds "
-    "up waits for a second one.",
-    "always": "Each is called good by one person already, and always waits for a second one.",
-    "never": "Each is called good by one person already. What the check clears trains by itself; the rest is refused.",
+    "quarantined": later(
+        "Each is called good by one person already. What the check clears trains by itself; what it holds up waits for "
+        "a second one."
+    ),
+    "always": later("Each is called good by one person already, and always waits for a second one."),
+    "never": later(
+        "Each is called good by one person already. What the check clears trains by itself; the rest is refused."
+    ),
 }
 
 
@@ -43,19 +50,27 @@ def show(product_id: int) -> None:
         roles = {found.sample.id: samples.roles_of_part(conn, found.sample) for found in shown}
     waiting, held_up = counted.get("proposed", 0), counted.get("quarantined", 0)
     st.markdown(
-        f"**{held_up:,}** wait for a second person, **{waiting:,}** for the quarantine check; "
-        f"{counted.get('refused', 0):,} were refused."
+        say(
+            "**{held_up:,}** wait for a second person, **{waiting:,}** for the quarantine check; {refused:,} were "
+            "refused.",
+            held_up=held_up,
+            waiting=waiting,
+            refused=counted.get("refused", 0),
+        )
     )
-    st.caption(RULES[context.settings().samples.second_person])
+    st.caption(say(RULES[context.settings().samples.second_person]))
     if missing:
         st.caption(
-            f"The stream has changed, so good parts look unlike the normals known from before. Once {missing} more of "
-            "those that came since are accepted, the others are compared with them."
+            say(
+                "The stream has changed, so good parts look unlike the normals known from before. Once {missing} more "
+                "of those that came since are accepted, the others are compared with them.",
+                missing=missing,
+            )
         )
     for found in shown:
         with st.container(border=True):
             _one(found, names, near, roles[found.sample.id])
-    if held_up + waiting > len(shown) and st.button("Show later ones"):
+    if held_up + waiting > len(shown) and st.button(say("Show later ones"), key="later-proposals"):
         st.session_state[f"held-{product_id}"] = pages + 1
         st.rerun()
 
@@ -68,13 +83,14 @@ def nearest(one: Sample) -> list[int]:
 def _one(found: Found, names: Mapping[int, str], near: Mapping[int, Found], roles: set[str]) -> None:
     one, zone = found.sample, context.settings().timezone
     left, said, right = st.columns((1, 2, 1.5))
-    left.html(_picture(found, "proposed as good", "100%"))
+    left.html(_picture(found, say("proposed as good"), "100%"))
     why, numbers = held(one)
-    part = link_to_part(one.serial, serial=one.serial) if one.serial else "a part without a serial"
+    part = link_to_part(one.serial, serial=one.serial) if one.serial else escape(say("a part without a serial"))
     seen = f", {escape(found.station or '')}, {found.seen_at.astimezone(zone):%Y-%m-%d %H:%M}" if found.seen_at else ""
-    by, at = escape(names.get(one.added_by or 0, "the agent")), f"{one.created_at.astimezone(zone):%Y-%m-%d %H:%M}"
+    by, at = names.get(one.added_by or 0, say("the agent")), f"{one.created_at.astimezone(zone):%Y-%m-%d %H:%M}"
     said.html(
-        f"<b>Sample {one.id}</b>: {part}{seen}<br>Called good by {by}, {at}."
+        f"<b>{escape(say('Sample {id}', id=one.id))}</b>: {part}{seen}<br>"
+        f"{escape(say('Called good by {name}, {at}.', name=by, at=at))}"
         f"<div style='margin-top:.5rem'>{escape(why)}</div><div class='faint small'>{escape(numbers)}</div>"
     )
     with said:
@@ -86,10 +102,12 @@ def _one(found: Found, names: Mapping[int, str], near: Mapping[int, Found], role
 def resembles(one: Sample, near: Mapping[int, Found]) -> None:
     """Draws the defects that the check found nearest; none where it compared with none."""
     like = [
-        _picture(near[at], near[at].sample.reason or "defect", "calc(33% - 8px)") for at in nearest(one) if at in near
+        _picture(near[at], named(near[at].sample.reason or "defect"), "calc(33% - 8px)")
+        for at in nearest(one)
+        if at in near
     ]
     if like:
-        st.html(f"<div class='faint small'>The confirmed defects it resembles most</div>{''.join(like)}")
+        st.html(f"<div class='faint small'>{escape(say(RESEMBLES))}</div>{''.join(like)}")
 
 
 def decide(one: Sample, roles: set[str]) -> None:
@@ -102,14 +120,16 @@ def decide(one: Sample, roles: set[str]) -> None:
     user, engine, engineer = context.actor(), context.engine(), barred("engineer")
     problem = may_not_accept(one, user, engineer, roles)
     with st.container(horizontal=True, vertical_alignment="center"):
-        good = st.button("Good: let it train", key=f"accept-{one.id}", disabled=problem is not None)
-        if good and user and context.act(partial(service.accept, engine, user, one.id), f"sample {one.id} trains"):
-            st.rerun()
+        good = st.button(say("Good: let it train"), key=f"accept-{one.id}", disabled=problem is not None)
+        if good and user:
+            accept = partial(service.accept, engine, user, one.id)
+            if context.act(accept, say("sample {id} trains", id=one.id)):
+                st.rerun()
         if one.state != "refused":
-            with st.popover("Refuse", disabled=engineer is not None, key=f"refusing-{one.id}"):
-                why = st.text_input("Why", key=f"refuse-why-{one.id}", placeholder="there is a scratch")
-                pressed = st.button("Refuse it", key=f"refuse-{one.id}", disabled=not why.strip())
-                if pressed and user and context.act(partial(service.refuse, engine, user, one.id, why), "refused"):
+            with st.popover(say("Refuse"), disabled=engineer is not None, key=f"refusing-{one.id}"):
+                why = st.text_input(say("Why"), key=f"refuse-why-{one.id}", placeholder=say("there is a scratch"))
+                pressed = st.button(say("Refuse it"), key=f"refuse-{one.id}", disabled=not why.strip())
+                if pressed and user and context.act(partial(service.refuse, engine, user, one.id, why), say("refused")):
                     st.rerun()
     if problem:
         st.caption(plain(problem))
@@ -117,7 +137,7 @@ def decide(one: Sample, roles: set[str]) -> None:
 
 def _picture(found: Found, caption: str, width: str) -> str:
     full = found.sample.blob_sha256
-    shown = picture(found.thumbnail_sha256 or full, f"sample {found.sample.id}", "width:100%", full)
+    shown = picture(found.thumbnail_sha256 or full, say("sample {id}", id=found.sample.id), "width:100%", full)
     return (
         f"<figure style='display:inline-block;vertical-align:top;width:{width};margin:0 6px 0 0'>{shown}"
         f"<figcaption class='small'>{escape(caption)}</figcaption></figure>"

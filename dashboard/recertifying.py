@@ -15,6 +15,7 @@ from agent.store.commands import Command
 from agent.store.users import User
 from dashboard import context
 from dashboard.tables import plain
+from dashboard.words import say, several
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +30,21 @@ class Due:
     def words(self) -> str | None:
         """What became of the last command, or what there is to do; None: nothing."""
         if self.last and self.last.state in commands.PENDING:
-            return f"An agent was asked to certify v{self.last.args['number']} anew."
+            return say("An agent was asked to certify v{number} anew.", number=self.last.args["number"])
         if self.gone:
             left = ", ".join(f"v{self.numbers[one]} ({n})" for one, n in self.gone.items())
-            return f"Images were taken out of the calibration set since the certificate of {left}: certify it anew."
+            return say(
+                "Images were taken out of the calibration set since the certificate of {left}: certify it anew.",
+                left=left,
+            )
         if self.last and self.last.finished_at and self.last.state == "done":
-            at = self.last.finished_at.astimezone(context.settings().timezone)
-            dropped = (self.last.result or {}).get("dropped", 0)
-            images = "1 image" if dropped == 1 else f"{dropped} images"
-            return f"v{self.last.args['number']} was certified anew on {at:%Y-%m-%d %H:%M}, without {images}."
+            return several(
+                "v{number} was certified anew on {at}, without {n} image.",
+                "v{number} was certified anew on {at}, without {n} images.",
+                (self.last.result or {}).get("dropped", 0),
+                number=self.last.args["number"],
+                at=f"{self.last.finished_at.astimezone(context.settings().timezone):%Y-%m-%d %H:%M}",
+            )
         return None
 
 
@@ -52,8 +59,14 @@ def tell(due: Due) -> None:
     """Says how it stands; nothing where there is nothing to say."""
     last = due.last
     if last and last.state == "failed" and due.gone:
-        problem = (last.result or {}).get("problem", "no reason given")
-        st.error(f"v{last.args['number']} could not be certified anew: {plain(str(problem))}")
+        problem = (last.result or {}).get("problem", say("no reason given"))
+        st.error(
+            say(
+                "v{number} could not be certified anew: {problem}",
+                number=last.args["number"],
+                problem=plain(str(problem)),
+            )
+        )
     if due.words:
         (st.warning if due.gone else st.caption)(due.words)
 
@@ -62,15 +75,17 @@ def button(due: Due, user: User, key: str) -> None:
     """For engineers: which version, and why."""
     pending = due.last is not None and due.last.state in commands.PENDING
     if pending or not due.gone:
-        st.button("Certify anew", disabled=True, icon=":material/verified:", key=f"{key}-not-due")
+        st.button(say("Certify anew"), disabled=True, icon=":material/verified:", key=f"{key}-not-due")
         return
-    with st.popover("Certify anew", icon=":material/verified:"):
-        st.caption("On what is left of its calibration parts, by the scores that it had. The look stays as it was.")
-        chosen = st.selectbox(
-            "Version", list(due.gone), format_func=lambda one: f"v{due.numbers[one]}", key=f"{key}-version"
+    with st.popover(say("Certify anew"), icon=":material/verified:"):
+        st.caption(
+            say("On what is left of its calibration parts, by the scores that it had. The look stays as it was.")
         )
-        why = st.text_input("Why", key=f"{key}-why", placeholder="part S-17 is scratched")
-        if st.button("Certify anew", key=key, disabled=chosen is None or not why.strip()):
+        chosen = st.selectbox(
+            say("Version"), list(due.gone), format_func=lambda one: f"v{due.numbers[one]}", key=f"{key}-version"
+        )
+        why = st.text_input(say("Why"), key=f"{key}-why", placeholder=say("part S-17 is scratched"))
+        if st.button(say("Certify anew"), key=key, disabled=chosen is None or not why.strip()):
             ask = partial(models.ask_recertify, context.engine(), user, chosen, why)
-            if context.act(ask, "an agent certifies it anew"):
+            if context.act(ask, say("an agent certifies it anew")):
                 st.rerun()

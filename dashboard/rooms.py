@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.store.storage import BLOBS, DATABASE, EVIDENCE, LEAST, Stored
+from dashboard.words import later, say, several
 
-NAMES = {BLOBS: "Pictures and models", DATABASE: "Database", EVIDENCE: "Evidence under retention.evidence_gb"}
+NAMES = {
+    BLOBS: later("Pictures and models"), DATABASE: later("Database"),
+    EVIDENCE: later("Evidence under retention.evidence_gb"),
+}  # fmt: skip
 LONG = 730  # days: beyond it a rate of today says nothing
-RATE = "at today's rate"
 
 
 def rows(found: Sequence[Stored]) -> list[dict[str, object]]:
     """A row each of what is stored."""
     return [
         {
-            "What": _name(one.subject),
-            "Now": size(one.held) + ("" if one.room is None else f", {size(one.room)} free"),
-            "A day": "" if one.growth is None else f"{'+' * (one.growth > 0)}{size(one.growth)}",
-            "Forecast": forecast(one),
+            later("What"): _name(one.subject),
+            later("Now"): _now(one),
+            later("A day"): "" if one.growth is None else f"{'+' * (one.growth > 0)}{size(one.growth)}",
+            later("Forecast"): forecast(one),
         }
         for one in found
     ]
@@ -27,15 +30,22 @@ def rows(found: Sequence[Stored]) -> list[dict[str, object]]:
 def forecast(one: Stored) -> str:
     """For how long there is room."""
     if one.room is None:
-        return "it has no limit of its own"
+        return say("it has no limit of its own")
     if one.subject == EVIDENCE and one.room == 0:
-        return "the oldest closed are let go now"
+        return say("the oldest closed are let go now")
     if one.growth is None:
-        return f"known after {LEAST.total_seconds() / 3600:.0f} hours"
+        return say("known after {n:.0f} hours", n=LEAST.total_seconds() / 3600)
     if one.days is None:
-        return f"does not fill {RATE}"
-    when = f"{_in_days(one.days)} {RATE}"
-    return f"{when} the oldest closed are let go" if one.subject == EVIDENCE else f"full {when}"
+        return say("does not fill at today's rate")
+    if one.subject == EVIDENCE:
+        return say("{when} at today's rate the oldest closed are let go", when=_in_days(one.days))
+    return say("full {when} at today's rate", when=_in_days(one.days))
+
+
+def _now(one: Stored) -> str:
+    if one.room is None:
+        return size(one.held)
+    return say("{size}, {room} free", size=size(one.held), room=size(one.room))
 
 
 def size(bytes: float) -> str:
@@ -48,12 +58,14 @@ def size(bytes: float) -> str:
 
 def _in_days(days: float) -> str:
     if days < 1:
-        return "in less than a day"
-    return "in more than two years" if days > LONG else f"in about {days:.0f} day{'s' * (round(days) != 1)}"
+        return say("in less than a day")
+    if days > LONG:
+        return say("in more than two years")
+    return several("in about {n} day", "in about {n} days", round(days))
 
 
 def _name(subject: str) -> str:
     if not subject.startswith("disk:"):
-        return NAMES[subject]
+        return say(NAMES[subject])
     host, folder = subject.removeprefix("disk:").split(":", 1)
-    return f"Disk at {folder} of {host}"
+    return say("Disk at {folder} of {host}", folder=folder, host=host)

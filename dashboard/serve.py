@@ -20,7 +20,7 @@ from streamlit.runtime.secrets import SecretsValue
 from agent.settings import Settings, environment, is_loopback
 from agent.store.engine import reading
 from agent.store.install import install_of
-from dashboard import blobs, context, entering, pages
+from dashboard import blobs, catalogues, context, entering, pages, words
 from dashboard.gate import Gate
 
 SCRIPT = Path(__file__).with_name("app.py")
@@ -41,7 +41,9 @@ def run(settings: Settings) -> int:
 
     Raises:
         DashboardError: the port is in use, the address is not this machine's, or others could come in who should not.
+        WordsError: the translation that the settings ask for cannot be used.
     """
+    words.use(catalogues.load(settings.dashboard.language, settings.dashboard.words))
     os.environ.update(environment(settings))
     with reading(context.database()) as conn:
         check_reach(settings, guarded=context.guarded(conn))

@@ -14,9 +14,11 @@ from agent.store.closings import Judged
 from agent.store.trends import Totals
 from dashboard import sheets
 from dashboard.trending import pareto, rate
+from dashboard.words import later
 
 Rows = Sequence[Mapping[str, object]]
 MOST = 100_000
+ALL = later("All")
 NOTHING, NOBODY = Totals(0, 0, 0, 0), Judged(0, 0, 0)
 
 
@@ -56,9 +58,9 @@ def make(conn: Connection, start: datetime, end: datetime, zone: tzinfo) -> Shif
         for one in sorted(sums.keys() | judged.keys(), key=lambda one: names[one])
     ]
     if len(rows) > 1:
-        rows.append(_row("All", sum(sums.values(), NOTHING), sum(judged.values(), NOBODY)))
+        rows.append(_row(ALL, sum(sums.values(), NOTHING), sum(judged.values(), NOBODY)))
     reasons = [
-        {"Reason": reason, "Defects": n, "Cumulative": f"{share:.0%}"}
+        {later("Reason"): reason, later("Defects"): n, later("Cumulative"): f"{share:.0%}"}
         for reason, n, share in pareto(closings.counts(conn, start, end))
     ]
     waiting = items.waiting(conn, None, escalated=True, most=MOST)
@@ -67,23 +69,26 @@ def make(conn: Connection, start: datetime, end: datetime, zone: tzinfo) -> Shif
 
 def _row(name: str, sums: Totals, judged: Judged) -> dict[str, object]:
     return {
-        "Station": name,
-        "Inspected": sums.inspected,
-        "Not inspected": sums.not_inspected,
-        "Late": sums.late,
-        "Flagged": sums.flagged,
-        "Flag rate": rate(sums.flagged, sums.inspected),
-        "Judged": judged.flagged,
-        "False calls": judged.false_calls,
-        "Defects": judged.defects,
-        "Defect rate": rate(judged.defects, sums.inspected),
+        later("Station"): name,
+        later("Inspected"): sums.inspected,
+        later("Not inspected"): sums.not_inspected,
+        later("Late"): sums.late,
+        later("Flagged"): sums.flagged,
+        later("Flag rate"): rate(sums.flagged, sums.inspected),
+        later("Judged"): judged.flagged,
+        later("False calls"): judged.false_calls,
+        later("Defects"): judged.defects,
+        later("Defect rate"): rate(judged.defects, sums.inspected),
     }
 
 
 def _events(conn: Connection, start: datetime, end: datetime, zone: tzinfo) -> Rows:
     found = [(one.opened_at, one.level, one.words) for one in alerts.opened_between(conn, start, end)]
     found += [(one.at, one.kind, one.words) for one in marks.between(conn, start, end)]
-    return [{"Time": f"{at.astimezone(zone):%H:%M}", "Kind": kind, "What": words} for at, kind, words in sorted(found)]
+    return [
+        {later("Time"): f"{at.astimezone(zone):%H:%M}", later("Kind"): kind, later("What"): words}
+        for at, kind, words in sorted(found)
+    ]
 
 
 def to_csv(report: ShiftReport) -> str:

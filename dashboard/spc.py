@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import copysign, inf, sqrt
 
+from dashboard.words import later
+
 D2 = 1.128  # expected range of two standard normals
 WIDTH = 3.0
 Deviations = Sequence[float]
@@ -206,14 +208,14 @@ def _alternating(run: Deviations) -> bool:
 
 
 RULES = {
-    1: Rule("beyond the control limits", 1, lambda run: abs(run[-1]) > WIDTH),
-    2: Rule("nine in a row on one side", 9, _one_side(9, 0)),
-    3: Rule("six in a row rising or falling", 6, _steady),
-    4: Rule("fourteen in a row up and down in turn", 14, _alternating),
-    5: Rule("two of three beyond two deviations on one side", 3, _one_side(2, 2), 2),
-    6: Rule("four of five beyond one deviation on one side", 5, _one_side(4, 1), 4),
-    7: Rule("fifteen in a row within one deviation", 15, lambda run: all(abs(one) < 1 for one in run)),
-    8: Rule("eight in a row beyond one deviation", 8, lambda run: all(abs(one) > 1 for one in run)),
+    1: Rule(later("beyond the control limits"), 1, lambda run: abs(run[-1]) > WIDTH),
+    2: Rule(later("nine in a row on one side"), 9, _one_side(9, 0)),
+    3: Rule(later("six in a row rising or falling"), 6, _steady),
+    4: Rule(later("fourteen in a row up and down in turn"), 14, _alternating),
+    5: Rule(later("two of three beyond two deviations on one side"), 3, _one_side(2, 2), 2),
+    6: Rule(later("four of five beyond one deviation on one side"), 5, _one_side(4, 1), 4),
+    7: Rule(later("fifteen in a row within one deviation"), 15, lambda run: all(abs(one) < 1 for one in run)),
+    8: Rule(later("eight in a row beyond one deviation"), 8, lambda run: all(abs(one) > 1 for one in run)),
 }  # Nelson's numbers
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from agent.store.speed import STAGES, Latency
+from dashboard.words import later, say
 
 FRESH = timedelta(minutes=2)  # an older lag says nothing of now
 TREND = timedelta(minutes=15)
@@ -15,18 +16,18 @@ TALL = 100  # frames at least that make the tallest bar
 FEW = 16  # frames: a change of fewer is none
 
 WHAT = {
-    "decode": "read from the log, waited for its turn, decoded",
-    "score": "waited for a batch, scored and judged",
-    "evidence": "pictures drawn and stored, of frames that are kept",
-    "record": "waited for the frames before it, committed",
-    "decision": "sent to the topic of decisions, acknowledged",
+    "decode": later("read from the log, waited for its turn, decoded"),
+    "score": later("waited for a batch, scored and judged"),
+    "evidence": later("pictures drawn and stored, of frames that are kept"),
+    "record": later("waited for the frames before it, committed"),
+    "decision": later("sent to the topic of decisions, acknowledged"),
 }
 Points = Sequence[tuple[datetime, int]]  # by minute, oldest first
 
 
 def lag(points: Points, now: datetime) -> str:
     """The lag now; "unknown" where no agent said so lately."""
-    return f"{points[-1][1]:,}" if _fresh(points, now) else "unknown"
+    return f"{points[-1][1]:,}" if _fresh(points, now) else say("unknown")
 
 
 def trend(points: Points, now: datetime) -> str:
@@ -38,9 +39,11 @@ def trend(points: Points, now: datetime) -> str:
     minutes = (end - first).total_seconds() / 60
     change = after - before
     if minutes < 2 or abs(change) < max(FEW, before // 10):
-        words = "steady"
+        words = say("steady")
+    elif change > 0:
+        words = say("grows by {n:,.0f} a minute", n=change / minutes)
     else:
-        words = f"{'grows' if change > 0 else 'shrinks'} by {abs(change) / minutes:,.0f} a minute"
+        words = say("shrinks by {n:,.0f} a minute", n=-change / minutes)
     return f"{bars(points, now)} {words}"
 
 
@@ -57,11 +60,11 @@ def stages(found: Mapping[str, Latency]) -> list[dict[str, object]]:
     """A row a stage, in the order in which frames pass them."""
     return [
         {
-            "Stage": stage,
-            "What happens": WHAT[stage],
-            "Frames": f"{found[stage].n:,}",
-            "Half within": _time(found[stage].p50),
-            "95 % within": _time(found[stage].p95),
+            later("Stage"): say(stage),
+            later("What happens"): say(WHAT[stage]),
+            later("Frames"): f"{found[stage].n:,}",
+            later("Half within"): _time(found[stage].p50),
+            later("95 % within"): _time(found[stage].p95),
         }
         for stage in STAGES
         if stage in found
@@ -73,4 +76,6 @@ def _fresh(points: Points, now: datetime) -> bool:
 
 
 def _time(ms: float) -> str:
-    return f"{ms:.1f} ms" if ms < 10 else f"{ms:,.0f} ms" if ms < 10_000 else f"{ms / 1000:,.0f} s"
+    if ms >= 10_000:
+        return say("{n} s", n=f"{ms / 1000:,.0f}")
+    return say("{n} ms", n=f"{ms:.1f}" if ms < 10 else f"{ms:,.0f}")

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from dashboard.words import say
+
 JOINER = "\u2060"  # without width
 # What is looked for only once escapes are gone: addresses, `:names:` (but not times), arrows.
 TORN = re.compile(r"(?<=:)(?=\S)(?!\d\d\b)|(?<=@)(?=\S)|(?<=www)(?=\.)|(?<=[-<])(?=[->])", re.IGNORECASE)
@@ -17,10 +19,15 @@ def plain(text: str) -> str:
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """A row each, under the keys of the first one as headings; with the class `line` of `dashboard.style`."""
-    head = "".join(f"<th scope='col'>{escape(name)}</th>" for name in (rows[0] if rows else ()))
+    """A row each, under the keys of the first one as headings, said; with the class `line` of `dashboard.style`."""
+    head = "".join(f"<th scope='col'>{escape(say(name))}</th>" for name in (rows[0] if rows else ()))
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) + "</tr>" for row in rows
     )
     inside = f"<table class='line'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f"<div class='wide' tabindex='0'>{inside}</div>"  # scrolled by itself where it is wider, by keys too
+
+
+def headings(rows: Sequence[Mapping[str, object]]) -> dict[str, str]:
+    """The keys of the first row as `st.dataframe` is told to show them (`column_config`)."""
+    return {name: say(name) for name in (rows[0] if rows else ())}

@@ -8,6 +8,7 @@ from agent.store import score_bins
 from dashboard import charts
 from dashboard.asking import Asked
 from dashboard.findings import Findings
+from dashboard.words import say
 
 QUANTILES = (0.5, 0.9, 0.99)
 
@@ -15,19 +16,24 @@ QUANTILES = (0.5, 0.9, 0.99)
 def show(asked: Asked, found: Findings) -> None:
     """Draws both charts and the threshold to try, over whole days."""
     whole = score_bins.merged(found.days.values())
-    st.subheader("Scores by severity")
+    st.subheader(say("Scores by severity"))
     if not whole.n:
-        st.info("No frame of these days was scored under a certificate.")
+        st.info(say("No frame of these days was scored under a certificate."))
         return
     left, right = st.columns(2)
     left.altair_chart(charts.severities(whole))
     right.altair_chart(charts.quantiles(found.days, QUANTILES))
-    threshold = st.number_input("Were the threshold at severity", value=0.0, step=0.1, key="threshold")
+    threshold = st.number_input(say("Were the threshold at severity"), value=0.0, step=0.1, key="threshold")
     least, most = whole.flagged_at(threshold)
     hours, (first, last) = found.hours, asked.days
-    expected = f", {least / hours:.1f} to {most / hours:.1f} an hour of running" if hours else ""
-    lots = " All lots are in it." if asked.scope.lot else ""
-    st.caption(
-        f"{least:,} to {most:,} of {whole.n:,} frames would have been flagged{expected}, {first} to {last}. "
-        f"0 is the threshold that decided, 1 one interquartile range of the good parts above it.{lots}"
-    )
+    counted = {"least": least, "most": most, "n": whole.n, "first": first, "last": last}
+    if hours:
+        text = say(
+            "{least:,} to {most:,} of {n:,} frames would have been flagged, {slow:.1f} to {fast:.1f} an hour of "
+            "running, {first} to {last}.",
+            slow=least / hours, fast=most / hours, **counted,
+        )  # fmt: skip
+    else:
+        text = say("{least:,} to {most:,} of {n:,} frames would have been flagged, {first} to {last}.", **counted)
+    text += " " + say("0 is the threshold that decided, 1 one interquartile range of the good parts above it.")
+    st.caption(text + (" " + say("All lots are in it.") if asked.scope.lot else ""))

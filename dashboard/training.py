@@ -14,7 +14,9 @@ from agent.store.runs import UNFINISHED, GateReport, TrainingRun
 from agent.store.users import User
 from dashboard import charts, context, gates
 from dashboard.alerts import ago
-from dashboard.tables import table
+from dashboard.codes import named
+from dashboard.tables import headings, table
+from dashboard.words import later, say
 
 QUIET_S = 120.0  # without a sign of life before the page says so
 
@@ -22,7 +24,7 @@ QUIET_S = 120.0  # without a sign of life before the page says so
 def show(recent: Sequence[TrainingRun], reports: Mapping[int, GateReport]) -> None:
     """Draws the newest runs, newest first; `reports` by run."""
     if not recent:
-        st.caption("none yet")
+        st.caption(say("none yet"))
         return
     for run in recent:
         if run.state in UNFINISHED:
@@ -30,15 +32,17 @@ def show(recent: Sequence[TrainingRun], reports: Mapping[int, GateReport]) -> No
     zone = context.settings().timezone
     rows = [
         {
-            "run": run.id,
-            "trigger": run.trigger,
-            "state": run.state,
-            "started": run.started_at.astimezone(zone).strftime("%m-%d %H:%M:%S") if run.started_at else "",
-            "why": " ".join(filter(None, (reports[run.id].words if run.id in reports else run.reason, run.held_back))),
+            later("run"): run.id,
+            later("trigger"): say(run.trigger),
+            later("state"): named(run.state),
+            later("started"): run.started_at.astimezone(zone).strftime("%m-%d %H:%M:%S") if run.started_at else "",
+            later("why"): " ".join(
+                filter(None, (reports[run.id].words if run.id in reports else run.reason, run.held_back))
+            ),
         }
         for run in recent
     ]
-    st.dataframe(rows, hide_index=True)
+    st.dataframe(rows, hide_index=True, column_config=headings(rows))
     _one({run.id: run for run in recent if run.id in reports or run.losses}, reports)
 
 
@@ -48,7 +52,7 @@ def _running(run: TrainingRun) -> None:
     bar.progress(min(share, 1.0), words(run, utc_now()))
     user = context.actor()
     if user and context.may("engineer"):
-        with cancel.popover("Cancel"):
+        with cancel.popover(say("Cancel")):
             _cancel(run, user)
     if run.losses:
         st.altair_chart(charts.losses(run.losses), key=f"loss-{run.id}")
@@ -56,28 +60,32 @@ def _running(run: TrainingRun) -> None:
 
 def words(run: TrainingRun, now: datetime) -> str:
     """How far a run is that has not ended, in one line."""
-    name = f"run {run.id}, attempt {run.attempts}" if run.attempts > 1 else f"run {run.id}"
-    said = [f"{name}: {run.phase or run.state} {run.step:,}/{run.steps:,}"]
-    said += [] if run.loss is None else [f"loss {run.loss:.4f}"]
-    said += [] if run.eta_s is None else [f"{left(run.eta_s)} of this phase left"]
+    name = say("run {id}", id=run.id)
+    if run.attempts > 1:
+        name = say("run {id}, attempt {attempts}", id=run.id, attempts=run.attempts)
+    said = [f"{name}: {named(run.phase or run.state)} {run.step:,}/{run.steps:,}"]
+    said += [] if run.loss is None else [say("loss {loss:.4f}", loss=run.loss)]
+    said += [] if run.eta_s is None else [say("{time} of this phase left", time=left(run.eta_s))]
     if run.heartbeat_at and (now - run.heartbeat_at).total_seconds() > QUIET_S:
-        said.append(f"no sign of life for {ago(run.heartbeat_at, now)}")
+        said.append(say("no sign of life for {age}", age=ago(run.heartbeat_at, now)))
     return " · ".join(said)
 
 
 def left(seconds: float) -> str:
     """A time that is left, in words: `about 12 min`."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return say("{n} s", n=f"{seconds:.0f}")
     minutes = round(seconds / 60)
-    return f"about {minutes} min" if minutes < 90 else f"about {minutes / 60:.1f} h"
+    if minutes < 90:
+        return say("about {n} min", n=minutes)
+    return say("about {n:.1f} h", n=minutes / 60)
 
 
 def _cancel(run: TrainingRun, user: User) -> None:
-    why = st.text_input("Why", key=f"cancel-why-{run.id}")
-    if st.button("Cancel the run", key=f"cancel-{run.id}", disabled=not why.strip()):
+    why = st.text_input(say("Why"), key=f"cancel-why-{run.id}")
+    if st.button(say("Cancel the run"), key=f"cancel-{run.id}", disabled=not why.strip()):
         end = partial(retrain.cancel, context.engine(), user, run.id, reason=why)
-        context.act(end, f"run {run.id} is cancelled; its process ends at its next step")
+        context.act(end, say("run {id} is cancelled; its process ends at its next step", id=run.id))
 
 
 def _one(found: Mapping[int, TrainingRun], reports: Mapping[int, GateReport]) -> None:
@@ -85,12 +93,12 @@ def _one(found: Mapping[int, TrainingRun], reports: Mapping[int, GateReport]) ->
     ended = [run_id for run_id, run in found.items() if run.state not in UNFINISHED]
     if not ended:
         return
-    with st.expander("What the gate said, and the loss"):
-        run = found[st.selectbox("Run", ended, key="looked-into", format_func=lambda one: f"run {one}")]
+    with st.expander(say("What the gate said, and the loss")):
+        run = found[st.selectbox(say("Run"), ended, key="looked-into", format_func=lambda one: say("run {id}", id=one))]
         if report := reports.get(run.id):
-            st.markdown(f"**{gates.VERDICTS[report.verdict]}**")
+            st.markdown(f"**{say(gates.VERDICTS[report.verdict])}**")
             st.html(table(gates.rows(report)))
         else:
-            st.caption("It was not compared with a champion.")
+            st.caption(say("It was not compared with a champion."))
         if run.losses:
             st.altair_chart(charts.losses(run.losses), key=f"loss-{run.id}")

@@ -14,7 +14,8 @@ from agent.store.lots import REST
 from agent.store.rows import added
 from agent.store.trends import FlagPoint, Totals
 from dashboard import spc
-from dashboard.spc import RULES, Chart
+from dashboard.spc import RULES, Chart, Point
+from dashboard.words import later, say
 
 FORMATS: Mapping[Bucket, str] = {
     "minute": "%H:%M", "quarter": "%H:%M", "hour": "%m-%d %H:%M", "shift": "%m-%d %H:%M", "day": "%Y-%m-%d",
@@ -45,21 +46,37 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A rate: what is counted, of how many, and both in words."""
+    """A rate: its name as a title and at an axis, both counts in words, and what is counted, of how many."""
 
     title: str
+    axis: str
     words: str
     of: Callable[[Counts], tuple[int, int]]
 
 
-BASES = {"all buckets": 1.0, "the first half": 0.5, "the first quarter": 0.25}  # share of the buckets
+BASES = {
+    later("all buckets"): 1.0,
+    later("the first half"): 0.5,
+    later("the first quarter"): 0.25,
+}  # share of the buckets
 MEASURES = {
-    "flagged": Measure("Flag rate", "flagged of inspected frames", lambda one: (one.flagged, one.inspected)),
-    "false calls": Measure(
-        "False-call rate", "normal of judged flagged parts", lambda one: (one.false_calls, one.judged)
+    later("flagged"): Measure(
+        later("Flag rate"),
+        later("flag rate"),
+        later("flagged of inspected frames"),
+        lambda one: (one.flagged, one.inspected),
     ),
-    "defects": Measure(
-        "Confirmed-defect rate", "defects of inspected frames", lambda one: (one.defects, one.inspected)
+    later("false calls"): Measure(
+        later("False-call rate"),
+        later("false-call rate"),
+        later("normal of judged flagged parts"),
+        lambda one: (one.false_calls, one.judged),
+    ),
+    later("defects"): Measure(
+        later("Confirmed-defect rate"),
+        later("confirmed-defect rate"),
+        later("defects of inspected frames"),
+        lambda one: (one.defects, one.inspected),
     ),
 }
 Series = Mapping[datetime, Counts]
@@ -116,10 +133,18 @@ def charted(
 def signals(starts: Sequence[datetime], counts: Sequence[int], chart: Chart, bucket: Bucket) -> list[str]:
     """The points that break a rule, in words, newest first."""
     return [
-        f"{start.strftime(FORMATS[bucket])}: {count} of {point.n}, {'; '.join(RULES[one].words for one in point.rules)}"
+        say(
+            "{time}: {count} of {n}, {rules}",
+            time=start.strftime(FORMATS[bucket]), count=count, n=point.n, rules=broken(point),
+        )
         for start, count, point in zip(starts, counts, chart.points, strict=True)
         if point.rules
-    ][::-1]
+    ][::-1]  # fmt: skip
+
+
+def broken(point: Point) -> str:
+    """The rules that a point breaks, in words; "" for none."""
+    return "; ".join(say(RULES[one].words) for one in point.rules)
 
 
 def grouped(
@@ -144,8 +169,8 @@ def grouped(
 
 def _name(key: Hashable, names: Mapping[Any, str] | None) -> str:
     if names is not None:
-        return names.get(key, f"no. {key}")
-    return {"": "(no lot)", REST: "(other lots)"}.get(str(key), str(key))
+        return names.get(key, say("no. {id}", id=key))
+    return {"": say("(no lot)"), REST: say("(other lots)")}.get(str(key), str(key))
 
 
 def by_shift(found: Series, zone: tzinfo, shifts: Sequence[time]) -> dict[str, Counts]:

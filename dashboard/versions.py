@@ -10,21 +10,24 @@ from itertools import pairwise
 from agent.store.audit import Event
 from agent.store.registry import Deployment
 from agent.store.setting_versions import SettingVersion
+from dashboard.words import later, say
 
 Rows = list[dict[str, object]]
 Fields = Mapping[str, object]  # what a version says, by name
-GATE, AGENT = "the gate", "an agent that started"
-NOTHING = "none"
-UNKNOWN = "unknown: no agent has started with it"
-THRESHOLDS = {"review_threshold": "Review threshold", "reject_threshold": "Reject threshold"}
+GATE, AGENT = later("the gate"), later("an agent that started")
+NOTHING = later("none")
+UNKNOWN = later("unknown: no agent has started with it")
+FEWER, MORE = later("higher{percent}: fewer parts are rejected"), later("lower{percent}: more parts are rejected")
+SAID = (NOTHING, later("part"), later("frame"))  # values that are words
+THRESHOLDS = {"review_threshold": later("Review threshold"), "reject_threshold": later("Reject threshold")}
 RATES = {
-    "review_rate": "Review rate asked for", "certified_review_rate": "Review rate certified",
-    "reject_rate": "Reject rate", "confidence": "Confidence",
+    "review_rate": later("Review rate asked for"), "certified_review_rate": later("Review rate certified"),
+    "reject_rate": later("Reject rate"), "confidence": later("Confidence"),
 }  # fmt: skip
 COUNTS = {
-    "n": "Calibration scores, n", "review_k": "Review threshold is score k =",
-    "reject_k": "Reject threshold is score k =", "look": "Look", "unit": "One score stands for a",
-    "fingerprint": "Scorer",
+    "n": later("Calibration scores, n"), "review_k": later("Review threshold is score k ="),
+    "reject_k": later("Reject threshold is score k ="), "look": later("Look"), "unit": later("One score stands for a"),
+    "fingerprint": later("Scorer"),
 }  # fmt: skip
 
 
@@ -69,29 +72,35 @@ def history(
         said = fields(one, known)
         changed = differences(fields(before, known), said) if before else []
         words = "; ".join(f"{row['What']}: {row['Words'] or row['To']}" for row in changed)
-        who = GATE if one.by is None else names.get(one.by, f"user {one.by}")
-        found.append(Version(one.live_from, who, f"deployment {one.id}, v{one.number}", one.reason, words, said))
+        what = say("deployment {id}, v{number}", id=one.id, number=one.number)
+        found.append(Version(one.live_from, _who(one.by, GATE, names), what, one.reason, words, said))
     for new, old in pairwise(settings):
         rows = differences(_flat(old.settings), _flat(new.settings))
         words = "; ".join(f"{row['What']}: {row['From']} → {row['To']}" for row in rows)
-        found.append(Version(new.created_at, AGENT, "configuration", "", words, {}))
+        found.append(Version(new.created_at, say(AGENT), say("configuration"), "", words, {}))
     for event in changes:
         before, after = event.detail.get("from", {}), event.detail.get("to", {})
         words = "; ".join(f"{name}: {before.get(name)} → {value}" for name, value in after.items())
-        who = AGENT if event.user_id is None else names.get(event.user_id, f"user {event.user_id}")
-        found.append(Version(event.at, who, "product settings, for the next model", "", words, {}))
+        what = say("product settings, for the next model")
+        found.append(Version(event.at, _who(event.user_id, AGENT, names), what, "", words, {}))
     return sorted(found, key=lambda one: one.at, reverse=True)
+
+
+def _who(user_id: int | None, otherwise: str, names: Mapping[int, str]) -> str:
+    if user_id is None:
+        return say(otherwise)
+    return names.get(user_id) or say("user {id}", id=user_id)
 
 
 def rows(found: Sequence[Version], zone: tzinfo) -> Rows:
     """A row a version."""
     return [
         {
-            "Since": f"{one.at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
-            "What": one.what,
-            "Who": one.who,
-            "Why": one.why,
-            "Changed": one.changed,
+            later("Since"): f"{one.at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+            later("What"): one.what,
+            later("Who"): one.who,
+            later("Why"): one.why,
+            later("Changed"): one.changed,
         }
         for one in found
     ]
@@ -99,15 +108,17 @@ def rows(found: Sequence[Version], zone: tzinfo) -> Rows:
 
 def fields(one: Deployment, known: Mapping[str, SettingVersion]) -> Fields:
     """What a deployment says, by name."""
-    said: dict[str, object] = {"Model": f"v{one.number}"}
+    said: dict[str, object] = {later("Model"): f"v{one.number}"}
     if one.certificate is None:
-        said["Certificate"] = NOTHING
+        said[later("Certificate")] = NOTHING
     else:
         names = {**THRESHOLDS, **RATES, **COUNTS}
         said |= {name: NOTHING if (value := one.certificate.get(key)) is None else value for key, name in names.items()}
-        said["Calibration set"] = str(one.certificate.get("calibration_sha256", ""))[:12]
+        said[later("Calibration set")] = str(one.certificate.get("calibration_sha256", ""))[:12]
     setting = known.get(one.config_hash)
-    return {**said, **(_flat(setting.settings) if setting else {"Configuration": f"{one.config_hash[:12]}, {UNKNOWN}"})}
+    if setting is None:
+        return {**said, later("Configuration"): f"{one.config_hash[:12]}, {say(UNKNOWN)}"}
+    return {**said, **_flat(setting.settings)}
 
 
 def differences(before: Fields, after: Fields) -> Rows:
@@ -115,10 +126,10 @@ def differences(before: Fields, after: Fields) -> Rows:
     same_model = before.get("Model") == after.get("Model")
     return [
         {
-            "What": name,
-            "From": _shown(name, before.get(name, NOTHING)),
-            "To": _shown(name, after.get(name, NOTHING)),
-            "Words": _words(name, before.get(name), after.get(name), same_model),
+            later("What"): say(name),
+            later("From"): _shown(name, before.get(name, NOTHING)),
+            later("To"): _shown(name, after.get(name, NOTHING)),
+            later("Words"): _words(name, before.get(name), after.get(name), same_model),
         }
         for name in [*before, *(name for name in after if name not in before)]
         if before.get(name, NOTHING) != after.get(name, NOTHING)
@@ -128,27 +139,37 @@ def differences(before: Fields, after: Fields) -> Rows:
 def _words(name: str, before: object, after: object, same_model: bool) -> str:
     """The difference for people; "" where both values say enough."""
     if name in THRESHOLDS.values():
-        doing = "flagged" if name == THRESHOLDS["review_threshold"] else "rejected"
-        if not isinstance(after, float):
-            return "off: every part goes to review" if doing == "flagged" else "off: nothing is rejected"
-        if not isinstance(before, float):
-            return "on"
-        if not same_model:
-            return "another model: its scores are on a scale of their own"
-        which = "fewer" if after > before else "more"
-        percent = f" ({(after - before) / abs(before):+.1%})" if before else ""
-        return f"{'higher' if after > before else 'lower'}{percent}: {which} parts are {doing}"
+        return _moved(name == THRESHOLDS["review_threshold"], before, after, same_model)
     if isinstance(before, bool) or isinstance(after, bool):
         return ""
     if isinstance(before, int | float) and isinstance(after, int | float):
-        return f"{100 * (after - before):+.2f} points" if name in RATES.values() else f"{after - before:+g}"
+        points = say("{n:+.2f} points", n=100 * (after - before))
+        return points if name in RATES.values() else f"{after - before:+g}"
     return ""
+
+
+def _moved(flags: bool, before: object, after: object, same_model: bool) -> str:
+    """What a threshold's move does; `flags`: it is the review threshold."""
+    if not isinstance(after, float):
+        return say("off: every part goes to review") if flags else say("off: nothing is rejected")
+    if not isinstance(before, float):
+        return say("on")
+    if not same_model:
+        return say("another model: its scores are on a scale of their own")
+    percent = f" ({(after - before) / abs(before):+.1%})" if before else ""
+    if after > before:
+        text = later("higher{percent}: fewer parts are flagged") if flags else FEWER
+    else:
+        text = later("lower{percent}: more parts are flagged") if flags else MORE
+    return say(text, percent=percent)
 
 
 def _shown(name: str, value: object) -> str:
     if name in RATES.values() and isinstance(value, int | float):
         return f"{value:.2%}"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return say(str(value)) if value in SAID else str(value)
 
 
 def _flat(settings: Mapping[str, Mapping[str, object]]) -> Fields:

@@ -7,6 +7,7 @@ import streamlit as st
 from agent.store import sample_search, users, withdrawals
 from dashboard import browsing, context, proposals, withdrawing
 from dashboard.parts import ROW
+from dashboard.words import say
 
 
 def show(product_id: int) -> None:
@@ -23,7 +24,7 @@ def _withdrawals(product_id: int) -> None:
     asked = [one for one in every if one.sample_id in found]  # the others show once all of their part is judged
     if not asked:
         return
-    st.subheader("Asked to be taken out")
+    st.subheader(say("Asked to be taken out"))
     for at in range(0, len(asked), ROW):
         for column, one in zip(st.columns(ROW), asked[at : at + ROW], strict=False):
             with column:

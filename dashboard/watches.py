@@ -7,6 +7,9 @@ import streamlit as st
 from agent.settings import Settings
 from agent.store.watches import Watch
 from dashboard import context
+from dashboard.codes import shown
+from dashboard.tables import headings
+from dashboard.words import later, say
 
 
 def block(found: list[Watch]) -> None:
@@ -15,40 +18,51 @@ def block(found: list[Watch]) -> None:
     Args:
         found: the product's, newest first.
     """
-    st.subheader("Second scoring")
+    st.subheader(say("Second scoring"))
     st.caption(shares(context.settings()))
     if not found:
         return
     newest, zone = found[0], context.settings().timezone
     if newest.state == "untrusted" and newest.closed_at is None:
-        st.error(f"**No trusted model**, {newest.title}: {newest.told}. What either flags goes to review.")
+        st.error(
+            say(
+                "**No trusted model**, {title}: {told}. What either flags goes to review.",
+                title=newest.title,
+                told=newest.told,
+            )
+        )
     elif newest.closed_at is None:
-        scoring = "enough parts are drawn, reviews are awaited" if newest.full else f"{newest.share:.1%} of the parts"
+        scoring = say("enough parts are drawn, reviews are awaited")
+        if not newest.full:
+            scoring = say("{share:.1%} of the parts", share=newest.share)
         st.info(f"**{newest.title}** ({scoring}): {newest.told}")
     rows = [
         {
-            "watch": one.id,
-            "models": one.title,
-            "share": f"{one.share:.1%}",
-            "opened": one.opened_at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S"),
-            "outcome": outcome(one),
-            "why": one.told,
+            later("watch"): one.id,
+            later("models"): one.title,
+            later("share"): f"{one.share:.1%}",
+            later("opened"): one.opened_at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S"),
+            later("outcome"): outcome(one),
+            later("why"): one.told,
         }
         for one in found
     ]
-    st.dataframe(rows, hide_index=True)
+    st.dataframe(rows, hide_index=True, column_config=headings(rows))
 
 
 def shares(settings: Settings) -> str:
     """Which parts are scored twice, by the settings."""
     shadow, watch = settings.shadow, settings.watch
-    after = f"{watch.share:.1%} of the parts after a promotion, {watch.parts:,} of them" if watch.share else "no watch"
-    before = f"{shadow.share:.1%} before one, {shadow.parts:,} of them" if shadow.share else "no shadow"
-    return f"Parts that two models score: {after}; {before}."
+    after, before = say("no watch"), say("no shadow")
+    if watch.share:
+        after = say("{share:.1%} of the parts after a promotion, {n:,} of them", share=watch.share, n=watch.parts)
+    if shadow.share:
+        before = say("{share:.1%} before one, {n:,} of them", share=shadow.share, n=shadow.parts)
+    return say("Parts that two models score: {after}; {before}.", after=after, before=before)
 
 
 def outcome(watch: Watch) -> str:
     """What came of it, in a word or two."""
     if watch.kind == "shadow" and watch.state == "kept":
-        return "promoted"
-    return {"untrusted": "no trusted model", "rolled_back": "rolled back"}.get(watch.state, watch.state)
+        return say("promoted")
+    return say("no trusted model") if watch.state == "untrusted" else shown(watch.state)

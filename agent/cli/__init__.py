@@ -20,6 +20,7 @@ COMMANDS = {  # name: where it is, what it does, an example
         "agent",
     ),
     "dashboard": ("dashboard:dashboard", "Serve the pages for operators, engineers and quality managers.", "dashboard"),
+    "words": ("words:words", "Translate the dashboard: begin a file of its words, or renew it.", "words words/de.po"),
     "camera": (
         "camera:camera",
         "Publish pictures as a camera would: a folder, a video, a live source.",

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from dashboard.words import say
+
 HERE = Path(__file__).parent
+
+
+def spoken(words: Mapping[str, Any]) -> dict[str, Any]:
+    """A component's words by name, as its scripts get them: in the server's language; lists and dicts are gone into."""
+    return {name: _spoken(one) for name, one in words.items()}
+
+
+def _spoken(one: Any) -> Any:
+    if isinstance(one, Mapping):
+        return spoken(one)
+    return say(one) if isinstance(one, str) else [_spoken(each) for each in one]
 
 
 @cache

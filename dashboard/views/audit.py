@@ -11,33 +11,37 @@ import streamlit as st
 from agent.store import audit, users
 from agent.store.audit import Event
 from dashboard import context, deciders, people
+from dashboard.filters import ALL, one_or_all
 from dashboard.style import CSS
 from dashboard.tables import table
+from dashboard.words import later, say
 
 PAGE = 50
-AGENT = "the agent"
+AGENT = later("the agent")
 
 
 def show() -> None:
     """Draws the page."""
     st.html(f"<style>{CSS}</style>")
-    st.title("Audit")
+    st.title(say("Audit"))
     with context.reading() as conn:
         names = {one.id: one.name for one in users.all(conn, disabled=True)}
         actions = audit.actions(conn)
     who, what, whom = st.columns(3)
-    name = who.selectbox("Who", ["all", *names.values()], key="person", bind="query-params")
-    action = what.selectbox("Action", ["all", *actions], key="action", bind="query-params")
-    subject = whom.text_input("Subject", placeholder="all, or such as item:12", key="subject", bind="query-params")
+    name = one_or_all(who, "person", say("Who"), names.values())
+    action = one_or_all(what, "action", say("Action"), actions)
+    subject = whom.text_input(
+        say("Subject"), placeholder=say("all, or such as item:12"), key="subject", bind="query-params"
+    )
     asked = {
         "user_id": next((id_ for id_, one in names.items() if one == name), None),
-        "action": None if action == "all" else action,
+        "action": None if action == ALL else action,
         "subject": subject.strip() or None,
     }
     _events(asked, names)
     _chain()
     deciders.show(names)
-    st.subheader("Users")
+    st.subheader(say("Users"))
     people.show()
 
 
@@ -46,10 +50,10 @@ def _events(asked: Mapping[str, object], names: Mapping[int, str]) -> None:
     with context.reading() as conn:
         found = audit.recent(conn, shown + 1, **asked)  # type: ignore[arg-type]
     if not found:
-        st.info("Nobody has done that yet.")
+        st.info(say("Nobody has done that yet."))
         return
     st.html(table(rows(found[:shown], names, context.settings().timezone)))
-    if len(found) > shown and st.button("Show earlier ones"):
+    if len(found) > shown and st.button(say("Show earlier ones"), key="earlier-events"):
         st.session_state["audit-shown"] = shown + PAGE
         st.rerun()
 
@@ -58,14 +62,20 @@ def rows(events: Sequence[Event], names: Mapping[int, str], zone: tzinfo) -> lis
     """The events for people, in their order."""
     return [
         {
-            "When": f"{one.at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
-            "Who": AGENT if one.user_id is None else names.get(one.user_id, f"user {one.user_id}"),
-            "Action": one.action,
-            "Subject": one.subject,
-            "Detail": json.dumps(_told(one.detail), ensure_ascii=False, sort_keys=True),
+            later("When"): f"{one.at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+            later("Who"): _who(one, names),
+            later("Action"): one.action,
+            later("Subject"): one.subject,
+            later("Detail"): json.dumps(_told(one.detail), ensure_ascii=False, sort_keys=True),
         }
         for one in events
     ]
+
+
+def _who(one: Event, names: Mapping[int, str]) -> str:
+    if one.user_id is None:
+        return say(AGENT)
+    return names.get(one.user_id) or say("user {id}", id=one.user_id)
 
 
 def _told(detail: Mapping[str, object]) -> Mapping[str, object]:
@@ -76,11 +86,17 @@ def _told(detail: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _chain() -> None:
-    if not st.button("Check the chain", icon=":material/link:", help="computes every event's hash anew"):
+    told = say("computes every event's hash anew")
+    if not st.button(say("Check the chain"), icon=":material/link:", help=told, key="check-chain"):
         return
     with context.reading() as conn:
         broken, last = audit.verify(conn), audit.last(conn)
     if broken is None:
-        st.success(f"The chain is whole. Its newest hash: `{last}`: with a copy kept elsewhere, cuts at its end show.")
+        st.success(
+            say(
+                "The chain is whole. Its newest hash: `{last}`: with a copy kept elsewhere, cuts at its end show.",
+                last=last,
+            )
+        )
     else:
-        st.error(f"Event {broken} was changed, or the one before it is missing.")
+        st.error(say("Event {broken} was changed, or the one before it is missing.", broken=broken))

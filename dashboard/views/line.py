@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from functools import lru_cache, partial
@@ -22,8 +22,9 @@ from dashboard import accounts, alerts, andon, context, floor
 from dashboard.andon import Tile
 from dashboard.components import andon as board
 from dashboard.style import CSS
+from dashboard.words import later, say
 
-NO_STATIONS = "There are no stations yet. Add one: `goodpart stations add NAME --product PRODUCT`"
+NO_STATIONS = later("There are no stations yet. Add one: `goodpart stations add NAME --product PRODUCT`")
 
 
 # A board on a wall is calm: no sign of each renewal, no more room for the title than it needs.
@@ -36,7 +37,7 @@ h1 { font-size: 1.8rem !important; padding: 0.3rem 0 0.6rem !important; }
 def show() -> None:
     """Draws the page; the board renews itself every two seconds, what is below it every five."""
     st.html(f"<style>{CSS}{CALM}</style>")
-    st.title("Line")
+    st.title(say("Line"))
     _board()
     _below()
     user = context.actor()
@@ -55,11 +56,13 @@ def _board() -> None:
         board.draw({"trouble": str(error)})
         return
     if not found.stations:
-        st.info(NO_STATIONS)
+        st.info(say(NO_STATIONS))
         return
     tiles = andon.tiles(found, now)
     top = andon.banner(tiles, found.standing)
-    board.draw({"icons": andon.ICONS, "banner": asdict(top), "tiles": [_drawn(one) for one in tiles]})
+    states = {one: say(one) for one in andon.STATES}
+    shown = {"icons": andon.ICONS, "states": states, "banner": asdict(top), "tiles": [_drawn(one) for one in tiles]}
+    board.draw(shown)
 
 
 @lru_cache(1)
@@ -83,11 +86,11 @@ def _below() -> None:
             counts, standing = offsets.totals(conn), stored_alerts.standing(conn)
     except StoreError:
         return  # the board says so
-    st.subheader("Open alerts")
+    st.subheader(say("Open alerts"))
     alerts.show(standing, utc_now())
     if not standing:
-        st.caption("None.")
-    st.subheader("Agents")
+        st.caption(say("None."))
+    st.subheader(say("Agents"))
     _agents()
     words = accounts.sentence(counts)
     st.caption(words) if counts.balanced else st.error(words, icon=":material/error:")
@@ -97,28 +100,43 @@ def _changeover(user: User) -> None:
     with context.reading() as conn:
         found = {station.name: station for station in stations.all(conn)}
         names = {product.name: product.id for product in products.all(conn)}
-    with st.popover("Change over", icon=":material/swap_horiz:", disabled=not found or not names):
-        station = st.selectbox("Station", list(found), index=None, key="changeover-station")
-        product = st.selectbox("Runs from now on", list(names), index=None, key="changeover-product")
-        st.caption("It begins with the next frame that is not recorded yet. Frames that name their product keep it.")
+    with st.popover(say("Change over"), icon=":material/swap_horiz:", disabled=not found or not names):
+        station = st.selectbox(say("Station"), list(found), index=None, key="changeover-station")
+        product = st.selectbox(say("Runs from now on"), list(names), index=None, key="changeover-product")
+        st.caption(
+            say("It begins with the next frame that is not recorded yet. Frames that name their product keep it.")
+        )
         same = not station or not product or found[station].product_id == names[product]
-        if st.button("Confirm", key="changeover", disabled=same) and station and product:
+        if st.button(say("Confirm"), key="changeover", disabled=same) and station and product:
             change = partial(service.change, context.engine(), user, station, product=product)
-            context.act(change, f"{station} runs {product}")
+            context.act(change, say("{station} runs {product}", station=station, product=product))
 
 
 def _agents() -> None:
     live = context.live()
     agents = live.agents()
     if not live.available:
-        st.warning(f"{live.problem or 'Redis does not answer'}. The line runs; agents and speed cannot be shown.")
+        st.warning(
+            say(
+                "{problem}. The line runs; agents and speed cannot be shown.",
+                problem=live.problem or say("Redis does not answer"),
+            )
+        )
         return
     if not agents:
-        st.warning("No agent says that it lives. Start one: `goodpart agent`")
+        st.warning(say("No agent says that it lives. Start one: `goodpart agent`"))
         return
     for name, info in sorted(agents.items()):
-        rate, p99, lag = info.get("rate"), info.get("p99_ms"), info.get("lag")
-        ready = "ready" if info.get("ready") else "not ready: " + "; ".join(info.get("problems", {}).values())
-        speed = "" if rate is None else f" · {rate:.1f} frames/s"
-        latency = "" if p99 is None else f" · p99 latency {p99:.0f} ms"
-        st.caption(f"Agent {name} · {ready}{speed}{latency}" + ("" if lag is None else f" · lag {lag}"))
+        st.caption(" · ".join(_agent(name, info)))
+
+
+def _agent(name: str, info: Mapping[str, Any]) -> Iterator[str]:
+    yield say("Agent {name}", name=name)
+    problems = "; ".join(info.get("problems", {}).values())
+    yield say("ready") if info.get("ready") else say("not ready: {problems}", problems=problems)
+    if (rate := info.get("rate")) is not None:
+        yield say("{n:.1f} frames/s", n=rate)
+    if (p99 := info.get("p99_ms")) is not None:
+        yield say("p99 latency {n:.0f} ms", n=p99)
+    if (lag := info.get("lag")) is not None:
+        yield say("lag {n}", n=lag)

@@ -13,14 +13,16 @@ from agent.store.registry import Deployment, ModelVersion
 from dashboard import calibration, context, disagreements, drifts, filters, promoting, recertifying, training
 from dashboard import watches as second
 from dashboard.certificates import words
+from dashboard.codes import shown
 from dashboard.fragments import fragment
 from dashboard.style import CSS
-from dashboard.tables import plain
+from dashboard.tables import headings, plain
+from dashboard.words import later, say
 
 
 def show() -> None:
     """Draws the page."""
-    st.title("Models")
+    st.title(say("Models"))
     st.html(f"<style>{CSS}</style>")
     product = filters.product()
     if product is None:
@@ -37,10 +39,17 @@ def _unclean(product: Product) -> None:
         live = registry.live(conn, product.id)
         unclean = ancestry.spoiled(conn, live.model_version_id) if live else []
     if live and unclean:
-        listed = ", ".join(map(str, unclean[:10])) + (" and more" if len(unclean) > 10 else "")
+        listed = ", ".join(map(str, unclean[:10]))
+        if len(unclean) > 10:
+            listed = say("{numbers} and more", numbers=listed)
         st.warning(
-            f"v{live.number} learnt from {len(unclean)} samples that are good normals no more ({listed}): "
-            "train a clean one, from fresh weights"
+            say(
+                "v{number} learnt from {n} samples that are good normals no more ({listed}): train a clean one, from "
+                "fresh weights",
+                number=live.number,
+                n=len(unclean),
+                listed=listed,
+            )
         )
 
 
@@ -62,28 +71,40 @@ def _product(product: Product) -> None:
         due = recertifying.read(conn, product.id)
     _live(live, epoch, taught=teaching is not None and teaching.unfinished)
     if lapse:
-        st.warning(f"The certificate has lapsed: {plain(lapse.words)}.")
+        st.warning(say("The certificate has lapsed: {words}.", words=plain(lapse.words)))
     drifts.block(drifting, reference, places)
     for column, (role, n) in zip(st.columns(len(ready)), ready.items(), strict=True):
-        column.metric(f"{role} samples", n, border=True, help="what the next training run would take, before its caps")
+        column.metric(
+            say("{role} samples", role=shown(role)),
+            n,
+            border=True,
+            help=say("what the next training run would take, before its caps"),
+        )
     recertifying.tell(due)
     promoting.actions(product, versions, live, due)
     second.block(watched)
-    st.subheader("Training runs")
+    st.subheader(say("Training runs"))
     training.show(recent, reports)
-    st.subheader("Versions")
+    st.subheader(say("Versions"))
     _versions(versions)
 
 
 def _live(live: Deployment | None, epoch: Epoch | None, *, taught: bool) -> None:
     if live is None and taught:
-        st.info("No model is live: it is being taught, and its frames go to review. See the page Teach.")
+        st.info(say("No model is live: it is being taught, and its frames go to review. See the page Teach."))
         return
     if live is None:
-        st.warning("No model is live: frames of this product are not inspected (`no_model`).")
+        st.warning(say("No model is live: frames of this product are not inspected (`no_model`)."))
         return
     since = live.live_from.astimezone(context.settings().timezone)
-    st.success(f"**v{live.number}** is live since {since:%Y-%m-%d %H:%M:%S}: {plain(live.reason)}")
+    st.success(
+        say(
+            "**v{number}** is live since {since}: {reason}",
+            number=live.number,
+            since=f"{since:%Y-%m-%d %H:%M:%S}",
+            reason=plain(live.reason),
+        )
+    )
     st.markdown(words(live.certificate, epoch))
 
 
@@ -101,11 +122,11 @@ def _calibration(product: Product) -> None:
         }
     if not found:
         return
-    st.subheader("Calibration parts that scored highest")
+    st.subheader(say("Calibration parts that scored highest"))
     waits = 0 if next(iter(found.values())).state == "candidate" else None
     number = st.selectbox(
-        "Of version", list(found), index=waits, key="looked-at", placeholder="choose one",
-        format_func=lambda one: f"v{one} · {found[one].state}",
+        say("Of version"), list(found), index=waits, key="looked-at", placeholder=say("choose one"),
+        format_func=lambda one: f"v{one} · {shown(found[one].state)}",
     )  # fmt: skip
     if number is not None:
         calibration.show(product.id, found[number].id)
@@ -115,17 +136,17 @@ def _versions(versions: Sequence[ModelVersion]) -> None:
     zone = context.settings().timezone
     rows = [
         {
-            "version": f"v{one.number}",
-            "state": one.state,
-            "teacher": one.teacher,
-            "images": one.manifest.get("settings", {}).get("images"),
-            "made": one.created_at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S"),
-            "artifact": one.artifact_sha256[:12],
-            "why": one.reason or "",
+            later("version"): f"v{one.number}",
+            later("state"): shown(one.state),
+            later("teacher"): one.teacher,
+            later("images"): one.manifest.get("settings", {}).get("images"),
+            later("made"): one.created_at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S"),
+            later("artifact"): one.artifact_sha256[:12],
+            later("why"): one.reason or "",
         }
         for one in reversed(versions)
     ]
     if rows:
-        st.dataframe(rows, hide_index=True)
+        st.dataframe(rows, hide_index=True, column_config=headings(rows))
     else:
-        st.caption("none yet")
+        st.caption(say("none yet"))

@@ -9,10 +9,12 @@ from agent.store.blobs import BlobMissing, media_type
 from agent.store.items import Item
 from dashboard import context, histories, normals
 from dashboard.certificates import words
+from dashboard.codes import named, shown
 from dashboard.histories import Look
 from dashboard.parts import picture
 from dashboard.style import CSS
 from dashboard.tables import plain, table
+from dashboard.words import say, several
 
 SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/bmp": "bmp", "image/tiff": "tif"}
 
@@ -20,26 +22,26 @@ SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "imag
 def show() -> None:
     """Draws the page."""
     st.html(f"<style>{CSS}</style>")
-    st.title("Part")
-    asked = st.text_input("Serial", key="serial", bind="query-params", placeholder="of the part").strip()
+    st.title(say("Part"))
+    asked = st.text_input(say("Serial"), key="serial", bind="query-params", placeholder=say("of the part")).strip()
     key = None if asked else st.query_params.get("inspection")
     if not asked and not key:
-        st.info("Give a part's serial. The names under pictures on the pages Trends and Triage lead here, too.")
+        st.info(say("Give a part's serial. The names under pictures on the pages Trends and Triage lead here, too."))
         return
     with context.reading() as conn:
         found = histories.find(conn, serial=asked or None, inspection=key)
     if not found:
-        st.warning("No inspection of it is known: look at the serial, or its days are no longer kept.")
+        st.warning(say("No inspection of it is known: look at the serial, or its days are no longer kept."))
         return
     if asked:
-        st.caption(f"{len(found)} inspection{'s' * (len(found) > 1)}, newest first.")
+        st.caption(several("{n} inspection, newest first.", "{n} inspections, newest first.", len(found)))
     for at, look in enumerate(found):
         _look(look, first=at == 0)
 
 
 def _look(look: Look, *, first: bool) -> None:
     one, zone = look.inspection, context.settings().timezone
-    verdict = "waits for a review" if look.hidden else one.verdict.replace("_", " ")
+    verdict = say("waits for a review") if look.hidden else shown(one.verdict)
     title = f"{one.event_at.astimezone(zone):%Y-%m-%d %H:%M:%S} · {look.station} · {verdict}"
     with st.expander(plain(title), expanded=first):
         if look.item:
@@ -53,25 +55,28 @@ def _look(look: Look, *, first: bool) -> None:
             left.markdown(words(look.deployment.certificate, epoch))
         with right:
             _people(look)
-        st.caption(f"Permalink: `?inspection={histories.key_of(one)}`")
+        st.caption(say("Permalink: `?inspection={key}`", key=histories.key_of(one)))
 
 
 def _pictures(item: Item) -> None:
     name = item.serial or item.frame_id
-    kept = (("frame", item.preview_sha256 or item.frame_sha256), ("overlay", item.overlay_sha256))
-    shown = [(what, sha256) for what, sha256 in kept if sha256]
-    if not shown:
-        st.info("Its pictures are no longer kept.")
+    kept = (
+        (say("frame of {name}", name=name), item.preview_sha256 or item.frame_sha256),
+        (say("overlay of {name}", name=name), item.overlay_sha256),
+    )
+    pictures = [(alt, sha256) for alt, sha256 in kept if sha256]
+    if not pictures:
+        st.info(say("Its pictures are no longer kept."))
         return
-    for column, (what, sha256) in zip(st.columns(len(shown)), shown, strict=True):
-        column.html(picture(sha256, f"{what} of {name}", "width:100%"))
+    for column, (alt, sha256) in zip(st.columns(len(pictures)), pictures, strict=True):
+        column.html(picture(sha256, alt, "width:100%"))
     if item.frame_sha256:
         _download(item, item.frame_sha256)
 
 
 def _normals(item: Item) -> None:
     if found := normals.of_item(context.engine(), item.id):
-        st.markdown("**Nearest accepted normals**")
+        st.markdown(say("**Nearest accepted normals**"))
         st.html(normals.to_html(found, context.settings().timezone))
 
 
@@ -85,19 +90,20 @@ def _download(item: Item, sha256: str) -> None:
     with context.reading() as conn:
         kind = media_type(conn, sha256)
     st.download_button(
-        "Download the frame", content, file_name=f"{item.id}.{SUFFIXES.get(kind or '', 'bin')}", mime=kind,
+        say("Download the frame"), content, file_name=f"{item.id}.{SUFFIXES.get(kind or '', 'bin')}", mime=kind,
         key=f"download-{item.id}", icon=":material/download:", on_click="ignore",
     )  # fmt: skip
 
 
 def _people(look: Look) -> None:
     if look.hidden:
-        st.caption("A view of the part waits for a review; what was said shows once all are decided.")
+        st.caption(say("A view of the part waits for a review; what was said shows once all are decided."))
         return
     if look.item is None:
-        st.caption("Nobody was asked about it.")
+        st.caption(say("Nobody was asked about it."))
         return
     rows = histories.said(look.item.reviews, context.settings().timezone)
-    st.html(table(rows)) if rows else st.caption("Nobody has said anything of it yet.")
+    st.html(table(rows)) if rows else st.caption(say("Nobody has said anything of it yet."))
     for one in look.samples:
-        st.text(f"Sample {one.id}: {one.role}, {one.state}" + (f", {one.reason}" if one.reason else ""))
+        said = ", ".join(named(word) for word in (one.role, one.state, one.reason) if word)
+        st.text(say("Sample {id}: {said}", id=one.id, said=said))

@@ -6,12 +6,10 @@ what is new, renews the claims on the items that the desk holds, and draws it wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from agent.service import claims, reviews
 from agent.service.ranks import Refused
@@ -23,9 +21,12 @@ from agent.store.errors import Conflict, NotFound, StoreError
 from agent.store.score_bins import Histogram
 from agent.store.users import User
 from dashboard import context, desk
+from dashboard.codes import named
 from dashboard.components import review as component
 from dashboard.desk import Data, Press
+from dashboard.filters import one_or_all
 from dashboard.fragments import fragment
+from dashboard.words import later, say
 
 AHEAD = 10  # items that one desk holds
 PAST = 20  # verdicts of this shift that may be taken back here
@@ -40,7 +41,7 @@ def show() -> None:
     wanted = _filters()
     user = context.actor()
     if user is None:
-        st.info("Pick who acts first. Operators and engineers review.")
+        st.info(say("Pick who acts first. Operators and engineers review."))
         return
     _desk(wanted, user)
 
@@ -68,7 +69,8 @@ def _desk(wanted: Filter, user: User) -> None:
     component.draw(
         key,
         {
-            "user": user.id, "canDecide": context.may("operator"), "reasons": list(settings.reasons),
+            "user": user.id, "canDecide": context.may("operator"),
+            "reasons": [(one, named(one)) for one in settings.reasons],
             "answers": dict(answers), "trouble": trouble, "items": [], "past": [], "waiting": 0, "most": MOST, **drawn,
         },
     )  # fmt: skip
@@ -103,8 +105,12 @@ def answer(press: Press, user: User) -> Data:
     try:
         if press.decision == "undo":
             undone = reviews.undo(engine, user, press.item, own=True, key=press.id, now=now)
-            learnt = f"; v{undone.live}, which is live, learnt from it: tell an engineer" if undone.live else ""
-            return {"ok": True, "words": f"back in the queue{learnt}"}
+            words = say("back in the queue")
+            if undone.live:
+                words = say(
+                    "back in the queue; v{number}, which is live, learnt from it: tell an engineer", number=undone.live
+                )
+            return {"ok": True, "words": words}
         done = reviews.decide(
             engine, user, press.item, press.decision, press.reason, rules=settings.samples,
             double=settings.review.double, key=press.id, now=now,
@@ -137,12 +143,6 @@ def _filters() -> Filter:
         product_ids = {product.name: product.id for product in products.all(conn)}
         station_ids = {station.name: station.id for station in stations.all(conn)}
     left, right, _ = st.columns((1, 1, 2))
-    product = _choice(left, "Product", ["all products", *product_ids])
-    station = _choice(right, "Station", ["all stations", *station_ids])
+    product = one_or_all(left, "product", say("Product"), product_ids, later("all products"))
+    station = one_or_all(right, "station", say("Station"), station_ids, later("all stations"))
     return product_ids.get(product), station_ids.get(station)
-
-
-def _choice(where: DeltaGenerator, label: str, options: Sequence[str]) -> str:
-    # Without a format: the address would hold the formatted words.
-    key = label.lower()
-    return str(where.selectbox(label, options, key=key, bind="query-params", label_visibility="collapsed"))

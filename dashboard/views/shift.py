@@ -9,8 +9,10 @@ import streamlit as st
 from agent.settings import utc_now
 from agent.store.buckets import cutter, nominal, quarter
 from dashboard import context, shift_report
+from dashboard.codes import named, shown
 from dashboard.style import CSS
 from dashboard.tables import table
+from dashboard.words import say
 
 PRINT = """
 @media print {
@@ -32,36 +34,45 @@ def show() -> None:
     begins = {f"{one:%H:%M}": one for one in shifts}
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         day = st.date_input(
-            "Day",
+            say("Day"),
             value=last.astimezone(zone).date(),
             max_value=now.astimezone(zone).date(),
             key="day",
             bind="query-params",
         )
         chosen = st.segmented_control(
-            "Shift from", list(begins), default=running, required=True, key="shift", bind="query-params"
+            say("Shift from"), list(begins), default=running, required=True, key="shift", bind="query-params"
         )
         place = st.empty()
     start, end = shift_report.span(day, begins[chosen or running], shifts, zone)
     with context.reading() as conn:
         report = shift_report.make(conn, start, end, zone)
     place.download_button(
-        "CSV", shift_report.to_csv(report), file_name=f"shift-{start:%Y-%m-%d-%H%M}.csv", mime="text/csv",
-        icon=":material/download:", on_click="ignore",
+        say("CSV"), shift_report.to_csv(report), file_name=f"shift-{start:%Y-%m-%d-%H%M}.csv", mime="text/csv",
+        icon=":material/download:", on_click="ignore", key="csv",
     )  # fmt: skip
-    st.title(f"Shift {start:%Y-%m-%d %H:%M} to {end:%H:%M}")
+    st.title(say("Shift {start} to {end}", start=f"{start:%Y-%m-%d %H:%M}", end=f"{end:%H:%M}"))
     if now < end:
         left = timedelta(seconds=int((end - now).total_seconds()))
-        st.info(f"It ends in {str(left)[:-3]} h: these are its numbers until now.")
+        st.info(say("It ends in {left} h: these are its numbers until now.", left=str(left)[:-3]))
     if not report.stations:
-        st.info("No frame came in this shift. Choose another one; the page Line says which stations send frames.")
+        st.info(say("No frame came in this shift. Choose another one; the page Line says which stations send frames."))
         return
-    st.html(table(report.stations))
-    st.subheader("Defects by reason")
-    st.html(table(report.reasons)) if report.reasons else st.caption("None was judged a defect.")
-    st.subheader("What happened")
-    st.html(table(report.events)) if report.events else st.caption("No alert, no new model, no data gap.")
+    *rows, last_row = report.stations
+    if rows:
+        last_row = {**last_row, "Station": say(shift_report.ALL)}
+    st.html(table([*rows, last_row]))
+    st.subheader(say("Defects by reason"))
+    reasons = [{**one, "Reason": named(str(one["Reason"]))} for one in report.reasons]
+    st.html(table(reasons)) if reasons else st.caption(say("None was judged a defect."))
+    st.subheader(say("What happened"))
+    events = [{**one, "Kind": shown(str(one["Kind"]))} for one in report.events]
+    st.html(table(events)) if events else st.caption(say("No alert, no new model, no data gap."))
     st.caption(
-        f"{report.waiting:,} parts wait for a review now. Judged are flagged parts; false calls are those of them that "
-        f"were normal; defects may also be audited parts. Times in {zone.key}."
+        say(
+            "{n:,} parts wait for a review now. Judged are flagged parts; false calls are those of them that "
+            "were normal; defects may also be audited parts. Times in {zone}.",
+            n=report.waiting,
+            zone=zone.key,
+        )
     )

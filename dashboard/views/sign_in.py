@@ -10,6 +10,7 @@ from agent.store import credentials, users
 from agent.store.engine import reading
 from dashboard import context, identities
 from dashboard.components import door
+from dashboard.words import say
 
 
 def show() -> None:
@@ -22,7 +23,8 @@ def show() -> None:
         pins = sessions.pin_users(conn, st.context.cookies.get(context.cookie("terminal")), utc_now())
         passwords = credentials.any(conn)
     if provider.issuer:
-        st.button("Sign in with your organisation", icon=":material/login:", type="primary", on_click=st.login)
+        label = say("Sign in with your organisation")
+        st.button(label, icon=":material/login:", type="primary", on_click=st.login, key="provider")
     if pins or passwords:
         door.enter(pins, password=passwords)
 
@@ -37,7 +39,7 @@ def _identified(provider: Oidc) -> bool:
     with reading(context.database()) as conn:
         user = users.find(conn, name)
     if user is None or user.disabled_at is not None:
-        st.warning("The provider knows you, but you are no user here. An admin adds you, by this name:")
+        st.warning(say("The provider knows you, but you are no user here. An admin adds you, by this name:"))
         st.text(name)  # as it is: somebody else chose it
         return False
     door.exchange(context.seal().ticket(user, now))

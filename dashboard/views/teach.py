@@ -16,13 +16,15 @@ from agent.store.products import Product
 from agent.store.users import User
 from dashboard import calibration, context, recertifying
 from dashboard.certificates import words as certificate_words
+from dashboard.codes import named, shown
 from dashboard.fragments import fragment
 from dashboard.parts import PAGE, ROW, Card, card_html, cards, pages
 from dashboard.style import CSS
 from dashboard.tables import plain
+from dashboard.words import later, say
 
 USUAL = 250  # parts: 40 % of them calibrate, and a review rate of 5 % needs 82
-HELP = (
+HELP = later(
     "40 % of the parts calibrate (25 % from 500 on). At 95 % confidence a review rate of 5 % needs 205 parts, "
     "one of 1 % needs 1,668; fewer certify a higher rate."
 )
@@ -30,11 +32,11 @@ HELP = (
 
 def show() -> None:
     """Draws the page; operators see it, engineers act."""
-    st.title("Teach")
+    st.title(say("Teach"))
     st.html(f"<style>{CSS}</style>")
     user = context.actor()
     if user is None or not context.may("operator"):
-        st.info("Operators look at what is being taught here; engineers teach.")
+        st.info(say("Operators look at what is being taught here; engineers teach."))
         return
     with context.reading() as conn:
         names = {one.id: one for one in products.all(conn)}
@@ -44,30 +46,36 @@ def show() -> None:
     if engineer:
         _begin(user, places, first=not taught)
     if not taught:
-        st.info("No product is being taught. An engineer begins: name the product, its station, and how many parts.")
+        st.info(
+            say("No product is being taught. An engineer begins: name the product, its station, and how many parts.")
+        )
         return
-    name = st.selectbox("Product", list(taught), key="taught", bind="query-params")
+    name = st.selectbox(say("Product"), list(taught), key="taught", bind="query-params")
     chosen = taught[name]
     moving = "3s" if chosen.unfinished else None
     fragment(run_every=moving)(_lesson)(names[chosen.product_id], user if engineer else None)
 
 
 def _begin(user: User, places: list[str], *, first: bool) -> None:
-    with st.expander("Teach a product", expanded=first, icon=":material/school:"):
+    with st.expander(say("Teach a product"), expanded=first, icon=":material/school:"):
         if not places:
-            st.caption("There are no stations yet. Add one: `goodpart stations add NAME`")
+            st.caption(say("There are no stations yet. Add one: `goodpart stations add NAME`"))
             return
         left, middle, right = st.columns((2, 2, 1))
-        name = left.text_input("Product to teach", key="teach-name", placeholder="a new name, or one without a model")
-        station = middle.selectbox("From the parts of station", places, key="teach-station")
-        parts = right.number_input("Parts", 1, service.MOST_PARTS, USUAL, key="teach-parts", help=HELP)
-        st.caption(
-            "The station runs the product from now on. Until its model is live, all its frames go to review. Let only "
-            "good parts pass; what is not good you take out."
+        name = left.text_input(
+            say("Product to teach"), key="teach-name", placeholder=say("a new name, or one without a model")
         )
-        if st.button("Begin", key="teach-begin", disabled=not name.strip()):
+        station = middle.selectbox(say("From the parts of station"), places, key="teach-station")
+        parts = right.number_input(say("Parts"), 1, service.MOST_PARTS, USUAL, key="teach-parts", help=say(HELP))
+        st.caption(
+            say(
+                "The station runs the product from now on. Until its model is live, all its frames go to review. Let "
+                "only good parts pass; what is not good you take out."
+            )
+        )
+        if st.button(say("Begin"), key="teach-begin", disabled=not name.strip()):
             begin = partial(service.start, context.engine(), user, name, station=station, parts=int(parts))
-            _do(begin, f"{name} is taught from the next {parts} parts")
+            _do(begin, say("{name} is taught from the next {parts} parts", name=name, parts=parts))
 
 
 def _lesson(product: Product, user: User | None) -> None:
@@ -81,10 +89,17 @@ def _lesson(product: Product, user: User | None) -> None:
         issued = registry.certificates(conn, version.id)[:1] if version else []
         epoch = epochs.of_certificate(conn, issued[0].id) if issued else None
         due = recertifying.read(conn, product.id)
-    st.caption(f"{plain(product.name)} from {plain(station)} · {lesson.teaching.state}")
+    st.caption(
+        say(
+            "{name} from {station} · {state}",
+            name=plain(product.name),
+            station=plain(station),
+            state=shown(lesson.teaching.state),
+        )
+    )
     _progress(lesson)
     if user is None:
-        st.caption("Engineers take parts out, train and go live here.")
+        st.caption(say("Engineers take parts out, train and go live here."))
     elif lesson.teaching.unfinished:
         _actions(product, lesson, user)
     if lesson.version and lesson.teaching.unfinished:
@@ -94,7 +109,7 @@ def _lesson(product: Product, user: User | None) -> None:
             with st.container(horizontal=True):
                 _go_live(product, lesson.version.id, user)
                 recertifying.button(due, user, "teach-recertify")
-        st.subheader("Calibration parts that scored highest")
+        st.subheader(say("Calibration parts that scored highest"))
         calibration.show(product.id, lesson.version.id)
     if lesson.teaching.state in ("collecting", "looking"):
         _set(lesson, user)
@@ -116,30 +131,32 @@ def _actions(product: Product, lesson: Lesson, user: User) -> None:
     engine = context.engine()
     failed = lesson.teaching.state == "looking" and lesson.look is not None and lesson.look.state == "failed"
     with st.container(horizontal=True):
-        if st.button("Train", key="teach-train", icon=":material/model_training:", disabled=not lesson.may_train):
-            _do(partial(service.train, engine, user, product.id), "an agent trains")
-        if failed and st.button("Look through again", key="teach-look"):
-            _do(partial(service.look, engine, user, product.id), "an agent looks through the parts again")
-        with st.popover("Cancel"):
-            st.caption("The parts are let go, and samples made of them are revoked.")
-            if st.button("Cancel the teaching", key="teach-cancel"):
-                _do(partial(service.cancel, engine, user, product.id), "cancelled")
+        if st.button(say("Train"), key="teach-train", icon=":material/model_training:", disabled=not lesson.may_train):
+            _do(partial(service.train, engine, user, product.id), say("an agent trains"))
+        if failed and st.button(say("Look through again"), key="teach-look"):
+            _do(partial(service.look, engine, user, product.id), say("an agent looks through the parts again"))
+        with st.popover(say("Cancel")):
+            st.caption(say("The parts are let go, and samples made of them are revoked."))
+            if st.button(say("Cancel the teaching"), key="teach-cancel"):
+                _do(partial(service.cancel, engine, user, product.id), say("cancelled"))
 
 
 def _set(lesson: Lesson, user: User | None) -> None:
     found = cards(lesson.views)
     if not found:
-        st.caption("No part has come yet.")
+        st.caption(say("No part has come yet."))
     elif lesson.looked:
-        st.subheader("The oddest first")
+        st.subheader(say("The oddest first"))
     else:
-        st.subheader("As they came")
+        st.subheader(say("As they came"))
     last = pages(len(found))
     left, right, _ = st.columns((1, 1, 2))
     reason = (
-        left.selectbox("A defect is a", context.settings().review.reasons, key="teach-reason") if user and found else ""
+        left.selectbox(say("A defect is a"), context.settings().review.reasons, key="teach-reason", format_func=named)
+        if user and found
+        else ""
     )
-    page = int(right.number_input(f"Page of {last}", 1, last, 1, key="teach-page")) if last > 1 else 1
+    page = int(right.number_input(say("Page of {last}", last=last), 1, last, 1, key="teach-page")) if last > 1 else 1
     shown = found[(page - 1) * PAGE : page * PAGE]
     for start in range(0, len(shown), ROW):
         for column, card in zip(st.columns(ROW), shown[start : start + ROW], strict=False):
@@ -150,29 +167,29 @@ def _set(lesson: Lesson, user: User | None) -> None:
 
 def _card(card: Card, reason: str, user: User | None) -> None:
     st.html(card_html(card))
-    if user is not None and st.button("Defect", key=f"teach-defect-{card.item_id}"):
+    if user is not None and st.button(say("Defect"), key=f"teach-defect-{card.item_id}"):
         take = partial(reviews.decide, context.engine(), user, card.item_id, "defect", reason)
-        _do(take, f"{card.part} is a defect ({reason}) now")
+        _do(take, say("{part} is a defect ({reason}) now", part=card.part, reason=named(reason)))
 
 
 def _left(lesson: Lesson, user: User | None) -> None:
     if not lesson.left:
         return
-    with st.expander(f"{len(lesson.left)} taken out as defects"):
+    with st.expander(say("{n} taken out as defects", n=len(lesson.left))):
         for one in lesson.left:
             words, undo = st.columns((4, 1))
-            words.text(f"{one.part} · {one.reason}")
-            if user is not None and undo.button("Put back", key=f"teach-undo-{one.item_id}"):
-                _do(partial(reviews.undo, context.engine(), user, one.item_id), f"{one.part} is back")
+            words.text(f"{one.part} · {named(one.reason)}")
+            if user is not None and undo.button(say("Put back"), key=f"teach-undo-{one.item_id}"):
+                _do(partial(reviews.undo, context.engine(), user, one.item_id), say("{part} is back", part=one.part))
 
 
 def _go_live(product: Product, version_id: int, user: User) -> None:
-    with st.popover("Go live", icon=":material/rocket_launch:"):
-        why = st.text_input("Why", key="teach-why", placeholder="looked at the calibration images")
-        if st.button("Promote", key="teach-promote", disabled=not why.strip()):
+    with st.popover(say("Go live"), icon=":material/rocket_launch:"):
+        why = st.text_input(say("Why"), key="teach-why", placeholder=say("looked at the calibration images"))
+        if st.button(say("Promote"), key="teach-promote", disabled=not why.strip()):
             digest = context.settings().decision_hash
             promote = partial(models.promote, context.engine(), user, version_id, why, digest)
-            if context.act(promote, f"{product.name} is live"):
+            if context.act(promote, say("{name} is live", name=product.name)):
                 context.live().notify_promotion(product.id)
                 st.rerun()
 

@@ -10,10 +10,13 @@ import streamlit as st
 from agent.store.marks import Mark
 from dashboard import charts, context, gallery, tables, thresholds, trending
 from dashboard.asking import Asked, ask
+from dashboard.codes import shown
+from dashboard.filters import choose
 from dashboard.findings import find
 from dashboard.spc import RULES
 from dashboard.style import CSS
 from dashboard.trending import MEASURES, Counts, Measure, rate
+from dashboard.words import later, opening, say
 
 SIGNALS, ROWS = 10, 20  # shown at most
 
@@ -21,12 +24,17 @@ SIGNALS, ROWS = 10, 20  # shown at most
 def show() -> None:
     """Draws the page."""
     st.html(f"<style>{CSS}</style>")
-    st.title("Trends")
+    st.title(say("Trends"))
     asked = ask()
     with context.reading() as conn:
         found = find(conn, asked)
     if not found.points:
-        st.info(f"No frame in the last {asked.window}. Choose a longer window; the page Line says which stations send.")
+        st.info(
+            say(
+                "No frame in the last {window}. Choose a longer window; the page Line says which stations send.",
+                window=say(asked.window),
+            )
+        )
         return
     series = found.series
     _totals(sum(series.values(), Counts()))
@@ -36,27 +44,34 @@ def show() -> None:
     with left:
         _reasons(found.reasons)
     with right:
-        st.subheader("Frames by verdict")
+        st.subheader(say("Frames by verdict"))
         st.altair_chart(charts.verdicts(found.points, asked.bucket))
     if found.agreement.pairs:
         agreed = found.agreement
         st.caption(
-            f"Of {agreed.pairs:,} parts that two people judged they agreed on {agreed.agreed:,} "
-            f"({rate(agreed.agreed, agreed.pairs)})."
+            say(
+                "Of {pairs:,} parts that two people judged they agreed on {agreed:,} ({rate}).",
+                pairs=agreed.pairs,
+                agreed=agreed.agreed,
+                rate=rate(agreed.agreed, agreed.pairs),
+            )
         )
     if asked.scope.product_id is not None:
         thresholds.show(asked, found)
     st.caption(
-        f"Times in {asked.zone.key}. What was judged stands at the time of the part, not of its review; a decision "
-        "that was undone or overridden is not counted."
+        say(
+            "Times in {zone}. What was judged stands at the time of the part, not of its review; a decision that was "
+            "undone or overridden is not counted.",
+            zone=asked.zone.key,
+        )
     )
 
 
 def _totals(whole: Counts) -> None:
-    shown = [("Inspected", f"{whole.inspected:,}", "frames")]
+    shown = [(say("Inspected"), f"{whole.inspected:,}", say("frames"))]
     for measure in MEASURES.values():
         part, n = measure.of(whole)
-        shown.append((measure.title, rate(part, n), f"{part:,} of {n:,}"))
+        shown.append((say(measure.title), rate(part, n), say("{part:,} of {n:,}", part=part, n=n)))
     for column, (name, value, words) in zip(st.columns(len(shown)), shown, strict=True):
         column.metric(name, value, border=True)
         column.caption(words)
@@ -64,32 +79,45 @@ def _totals(whole: Counts) -> None:
 
 def _control(asked: Asked, series: trending.Series, marks: Sequence[Mark]) -> None:
     measure = MEASURES[asked.measure]
-    st.subheader(measure.title)
+    st.subheader(say(measure.title))
     left, middle, right = st.columns((1, 1, 3))
-    averaged = left.segmented_control("Chart", ["p'", "EWMA"], default="p'", key="chart", bind="query-params") == "EWMA"
-    base = middle.selectbox("Limits from", list(trending.BASES), key="base", bind="query-params")
+    averaged = (
+        left.segmented_control(say("Chart"), ["p'", "EWMA"], default="p'", key="chart", bind="query-params") == "EWMA"
+    )
+    base = choose(middle, "base", say("Limits from"), trending.BASES)
     rules = right.multiselect(
-        "Run rules", list(RULES), default=[1, 2], format_func=lambda one: f"{one}: {RULES[one].words}", key="rules",
-        disabled=averaged,
+        say("Run rules"), list(RULES), default=[1, 2], key="rules", disabled=averaged,
+        format_func=lambda one: f"{one}: {say(RULES[one].words)}",
     )  # fmt: skip
     starts, counts, chart = trending.charted(series, measure, rules, averaged=averaged, base=base)
     if chart is None:
-        st.info(f"Nothing to draw: no {measure.words} in the last {asked.window}.")
+        words, window = say(measure.words), say(asked.window)
+        st.info(say("Nothing to draw: no {words} in the last {window}.", words=words, window=window))
         return
-    drawn = charts.control(starts, counts, chart, marks, asked.bucket, measure.title.lower())
+    drawn = charts.control(starts, counts, chart, marks, asked.bucket, say(measure.axis))
     event = st.altair_chart(drawn, on_select="rerun", selection_mode=charts.PICKED, key="control")
     n = sum(point.n for point in chart.points)
     st.caption(
-        f"{measure.words.capitalize()}, n = {n:,} in {len(starts)} buckets. Centre {chart.centre:.2%}; limits at three "
-        f"standard deviations, {chart.sigma_z:.2f} times the binomial ones. A click on a point shows its parts."
+        say(
+            "{counted}, n = {n:,} in {buckets} buckets. Centre {centre:.2%}; limits at three standard deviations, "
+            "{sigma_z:.2f} times the binomial ones. A click on a point shows its parts.",
+            counted=opening(say(measure.words)),
+            n=n,
+            buckets=len(starts),
+            centre=chart.centre,
+            sigma_z=chart.sigma_z,
+        )
     )
     told = trending.signals(starts, counts, chart, asked.bucket)
     if told:
-        more = f"\n\nand {len(told) - SIGNALS} earlier" if len(told) > SIGNALS else ""
+        more = "\n\n" + say("and {n} earlier", n=len(told) - SIGNALS) if len(told) > SIGNALS else ""
         st.warning("\n".join(f"- {line}" for line in told[:SIGNALS]) + more)
     if marks:
-        with st.expander(f"What happened meanwhile ({len(marks)})"):
-            rows = [{"Time": f"{one.at:%Y-%m-%d %H:%M}", "Kind": one.kind, "What": one.words} for one in marks]
+        with st.expander(say("What happened meanwhile ({n})", n=len(marks))):
+            rows = [
+                {later("Time"): f"{one.at:%Y-%m-%d %H:%M}", later("Kind"): shown(one.kind), later("What"): one.words}
+                for one in marks
+            ]
             st.html(tables.table(rows))
     picked = event["selection"].get(charts.PICKED) if event else None
     if picked:
@@ -97,25 +125,25 @@ def _control(asked: Asked, series: trending.Series, marks: Sequence[Mark]) -> No
 
 
 def _rates(by: str, rates: Mapping[str, Counts]) -> None:
-    st.subheader(f"Rates by {by}")
+    st.subheader(say("Rates by {by}", by=say(by)))
     # Not as Markdown: a lot's name comes from a frame's header.
     st.html(tables.table([_row(by, name, counts) for name, counts in list(rates.items())[:ROWS]]))
     if len(rates) > ROWS:
-        st.caption(f"The {ROWS} with the most flagged frames of {len(rates)}.")
+        st.caption(say("The {shown} with the most flagged frames of {n}.", shown=ROWS, n=len(rates)))
 
 
 def _row(by: str, name: str, counts: Counts) -> dict[str, object]:
     def words(measure: Measure) -> str:
         part, n = measure.of(counts)
-        return f"{rate(part, n)} ({part:,} of {n:,})" if n else "—"
+        return say("{rate} ({part:,} of {n:,})", rate=rate(part, n), part=part, n=n) if n else "—"
 
-    return {by.capitalize(): name, **{measure.title: words(measure) for measure in MEASURES.values()}}
+    return {opening(by): name, **{measure.title: words(measure) for measure in MEASURES.values()}}
 
 
 def _reasons(rows: Sequence[tuple[str, int, float]]) -> None:
-    st.subheader("Defects by reason")
+    st.subheader(say("Defects by reason"))
     if rows:
         st.altair_chart(charts.pareto(rows))
-        st.caption(f"n = {sum(n for _, n, _ in rows):,} defects.")
+        st.caption(say("n = {n:,} defects.", n=sum(n for _, n, _ in rows)))
     else:
-        st.info("No part of this window has been judged a defect yet.")
+        st.info(say("No part of this window has been judged a defect yet."))

@@ -15,8 +15,9 @@ from agent.store.item_search import Wanted, count, open_ones, search
 from agent.store.items import Item
 from agent.store.reviews import standing
 from dashboard import alike, context, gallery, judging, sheets, ticks
-from dashboard.filters import day, pick
+from dashboard.filters import day, pick, pick_code
 from dashboard.style import CSS
+from dashboard.words import say, several
 
 PAGE = 24
 MOST = 10_000  # counted, and written as CSV, at most
@@ -26,25 +27,26 @@ STATES, DECISIONS, VERDICTS = ("open", "escalated", "closed"), ("normal", "defec
 def show() -> None:
     """Draws the page."""
     st.html(f"<style>{CSS}</style>")
-    st.title("Triage")
+    st.title(say("Triage"))
     wanted = _wanted()
     grouped = st.toggle(
-        "Group by similar heatmap", key="grouped", bind="query-params",
-        help=f"one cause is one action; the newest {MOST_AT_ONCE} are compared, those of one station and product only",
+        say("Group by similar heatmap"), key="grouped", bind="query-params",
+        help=say(
+            "one cause is one action; the newest {n} are compared, those of one station and product only",
+            n=MOST_AT_ONCE,
+        ),
     )  # fmt: skip
     judging.way_back()
     with context.reading() as conn:
         found, n = search(conn, wanted, MOST_AT_ONCE if grouped else PAGE), count(conn, wanted, MOST)
     if not found:
-        st.info("No part is like that. Audited parts show here once they are judged.")
+        st.info(say("No part is like that. Audited parts show here once they are judged."))
         return
-    more, newest = (" or more", f", the newest {MOST:,}") if n == MOST else ("", "")
     left, right = st.columns((3, 1), vertical_alignment="center")
-    some = f", {len(found)} of them shown" if n > len(found) else ""
-    left.markdown(f"{n:,}{more} part{'s' * (n != 1)}, the newest first{some}")
+    left.markdown(_counted(n, len(found)))
     right.download_button(
-        f"CSV{newest}", lambda: _csv(wanted), file_name="parts.csv", mime="text/csv",
-        icon=":material/download:", on_click="ignore",
+        say("CSV, the newest {n:,}", n=MOST) if n == MOST else say("CSV"), lambda: _csv(wanted),
+        file_name="parts.csv", mime="text/csv", icon=":material/download:", on_click="ignore", key="csv",
     )  # fmt: skip
     place = st.container()
     if grouped:
@@ -56,15 +58,22 @@ def show() -> None:
         _bar(wanted, shown)
 
 
+def _counted(n: int, here: int) -> str:
+    text = several("{n:,} part, the newest first", "{n:,} parts, the newest first", n)
+    if n == MOST:
+        text = say("{n:,} or more parts, the newest first", n=n)
+    return text + (", " + say("{n} of them shown", n=here) if n > here else "")
+
+
 def _box(place: DeltaGenerator, one: Item) -> None:
-    ticks.box(place, "judge", [one], f"tick-{one.id}")
+    ticks.box(place, say("judge"), [one], f"tick-{one.id}")
 
 
 def _bar(wanted: Wanted, shown: Sequence[Item]) -> None:
     with context.reading() as conn:
         ticked = open_ones(conn, wanted, ticks.ticked(), MOST_AT_ONCE)
         n = 0 if wanted.state == "closed" else count(conn, _still(wanted), MOST)
-    words = f"{n:,} or more" if n == MOST else f"{n:,}"
+    words = say("{n:,} or more", n=n) if n == MOST else f"{n:,}"
     judging.bar(shown, [one.id for one in ticked], lambda: _open(wanted) if n else [], words)
 
 
@@ -90,7 +99,7 @@ def _older(wanted: Wanted, last: Item, n: int) -> list[Item]:
         gallery.grid(found, _box)
         shown += found
         last = found[-1]
-    if n > pages * PAGE and st.button("Show older ones"):
+    if n > pages * PAGE and st.button(say("Show older ones"), key="older-parts"):
         st.session_state[f"pages-{wanted}"] = pages + 1
         st.rerun()
     return shown
@@ -108,20 +117,21 @@ def _wanted() -> Wanted:
             for one in registry.versions(conn, product_id)
         }
     first, second, third, fourth = st.columns(4), st.columns(4), st.columns(4), st.columns(2)
-    product = pick(first[0], "Product", product_ids)
-    station = pick(first[1], "Station", station_ids)
-    lot = first[2].text_input("Lot", placeholder="all", key="lot", bind="query-params").strip()
-    state = pick(first[3], "State", STATES)
-    decision = pick(second[0], "Decision", DECISIONS)
-    reason = second[1].text_input("Reason", placeholder="all", key="reason", bind="query-params").strip()
-    reviewer = pick(second[2], "Reviewer", people)
-    version = pick(second[3], "Model", versions)
-    verdict = pick(third[0], "Verdict", VERDICTS, help="of the model; found once the part is judged")
-    least = _number(third[1], "Severity from")
-    most = _number(third[2], "Severity to")
+    product = pick(first[0], "product", say("Product"), product_ids)
+    station = pick(first[1], "station", say("Station"), station_ids)
+    lot = first[2].text_input(say("Lot"), placeholder=say("all"), key="lot", bind="query-params").strip()
+    state = pick_code(first[3], "state", say("State"), STATES)
+    decision = pick_code(second[0], "decision", say("Decision"), DECISIONS)
+    reason = second[1].text_input(say("Reason"), placeholder=say("all"), key="reason", bind="query-params").strip()
+    reviewer = pick(second[2], "reviewer", say("Reviewer"), people)
+    version = pick(second[3], "model", say("Model"), versions)
+    told = say("of the model; found once the part is judged")
+    verdict = pick_code(third[0], "verdict", say("Verdict"), VERDICTS, help=told)
+    least = _number(third[1], "severity-from", say("Severity from"))
+    most = _number(third[2], "severity-to", say("Severity to"))
     zone = context.settings().timezone
-    since = day(fourth[0], "From day", zone, 0)
-    until = day(fourth[1], "To day", zone, 1)
+    since = day(fourth[0], "from-day", say("From day"), zone, 0)
+    until = day(fourth[1], "to-day", say("To day"), zone, 1)
     return Wanted(
         product_id=product_ids.get(product or ""), station_id=station_ids.get(station or ""), lot=lot or None,
         since=since, until=until, state=state, decision=decision, reason=reason or None, verdict=verdict,
@@ -129,10 +139,11 @@ def _wanted() -> Wanted:
     )  # fmt: skip
 
 
-def _number(place: DeltaGenerator, label: str) -> float | None:
-    help = "0 is the threshold that decided; found once the part is judged"
-    key = label.lower().replace(" ", "-")
-    return place.number_input(label, value=None, step=0.1, placeholder="any", key=key, bind="query-params", help=help)
+def _number(place: DeltaGenerator, key: str, label: str) -> float | None:
+    help = say("0 is the threshold that decided; found once the part is judged")
+    return place.number_input(
+        label, value=None, step=0.1, placeholder=say("any"), key=key, bind="query-params", help=help
+    )
 
 
 def _csv(wanted: Wanted) -> str:

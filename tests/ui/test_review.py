@@ -14,7 +14,8 @@ from agent.settings import utc_now
 from agent.store import item_vectors, items, samples, stations, users
 from agent.store.engine import reading, writing
 from agent.store.local_blobs import LocalBlobs
-from dashboard.components.module import HERE
+from dashboard.components.module import HERE, spoken
+from dashboard.components.review import WORDS
 from tests.databases import line
 from tests.ui.plant import PARTS, Served, parts, serving, until
 from tests.ui.shop import NOTE, Shop, on_screen, press, said, saved
@@ -274,6 +275,7 @@ def test_nothing_tells_an_audit_item_from_others_before_its_verdict(page: Page, 
         page.keyboard.press("ArrowRight")
     assert shapes[0] == shapes[1]
     told = [json.JSONDecoder().raw_decode(frame[frame.index('{"user"') :])[0] for frame in frames if '{"user"' in frame]
+    assert [data.pop("words") for data in told] == [spoken(WORDS)] * len(told), "the same whatever is shown"
     cards = {one["id"]: one for data in told for one in data["items"]}
     assert cards[flagged].keys() == cards[audited].keys()
     assert {name for name, value in cards[audited].items() if value != cards[flagged][name]} == {

@@ -27,14 +27,15 @@ class Tile {
     this.lines = new Map();
   }
 
-  update(tile, icon) {
+  update(tile, icon, state) {
     this.root.dataset.level = tile.level;
     this.root.dataset.state = tile.state;
-    for (const name of ["station", "state", "why", "product", "model"]) write(this[name], tile[name]);
+    for (const name of ["station", "why", "product", "model"]) write(this[name], tile[name]);
+    write(this.state, state);
     write(this.icon, icon);
     this.why.hidden = !tile.why;
     for (const fact of tile.facts) this.line(fact);
-    this.line({ name: "To review", value: tile.waiting, more: "", note: "" }, tile.href);
+    this.line({ name: WORDS.toReview, value: tile.waiting, more: "", note: "" }, tile.href);
     this.show(tile);
   }
 
@@ -95,7 +96,7 @@ class Board {
       this.list.replaceChildren(...names.map((name) => this.tiles.get(name).root));
       this.root.dataset.many = Number(names.length > FEW);
     }
-    for (const tile of data.tiles) this.tiles.get(tile.station).update(tile, data.icons[tile.level]);
+    for (const tile of data.tiles) this.tiles.get(tile.station).update(tile, data.icons[tile.level], data.states[tile.state]);
     const { level, words, tiles } = data.banner;
     this.banner.dataset.level = level;
     const text = JSON.stringify([level, words, tiles]);
@@ -105,11 +106,11 @@ class Board {
     icon.ariaHidden = "true";
     const said = element("b");
     said.append(icon, ` ${words}`);
-    this.banner.replaceChildren(said, ...tiles.map((tile) => this.named(tile)));
+    this.banner.replaceChildren(said, ...tiles.map((tile) => this.named(tile, data.states[tile.state])));
   }
 
-  named(tile) {
-    const made = element("button", "", `${tile.station}: ${tile.state}`);
+  named(tile, state) {
+    const made = element("button", "", `${tile.station}: ${state}`);
     made.type = "button";
     made.onclick = () => {
       const { root } = this.tiles.get(tile.station);
@@ -126,12 +127,13 @@ class Board {
     this.root.dataset.old = Number(Boolean(old));
     this.old.hidden = !old;
     if (!old) return;
-    const why = this.trouble || "The dashboard's server does not answer.";
-    write(this.old, `✖ Nothing here is of now${seconds ? `, but of ${seconds} s ago` : ""}. ${why}`);
+    const why = this.trouble || WORDS.noServer;
+    write(this.old, fill(seconds ? WORDS.ofBefore : WORDS.notOfNow, { seconds, why }));
   }
 }
 
 export default function ({ data, parentElement }) {
+  WORDS = data.words;
   const root = parentElement.querySelector(".board");
   let board = boards.get(root);
   if (!board) {

@@ -10,7 +10,7 @@ class Desk {
     this.root = root;
     this.areas = Object.fromEntries(AREAS.map((name) => [name, element("div", name)]));
     this.dialog = element("dialog", "help");
-    this.dialog.setAttribute("aria-label", "Keys");
+    this.dialog.setAttribute("aria-label", WORDS.keys);
     this.dialog.append(...helpPanel(() => this.help(false)));
     const { head, strip, stage, views, bar, status, normals, judged, past, trouble } = this.areas;
     const [main, side] = [element("div", "main"), element("aside", "side")];
@@ -18,15 +18,15 @@ class Desk {
     side.append(normals, judged, past);
     root.append(main, side, this.dialog);
     root.setAttribute("role", "region");
-    root.setAttribute("aria-label", "Review desk");
-    strip.setAttribute("aria-label", "Next parts");
+    root.setAttribute("aria-label", WORDS.desk);
+    strip.setAttribute("aria-label", WORDS.strip);
     strip.setAttribute("role", "group");
     for (const live of [status, trouble]) live.setAttribute("aria-live", "polite");
     this.queue = new Queue();
     this.stage = new Stage(stage, () => this.draw());
     this.normals = new Normals(() => this.draw());
     this.choosing = null; // the item whose defect waits for its reason
-    this.words = "";
+    this.note("");
     const listen = (event) => (root.isConnected ? this.key(event) : document.removeEventListener("keydown", listen));
     document.addEventListener("keydown", listen);
     window.addEventListener("beforeunload", (event) => {
@@ -38,7 +38,7 @@ class Desk {
     if (this.data?.user !== data.user) this.presses = new Presses(data.user);
     [this.data, this.send] = [data, send];
     const answered = this.presses.acknowledge(data.answers);
-    for (const press of answered) if (!data.answers[press.id].ok) this.words = `Refused: ${data.answers[press.id].words}`;
+    for (const { id } of answered) if (!data.answers[id].ok) this.note(fill(WORDS.refused, data.answers[id]), true);
     this.queue.update(data, this.presses);
     const unanswered = this.presses.unsaved.length && !answered.length;
     if (unanswered && (!this.sentOnce || data.trouble)) this.submit(); // after a reload or an outage
@@ -55,11 +55,11 @@ class Desk {
     const item = this.queue.item();
     const meant = decision === "defect" ? this.choosing : item?.id;
     if (!this.data.canDecide || !item || item.id !== meant) return;
-    if (this.stage.picture === "loading") return this.say("The picture is still loading: look at it first.");
-    if (this.stage.picture === "failed" && decision !== "unsure") return this.say(UNSEEN);
+    if (this.stage.picture === "loading") return this.say(WORDS.lookFirst);
+    if (this.stage.picture === "failed" && decision !== "unsure") return this.say(WORDS.unseen);
     this.choosing = null;
     this.press(item, decision, reason);
-    this.say(`${item.serial}: ${reason ?? decision}`);
+    this.say(`${item.serial}: ${verdictOf({ decision, reason }, this.data.reasons)}`);
   }
 
   undo(one = this.undoable()[0]) {
@@ -67,7 +67,7 @@ class Desk {
     this.choosing = null;
     this.press(one.card, "undo", null);
     this.queue.go(one.item);
-    this.say(`${one.card.serial}: undone`);
+    this.say(`${one.card.serial}: ${WORDS.undone}`);
   }
 
   press(card, decision, reason) {
@@ -95,7 +95,7 @@ class Desk {
   }
 
   ask(open) {
-    if (open && this.stage.picture === "failed") return this.say(UNSEEN);
+    if (open && this.stage.picture === "failed") return this.say(WORDS.unseen);
     const item = this.queue.item();
     this.choosing = open && this.data.canDecide && item ? item.id : null;
     this.draw();
@@ -106,8 +106,12 @@ class Desk {
     else this.dialog.close();
   }
 
+  note(words, refused = false) {
+    [this.words, this.refused] = [words, refused];
+  }
+
   say(words) {
-    this.words = words;
+    this.note(words);
     this.draw();
   }
 
@@ -125,7 +129,7 @@ class Desk {
 
   reasonKey(key) {
     const reason = this.data.reasons[Number(key) - 1];
-    if (reason) return () => this.decide("defect", reason);
+    if (reason) return () => this.decide("defect", reason[0]);
     return key === "Escape" ? () => this.ask(false) : null;
   }
 
@@ -164,12 +168,12 @@ class Desk {
     show(areas.strip, [open.map((one) => one.id), queue.current], () =>
       stripPanel(open, queue.current, (id) => this.go(id), (by) => this.step(by)));
     show(areas.status, this.words || data.canDecide, () =>
-      element("p", this.words.startsWith("Refused") ? "refused" : "dim", this.words || this.greeting()));
+      element("p", this.refused ? "refused" : "dim", this.words || this.greeting()));
     const near = !item ? [] : this.stage.ready ? this.normals.of(item.id) : "loading"; // never before the picture
     areas.normals.hidden = !item;
     show(areas.normals, [item?.id, near], () => normalsPanel(near));
-    show(areas.judged, [presses.last?.id], () => judgedPanel(presses.last));
-    show(areas.past, past.map((one) => [one.item, one.time]), () => pastPanel(past, (one) => this.undo(one)));
+    show(areas.judged, [presses.last?.id], () => judgedPanel(presses.last, data.reasons));
+    show(areas.past, past.map((one) => [one.item, one.time]), () => pastPanel(past, data.reasons, (one) => this.undo(one)));
     Object.assign(this.root.dataset, {
       item: item?.id ?? "", ready: Number(this.stage.ready), left, unsaved, view: this.stage.view,
     });
@@ -181,22 +185,23 @@ class Desk {
 
   empty(left) {
     this.stage.item = null;
-    const words = left && !this.data.trouble ? "Loading the next parts …" : this.data.trouble ? "" : "Nothing to review. The queue is empty. Flagged and audited parts come here by themselves.";
+    const words = this.data.trouble ? "" : left ? WORDS.loadingNext : WORDS.empty;
     show(this.areas.stage, ["empty", words], () => element("p", "empty", words));
   }
 
   troubled() {
-    const kept = this.presses.unsaved.length ? " Your verdicts are kept here and sent again." : "";
+    const kept = this.presses.unsaved.length ? ` ${WORDS.kept}` : "";
     return `${this.data.trouble}${kept}`;
   }
 
   greeting() {
-    return this.data.canDecide ? "" : "You may look. Operators and engineers decide.";
+    return this.data.canDecide ? "" : WORDS.mayLook;
   }
 }
 
 export default function (component) {
   const { data, parentElement, setStateValue } = component;
+  WORDS = data.words;
   const root = parentElement.querySelector(".desk");
   let desk = desks.get(root);
   if (!desk) {

@@ -7,8 +7,8 @@ function histogram(figures) {
   const [low, high] = [Math.min(...places) - 2, Math.max(...places) + 3];
   const x = (place) => ((place - low) / (high - low)) * WIDE;
   const most = Math.max(1, ...figures.bars.map(([, n]) => n));
-  const words = `Score ${figures.score} among ${figures.n} scores of this station; ` +
-    figures.limits.map((one) => `${one.name} above ${one.score}`).join(", ");
+  const limits = figures.limits.map((one) => fill(WORDS.above, one)).join(", ");
+  const words = `${fill(WORDS.among, figures)}; ${limits}`;
   const chart = drawing("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": words, class: "histogram" });
   for (const [bin, n] of figures.bars) {
     const tall = Math.max(1, (Math.sqrt(n / most)) * (BASE - 14)); // square roots, so that single parts show
@@ -20,7 +20,7 @@ function histogram(figures) {
     chart.append(label(x(limit.x), BASE + 11 + 11 * at, `${limit.name} ${limit.score}`, "limit"));
   }
   chart.append(drawing("line", { x1: x(figures.x), x2: x(figures.x), y1: 12, y2: BASE, class: "here" }));
-  chart.append(label(x(figures.x), 9, `this part ${figures.score}`, "here"));
+  chart.append(label(x(figures.x), 9, fill(WORDS.thisPart, figures), "here"));
   return chart;
 }
 

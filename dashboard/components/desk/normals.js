@@ -31,14 +31,14 @@ class Normals {
 }
 
 function normalsPanel(found) {
-  const title = element("h2", "", "Nearest accepted normals");
-  const words = { loading: "Looking for them …", failed: "They cannot be loaded." }[found];
-  if (words || !found.length) return [title, element("p", "dim", words ?? "None was scored as this part was.")];
+  const title = element("h2", "", WORDS.nearest);
+  const words = { loading: WORDS.looking, failed: WORDS.unloaded }[found];
+  if (words || !found.length) return [title, element("p", "dim", words ?? WORDS.noneAlike)];
   const list = element("div", "near");
   list.append(...found.map((one) => {
     const [figure, opened, image] = [element("figure"), element("a"), element("img")];
     Object.assign(opened, { href: one.full, target: "_blank", rel: "noopener" });
-    Object.assign(image, { src: one.small, alt: `Accepted normal ${one.part}` });
+    Object.assign(image, { src: one.small, alt: fill(WORDS.normalOf, one) });
     opened.append(image);
     const time = new Date(one.time).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
     const words = element("div", "words");

@@ -1,5 +1,12 @@
 // Elements of the page, and what is drawn only when it changes.
 
+let WORDS = {}; // what the component says, by name, in the server's language
+
+// A text of the words with its {names} filled.
+function fill(text, values) {
+  return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
 function element(tag, className, text) {
   const made = document.createElement(tag);
   if (className) made.className = className;

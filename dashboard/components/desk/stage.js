@@ -1,16 +1,15 @@
 // The frame of one item, large: its views, opacity, zoom and pan, which stay from item to item.
 
-const VIEWS = { overlay: "Overlay", contour: "Contour", side: "Side by side", flicker: "Flicker", frame: "Frame" };
+const VIEWS = ["overlay", "contour", "side", "flicker", "frame"];
 const FARTHEST = 16; // zoom
 const FLICKER_MS = 400; // slower than three flashes a second (WCAG 2.3.1)
 const LOOKS = "goodpart-looks";
-const UNSEEN = "The picture cannot be loaded: only Unsure is accepted, which passes the part to an engineer.";
 
 class Stage {
   constructor(root, changed) {
     [this.root, this.changed] = [root, changed];
     Object.assign(this, { view: "overlay", opacity: 0.6 }, recall("localStorage", LOOKS, {}));
-    if (!VIEWS[this.view]) this.view = "overlay";
+    if (!VIEWS.includes(this.view)) this.view = "overlay";
     [this.zoom, this.x, this.y] = [1, 0.5, 0.5]; // x, y: what is in the middle, as shares of the pane
     this.pictures = new Pictures(() => this.changed());
     this.item = null;
@@ -42,8 +41,7 @@ class Stage {
   }
 
   turn(by) {
-    const names = Object.keys(VIEWS);
-    this.set(names[(names.indexOf(this.view) + by + names.length) % names.length]);
+    this.set(VIEWS[(VIEWS.indexOf(this.view) + by + VIEWS.length) % VIEWS.length]);
   }
 
   fade(by) {
@@ -66,22 +64,22 @@ class Stage {
   }
 
   panes(item, frame) {
-    if (frame === "none") return element("p", "empty", "The evidence of this part is no longer kept.");
-    if (frame === "failed") return element("p", "empty", UNSEEN);
-    if (frame === "loading") return element("p", "empty", "Loading the picture …");
+    if (frame === "none") return element("p", "empty", WORDS.letGo);
+    if (frame === "failed") return element("p", "empty", WORDS.unseen);
+    if (frame === "loading") return element("p", "empty", WORDS.loading);
     const heatmap = item.heatmap && this.view !== "frame" ? this.pictures.heatmap(item.heatmap) : null;
-    const of = `part ${item.serial} at ${item.station}`;
-    const plain = (name) => this.pane(`Frame of ${of}`, name, [this.frame(item)]);
-    if (!heatmap) return plain(item.heatmap ? "Frame" : "Frame · there is no heatmap");
+    const plain = (name) => this.pane(fill(WORDS.frameOf, item), name, [this.frame(item)]);
+    if (!heatmap) return plain(item.heatmap ? WORDS.frame : WORDS.noHeatmap);
     if (this.view === "contour") {
       const lines = heatmap.contour();
-      return this.pane(`Frame of ${of} with the outline of its heatmap`, "Contour", [this.frame(item), lines]);
+      return this.pane(fill(WORDS.outlined, item), WORDS.contour, [this.frame(item), lines]);
     }
     const colours = heatmap.colours();
     colours.className = this.view === "flicker" ? "heat flicker" : "heat";
     colours.style.animationDuration = `${2 * FLICKER_MS}ms`;
-    const hot = this.pane(`Frame of ${of} under its heatmap`, this.view === "flicker" ? VIEWS.flicker : VIEWS.overlay, [this.frame(item), colours]);
-    return this.view === "side" ? [plain("Frame"), hot] : hot;
+    const name = this.view === "flicker" ? WORDS.flicker : WORDS.overlay;
+    const hot = this.pane(fill(WORDS.underHeatmap, item), name, [this.frame(item), colours]);
+    return this.view === "side" ? [plain(WORDS.frame), hot] : hot;
   }
 
   frame(item) {

@@ -1,25 +1,26 @@
 function pinForm(names) {
   let chosen = names[0];
-  const [label, pin] = field("PIN", { type: "password", inputMode: "numeric", autocomplete: "off", maxLength: 8 });
+  const [label, pin] = field(WORDS.pin, { type: "password", inputMode: "numeric", autocomplete: "off", maxLength: 8 });
   const choices = names.map((name) => {
     const one = made("input", { type: "radio", name: "who", checked: name === chosen });
     one.onchange = () => { chosen = name; pin.value = ""; pin.focus(); };
     return made("label", { className: "who" }, one, name);
   });
-  const group = made("div", { role: "radiogroup", ariaLabel: "Who" }, ...choices);
-  return form("pin", "Go on", [group, label], () => ({ name: chosen, pin: pin.value }));
+  const group = made("div", { role: "radiogroup", ariaLabel: WORDS.who }, ...choices);
+  return form("pin", WORDS.goOn, [group, label], () => ({ name: chosen, pin: pin.value }));
 }
 
 function passwordForm() {
-  const [nameLabel, name] = field("Name", { type: "text", name: "username", autocomplete: "username", maxLength: 200 });
-  const [label, password] = field("Password", {
+  const [nameLabel, name] = field(WORDS.name, { type: "text", name: "username", autocomplete: "username", maxLength: 200 });
+  const [label, password] = field(WORDS.password, {
     type: "password", name: "password", autocomplete: "current-password", maxLength: 200,
   });
-  return form("password", "Sign in", [nameLabel, label], () => ({ name: name.value, password: password.value }));
+  return form("password", WORDS.signIn, [nameLabel, label], () => ({ name: name.value, password: password.value }));
 }
 
 export default function (component) {
   const { data, parentElement } = component;
+  WORDS = data.words;
   const root = parentElement.querySelector(".door");
   const shown = JSON.stringify(data);
   if (root.dataset.shown !== shown) {

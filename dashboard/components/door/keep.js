@@ -2,18 +2,19 @@
 const SIGNS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart"];
 
 function ownPin() {
-  const [nowLabel, now] = field("Password", { type: "password", autocomplete: "current-password", maxLength: 200 });
-  const [label, pin] = field("New PIN", { type: "password", inputMode: "numeric", autocomplete: "off", maxLength: 8 });
-  const done = () => whole.replaceChildren(made("p", { textContent: "Your PIN is set. It does here, until the shift is over." }));
-  const ask = form("own_pin", "Set it", [nowLabel, label], () => ({ password: now.value, pin: pin.value }), done);
-  const whole = made("details", {}, made("summary", { textContent: "My PIN for this terminal" }), ask);
+  const [nowLabel, now] = field(WORDS.password, { type: "password", autocomplete: "current-password", maxLength: 200 });
+  const [label, pin] = field(WORDS.newPin, { type: "password", inputMode: "numeric", autocomplete: "off", maxLength: 8 });
+  const done = () => whole.replaceChildren(made("p", { textContent: WORDS.pinSet }));
+  const ask = form("own_pin", WORDS.setPin, [nowLabel, label], () => ({ password: now.value, pin: pin.value }), done);
+  const whole = made("details", {}, made("summary", { textContent: WORDS.ownPin }), ask);
   return whole;
 }
 
 export default function (component) {
   const { data, parentElement } = component;
+  WORDS = data.words;
   const root = parentElement.querySelector(".door");
-  const leave = made("button", { type: "button", textContent: "Sign out or switch user" });
+  const leave = made("button", { type: "button", textContent: WORDS.leave });
   leave.onclick = async () => {
     await post("end", {});
     location.reload();

@@ -1,3 +1,5 @@
+let WORDS = {}; // what the component says, by name, in the server's language
+
 // Sends to a route of our own; what came of it: whether it is done, whether the page's
 // session is over, and the words to show.
 async function post(what, body) {
@@ -5,10 +7,10 @@ async function post(what, body) {
     const answer = await fetch(`/session/${what}`, {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), credentials: "same-origin",
     });
-    const { words } = await answer.json().catch(() => ({ words: `no usable answer (${answer.status})` }));
+    const { words } = await answer.json().catch(() => ({ words: `${WORDS.unusable} (${answer.status})` }));
     return { done: answer.ok, out: [401, 409].includes(answer.status), words };
   } catch {
-    return { done: false, out: false, words: "the dashboard does not answer: try again" };
+    return { done: false, out: false, words: WORDS.noAnswer };
   }
 }
 

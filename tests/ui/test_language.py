@@ -1,0 +1,126 @@
+"""In another language no word of a page stays English: but for data, what the agent says, and Streamlit's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from agent.service import users as service
+from agent.settings import utc_now
+from agent.store import users
+from agent.store.engine import writing
+from agent.store.local_blobs import LocalBlobs
+from agent.store.tables import user
+from tests.databases import Line, database, line
+from tests.ui import pseudo
+from tests.ui.plant import Served, serving
+from tests.ui.walk import EMPTY, PAGES, opened
+from tests.ui.works import fill
+
+MORE = {  # what a page shows otherwise, and to whom
+    "all samples": ("samples?product=flange&show=All+samples", "admin", "img"),
+    "bank": ("samples?product=flange&show=Defect+bank", "admin", "img"),
+    "coverage": ("samples?product=flange&show=Coverage", "admin", "table.line"),
+    "sample": ("samples?product=flange&show=One+sample&sample=1", "admin", "table.line"),
+    "groups": ("triage?state=open&grouped=true", "operator", ".row"),
+    "letter": ("health?letter=1", "engineer", "table.line"),
+    "decided": ("audit?decided=flange", "engineer", "table.line"),
+    "looking": ("review", "viewer", ".desk[data-ready='1']"),
+    "models of operators": ("models?product=flange", "operator", "[data-testid=stMetric]"),
+    "samples of operators": ("samples?product=flange", "operator", "img"),
+    "teach of operators": ("teach?product=gasket", "operator", "img"),
+}
+OPENED = "[data-testid=stPopover] button:visible:enabled, [role=combobox]:visible:enabled"
+STREAMLITS = re.compile(
+    r"\b(App pages|Choose (an option|options|date)|Collapse sidebar|Link to heading|Open|Sidebar|"
+    r"Skip to main content|"
+    r"Decrement|Increment|Help for|dd|mm|yyyy|day, |month, |year, |Clear (all|value)|"
+    r"Remove \d|Selected (values|Date).*|"
+    r"Copy Vega-Lite spec|Download as (PNG|CSV)|Fullscreen|Show data|Show/hide columns|Search|Vega visualization|"
+    r"No results|\d+ options? available\.|Dismiss|Close|Calendar.*|Press Enter to apply|Select all|Loading.*)"
+)
+AGENTS = re.compile(  # words of the store and of what wrote into it
+    r": v\d decides \(|partition \d+: below start, offsets \d+ to \d+|\d+ of \d+ parts are collected|"
+    r"^Looks more like a defect than like the good parts\."
+)
+DATA = re.compile(r"^\{.*\}$|\b[0-9a-f]{12}\b|\bEWMA\b|\b\d+/\d+/\d+, .*[AP]M|\b[a-z_]+\.[a-z_]+\b|^goodpart$")
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("works")
+    with line(folder) as made:
+        blobs = LocalBlobs(folder / "blobs")
+        fill(made, blobs, utc_now())
+        with writing(made.engine) as conn:  # or one could not tell people from their roles
+            conn.execute(user.update().values(name="who-" + user.c.name))
+        with translated(made.engine, folder) as url:
+            yield Served(url, made, blobs)
+
+
+def translated(engine: object, folder: Path) -> serving:
+    """Serves it in the pseudo-language."""
+    pseudo.write(folder)
+    return serving(engine, folder, GOODPART_DASHBOARD__LANGUAGE=pseudo.LANGUAGE, GOODPART_DASHBOARD__WORDS=str(folder))  # type: ignore[arg-type]
+
+
+def english(page: Page, data: Sequence[str]) -> set[str]:
+    """What is left of a page's texts without translations, data, and what others say."""
+    found = set()
+    for text in pseudo.unsaid(page):
+        left = DATA.sub("", AGENTS.sub("", STREAMLITS.sub("", text)))
+        for one in data:
+            left = left.replace(one, "")
+        if pseudo.LETTERS.search(left):
+            found.add(text)
+    return found
+
+
+def pressed(page: Page, data: Sequence[str]) -> Iterator[str]:
+    """Likewise of what each choice and each button with a menu of its own opens."""
+    for closed in page.locator(OPENED).all():
+        closed.click()
+        page.wait_for_timeout(300)
+        yield from english(page, data)
+        page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("name", [*PAGES, *MORE])
+def test_a_page_has_no_word_that_no_translation_reaches(page: Page, works: Served, name: str) -> None:
+    address, role, shown = MORE.get(name) or (PAGES[name][0], "admin", PAGES[name][1])
+    opened(page, works.url, address, f"who-{role}", shown)
+    data = pseudo.stored(works.line.engine)
+    assert english(page, data) == set()
+    assert set(pressed(page, data)) == set()
+
+
+def test_an_empty_page_has_none_either(page: Page, tmp_path: Path) -> None:
+    with database(tmp_path) as engine:
+        with writing(engine) as conn:
+            users.add(conn, "ada", "admin", utc_now())
+        with translated(engine, tmp_path) as url:
+            for name, (address, _) in PAGES.items():
+                opened(page, url, address.partition("?")[0], "ada", EMPTY)
+                assert english(page, ["ada"]) == set(), name
+
+
+def test_signing_in_has_none_either(page: Page, works: Served) -> None:
+    made: Line = works.line
+    service.set_password(made.engine, made.admin, "who-admin", "correct horse", key="w", now=utc_now())
+    page.goto(works.url)
+    expect(page.locator(".door form")).to_be_visible()
+    assert english(page, []) == set()
+    page.locator(".door input").first.fill("who-admin")
+    page.locator(".door input").last.fill("incorrect horse")
+    page.locator(".door form button").click()
+    expect(page.locator(".door .refused")).not_to_be_empty()
+    page.locator(".door input").last.fill("correct horse")
+    page.locator(".door form button").click()
+    expect(page.locator("[data-testid=stSidebar] .door button").first).to_be_visible()
+    page.locator("[data-testid=stSidebar] summary").click()
+    page.locator(".tile").first.wait_for()
+    assert english(page, pseudo.stored(made.engine)) == set()
