@@ -81,6 +81,13 @@ def _tell(command: Command, told: letters.Told) -> None:
     if rows := letters.refused(command):
         with st.expander(say("The {n} that were refused", n=len(rows))):
             st.html(table(rows))
+    user = context.actor()
+    if (command.kind, command.state) != (REPLAY, "queued") or user is None or not context.may("engineer"):
+        return
+    cancel = partial(service.cancel, context.engine(), user, command.id)
+    label, icon = say("Cancel this replay"), ":material/close:"
+    if st.button(label, icon=icon, key=f"cancel-{command.id}") and context.act(cancel, say("cancelled")):
+        st.rerun()
 
 
 def _all(reason: str | None, station: str | None, busy: set[int]) -> None:

@@ -103,6 +103,11 @@ def told(command: Command, names: Mapping[int, str], now: datetime) -> Told:
         title = say("Replay of {letters}, asked by {name} {since}", letters=whose, **asked)
     if command.state in commands.PENDING:
         return _under_way(title, command, came, len(ids))
+    if by := came.get("cancelled_by"):
+        words = say(
+            "{title}: cancelled by {by}, {n:,} published before", title=title, by=by, n=came.get("published", 0)
+        )
+        return Told(words, "info")
     if command.state == "failed":
         why = came.get("problem") or say("No reason given")
         return Told(say("{title}: failed. {why}", title=title, why=why), "error")

@@ -12,6 +12,8 @@ from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
+from unittest.mock import patch
 
 from agent.cli import COMMANDS, main
 
@@ -49,7 +51,9 @@ def start(
 ) -> ForkServerProcess:
     """Starts the command; its standard input, output and errors are these files."""
     process = FORKING.Process(target=_run, args=(words, folder, environ, files))
-    process.start()
+    # It would run the main module's file again: pytest's, or a page that Streamlit's AppTest has put in its place.
+    with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):
+        process.start()
     return process
 
 

@@ -84,7 +84,7 @@ def cancel(engine: Engine, actor: User, command_id: int, *, key: str, now: datet
             raise NotFound(f"there is no replay {command_id}")
         if found.state == "running":
             raise Conflict("an agent is at it: it can be cancelled only while it waits")
-        commands.withdraw(conn, command_id, f"cancelled by {actor.name}", now)
+        commands.withdraw(conn, command_id, actor.name, now)
         return Done({}, subject(found.args["ids"]), {"command_id": command_id})
 
     perform(engine, actor, CANCEL, {"command_id": command_id}, work, least=LEAST, key=key, now=now)

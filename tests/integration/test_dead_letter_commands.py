@@ -241,7 +241,7 @@ def test_a_replay_that_waits_is_cancelled_and_its_letters_are_free(plant: Plant)
     cancel(asked, plant.engineer)
     found = plant.command(asked)
     assert found.state == "failed" and found.result
-    assert (found.result["problem"], found.result["left"]) == ("cancelled by eve", 1)
+    assert (found.result["cancelled_by"], found.result["left"]) == ("eve", 1)
     with pytest.raises(Conflict, match="waits no more"):
         cancel(asked, plant.engineer)
     with pytest.raises(NotFound, match="no replay"):

@@ -73,7 +73,12 @@ def test_dead_letters_are_published_again_and_discarded(page: Page, served: Serv
     expect(page.get_by_text("1 published, 1 refused")).to_be_visible()
     page.get_by_text("The 1 that were refused").click()
     expect(page.get_by_text("it has no model")).to_be_visible()
-    expect(page.locator("[data-testid=stException]")).to_have_count(0)
     with reading(made.engine) as conn:
         assert dead_letters.states(conn, [1, 2, 3]) == {1: "discarded", 2: "replayed", 3: "waiting"}
         assert len(commands.latest(conn, [REPLAY], 9)) == 1, "a double click asks once"
+    page.get_by_role("button", name="Publish again").click()
+    page.get_by_role("button", name="Publish 1 dead letter").click()
+    page.get_by_role("button", name="Cancel this replay").click()
+    expect(page.get_by_text("cancelled by engineer, 0 published before")).to_be_visible()
+    expect(page.get_by_role("button", name="Publish again")).to_be_enabled()
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)

@@ -88,6 +88,12 @@ def _command(kind: str, ids: list[int], state: str, **came: Any) -> Command:
         (_command(REPLAY, [3, 4], "running"), "info", "0 of 2 done", 0.0),
         (_command(REPLAY, [3, 4], "done", published=1, refused=1), "warning", "1 published, 1 refused", None),
         (_command(REPLAY, [3, 4], "done", published=2, refused=0), "success", "2 published", None),
+        (
+            _command(REPLAY, [3, 4], "failed", published=1, cancelled_by="ada"),
+            "info",
+            "cancelled by ada, 1 published",
+            None,
+        ),
         (_command(PREVIEW, [3], "running"), "info", "Picture of dead letter 3", None),
         (_command(PREVIEW, [3], "failed", problem="no image"), "error", "failed. no image", None),
     ],
