@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,7 +19,10 @@ PATIENCE_S = 120
 NOTHING: Mapping[str, str] = {}
 FORKING = get_context("forkserver")
 FORKING.set_forkserver_preload(
-    [*sorted({f"agent.cli.{where.partition(':')[0]}" for where, *_ in COMMANDS.values()}), "model.engines", "timm"]
+    [
+        *sorted({f"agent.cli.{where.partition(':')[0]}" for where, *_ in COMMANDS.values()}),
+        *("model.engines", "timm", "dashboard.serve", "pandas", "altair"),
+    ]
 )
 
 
@@ -28,8 +32,7 @@ def goodpart(*words: str, folder: Path, ok: bool = True, environ: Mapping[str, s
     with TemporaryDirectory() as name:
         files = [Path(name) / one for one in ("typed", "stdout", "stderr")]
         files[0].write_text(typed)
-        process = FORKING.Process(target=_run, args=(words, folder, {**clean, "COLUMNS": "200", **environ}, files))
-        process.start()
+        process = start(words, folder, {**clean, "COLUMNS": "200", **environ}, files)
         process.join(PATIENCE_S)
         if process.exitcode is None:
             process.kill()
@@ -41,9 +44,18 @@ def goodpart(*words: str, folder: Path, ok: bool = True, environ: Mapping[str, s
     return said[0] if ok else "".join(said)
 
 
-def _run(words: Sequence[str], folder: Path, environ: Mapping[str, str], files: Sequence[Path]) -> None:
+def start(
+    words: Sequence[str], folder: Path, environ: Mapping[str, str], files: Sequence[Path | str]
+) -> ForkServerProcess:
+    """Starts the command; its standard input, output and errors are these files."""
+    process = FORKING.Process(target=_run, args=(words, folder, environ, files))
+    process.start()
+    return process
+
+
+def _run(words: Sequence[str], folder: Path, environ: Mapping[str, str], files: Sequence[Path | str]) -> None:
     for number, file in enumerate(files):
-        os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), number)
+        os.dup2(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
     sys.stdin = os.fdopen(0, closefd=False)
     os.chdir(folder)
     os.environ.clear()

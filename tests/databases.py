@@ -85,7 +85,8 @@ def new_url(folder: Path) -> str:
 
 def _created(server: PostgreSQL, template: str) -> str:
     name = f"t{uuid4().hex}"
-    server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    # Without fsync copied files cost less than pages written to the log.
+    server.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     return server.url(name)
 
 

@@ -71,7 +71,7 @@ COMMANDS = {  # name: where it is, what it does, an example
     ),
     "dead-letters": (
         "dead_letters:app",
-        "Frames nobody could inspect: list them, publish them again.",
+        "Frames nobody could inspect: list, publish again or discard them.",
         "dead-letters list --reason bad_header",
     ),
     "db": ("db:app", "Create, migrate and check the database.", "db upgrade"),

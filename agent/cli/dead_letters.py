@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from cyclopts import App
 
 from agent.cli.common import Acting, CommandError, Common, new_key, show
+from agent.service import dead_letters as service
 from agent.settings import utc_now
 from agent.store import dead_letters
 from agent.store.blobs import open_blobs
@@ -14,7 +16,7 @@ from agent.store.engine import reading
 
 app = App(
     name="dead-letters",
-    help="Frames nobody could inspect: list them, publish them again. Example: goodpart dead-letters list",
+    help="Frames nobody could inspect: list, publish again or discard them. Example: goodpart dead-letters list",
 )
 
 
@@ -51,6 +53,31 @@ def list_(
 
 
 @app.command
+def discard(*ids: int, reason: str | None = None, because: str, acting: Acting = Acting()) -> None:
+    """Give dead letters up; their bytes are let go. Example: goodpart dead-letters discard 17 --because "a test"
+
+    Args:
+        ids: of the dead letters.
+        reason: instead of ids: all of this reason that nobody has replayed or discarded yet.
+        because: why, for the record.
+    """
+    _require_one(ids, reason)
+    engine = acting.database()
+    actor, run = acting.actor(engine), new_key()
+    with reading(engine) as conn:
+        wanted = [one.id for one in dead_letters.waiting(conn, reason)] if reason else list(ids)
+    for start in range(0, len(wanted), service.MOST):
+        some = wanted[start : start + service.MOST]
+        service.discard(engine, actor, some, because, key=f"{run}-{start}", now=utc_now())
+    print(f"{len(wanted)} discarded")
+
+
+def _require_one(ids: Sequence[int], reason: str | None) -> None:
+    if bool(ids) == bool(reason):
+        raise CommandError("say which: ids of dead letters, or --reason; see: goodpart dead-letters list")
+
+
+@app.command
 def replay(
     *ids: int,
     reason: str | None = None,
@@ -66,8 +93,7 @@ def replay(
         station: in place of what the frames say.
         product: in place of what the frames say.
     """
-    if bool(ids) == bool(reason):
-        raise CommandError("say which: ids of dead letters, or --reason; see: goodpart dead-letters list")
+    _require_one(ids, reason)
     from agent.letters.replay import Again, Letters, NotReplayable, open_outlet
 
     settings, engine = acting.settings(), acting.database()

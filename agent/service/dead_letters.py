@@ -11,7 +11,7 @@ from agent.service.acts import Done, current, perform
 from agent.service.ranks import Invalid
 from agent.store import commands, dead_letters
 from agent.store.engine import reading
-from agent.store.errors import Conflict
+from agent.store.errors import Conflict, NotFound
 from agent.store.users import User
 
 LEAST = "engineer"
@@ -19,6 +19,7 @@ MOST = 1000  # at once
 REPLAY = "dead_letter.replay"  # the action in the audit trail; a command with args {"ids", "station", "product"}
 PREVIEW = "dead_letter.preview"  # a command with args {"ids": [one]}
 DISCARD = "dead_letter.discard"
+CANCEL = "dead_letter.cancel"
 
 
 def require(engine: Engine, actor: User) -> None:
@@ -66,6 +67,27 @@ def ask_replay(
         return Done({"id": made}, subject(ids), {"command_id": made, **args})
 
     return int(perform(engine, actor, "dead_letter.ask_replay", args, work, least=LEAST, key=key, now=now)["id"])
+
+
+def cancel(engine: Engine, actor: User, command_id: int, *, key: str, now: datetime) -> None:
+    """Takes a replay that waits out of the queue; its letters are free again. What was published stays published.
+
+    Raises:
+        PermissionDenied: the actor's role is too low.
+        NotFound: there is no such replay.
+        Conflict: it does not wait: an agent is at it, or it is over.
+    """
+
+    def work(conn: Connection, actor: User) -> Done:
+        found = commands.get(conn, command_id)
+        if found.kind != REPLAY:
+            raise NotFound(f"there is no replay {command_id}")
+        if found.state == "running":
+            raise Conflict("an agent is at it: it can be cancelled only while it waits")
+        commands.withdraw(conn, command_id, f"cancelled by {actor.name}", now)
+        return Done({}, subject(found.args["ids"]), {"command_id": command_id})
+
+    perform(engine, actor, CANCEL, {"command_id": command_id}, work, least=LEAST, key=key, now=now)
 
 
 def ask_preview(engine: Engine, actor: User, letter_id: int, *, key: str, now: datetime) -> int:

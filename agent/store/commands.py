@@ -112,6 +112,20 @@ def finish(
         raise Conflict(f"command {command_id} is not running")
 
 
+def withdraw(conn: Connection, command_id: int, problem: str, now: datetime) -> None:
+    """Closes a queued command as failed, for that reason; what came of it so far stays.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: it is not queued.
+    """
+    result = {**(get(conn, command_id).result or {}), "waits": "", "problem": problem}
+    queued = sa.and_(command.c.id == command_id, command.c.state == "queued")
+    closed = sa.update(command).where(queued).values(state="failed", result=result, finished_at=now)
+    if conn.execute(closed).rowcount != 1:
+        raise Conflict(f"command {command_id} waits no more")
+
+
 def get(conn: Connection, command_id: int) -> Command:
     """The command of that id.
 

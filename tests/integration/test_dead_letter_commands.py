@@ -218,6 +218,41 @@ def test_a_picture_does_not_wait_for_a_broker_that_is_away(plant: Plant) -> None
     assert plant.letters()[0].preview_sha256
 
 
+def test_a_replay_that_waits_is_cancelled_and_its_letters_are_free(plant: Plant) -> None:
+    plant.log.append(frame(), headers("f", station="nowhere"))
+    plant.run.until_received(1)
+    (letter,) = plant.letters()
+    plant.away = "the broker is away"
+    asked = plant.ask([letter.id], station="s1")
+    assert not plant.worker.turn()
+
+    def cancel(command_id: int, by: User) -> None:
+        service.cancel(plant.engine, by, command_id, key=f"k{next(plant.key)}", now=utc_now())
+
+    with pytest.raises(PermissionDenied, match="engineer"):
+        cancel(asked, plant.operator)
+    with writing(plant.engine) as conn:
+        taken = commands.next(conn, [service.REPLAY])
+    assert taken and taken.id == asked
+    with pytest.raises(Conflict, match="an agent is at it"):
+        cancel(asked, plant.engineer)
+    with writing(plant.engine) as conn:
+        commands.restart(conn, [service.REPLAY])
+    cancel(asked, plant.engineer)
+    found = plant.command(asked)
+    assert found.state == "failed" and found.result
+    assert (found.result["problem"], found.result["left"]) == ("cancelled by eve", 1)
+    with pytest.raises(Conflict, match="waits no more"):
+        cancel(asked, plant.engineer)
+    with pytest.raises(NotFound, match="no replay"):
+        cancel(plant.look(letter.id), plant.engineer)
+    plant.away = ""
+    assert plant.worker.turn() and plant.worker.turn()
+    assert plant.log.bounds(0).end == 1, "nothing was published"
+    plant.ask([letter.id], station="s1")
+    assert plant.worker.turn() and plant.log.bounds(0).end == 2
+
+
 def test_what_a_dead_agent_left_running_is_gone_on_with(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(3):
         plant.log.append(frame(), headers(f"f{n}", station="nowhere"))

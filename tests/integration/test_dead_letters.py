@@ -212,6 +212,14 @@ def test_from_the_command_line_over_a_broker(engine: Engine, tmp_path: Path) -> 
             assert run.until_received(3) == Counts(3, inspected=1, dead_lettered=1, duplicate=1)
             assert json.loads(run_cli("dead-letters", "list", "--json"))[0]["replayed"]
             assert "0 published" in run_cli("dead-letters", "replay", "--reason", "bad_header", "--as", "eve")
+            run_cli("camera", "photos", "--station", "elsewhere")
+            run.until_received(4)
+            give_up = ("dead-letters", "discard", "--because", "a test", "--as", "eve")
+            assert "ids of dead letters, or --reason" in run_cli(*give_up, ok=False)
+            assert "1 discarded" in run_cli(*give_up, "--reason", "bad_header")
+            (gone, _) = json.loads(run_cli("dead-letters", "list", "--json"))
+            assert (gone["station"], gone["state"], gone["kept"]) == ("elsewhere", "discarded", "no")
+            assert "was discarded already" in run_cli(*give_up, str(gone["id"]), ok=False)
         for options, expected in (
             (("--from", "yesterday"), "2026-01-31T08:00:00Z"),
             (("--from", "2001-01-01", "--to", "2001-01-01"), "nothing was inspected then"),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from agent.store.blobs import keep
 from agent.store.engine import reading, writing
 from agent.store.items import Item, NewItem
 from agent.store.local_blobs import LocalBlobs
+from tests.commands import start
 from tests.databases import Line
 
 PARTS = 12
@@ -61,21 +60,22 @@ class serving:  # noqa: N801
     @property
     def pid(self) -> int:
         """The process that serves."""
+        assert self._process.pid is not None
         return self._process.pid
 
     def __enter__(self) -> str:
-        with self._log.open("wb") as out:
-            command = [sys.executable, "-m", "agent.cli", "dashboard"]
-            self._process = subprocess.Popen(command, env=self._environ, stdout=out, stderr=out)
+        self._log.write_bytes(b"")
+        self._process = start(["dashboard"], Path.cwd(), self._environ, [os.devnull, self._log, self._log])
         until(self._answers, lambda: self._log.read_text())
         return self.url
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        assert self._process.wait(20) == 0, self._log.read_text()
+        self._process.join(20)
+        assert self._process.exitcode == 0, self._log.read_text()
 
     def _answers(self) -> bool:
-        assert self._process.poll() is None, self._log.read_text()
+        assert self._process.exitcode is None, self._log.read_text()
         try:
             with urlopen(f"{self.url}/_stcore/health", timeout=1) as answer:
                 return bool(answer.status == 200)

@@ -30,6 +30,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "claims.take": ("operator", {}),
     "dead_letters.ask_preview": ("engineer", {"letter_id": 1}),
     "dead_letters.ask_replay": ("engineer", {"ids": [1]}),
+    "dead_letters.cancel": ("engineer", {"command_id": 1}),
     "dead_letters.discard": ("engineer", {"ids": [1], "reason": "r"}),
     "dead_letters.require": ("engineer", {}),
     "dead_letters.replayed": ("engineer", {"letter_id": 1, "frame_id": "f", "station": "s", "product": "p"}),
