@@ -15,7 +15,7 @@ from agent.store import users
 from agent.store.engine import writing
 from agent.store.local_blobs import LocalBlobs
 from agent.store.tables import user
-from tests.databases import Line, database, line
+from tests.databases import database, line
 from tests.ui import pseudo
 from tests.ui.plant import Served, serving
 from tests.ui.walk import EMPTY, PAGES, opened
@@ -108,19 +108,39 @@ def test_an_empty_page_has_none_either(page: Page, tmp_path: Path) -> None:
                 assert english(page, ["ada"]) == set(), name
 
 
-def test_signing_in_has_none_either(page: Page, works: Served) -> None:
-    made: Line = works.line
-    service.set_password(made.engine, made.admin, "who-admin", "correct horse", key="w", now=utc_now())
-    page.goto(works.url)
-    expect(page.locator(".door form")).to_be_visible()
-    assert english(page, []) == set()
-    page.locator(".door input").first.fill("who-admin")
-    page.locator(".door input").last.fill("incorrect horse")
-    page.locator(".door form button").click()
-    expect(page.locator(".door .refused")).not_to_be_empty()
-    page.locator(".door input").last.fill("correct horse")
-    page.locator(".door form button").click()
-    expect(page.locator("[data-testid=stSidebar] .door button").first).to_be_visible()
-    page.locator("[data-testid=stSidebar] summary").click()
-    page.locator(".tile").first.wait_for()
-    assert english(page, pseudo.stored(made.engine)) == set()
+def test_signing_in_has_none_either(page: Page, tmp_path: Path) -> None:
+    with line(tmp_path) as made:
+        service.set_password(made.engine, made.admin, "admin", "correct horse", key="w", now=utc_now())
+        with translated(made.engine, tmp_path) as url:
+            page.goto(url)
+            form = page.locator(".door form")
+            expect(form).to_be_visible()
+            assert english(page, []) == set()
+            form.locator("input").first.fill("admin")
+            form.locator("input").last.fill("incorrect horse")
+            form.locator("button").click()
+            expect(page.locator(".door .refused")).not_to_be_empty()
+            form.locator("input").last.fill("correct horse")
+            form.locator("button").click()
+            page.locator("[data-testid=stSidebar] summary").click()
+            page.locator(".tile").first.wait_for()
+            assert english(page, [*pseudo.stored(made.engine), "admin"]) == set()
+
+
+def test_the_address_holds_codes_whatever_the_language(page: Page, works: Served) -> None:
+    opened(page, works.url, "triage?reason=dent", "who-admin", "img")
+    _choose(page, "State", "closed")
+    expect(page).to_have_url(re.compile(r"\bstate=closed\b"))
+    page.get_by_role("link", name="⟦Health⟧").click()
+    _choose(page, "Reason", "bad header")
+    expect(page).to_have_url(re.compile(r"\breason=bad_header\b"))
+    expect(page).not_to_have_url(re.compile(r"\bstate="))
+    opened(page, works.url, "health?reason=bad_header&kind=data_gap", "who-admin", "table.line")
+    expect(page.get_by_text("⟦bad header⟧").first).to_be_visible()
+    assert "kind=data_gap" in page.url
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
+def _choose(page: Page, label: str, choice: str) -> None:
+    page.get_by_role("combobox", name=f"⟦{label}⟧", exact=True).click()
+    page.get_by_role("option", name=f"⟦{choice}⟧").click()

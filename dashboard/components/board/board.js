@@ -34,13 +34,13 @@ class Tile {
     write(this.state, state);
     write(this.icon, icon);
     this.why.hidden = !tile.why;
-    for (const fact of tile.facts) this.line(fact);
-    this.line({ name: WORDS.toReview, value: tile.waiting, more: "", note: "" }, tile.href);
+    for (const [at, fact] of tile.facts.entries()) this.line(at, fact);
+    this.line("review", { name: WORDS.toReview, value: tile.waiting, more: "", note: "" }, tile.href);
     this.show(tile);
   }
 
-  line(fact, href) {
-    let line = this.lines.get(fact.name);
+  line(key, fact, href) {
+    let line = this.lines.get(key);
     if (!line) {
       line = { value: element(href ? "a" : "b"), more: element("small") };
       const [row, value] = [element("div"), element("dd")];
@@ -48,7 +48,7 @@ class Tile {
       row.append(element("dt", "", fact.name), value);
       row.title = fact.note;
       this.facts.append(row);
-      this.lines.set(fact.name, line);
+      this.lines.set(key, line);
     }
     write(line.value, fact.value);
     write(line.more, fact.more);
