@@ -73,13 +73,9 @@ def _product(product: Product) -> None:
     if lapse:
         st.warning(say("The certificate has lapsed: {words}.", words=plain(lapse.words)))
     drifts.block(drifting, reference, places)
+    st.caption(say("Samples that the next training run would take, before its caps"))
     for column, (role, n) in zip(st.columns(len(ready)), ready.items(), strict=True):
-        column.metric(
-            say("{role} samples", role=shown(role)),
-            n,
-            border=True,
-            help=say("what the next training run would take, before its caps"),
-        )
+        column.metric(shown(role), n, border=True)
     recertifying.tell(due)
     promoting.actions(product, versions, live, due)
     second.block(watched)
