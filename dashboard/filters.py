@@ -83,7 +83,7 @@ def in_address(key: str, codes: Collection[str], first: str | None) -> Iterator[
 
     Streamlit's own binding writes what people see, which is another word in another language.
     """
-    if key not in st.session_state:
+    if st.session_state.get(key, "") not in (*codes, first):  # at first, or another page's choice of the same name
         asked = st.query_params.get(key)
         st.session_state[key] = asked if asked in codes else first
     yield
