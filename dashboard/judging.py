@@ -55,22 +55,22 @@ def bar(shown: Sequence[Item], ticked: Sequence[int], matching: Callable[[], Seq
         st.button(every, icon=":material/select_all:", on_click=ticks.tick, args=(here,), key="tick-page")
         st.button(none, icon=":material/deselect:", on_click=ticks.untick, disabled=unticked, key="tick-none")
         st.markdown(say("{n:,} ticked; {count} that match and are open.", n=len(ticked), count=count))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        which = st.segmented_control(
-            say("Judge"), [TICKED, ALL], default=TICKED, required=True, key="which", format_func=say
-        )
-        decision = st.segmented_control(
-            say("as"), ["normal", "defect"], default="normal", required=True, key="as", format_func=say
-        )
-        reasons, normal = context.settings().review.reasons, decision != "defect"
-        # Drawn for normals, too: the button beside it must not move under the pointer.
-        because = st.selectbox(say("because of"), reasons, key="because", disabled=normal, format_func=named)
-        reason = None if normal else because
-        nothing = which == TICKED and not ticked
-        if st.button(say("Judge …"), icon=":material/gavel:", disabled=nothing, key="judge"):
-            ids = list(ticked) if which == TICKED else list(matching())
-            ask = st.dialog(say("Judge many parts at once"))(_confirm)
-            ask(user, ids, decision or "normal", reason, f"bulk-{uuid4()}")
+    # In columns, the one for the reason also where none is asked for: no button moves under the pointer.
+    one, two, three, four = st.columns((3, 2, 3, 2), vertical_alignment="bottom")
+    which = one.segmented_control(
+        say("Judge"), [TICKED, ALL], default=TICKED, required=True, key="which", format_func=say
+    )
+    decision = two.segmented_control(
+        say("as"), ["normal", "defect"], default="normal", required=True, key="as", format_func=say
+    )
+    reasons, reason = context.settings().review.reasons, None
+    if decision == "defect":
+        reason = three.selectbox(say("because of"), reasons, key="because", format_func=named)
+    nothing = which == TICKED and not ticked
+    if four.button(say("Judge …"), icon=":material/gavel:", disabled=nothing, key="judge"):
+        ids = list(ticked) if which == TICKED else list(matching())
+        ask = st.dialog(say("Judge many parts at once"))(_confirm)
+        ask(user, ids, decision or "normal", reason, f"bulk-{uuid4()}")
 
 
 def _confirm(user: User, ids: Sequence[int], decision: str, reason: str | None, key: str) -> None:
