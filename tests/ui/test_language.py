@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 from agent.service import users as service
 from agent.settings import utc_now
@@ -35,6 +36,7 @@ MORE = {  # what a page shows otherwise, and to whom
     "teach of operators": ("teach?product=gasket", "operator", "img"),
 }
 OPENED = "[data-testid=stPopover] button:visible:enabled, [role=combobox]:visible:enabled"
+MENU = "[data-testid=stPopoverBody]:visible, [data-testid=stSelectboxVirtualDropdown]:visible, [role=listbox]:visible"
 STREAMLITS = re.compile(
     r"\b(App pages|Choose (an option|options|date)|Collapse sidebar|Link to heading|Open|Sidebar|"
     r"Skip to main content|"
@@ -83,10 +85,10 @@ def english(page: Page, data: Sequence[str]) -> set[str]:
 def pressed(page: Page, data: Sequence[str]) -> Iterator[str]:
     """Likewise of what each choice and each button with a menu of its own opens."""
     for closed in page.locator(OPENED).all():
-        closed.click()
-        page.wait_for_timeout(300)
+        _open(page, closed)
         yield from english(page, data)
         page.keyboard.press("Escape")
+        expect(page.locator(MENU)).to_have_count(0)
 
 
 @pytest.mark.parametrize("name", [*PAGES, *MORE])
@@ -145,10 +147,16 @@ def test_the_address_holds_codes_whatever_the_language(page: Page, works: Served
 
 def _choose(page: Page, label: str, choice: str) -> None:
     option = page.get_by_role("option", name=f"⟦{choice}⟧")
-    for _ in range(5):  # a page that is drawn anew closes a list
-        page.wait_for_timeout(1500)
-        page.get_by_role("combobox", name=f"⟦{label}⟧", exact=True).click()
-        if option.count():
-            break
-        page.keyboard.press("Escape")
+    _open(page, page.get_by_role("combobox", name=f"⟦{label}⟧", exact=True), option)
     option.click()
+
+
+def _open(page: Page, closed: Locator, wanted: Locator | None = None) -> None:
+    """Opens its menu, again where the page is drawn anew meanwhile, which closes it."""
+    for _ in range(10):
+        closed.click()
+        with suppress(TimeoutError):
+            (wanted or page.locator(MENU)).first.wait_for(timeout=2000)
+            return
+        page.keyboard.press("Escape")
+    pytest.fail(f"nothing opens: {closed}")
