@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import hmac
 import os
@@ -58,6 +59,9 @@ def run(settings: Settings) -> int:
     app = st.App(SCRIPT, routes=[*blobs.routes(), *entering.routes()], middleware=[gate], secrets=secrets)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn raises the signal again when it has shut down
+    # Streamlit collects garbage after each run of a page, which would go through all that is loaded every time.
+    gc.collect()
+    gc.freeze()
     uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=2)
     return 0
 
