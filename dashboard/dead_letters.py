@@ -45,7 +45,7 @@ def show() -> None:
     with context.reading() as conn:
         found = dead_letters.recent(conn, LIMIT, reason=reason, station=station, state=state)
         waiting = dead_letters.count_waiting(conn, reason, station)
-        busy = {one for each in commands.waiting(conn, [REPLAY]) for one in each.args["ids"]}
+        busy = service.busy(conn)
     st.html(table(letters.letters(found, context.settings().timezone)))
     st.caption(
         say("The newest {n}. Waiting: {which}.", n=len(found), which=plain(letters.which(waiting, reason, station)))

@@ -58,14 +58,16 @@ def discard(*ids: int, reason: str | None = None, because: str, acting: Acting =
 
     Args:
         ids: of the dead letters.
-        reason: instead of ids: all of this reason that nobody has replayed or discarded yet.
+        reason: instead of ids: all of this reason that nobody has replayed or discarded yet, nor an agent publishes.
         because: why, for the record.
     """
     _require_one(ids, reason)
     engine = acting.database()
     actor, run = acting.actor(engine), new_key()
     with reading(engine) as conn:
-        wanted = [one.id for one in dead_letters.waiting(conn, reason)] if reason else list(ids)
+        wanted = list(ids)
+        if reason:
+            wanted = dead_letters.waiting_ids(conn, reason, None, None, but=service.busy(conn))
     for start in range(0, len(wanted), service.MOST):
         some = wanted[start : start + service.MOST]
         service.discard(engine, actor, some, because, key=f"{run}-{start}", now=utc_now())

@@ -169,6 +169,11 @@ def replayed(
     perform(engine, actor, REPLAY, request, work, least=LEAST, key=key, now=now)
 
 
+def busy(conn: Connection) -> set[int]:
+    """The ids of those that an agent was asked to publish and is not done with."""
+    return {one for each in commands.waiting(conn, [REPLAY]) for one in each.args["ids"]}
+
+
 def subject(ids: Sequence[int]) -> str:
     """How the audit trail names them; which ones they are stands in the detail."""
     return f"dead_letter:{ids[0]}" if len(ids) == 1 else f"dead_letter:{min(ids)}..{max(ids)}"
@@ -187,6 +192,5 @@ def _require_free(conn: Connection, ids: Sequence[int]) -> None:
             dead_letters.get(conn, one)  # says that there is none
         if known[one] != "waiting":
             raise Conflict(f"dead letter {one} was {known[one]} already")
-    asked = {one for each in commands.waiting(conn, [REPLAY]) for one in each.args["ids"]}
-    if taken := sorted(asked.intersection(ids)):
+    if taken := sorted(busy(conn).intersection(ids)):
         raise Conflict(f"an agent was asked to replay dead letter {taken[0]} already")

@@ -116,14 +116,14 @@ def withdraw(conn: Connection, command_id: int, by: str, now: datetime) -> None:
     """Closes a queued command as failed, `cancelled_by` that user; what came of it so far stays.
 
     Raises:
-        NotFound: there is none.
         Conflict: it is not queued.
     """
-    result = {**(get(conn, command_id).result or {}), "waits": "", "cancelled_by": by}
-    queued = sa.and_(command.c.id == command_id, command.c.state == "queued")
-    closed = sa.update(command).where(queued).values(state="failed", result=result, finished_at=now)
-    if conn.execute(closed).rowcount != 1:
+    this = sa.update(command).where(command.c.id == command_id)
+    closed = this.where(command.c.state == "queued").values(state="failed", finished_at=now)
+    found = conn.execute(closed.returning(command.c.result)).one_or_none()
+    if found is None:
         raise Conflict(f"command {command_id} waits no more")
+    conn.execute(this.values(result={**(found.result or {}), "waits": "", "cancelled_by": by}))
 
 
 def get(conn: Connection, command_id: int) -> Command:

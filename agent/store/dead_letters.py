@@ -103,7 +103,7 @@ def waiting_ids(
     conn: Connection,
     reason: str | None,
     station: str | None,
-    limit: int,
+    limit: int | None,
     *,
     kept: bool = False,
     but: Collection[int] = (),

@@ -185,7 +185,7 @@ def test_from_the_command_line_over_a_broker(engine: Engine, tmp_path: Path) -> 
             return goodpart(*words, folder=tmp_path, environ=environ, ok=ok)
 
         with writing(engine) as conn:
-            users.add(conn, "eve", "engineer", utc_now())
+            eve = users.add(conn, "eve", "engineer", utc_now())
         with running(engine, wanted, KafkaSource(wanted.kafka, group_id="g")) as run:
             photos = tmp_path / "photos"
             photos.mkdir()
@@ -216,6 +216,11 @@ def test_from_the_command_line_over_a_broker(engine: Engine, tmp_path: Path) -> 
             run.until_received(4)
             give_up = ("dead-letters", "discard", "--because", "a test", "--as", "eve")
             assert "ids of dead letters, or --reason" in run_cli(*give_up, ok=False)
+            with reading(engine) as conn:
+                (left,) = [one.id for one in dead_letters.waiting(conn)]
+            asked = service.ask_replay(engine, eve, [left], station="s1", key="k", now=utc_now())
+            assert "0 discarded" in run_cli(*give_up, "--reason", "bad_header"), "an agent publishes it"
+            service.cancel(engine, eve, asked, key="k2", now=utc_now())
             assert "1 discarded" in run_cli(*give_up, "--reason", "bad_header")
             (gone, _) = json.loads(run_cli("dead-letters", "list", "--json"))
             assert (gone["station"], gone["state"], gone["kept"]) == ("elsewhere", "discarded", "no")
