@@ -58,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, prepared(options.database, Path(name)) as made:
         folder = Path(name)
         fill(made, LocalBlobs(folder / "blobs"), options.items)
-        with serving(made.engine, folder) as url, sync_playwright() as playwright:
+        with serving(made.engine, folder, fresh=True) as url, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
             pages = [opened(browser, url, user) for user in ("operator", "second")]
             began = perf_counter()

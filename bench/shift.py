@@ -32,7 +32,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, prepared(options.database, Path(name)) as made:
         folder = Path(name)
         fill(made, LocalBlobs(folder / "blobs"), options.verdicts + 100)
-        server = serving(made.engine, folder)
+        server = serving(made.engine, folder, fresh=True)
         with server as url, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
             page = opened(browser, url, "operator")

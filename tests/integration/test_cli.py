@@ -54,7 +54,7 @@ def test_the_script_lists_every_command(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str, tmp_path: Path) -> None:
-    assert "Example: goodpart" in goodpart(command, "--help", folder=tmp_path)
+    assert "Example: goodpart" in goodpart(command, "--help", folder=tmp_path, fresh=True)
 
 
 def test_a_line_is_set_up_from_the_command_line(plant: Path) -> None:

@@ -25,7 +25,7 @@ from agent.store.blobs import keep
 from agent.store.engine import reading, writing
 from agent.store.items import Item, NewItem
 from agent.store.local_blobs import LocalBlobs
-from tests.commands import start
+from tests.commands import NOTHING, start
 from tests.databases import Line
 
 PARTS = 12
@@ -41,9 +41,9 @@ class Served:
 
 
 class serving:  # noqa: N801
-    """Runs `goodpart dashboard` on a free port while the block runs."""
+    """Runs `goodpart dashboard` on a free port while the block runs; `fresh`: see `tests.commands`."""
 
-    def __init__(self, engine: Engine, folder: Path, **environ: str):
+    def __init__(self, engine: Engine, folder: Path, environ: Mapping[str, str] = NOTHING, *, fresh: bool = False):
         port = free_port()
         settings = load(
             None,
@@ -55,7 +55,7 @@ class serving:  # noqa: N801
         )  # fmt: skip
         self.url = f"http://127.0.0.1:{port}"
         self._environ = {**os.environ, **environment(settings)}
-        self._log = folder / "dashboard.log"
+        self._log, self._fresh = folder / "dashboard.log", fresh
 
     @property
     def pid(self) -> int:
@@ -65,7 +65,8 @@ class serving:  # noqa: N801
 
     def __enter__(self) -> str:
         self._log.write_bytes(b"")
-        self._process = start(["dashboard"], Path.cwd(), self._environ, [os.devnull, self._log, self._log])
+        files: list[Path | str] = [os.devnull, self._log, self._log]
+        self._process = start(["dashboard"], Path.cwd(), self._environ, files, fresh=self._fresh)
         until(self._answers, lambda: self._log.read_text())
         return self.url
 

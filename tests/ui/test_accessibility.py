@@ -24,7 +24,7 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("works")
     with line(folder) as made:
         fill(made, LocalBlobs(folder / "blobs"), utc_now())
-        with serving(made.engine, folder) as url:
+        with serving(made.engine, folder, fresh=True) as url:
             yield url
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, TimeoutError, expect
+from sqlalchemy import Engine
 
 from agent.service import users as service
 from agent.settings import utc_now
@@ -64,10 +65,11 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield Served(url, made, blobs)
 
 
-def translated(engine: object, folder: Path) -> serving:
+def translated(engine: Engine, folder: Path) -> serving:
     """Serves it in the pseudo-language."""
     pseudo.write(folder)
-    return serving(engine, folder, GOODPART_DASHBOARD__LANGUAGE=pseudo.LANGUAGE, GOODPART_DASHBOARD__WORDS=str(folder))  # type: ignore[arg-type]
+    wanted = {"GOODPART_DASHBOARD__LANGUAGE": pseudo.LANGUAGE, "GOODPART_DASHBOARD__WORDS": str(folder)}
+    return serving(engine, folder, wanted)
 
 
 def english(page: Page, data: Sequence[str]) -> set[str]:

@@ -60,7 +60,7 @@ def provided(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
             "GOODPART_OIDC__VERIFIED": "false",  # it says nothing of that
             "GOODPART_OIDC__CLIENT_ID": "goodpart", "GOODPART_OIDC__CLIENT_SECRET": "told nobody",
         }  # fmt: skip
-        with serving(made.engine, folder, **environ) as url:
+        with serving(made.engine, folder, environ) as url:
             yield Served(url, made, blobs)
         assert "told nobody" not in (folder / "dashboard.log").read_text()
 

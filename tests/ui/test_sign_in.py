@@ -211,7 +211,7 @@ def test_pictures_are_for_who_is_signed_in(page: Page, guarded: Served) -> None:
 def test_an_idle_terminal_signs_out_by_itself(page: Page, tmp_path: Path) -> None:
     with line(tmp_path) as made:
         accounts(made)
-        with serving(made.engine, tmp_path, GOODPART_DASHBOARD__IDLE_MINUTES="0.1") as url:
+        with serving(made.engine, tmp_path, {"GOODPART_DASHBOARD__IDLE_MINUTES": "0.1"}) as url:
             page.goto(url)
             sign_in(page, "operator")
             expect(page.get_by_text("operator · operator")).to_be_visible()
