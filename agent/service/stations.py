@@ -107,10 +107,10 @@ def change(
         )
         starts = changeovers.change(conn, before, _made(conn, product), now) if product else []
         told = [asdict(one) for one in starts]
-        was = {name: getattr(before, name) for name in ("product_id", "audit_rate", "silent_after_s")}
-        return Done(
-            {"id": before.id, "starts": told}, f"station:{before.id}", {"from": was, "to": request, "starts": told}
-        )
+        to = {field: value for field, value in request.items() if field != "name" and value is not None}
+        held = {"product": products.get(conn, before.product_id).name if before.product_id else None, **asdict(before)}
+        detail = {"name": name, "from": {field: held[field] for field in to}, "to": to, "starts": told}
+        return Done({"id": before.id, "starts": told}, f"station:{before.id}", detail)
 
     done = perform(engine, actor, "station.change", request, work, least="engineer", key=key, now=now)
     return Changed(_get(engine, done["id"]), [Position(**one) for one in done["starts"]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 
@@ -10,7 +9,7 @@ import streamlit as st
 
 from agent.store import audit, users
 from agent.store.audit import Event
-from dashboard import context, deciders, people
+from dashboard import context, deciders, details, people
 from dashboard.filters import ALL, one_or_all
 from dashboard.style import CSS
 from dashboard.tables import table
@@ -66,7 +65,7 @@ def rows(events: Sequence[Event], names: Mapping[int, str], zone: tzinfo) -> lis
             later("Who"): _who(one, names),
             later("Action"): one.action,
             later("Subject"): one.subject,
-            later("Detail"): json.dumps(_told(one.detail), ensure_ascii=False, sort_keys=True),
+            later("Detail"): details.told(_open(one.detail), names),
         }
         for one in events
     ]
@@ -78,7 +77,7 @@ def _who(one: Event, names: Mapping[int, str]) -> str:
     return names.get(one.user_id) or say("user {id}", id=one.user_id)
 
 
-def _told(detail: Mapping[str, object]) -> Mapping[str, object]:
+def _open(detail: Mapping[str, object]) -> Mapping[str, object]:
     """Without what the first of two people said of a part: the second one may be reading."""
     if detail.get("state") != "open":
         return detail
