@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Route
 from agent.service import Invalid
 from agent.service import sessions as service
 from agent.service import users as people
-from agent.service.ranks import Refused
+from agent.service.ranks import Refused, may
 from agent.service.sessions import NotSignedIn
 from agent.settings import utc_now
 from agent.store import users
@@ -47,12 +47,12 @@ Act = Callable[[Request, Body, datetime], Response]
 def routes() -> list[BaseRoute]:
     """`POST /session/...`: `password`, `pin` and `ticket` open a session, `beat` keeps it, `end` ends it.
 
-    `known` says whether somebody is signed in, and changes nothing; `own_pin` gives who is signed in a PIN, where they
-    prove once more who they are.
+    `known` says whether somebody is signed in, and changes nothing; `own_pin` and `own_password` give who is signed in
+    another one, where they prove once more who they are.
     """
     slow, quick = CapacityLimiter(AT_ONCE), CapacityLimiter(AT_ONCE)  # none takes threads that pictures wait for
     acts: dict[str, tuple[Act, CapacityLimiter]] = {
-        "password": (_password, slow), "pin": (_pin, slow), "own_pin": (_own_pin, slow),
+        "password": (_password, slow), "pin": (_pin, slow), "own_pin": (_own_pin, slow), "own_password": (_own_password, slow),
         "ticket": (_ticket, quick), "known": (_known, quick), "beat": (_beat, quick), "end": (_end, quick),
     }  # fmt: skip
     return [Route(f"/session/{name}", _route(*one), methods=["POST"]) for name, one in acts.items()]
@@ -146,7 +146,10 @@ def _known(request: Request, _: Body, now: datetime) -> Response:
 
 
 def _beat(request: Request, body: Body, now: datetime) -> Response:
-    """Whether the session goes on; with `active`, somebody touched a page since the last time."""
+    """Whether the session goes on; with `active`, somebody touched a page since the last time.
+
+    A viewer's goes on for as long as a page of theirs is open.
+    """
     sealed, user = context.entered(request.cookies, now)
     if sealed is not None and body.get("page") != mark(sealed.session):
         return _words(409, say("somebody else is signed in now: load the page again"))
@@ -154,20 +157,31 @@ def _beat(request: Request, body: Body, now: datetime) -> Response:
         _leave(request, "idle", now)
         return _gone(request, _words(401, say("nobody is signed in any more")))
     answer = _words(200, say("signed in"))
-    if body.get("active") is True:
+    if body.get("active") is True or not may(user, "operator"):  # a board on a wall, where nobody can do anything
         service.seen(context.database(), sealed.session, now)
         _give(answer, user, sealed.session, now)
     return answer
 
 
 def _own_pin(request: Request, body: Body, now: datetime) -> Response:
+    user = _proven(request, body, now)
+    people.set_pin(context.database(), user, user.name, _text(body, "pin"), key=f"page-{uuid4()}", now=now)
+    return _words(200, say("the PIN is set"))
+
+
+def _own_password(request: Request, body: Body, now: datetime) -> Response:
+    user = _proven(request, body, now)
+    people.set_password(context.database(), user, user.name, _text(body, "new"), key=f"page-{uuid4()}", now=now)
+    return _gone(request, _words(200, say("the password is set: sign in with it")))
+
+
+def _proven(request: Request, body: Body, now: datetime) -> User:
+    """Who is signed in and knows the password; raises NotSignedIn."""
     _, user = context.entered(request.cookies, now)
     if user is None:
         raise NotSignedIn(say("nobody is signed in any more"))
-    engine = context.database()
-    service.prove(engine, context.tries(), user.name, _text(body, "password"), now)
-    people.set_pin(engine, user, user.name, _text(body, "pin"), key=f"page-{uuid4()}", now=now)
-    return _words(200, say("the PIN is set"))
+    service.prove(context.database(), context.tries(), user.name, _text(body, "password"), now)
+    return user
 
 
 def _end(request: Request, _: Body, now: datetime) -> Response:

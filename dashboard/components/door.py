@@ -32,6 +32,11 @@ KEEP = {
     "pinSet": later("Your PIN is set. It does here, until the shift is over."),
     "setPin": later("Set it"),
     "ownPin": later("My PIN for this terminal"),
+    "newPassword": later("New password"),
+    "again": later("New password again"),
+    "notSame": later("This is not the same password as above."),
+    "setPassword": later("Set it and sign in anew"),
+    "ownPassword": later("My password"),
     "leave": later("Sign out or switch user"),
 }
 BEATS = 4  # how often a page says that somebody is there, while there is time until they count as gone
@@ -61,7 +66,7 @@ def keep(user: User, page: str, idle: timedelta, *, password: bool) -> None:
         user: who is signed in.
         page: the mark of the session that the page was drawn for.
         idle: how long it goes on untouched.
-        password: they have one, by which they may give themselves a PIN.
+        password: they have one, by which they may give themselves a PIN or another password.
     """
     every = min(idle.total_seconds() / BEATS, SLOWEST_S)
     with st.sidebar:

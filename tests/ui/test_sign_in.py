@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from agent.service import users as service
 from agent.settings import utc_now
@@ -44,12 +44,17 @@ def guarded(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def sign_in(page: Page, name: str, password: str = WORDS) -> None:
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
+    door(page).click()
+
+
+def door(page: Page) -> Locator:
+    """What signs in by a password."""
+    return page.get_by_role("button", name="Sign in", exact=True)
 
 
 def out(page: Page) -> None:
     page.get_by_role("button", name="Sign out or switch user").click()
-    expect(page.get_by_label("Password")).to_be_visible()
+    expect(door(page)).to_be_visible()
 
 
 def cookie(page: Page) -> str:
@@ -75,7 +80,7 @@ def test_nobody_is_shown_anything_at_any_address_of_a_fresh_server(page: Page, g
     page.on("websocket", lambda one: one.on("framereceived", lambda data: told.append(str(data))))
     for view in VIEWS:
         page.goto(f"{guarded.url}/{view.path}?user=admin")
-        expect(page.get_by_label("Password")).to_be_visible()
+        expect(door(page)).to_be_visible()
         expect(page.locator("[data-testid=stSidebarNavLink]")).to_have_count(0)
         expect(page.locator("[data-testid=stException]")).to_have_count(0)
     assert told
@@ -98,7 +103,7 @@ def test_a_password_lets_in_and_a_wrong_one_says_nothing(page: Page, guarded: Se
     out(page)
     assert cookie(page) == ""
     page.goto(f"{guarded.url}/triage")
-    expect(page.get_by_label("Password")).to_be_visible()
+    expect(door(page)).to_be_visible()
     expect(page.get_by_text("part-3")).to_have_count(0)
     with reading(guarded.line.engine) as conn:
         told = [(one.action, one.user_id) for one in audit.recent(conn, 2)]
@@ -109,7 +114,7 @@ def test_another_tab_takes_part_in_a_sign_in_and_in_a_switch_of_users(page: Page
     other = page.context.new_page()
     for one in (page, other):
         one.goto(guarded.url)
-        expect(one.get_by_label("Password")).to_be_visible()
+        expect(door(one)).to_be_visible()
     sign_in(page, "operator")
     expect(page.get_by_text("operator · operator")).to_be_visible()
     other.evaluate("window.dispatchEvent(new Event('focus'))")
@@ -147,7 +152,7 @@ def test_a_change_of_role_takes_effect_on_an_open_page_and_disabling_signs_out(p
     expect(page.get_by_role("link", name="Models")).to_have_count(0)  # the page draws its table again by itself
     expect(page.get_by_text("kim · viewer")).to_be_visible()
     service.disable(made.engine, made.admin, "kim", key="kim-d", now=utc_now())
-    expect(page.get_by_label("Password")).to_be_visible()
+    expect(door(page)).to_be_visible()
 
 
 def test_a_pin_switches_users_on_a_terminal_where_both_signed_in(page: Page, guarded: Served) -> None:
@@ -157,7 +162,7 @@ def test_a_pin_switches_users_on_a_terminal_where_both_signed_in(page: Page, gua
         sign_in(page, name)
         expect(page.get_by_text(f"{name} · {name}")).to_be_visible()
         page.get_by_text("My PIN for this terminal").click()
-        page.get_by_label("Password").fill(WORDS)
+        page.locator("details", has_text="My PIN").get_by_label("Password").fill(WORDS)
         page.get_by_label("New PIN").fill(PIN)
         page.get_by_role("button", name="Set it").click()
         expect(page.get_by_text("Your PIN is set")).to_be_visible()
@@ -171,6 +176,28 @@ def test_a_pin_switches_users_on_a_terminal_where_both_signed_in(page: Page, gua
         page.get_by_role("button", name="Go on").click()
         expect(page.get_by_text(f"{name} · {name}")).to_be_visible()
         out(page)
+
+
+def test_a_new_password_of_ones_own_signs_out_and_lets_in(page: Page, guarded: Served) -> None:
+    made, new = guarded.line, "another horse"
+    service.add(made.engine, made.admin, "lou", "viewer", key="lou", now=utc_now())
+    service.set_password(made.engine, made.admin, "lou", WORDS, key="lou-w", now=utc_now())
+    page.goto(guarded.url)
+    sign_in(page, "lou")
+    page.get_by_text("My password").click()
+    own = page.locator("details", has_text="My password")
+    own.get_by_label("Password", exact=True).fill(WORDS)
+    own.get_by_label("New password", exact=True).fill(new)
+    own.get_by_label("New password again").fill(new + "s")
+    own.get_by_role("button").click()
+    assert own.locator("input:invalid").count() == 1  # the browser says why, and sends nothing
+    own.get_by_label("New password again").fill(new)
+    own.get_by_role("button").click()
+    expect(door(page)).to_be_visible()
+    sign_in(page, "lou")
+    expect(page.get_by_role("alert").get_by_text("do not go together")).to_be_visible()
+    sign_in(page, "lou", new)
+    expect(page.get_by_text("lou · viewer")).to_be_visible()
 
 
 def test_pictures_are_for_who_is_signed_in(page: Page, guarded: Served) -> None:
@@ -208,24 +235,32 @@ def test_pictures_are_for_who_is_signed_in(page: Page, guarded: Served) -> None:
         assert status(url, good)[0] == 401  # the cookie alone is not enough: its session is over
 
 
-def test_an_idle_terminal_signs_out_by_itself(page: Page, tmp_path: Path) -> None:
-    with line(tmp_path) as made:
+def test_an_idle_terminal_signs_out_by_itself_and_a_board_on_a_wall_does_not(
+    page: Page, browser: Browser, tmp_path: Path
+) -> None:
+    with line(tmp_path) as made, browser.new_context() as wall:
         accounts(made)
         with serving(made.engine, tmp_path, {"GOODPART_DASHBOARD__IDLE_MINUTES": "0.1"}) as url:
+            board = wall.new_page()
+            board.goto(url)
+            sign_in(board, "viewer")
+            expect(board.get_by_text("viewer · viewer")).to_be_visible()
             page.goto(url)
             sign_in(page, "operator")
             expect(page.get_by_text("operator · operator")).to_be_visible()
             first = cookie(page)
 
             def touched() -> bool:
-                page.mouse.move(300, 300)
-                page.mouse.move(310, 310)
-                page.wait_for_timeout(200)
+                with page.expect_response("**/session/beat"):
+                    page.mouse.move(300, 300)
+                    page.mouse.move(310, 310)
                 return cookie(page) not in ("", first)
 
             until(touched)  # it is renewed while somebody is there
-            expect(page.get_by_label("Password")).to_be_visible()
+            expect(door(page)).to_be_visible()
             assert status(f"{url}/media/x", sent(url, cookie(page))) == (401, b"sign in first")
+            assert status(f"{url}/media/x", sent(url, cookie(board)))[0] == 404  # let in: there is no such picture
+            expect(board.get_by_text("viewer · viewer")).to_be_visible()
             with reading(made.engine) as conn:
                 (last,) = audit.recent(conn, 1)
             assert (last.action, last.detail) == ("session.end", {"why": "idle"})

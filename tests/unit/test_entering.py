@@ -113,6 +113,19 @@ def test_who_is_there_keeps_the_session_and_who_is_not_loses_it(client: TestClie
         assert audit.recent(conn, 1)[0].detail == {"why": "idle"}
 
 
+def test_a_viewers_page_stays_though_nobody_touches_it_until_it_is_closed(
+    client: TestClient, clock: Clock, here: Line
+) -> None:
+    _in(client)
+    users.change_role(here.engine, here.admin, "operator", "viewer", key="r", now=NOW)
+    for _ in range(3):
+        clock.now += IDLE - SECOND
+        assert _beat(client, active=False).status_code == 200 and _allowed(client)
+    assert clock.now > NOW + COOKIE_LIFE
+    clock.now += IDLE
+    assert _beat(client, active=False).status_code == 401
+
+
 def test_the_cookie_of_another_role_is_renewed_before_it_counts(client: TestClient, here: Line) -> None:
     _in(client)
     users.change_role(here.engine, here.admin, "operator", "viewer", key="r", now=NOW)
@@ -190,6 +203,23 @@ def test_one_gives_oneself_a_pin_by_ones_password(client: TestClient, here: Line
         assert "user.set_pin" in [one.action for one in audit.recent(conn, 5)]
 
 
+def test_one_gives_oneself_another_password_and_is_signed_out_everywhere(client: TestClient, here: Line) -> None:
+    def ask(password: str, new: str) -> int:
+        return client.post("/session/own_password", json={"password": password, "new": new}).status_code
+
+    assert ask(WORDS, "another horse") == 401
+    _in(client)
+    elsewhere = dict(client.cookies)
+    session = sessions.by_password(here.engine, Tries(), "operator", WORDS, terminal="t2", now=NOW)
+    assert (ask("no", "another horse"), ask(WORDS, "short"), ask(WORDS, "another horse")) == (401, 400, 200)
+    assert COOKIE not in client.cookies and not context.allowed(elsewhere)
+    with reading(here.engine) as conn:
+        assert sessions.who(conn, session.id, IDLE, NOW) is None
+        assert "user.set_password" in [one.action for one in audit.recent(conn, 5)]
+    assert _in(client).status_code == 401
+    assert client.post("/session/password", json={"name": "operator", "password": "another horse"}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("content", "status"),
     [
@@ -197,7 +227,7 @@ def test_one_gives_oneself_a_pin_by_ones_password(client: TestClient, here: Line
     ],
 )  # fmt: skip
 def test_what_no_page_of_ours_sends_is_refused(client: TestClient, content: bytes, status: int) -> None:
-    for name in ("password", "pin", "ticket", "beat", "own_pin"):
+    for name in ("password", "pin", "ticket", "beat", "own_pin", "own_password"):
         assert client.post(f"/session/{name}", content=content).status_code == status
     assert client.get("/session/password").status_code == 405
 
@@ -206,7 +236,7 @@ def test_what_no_page_of_ours_sends_is_refused(client: TestClient, content: byte
 def test_text_that_is_none_is_refused(client: TestClient, odd: str) -> None:
     _in(client)
     for route, key in (("password", "name"), ("password", "password"), ("pin", "name"), ("pin", "pin"),
-                       ("ticket", "ticket"), ("own_pin", "password")):  # fmt: skip
+                       ("ticket", "ticket"), ("own_pin", "password"), ("own_password", "password")):  # fmt: skip
         assert client.post(f"/session/{route}", content=f'{{"{key}": "x{odd}"}}').status_code == 400
     assert client.post("/session/password", json={"name": ["x"]}).status_code == 400
 

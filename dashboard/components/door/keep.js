@@ -1,13 +1,29 @@
 // Whatever a person does counts, in the page or in a field of it; what a page does by itself does not.
 const SIGNS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart"];
 
-function ownPin() {
+// What one changes of one's own, under its name: the password first, then what `fields` has.
+function own(name, what, label, fields, values, done) {
   const [nowLabel, now] = field(WORDS.password, { type: "password", autocomplete: "current-password", maxLength: 200 });
-  const [label, pin] = field(WORDS.newPin, { type: "password", inputMode: "numeric", autocomplete: "off", maxLength: 8 });
-  const done = () => whole.replaceChildren(made("p", { textContent: WORDS.pinSet }));
-  const ask = form("own_pin", WORDS.setPin, [nowLabel, label], () => ({ password: now.value, pin: pin.value }), done);
-  const whole = made("details", {}, made("summary", { textContent: WORDS.ownPin }), ask);
+  const ask = form(what, label, [nowLabel, ...fields], () => ({ password: now.value, ...values() }), () => done(whole));
+  const whole = made("details", {}, made("summary", { textContent: name }), ask);
   return whole;
+}
+
+function ownPin() {
+  const [label, pin] = field(WORDS.newPin, { type: "password", inputMode: "numeric", autocomplete: "off", maxLength: 8 });
+  const done = (whole) => whole.replaceChildren(made("p", { textContent: WORDS.pinSet }));
+  return own(WORDS.ownPin, "own_pin", WORDS.setPin, [label], () => ({ pin: pin.value }), done);
+}
+
+function ownPassword() {
+  const [label, fresh] = field(WORDS.newPassword, { type: "password", autocomplete: "new-password", maxLength: 200 });
+  const [againLabel, again] = field(WORDS.again, { type: "password", autocomplete: "new-password", maxLength: 200 });
+  const compare = () => again.setCustomValidity(again.value === fresh.value ? "" : WORDS.notSame);
+  fresh.oninput = again.oninput = compare;
+  const signIn = () => location.reload();  // a new password signs out everywhere, here too
+  return own(
+    WORDS.ownPassword, "own_password", WORDS.setPassword, [label, againLabel], () => ({ new: fresh.value }), signIn,
+  );
 }
 
 export default function (component) {
@@ -23,7 +39,7 @@ export default function (component) {
   if (root.dataset.shown !== shown) {
     root.dataset.shown = shown;
     const who = made("p", {}, made("strong", { textContent: data.name }), ` · ${data.role}`);
-    root.replaceChildren(who, leave, ...(data.password ? [ownPin()] : []));
+    root.replaceChildren(who, leave, ...(data.password ? [ownPin(), ownPassword()] : []));
   }
 
   let active = true;  // whoever opens a page is there
