@@ -17,7 +17,7 @@ def main() -> None:
     with told(RELOAD):
         if context.enter():
             user = context.actor()
-            page = st.navigation([pages.page(one) for one in pages.views(user)])
+            page = st.navigation(pages.offered(user))
             session_id = st.session_state.get("session")
             if user is not None and session_id:
                 door.keep(user, mark(session_id), context.idle(), password=context.has_password(user))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import streamlit as st
+
 from dashboard import context
 from dashboard.codes import shown
+from dashboard.tables import plain
 from dashboard.words import later, say
 
 PEOPLE = {
@@ -11,6 +14,28 @@ PEOPLE = {
     "engineer": (later("Engineers do this."), later("Engineers do this; {name} is {role}.")),
     "admin": (later("Admins do this."), later("Admins do this; {name} is {role}.")),
 }
+
+
+PAGES = {
+    "operator": later("This page is for operators, engineers and admins."),
+    "engineer": later("This page is for engineers and admins."),
+    "admin": later("This page is for admins."),
+}
+
+
+def page(title: str, least: str) -> None:
+    """Draws, at the address of a page that the acting user may not see, whom it is for."""
+    st.title(title)
+    st.info(say(PAGES[least]), icon=":material/lock:")
+    user = context.actor()
+    if user is not None:
+        st.caption(
+            say(
+                "{name} is {role}. An admin gives another role: see Audit.",
+                name=plain(user.name),
+                role=shown(user.role),
+            )
+        )
 
 
 def barred(least: str) -> str | None:

@@ -52,7 +52,8 @@ def routes() -> list[BaseRoute]:
     """
     slow, quick = CapacityLimiter(AT_ONCE), CapacityLimiter(AT_ONCE)  # none takes threads that pictures wait for
     acts: dict[str, tuple[Act, CapacityLimiter]] = {
-        "password": (_password, slow), "pin": (_pin, slow), "own_pin": (_own_pin, slow), "own_password": (_own_password, slow),
+        "password": (_password, slow), "pin": (_pin, slow),
+        "own_pin": (_own_pin, slow), "own_password": (_own_password, slow),
         "ticket": (_ticket, quick), "known": (_known, quick), "beat": (_beat, quick), "end": (_end, quick),
     }  # fmt: skip
     return [Route(f"/session/{name}", _route(*one), methods=["POST"]) for name, one in acts.items()]

@@ -1,4 +1,4 @@
-"""Which views there are, and the lowest role that each is for. What a role may not see has no page and no address."""
+"""Which views there are, and the lowest role that each is for. Where a role may not see one, nothing of it is there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import streamlit as st
 
 from agent.service.ranks import may
 from agent.store.users import User
+from dashboard import barred
 from dashboard.views import audit, health, line, models, part, review, samples, shift, teach, trends, triage
 from dashboard.words import later, say
 
@@ -42,6 +43,19 @@ VIEWS = (
 def views(user: User | None) -> list[View]:
     """What this user may see; without one, where there are no users yet, what anybody may."""
     return [one for one in VIEWS if (may(user, one.least) if user else one.least == "viewer")]
+
+
+def offered(user: User | None) -> list[st.Page]:
+    """What this user may see, and at the addresses of the others a page that says whom it is for, in no menu."""
+    seen = views(user)
+    return [page(one) if one in seen else _closed(one) for one in VIEWS]
+
+
+def _closed(view: View) -> st.Page:
+    def show() -> None:
+        barred.page(say(view.title), view.least)
+
+    return st.Page(show, title=say(view.title), url_path=view.path, visibility="hidden")
 
 
 def page(view: View, show: Callable[[], None] | None = None) -> st.Page:
