@@ -18,6 +18,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine
 
 from agent.frame import CONTENT_TYPES
+from agent.pipeline import pictures
 from agent.retrain import grouping, roles
 from agent.retrain.errors import ImportRefused
 from agent.retrain.grouping import SerialOf
@@ -198,7 +199,7 @@ def import_images(
         )
     else:
         note = _note(stand.epoch, len(sorted_.new) - len(planned))
-    rows = list(_stored(engine, blobs, product.id, actor.id, planned, now, on_progress))
+    rows = list(_stored(engine, blobs, settings, product.id, actor.id, planned, now, on_progress))
     service.add_all(engine, actor, product.id, rows, key=f"import-{uuid4()}", now=now)
     return ImportResult(product.name, dict(counts), sorted_.duplicates, warning, note)
 
@@ -288,6 +289,7 @@ def _plan(new: Sequence[_Checked], stand: _Stand) -> list[tuple[_Checked, str]]:
 def _stored(
     engine: Engine,
     blobs: BlobStore,
+    settings: Settings,
     product_id: int,
     actor_id: int,
     planned: Sequence[tuple[_Checked, str]],
@@ -296,13 +298,16 @@ def _stored(
 ) -> Iterable[NewSample]:
     stage = Stage("storing", len(planned), on_progress)
     for chunk in chunks(planned, CHUNK):
-        files = [(_read_again(one), _media_type(one.image.path)) for one, _ in chunk]
+        read = [_read_again(one) for one, _ in chunk]
+        files = [(data, _media_type(one.image.path)) for data, (one, _) in zip(read, chunk, strict=True)]
+        frames = (_decode(data, one.image.path, settings) for data, (one, _) in zip(read, chunk, strict=True))
+        files += [(pictures.thumbnail(frame), "image/webp") for frame in frames]
         masks = [one.image.mask_path for one, _ in chunk if one.image.mask_path]
         files += [(_read(path), _media_type(path)) for path in masks]
         hashes = iter(keep_all(engine, blobs, files, now))
-        shas = list(islice(hashes, len(chunk)))
+        shas, small = list(islice(hashes, len(chunk))), list(islice(hashes, len(chunk)))
         mask_of = dict(zip(masks, hashes, strict=True))
-        for (one, role), sha in zip(chunk, shas, strict=True):
+        for (one, role), sha, thumbnail in zip(chunk, shas, small, strict=True):
             mask = one.image.mask_path
             yield NewSample(
                 product_id=product_id,
@@ -314,6 +319,7 @@ def _stored(
                 serial=one.serial,
                 reason=one.image.label if role == "defect" else None,
                 added_by=actor_id,
+                thumbnail_sha256=thumbnail,
             )
         stage.advance(len(chunk))
 

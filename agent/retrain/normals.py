@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import structlog
 
-from agent.pipeline import pictures, vectors
+from agent.pipeline import vectors
 from agent.retrain.bench import Bench
 from agent.retrain.errors import Interrupted
 from agent.retrain.holding import Holding
-from agent.store import blobs, normals
+from agent.store import normals
 from agent.store.engine import reading, writing
 from agent.store.normals import SampleVector
 from agent.store.rows import chunks
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 def look(bench: Bench, scorer: Scorer, train: Sequence[Sample], holding: Holding) -> None:
-    """Scores those that have no vector in the scorer's space, and keeps a thumbnail of each; of many the first ones.
+    """Scores those that have no vector in the scorer's space; of many the first ones.
 
     The run is on record by then. Whatever goes wrong is logged: it takes nothing from the version.
     """
@@ -42,14 +42,9 @@ def look(bench: Bench, scorer: Scorer, train: Sequence[Sample], holding: Holding
 
 
 def _keep(bench: Bench, scorer: Scorer, batch: Sequence[Sample]) -> None:
-    frames = [bench.load(one) for one in batch]
-    units = [vectors.unit(scored.features) for scored in scorer.score(frames)]
-    small = [(pictures.thumbnail(frame), "image/webp") for frame in frames]
-    kept = blobs.keep_all(bench.engine, bench.blobs, small, bench.clock())
+    units = [vectors.unit(scored.features) for scored in scorer.score([bench.load(one) for one in batch])]
     found = {
-        one.id: SampleVector(scorer.space, unit, sha256)
-        for one, unit, sha256 in zip(batch, units, kept, strict=True)
-        if unit is not None
+        one.id: SampleVector(scorer.space, unit) for one, unit in zip(batch, units, strict=True) if unit is not None
     }
     with writing(bench.engine) as conn:
         normals.add_all(conn, found)

@@ -121,6 +121,7 @@ def _take_out(conn: Connection, asked: Withdrawal, found: Sample, actor: User, n
         product_id=found.product_id, role="defect", origin=found.origin, blob_sha256=found.blob_sha256,
         pixels_sha256=found.pixels_sha256, mask_sha256=found.mask_sha256, item_id=found.item_id, serial=found.serial,
         reason=asked.reason, added_by=asked.asked_by, station_id=found.station_id, lot=found.lot,
+        thumbnail_sha256=found.thumbnail_sha256,
     )  # fmt: skip
     for other in samples.of_part(conn, found):
         samples.revoke(conn, other.id, now)

@@ -69,6 +69,7 @@ sample = Table(
     Column("revoked_at", Utc),
     refers("station_id", "station.id", nullable=True),  # None: imported
     Column("lot", Name),
+    refers("thumbnail_sha256", "blob.sha256", nullable=True),  # WebP; None: its item has one, or there is none
     UniqueConstraint("product_id", "pixels_sha256"),
 )
 # What waits, of all products and of one; with what the counts look at, so that these read no rows.
@@ -89,7 +90,6 @@ sample_vector = Table(
     refers("sample_id", "sample.id", primary_key=True),
     Column("space", Sha, nullable=False),  # as of item_vector
     Column("features", sa.LargeBinary, nullable=False),
-    refers("thumbnail_sha256", "blob.sha256"),  # WebP
 )
 
 snapshot_sample = Table(

@@ -39,11 +39,10 @@ class SampleVector:
 
     space: str
     features: bytes
-    thumbnail_sha256: str
 
 
 def add_all(conn: Connection, vectors: Mapping[int, SampleVector]) -> None:
-    """Adds those of samples, by id; of each the newest one stays. Their thumbnails were kept before."""
+    """Adds those of samples, by id; of each the newest one stays."""
     if not vectors:
         return
     statement = insert(conn, sample_vector)
@@ -66,17 +65,18 @@ def known(conn: Connection, sample_ids: Collection[int], space: str) -> set[int]
 def of_product(conn: Connection, product_id: int, space: str, most: int) -> list[Normal]:
     """The product's accepted normals in that space, the newest samples first."""
     row, full = item.c, sa.func.coalesce(item.c.preview_sha256, item.c.frame_sha256, sample.c.blob_sha256)
+    small = sa.func.coalesce(row.thumbnail_sha256, sample.c.thumbnail_sha256, full)
     part = sa.func.coalesce(sample.c.serial, row.serial, row.frame_id, sa.cast(sample.c.id, sa.String))
     seen_at = sa.func.coalesce(row.event_at, sample.c.created_at)
     shown = (sample.c.id, part, seen_at)
     with_item = (
-        sa.select(*shown, sa.func.coalesce(row.thumbnail_sha256, full), full, item_vector.c.features)
+        sa.select(*shown, small, full, item_vector.c.features)
         .join(item, row.id == sample.c.item_id)
         .join(item_vector, item_vector.c.item_id == row.id)
         .where(item_vector.c.space == space)
     )
     without = (
-        sa.select(*shown, sample_vector.c.thumbnail_sha256, full, sample_vector.c.features)
+        sa.select(*shown, small, full, sample_vector.c.features)
         .outerjoin(item, row.id == sample.c.item_id)
         .join(sample_vector, sample_vector.c.sample_id == sample.c.id)
         .where(sample_vector.c.space == space)

@@ -109,7 +109,8 @@ def count(conn: Connection, wanted: Wanted, most: int = 10_000) -> int:
 
 
 def _select() -> sa.Select[Any]:
-    shown = (station.c.name.label("station"), item.c.event_at.label("seen_at"), item.c.thumbnail_sha256)
+    small = sa.func.coalesce(item.c.thumbnail_sha256, sample.c.thumbnail_sha256)
+    shown = (station.c.name.label("station"), item.c.event_at.label("seen_at"), small)
     return (
         sa.select(*columns(sample, Sample), *shown)
         .outerjoin(item, item.c.id == sample.c.item_id)

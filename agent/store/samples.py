@@ -39,6 +39,7 @@ class NewSample:
     state: str = "accepted"
     station_id: int | None = None  # where the frame was taken; None: imported
     lot: str | None = None
+    thumbnail_sha256: str | None = None  # of an imported one; others have their item's
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Sample:
     revoked_at: datetime | None
     station_id: int | None = None  # where the frame was taken; None: imported
     lot: str | None = None
+    thumbnail_sha256: str | None = None  # of an imported one; others have their item's
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from agent.hot_window import make_partitions
 from agent.service import reviews
 from agent.settings import utc_now
-from agent.store import closings, epochs, inspections, partitions, products, samples
+from agent.store import closings, epochs, inspections, normals, partitions, products, samples
 from agent.store.engine import (
     DatabaseBehind,
     StoreError,
@@ -33,7 +33,7 @@ from agent.store.tables import metadata
 from tests.databases import NOW, add_blob, database, empty_url, line
 
 both = pytest.mark.usefixtures("each_database")
-REVISIONS = ["base", *(f"{number:04}" for number in range(1, 21))]
+REVISIONS = ["base", *(f"{number:04}" for number in range(1, 22))]
 PARTITIONS = re.compile("inspection_(default|before_y|y).*")  # of a table, and no tables of their own
 
 
@@ -107,7 +107,7 @@ def test_every_step_up_and_down(tmp_path: Path) -> None:
     for target in REVISIONS[-2::-1]:
         downgrade(engine, target)
         # Some change how tables lie, not what is in them; 0008 puts one table in another's place.
-        assert _columns(engine) < before or target in ("0004", "0007", "0009", "0015", "0017", "0018", "0019")
+        assert _columns(engine) < before or target in ("0004", "0007", "0009", "0015", "0017", "0018", "0019", "0020")
         before = _columns(engine)
         with pytest.raises(DatabaseBehind, match="goodpart db upgrade"):
             check_revision(engine)
@@ -200,6 +200,31 @@ def test_samples_of_the_stream_get_their_station_and_lot(tmp_path: Path) -> None
         with reading(here.engine) as conn:
             found = {one.item_id: (one.station_id, one.lot) for one in samples.all(conn, here.product_id)}
         assert found == {item.id: (here.station_id, "L7"), None: (None, None)}
+
+
+@both
+def test_thumbnails_move_from_vectors_to_samples_and_back(tmp_path: Path) -> None:
+    def vectors(conn: Connection) -> dict[int, str]:
+        return {one.sample_id: one.thumbnail_sha256 for one in conn.execute(sa.text("SELECT * FROM sample_vector"))}
+
+    with line(tmp_path) as here:
+        with writing(here.engine) as conn:
+            small = add_blob(conn, 10)
+            with_one, without = (
+                samples.add(
+                    conn, samples.NewSample(here.product_id, "train", "import", blob, blob, thumbnail_sha256=one), NOW
+                ).id
+                for blob, one in ((add_blob(conn, 11), small), (add_blob(conn, 12), None))
+            )
+            normals.add_all(conn, dict.fromkeys((with_one, without), normals.SampleVector("5" * 64, b"\0\0")))
+        downgrade(here.engine, "0020")
+        with reading(here.engine) as conn:
+            assert vectors(conn) == {with_one: small}
+        upgrade(here.engine)
+        with reading(here.engine) as conn:
+            assert {one.id: one.thumbnail_sha256 for one in samples.all(conn, here.product_id)} == {
+                with_one: small, without: None,
+            }  # fmt: skip
 
 
 @both

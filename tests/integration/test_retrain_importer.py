@@ -18,11 +18,13 @@ from agent.retrain.importer import ImportResult, import_folder
 from agent.retrain.progress import Step
 from agent.service.ranks import PermissionDenied
 from agent.settings import Settings
-from agent.store import epochs, samples, tables, users
+from agent.store import epochs, sample_search, samples, tables, users
 from agent.store.engine import reading, writing
 from agent.store.local_blobs import LocalBlobs
 from agent.store.products import Product
+from agent.store.sample_search import Wanted
 from agent.store.users import User
+from model import images
 from model.images import FolderError
 from tests.integration.retrain_parts import NOW, database, folder, picture, tiny
 
@@ -70,6 +72,13 @@ def test_good_images_get_roles_and_defects_stay_out(shop: Shop) -> None:
     assert result.duplicates == 0
     assert {one.origin for one in made} == {"import"}
     assert all(shop.blobs.get(one.blob_sha256) for one in made)
+    with reading(shop.engine) as conn:
+        told = sample_search.search(conn, Wanted(product_id=shop.product.id), 60)
+    small = {one.sample.blob_sha256: shop.blobs.get(one.thumbnail_sha256 or "") for one in told}
+    for one in made:
+        frame, thumbnail = images.decode(shop.blobs.get(one.blob_sha256)), images.decode(small[one.blob_sha256])
+        assert thumbnail.shape == frame.shape  # which is small enough
+        assert abs(thumbnail.mean() - frame.mean()) < 2
     assert [(one.phase, one.step) for one in heard if one.step == one.steps] == [("checking", 50), ("storing", 50)]
 
 

@@ -102,11 +102,15 @@ def test_what_was_imported_is_one_too_once_a_scorer_saw_it(here: Line) -> None:
         thumbnail = add_blob(conn, 90)
         ids = [
             samples.add(
-                conn, NewSample(here.product_id, "train", "import", add_blob(conn, n), sha(n), serial=s), NOW
+                conn,
+                NewSample(
+                    here.product_id, "train", "import", add_blob(conn, n), sha(n), serial=s, thumbnail_sha256=thumbnail
+                ),
+                NOW,
             ).id
             for n, s in ((91, "I1"), (92, None))
         ]
-    vector = SampleVector(SPACE, unit((1, 0)), thumbnail)
+    vector = SampleVector(SPACE, unit((1, 0)))
     for space in ("6" * 64, SPACE):
         with writing(here.engine) as conn:
             stored.add_all(conn, dict.fromkeys(ids, replace(vector, space=space)))
