@@ -11,7 +11,6 @@ LISTED = 5
 NOTHING = "–"
 ARROW = " → "
 CHANGE = ("from", "to")
-EMPTY = (None, "", [], {})
 
 
 def told(detail: Mapping[str, object], people: Mapping[int, str]) -> str:
@@ -28,7 +27,7 @@ def told(detail: Mapping[str, object], people: Mapping[int, str]) -> str:
     pairs = [
         f"{shown(name)}: {_value(_named(name, value, people))}"
         for name, value in detail.items()
-        if value not in EMPTY and not (changes and name in CHANGE)
+        if value not in (None, "", [], {}) and not (changes and name in CHANGE)
     ]
     return ", ".join(filter(None, [_change(detail["from"], detail["to"]) if changes else "", *pairs]))
 

@@ -65,7 +65,7 @@ def rows(events: Sequence[Event], names: Mapping[int, str], zone: tzinfo) -> lis
             later("Who"): _who(one, names),
             later("Action"): one.action,
             later("Subject"): one.subject,
-            later("Detail"): details.told(_open(one.detail), names),
+            later("Detail"): details.told(_shown(one), names),
         }
         for one in events
     ]
@@ -77,11 +77,15 @@ def _who(one: Event, names: Mapping[int, str]) -> str:
     return names.get(one.user_id) or say("user {id}", id=one.user_id)
 
 
-def _open(detail: Mapping[str, object]) -> Mapping[str, object]:
-    """Without what the first of two people said of a part: the second one may be reading."""
-    if detail.get("state") != "open":
-        return detail
-    return {name: value for name, value in detail.items() if name not in ("decision", "reason", "note", "took_back")}
+def _shown(one: Event) -> Mapping[str, object]:
+    """The detail without what the subject says, and what the first of two people said of a part that waits again.
+
+    The second one may be reading.
+    """
+    kept = {name: value for name, value in one.detail.items() if f"{name.removesuffix('_id')}:{value}" != one.subject}
+    if kept.get("state") != "open":
+        return kept
+    return {name: value for name, value in kept.items() if name not in ("decision", "reason", "note", "took_back")}
 
 
 def _chain() -> None:

@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 from sqlalchemy import Engine
 
 from agent.store.engine import reading
-from agent.store.tables import metadata
+from agent.store.tables import audit_event, metadata
 from dashboard import codes
 from dashboard.catalogues import TEMPLATE
 
@@ -76,6 +76,20 @@ def stored(engine: Engine) -> list[str]:
     known = {one for name, words in vars(codes).items() if name.isupper() for one in words}
     data = (one for one in found if LETTERS.search(one) and one.replace("_", " ") not in known)
     return sorted(data, key=len, reverse=True)
+
+
+def named(engine: Engine) -> list[str]:
+    """The names in details of the audit trail, as the page Audit writes them: codes, the same in every language."""
+    with reading(engine) as conn:
+        found = {name for detail in conn.execute(sa.select(audit_event.c.detail)).scalars() for name in _names(detail)}
+    return sorted((f"{name.replace('_', ' ')}: " for name in found), key=len, reverse=True)
+
+
+def _names(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+        for one in value.values():
+            yield from _names(one)
 
 
 def _of(value: Any) -> Iterator[str]:
