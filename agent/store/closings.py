@@ -20,7 +20,8 @@ from agent.store.scopes import EVERYTHING, Scope
 from agent.store.tables import closing_rollup
 
 FLAGGED = "flagged"
-INSPECTED = (FLAGGED, "audit")  # kinds of items whose frames have a verdict
+SECOND = "second"  # flagged by a second model alone: its false calls are not those of the model that decides
+INSPECTED = (FLAGGED, SECOND, "audit")  # kinds of closings whose frames have a verdict
 KEY = ("start", "station_id", "product_id", "lot", "deployment_id", "kind", "decision", "reason")
 
 
@@ -28,7 +29,8 @@ KEY = ("start", "station_id", "product_id", "lot", "deployment_id", "kind", "dec
 class Judged:
     """How many flagged parts were judged, how many of those were normal, and how many parts were defects at all.
 
-    A flagged part that was judged normal is a false call; an audited one is none.
+    A part that the deciding model flagged and people judged normal is a false call; an audited one, or one that a
+    second model alone flagged, is none.
     """
 
     flagged: int
@@ -41,8 +43,9 @@ class Judged:
 
 def add(conn: Connection, item: Item, decision: str, reason: str | None, delta: int) -> None:
     """Counts that an item was closed (`delta` 1), or is no longer (-1)."""
+    kind = SECOND if (item.kind, item.verdict) == (FLAGGED, "pass") else item.kind
     key = (
-        quarter(item.event_at), item.station_id, item.product_id, item.lot or "", item.deployment_id or 0, item.kind,
+        quarter(item.event_at), item.station_id, item.product_id, item.lot or "", item.deployment_id or 0, kind,
         decision, (reason or "") if decision == "defect" else "",
     )  # fmt: skip
     conn.execute(insert_sums(conn, closing_rollup, KEY, ("n",)), [dict(zip((*KEY, "n"), (*key, delta), strict=True))])

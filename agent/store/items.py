@@ -157,6 +157,12 @@ def part_waits(product_id: Any, serial: Any) -> sa.ColumnElement[bool]:
     return sa.exists().where(*same, view.c.state != CLOSED, view.c.kind != "teach")
 
 
+def others_wait(conn: Connection, of: Item) -> bool:
+    """Whether another view of a closed item's part waits for people."""
+    waits = part_waits(of.product_id, of.serial)
+    return of.serial is not None and bool(conn.execute(sa.select(waits)).scalar_one())
+
+
 def places(*, escalated: bool) -> list[tuple[str, bool]]:
     """State and `watched` of what waits, in the queue's order."""
     return [(state, watched) for state in ("open", "escalated")[: 1 + escalated] for watched in (True, False)]

@@ -18,6 +18,8 @@ from agent.store import items, products, registry, score_bins, stations
 from agent.store import reviews as said
 from agent.store.buckets import cutter, quarter
 from agent.store.errors import Conflict, NotFound, StoreError
+from agent.store.items import Item
+from agent.store.registry import Deployment
 from agent.store.score_bins import Histogram
 from agent.store.users import User
 from dashboard import context, desk
@@ -117,13 +119,15 @@ def answer(press: Press, user: User) -> Data:
         )  # fmt: skip
     except (Refused, Conflict, NotFound) as error:
         return {"ok": False, "words": str(error)}
-    return {"ok": True, "words": desk.became(done), "figures": _figures(press.item)}
-
-
-def _figures(item_id: int) -> Data:
     with context.reading() as conn:
-        item = items.get(conn, item_id)
+        item = items.get(conn, press.item)
+        if done.state == "closed" and items.others_wait(conn, item):
+            return {"ok": True, "words": say("recorded; what came of it shows once all views of the part are judged")}
         decided = registry.deployments_of(conn, [item.deployment_id or 0]).get(item.deployment_id or 0)
+    return {"ok": True, "words": desk.became(done), "figures": _figures(item, decided)}
+
+
+def _figures(item: Item, decided: Deployment | None) -> Data:
     if decided is None:
         return desk.figures(item, None, None, None)
     scores = _scores(item.product_id, item.station_id, decided.id, int(utc_now().timestamp() // 60))

@@ -33,7 +33,7 @@ from agent.store.tables import metadata
 from tests.databases import NOW, add_blob, database, empty_url, line
 
 both = pytest.mark.usefixtures("each_database")
-REVISIONS = ["base", *(f"{number:04}" for number in range(1, 22))]
+REVISIONS = ["base", *(f"{number:04}" for number in range(1, 23))]
 PARTITIONS = re.compile("inspection_(default|before_y|y).*")  # of a table, and no tables of their own
 
 
@@ -107,7 +107,17 @@ def test_every_step_up_and_down(tmp_path: Path) -> None:
     for target in REVISIONS[-2::-1]:
         downgrade(engine, target)
         # Some change how tables lie, not what is in them; 0008 puts one table in another's place.
-        assert _columns(engine) < before or target in ("0004", "0007", "0009", "0015", "0017", "0018", "0019", "0020")
+        assert _columns(engine) < before or target in (
+            "0004",
+            "0007",
+            "0009",
+            "0015",
+            "0017",
+            "0018",
+            "0019",
+            "0020",
+            "0021",
+        )
         before = _columns(engine)
         with pytest.raises(DatabaseBehind, match="goodpart db upgrade"):
             check_revision(engine)
@@ -225,6 +235,29 @@ def test_thumbnails_move_from_vectors_to_samples_and_back(tmp_path: Path) -> Non
             assert {one.id: one.thumbnail_sha256 for one in samples.all(conn, here.product_id)} == {
                 with_one: small, without: None,
             }  # fmt: skip
+
+
+@both
+def test_closings_of_a_second_model_are_told_apart(tmp_path: Path) -> None:
+    with line(tmp_path) as here:
+        with writing(here.engine) as conn:
+            verdicts = ("review", "pass", "pass", "pass")
+            ids = [here.add_item(conn, n, verdict=one).id for n, one in enumerate(verdicts)]
+        for item_id in ids[:3]:
+            reviews.decide(here.engine, here.operator, item_id, "normal", key=f"k{item_id}", now=NOW)
+        reviews.decide(here.engine, here.operator, ids[3], "defect", "dent", key="dent", now=NOW)
+        span = (NOW - timedelta(days=1), NOW + timedelta(days=1))
+        with reading(here.engine) as conn:
+            counted = closings.counts(conn, *span)
+        assert counted == {
+            ("flagged", "normal", ""): 1, ("second", "normal", ""): 2, ("second", "defect", "dent"): 1,
+        }  # fmt: skip
+        downgrade(here.engine, "0021")
+        with reading(here.engine) as conn:
+            assert closings.counts(conn, *span) == {("flagged", "normal", ""): 3, ("flagged", "defect", "dent"): 1}
+        upgrade(here.engine)
+        with reading(here.engine) as conn:
+            assert closings.counts(conn, *span) == counted
 
 
 @both

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 
 from agent.service.reviews import Outcome
+from agent.settings import load
+from agent.store import stations
+from agent.store.engine import reading, writing
 from agent.store.items import Item
 from agent.store.reviews import Review
 from agent.store.score_bins import Histogram, place_of
-from dashboard import desk
+from dashboard import context, desk
 from dashboard.desk import Press
-from tests.databases import NOW, sha
+from dashboard.views import review
+from tests.databases import NOW, Line, sha
 
 ITEM = Item(
     id=7, stream_id=1, partition=0, offset=5, event_at=NOW, frame_id="f5", station_id=1, station="press-1",
@@ -124,3 +128,33 @@ def test_without_a_certificate_there_is_no_limit_to_show() -> None:
 )
 def test_what_a_verdict_did(outcome: Outcome, words: str) -> None:
     assert desk.became(outcome).startswith(words)
+
+
+def test_a_view_tells_nothing_until_all_views_of_its_part_are_judged(
+    here: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "engine", lambda: here.engine)
+    monkeypatch.setattr(context, "reading", lambda: reading(here.engine))
+    monkeypatch.setattr(context, "settings", lambda: load(None, {}))
+    with writing(here.engine) as conn:
+        other = stations.add(conn, "press-2", now=NOW).id
+        deployed = here.deploy(conn, 90)
+        parts = [
+            ("audit", "pass", "S1"),
+            ("flagged", "review", "S2"),
+            ("audit", "pass", None),
+            ("flagged", "review", None),
+        ]
+        views = [
+            here.add_item(
+                conn, 2 * n + at, kind=kind, verdict=verdict, serial=serial, station_id=station, deployment_id=deployed
+            ).id
+            for n, (kind, verdict, serial) in enumerate(parts)
+            for at, station in enumerate((here.station_id, other))
+        ]
+    said = [review.answer(Press(f"p{one}", one, "normal", None), here.operator) for one in views]
+    assert said[0] == said[2] and "figures" not in said[0]
+    assert said[0]["words"].startswith("recorded")
+    last = ["now a calibration", "proposed", *["now a calibration"] * 2, *["proposed"] * 2]
+    for one, words in zip((said[1], *said[3:]), last, strict=True):
+        assert one["words"].startswith(words) and one["figures"]["score"]
