@@ -36,7 +36,7 @@ class Certificate:
         fingerprint: device kind, precision, engine and resize of the scorer.
         review_rate: good parts sent to review at most, as asked for.
         certified_review_rate: the rate that holds: `review_rate`, or the best that n certifies.
-        reject_rate: good parts rejected at most, as asked for.
+        reject_rate: good parts rejected at most: as asked for, or the review rate where that is less.
         confidence: probability, over the draw of the calibration set, that both rates hold.
         look: the how-manieth certificate on this calibration set (j of `look_delta`).
         n: number of calibration scores.
@@ -176,7 +176,8 @@ def certify(
     stand for.
 
     Where n is too small for the review rate, the best certifiable rate is used and named; where that is 50 % or more,
-    there is no threshold. Where n is too small for the reject rate, reject is off.
+    there is no threshold. Where n is too small for the reject rate, reject is off. Rejected parts are flagged ones, so no
+    more of them are allowed than of those: the reject threshold is never below the review threshold.
 
     Raises:
         CertificateError: no scores, or one that is not finite.
@@ -192,6 +193,7 @@ def certify(
     ordered = tuple(sorted(float(part.score) for part in parts))
     lots = {part.lot for part in parts}
     n, each = len(ordered), look_delta(1 - confidence, look) / 2
+    reject_rate = min(reject_rate, review_rate)
     review_k, rate = certifiable_k(n, review_rate, each), review_rate
     if review_k == 0:
         rate = best_rate(n, each)

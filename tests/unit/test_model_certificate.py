@@ -16,6 +16,7 @@ from model.parts import Scored, by_part
 from model.statistics import best_rate, certifiable_k, clopper_pearson, keyed_fraction, look_delta, smallest_n
 
 finite = st.floats(-1e6, 1e6)
+rates = st.floats(0.02, 0.3)
 
 
 def made(
@@ -79,9 +80,11 @@ def test_coverage_is_at_least_the_exact_one_less_four_standard_errors(n: int, ra
     assert covered >= exact - 4 * math.sqrt(exact * (1 - exact) / runs)
 
 
-@given(st.lists(st.sampled_from([0.0, 1.0, 2.0]) | finite, min_size=10, max_size=200), finite, st.floats(0.02, 0.3))
-def test_flagged_exactly_where_p_is_at_most_k_of_n_plus_one(scores: list[float], score: float, rate: float) -> None:
-    certificate = made(scores, review=rate, reject=rate / 4)
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0]) | finite, min_size=10, max_size=200), finite, rates, rates)
+def test_flagged_exactly_where_p_is_at_most_k_of_n_plus_one(
+    scores: list[float], score: float, rate: float, reject: float
+) -> None:
+    certificate = made(scores, review=rate, reject=reject)
     flagged = certificate.verdict(score) != "pass"
     assert flagged == (
         not certificate.certified or certificate.p_value(score) <= certificate.review_k / (certificate.n + 1)
@@ -101,6 +104,15 @@ def test_reject_is_off_until_its_rate_is_certifiable() -> None:
     assert made(scores).verdict(99.0) == "review"
     assert made([*scores, 2.0]).verdict(99.0) == "reject"
     assert "reject is off" in made(scores).describe()
+
+
+@pytest.mark.parametrize(("n", "review"), [(1000, 0.005), (3000, 0.002), (60, 0.001)])
+def test_no_more_is_rejected_than_is_flagged_whatever_was_asked_for(n: int, review: float) -> None:
+    certificate = made(np.random.default_rng(n).normal(size=n).tolist(), review=review, reject=0.01)
+    assert certificate.review_threshold is not None and certificate.reject_rate == review
+    assert certificate.reject_k <= certificate.review_k
+    assert certificate.reject_threshold is None or certificate.reject_threshold >= certificate.review_threshold
+    assert "at most 1.00%" not in certificate.describe()
 
 
 def test_too_few_for_the_rate_use_the_best_one_and_say_so() -> None:
