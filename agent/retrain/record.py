@@ -175,9 +175,11 @@ def _shadow(
 
 
 def _verdict(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str, str]:
-    """The gate's, unless what the version learnt from or was measured on has changed since it was frozen."""
+    """The gate's, unless what the version learnt from or was measured on has changed since, or the stream itself."""
     state, reason = _gate_says(conn, run, outcome)
-    problem = samples.why_not(conn, outcome.snapshot.id) if state == "promoted" else None
+    frozen, problem = outcome.snapshot, None
+    if state == "promoted":
+        problem = samples.why_not(conn, frozen.id) or epochs.outdated(conn, outcome.product.id, frozen.epoch_id)
     return ("needs_person", problem) if problem else (state, reason)
 
 

@@ -263,6 +263,19 @@ def lapsed(conn: Connection, product_id: int, needed_n: int) -> Lapse | None:
     return Lapse(history[cut], n.get(found.id, 0), needed_n, certified) if few or certified is False else None
 
 
+def outdated(conn: Connection, product_id: int, epoch_id: int | None) -> str | None:
+    """Why a certificate of that epoch speaks for the stream no more, in words; None where it does, or has no epoch."""
+    history = of_product(conn, product_id)
+    cut = max((place for place, one in enumerate(history) if one.cuts), default=0)
+    if epoch_id not in {one.id for one in history[:cut]}:
+        return None
+    newest = history[cut]
+    return (
+        f"the stream is another one since {newest.opened_at:%Y-%m-%d %H:%M} UTC ({newest.cause}: {newest.words}), and "
+        "its certificate is from before: train again with audited parts of now"
+    )
+
+
 def lapsed_all(conn: Connection, certificates: Certificates) -> dict[int, Lapse]:
     """The lapsed ones among the products that are made, by id; cheap where no epoch cuts."""
     cut = set(conn.execute(sa.select(epoch.c.product_id).where(epoch.c.cuts).distinct()).scalars())

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from agent.alerts.base import Alarms
 from agent.settings import Settings
-from agent.store import alerts, audit, registry, samples, watches
+from agent.store import alerts, audit, epochs, registry, samples, watches
 from agent.store.alerts import fitted
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
@@ -128,11 +128,14 @@ class Judge:
         log.info("watch_kept", product=watch.product, watch=watch.id, version=watch.number, words=words)
 
     def _promote(self, watch: Watch, words: str, numbers: Mapping[str, Any], now: datetime) -> None:
-        """Unless what the candidate learnt from or was measured on has changed since: then a person decides."""
+        """A person does where what the candidate learnt from or was measured on has changed since, or the stream."""
         with writing(self._engine) as conn:
             audit.take_turn(conn)
             snapshot_id = registry.version(conn, watch.other_version_id).snapshot_id
+            certificate_id = registry.newest_certificate(conn, watch.other_version_id)
+            epoch = epochs.of_certificate(conn, certificate_id)
             problem = samples.why_not(conn, snapshot_id) if snapshot_id is not None else None
+            problem = problem or epochs.outdated(conn, watch.product_id, epoch.id if epoch else None)
             words = _with(words, problem)
             if not watches.close(conn, watch.id, "ended" if problem else "kept", words, now, numbers):
                 return
@@ -145,7 +148,7 @@ class Judge:
             registry.promote(
                 conn,
                 version_id=watch.other_version_id,
-                certificate_id=registry.newest_certificate(conn, watch.other_version_id),
+                certificate_id=certificate_id,
                 config_hash=self._settings.decision_hash,
                 reason=words,
                 by=None,

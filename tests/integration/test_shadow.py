@@ -13,10 +13,10 @@ from agent.cli import watch as command
 from agent.cli.common import Acting, CommandError, Common
 from agent.service import Invalid, PermissionDenied, models
 from agent.service import watches as service
-from agent.store import registry, samples, watches
+from agent.store import epochs, registry, samples, watches
 from agent.store.engine import Conflict, reading, writing
 from agent.store.samples import NewSample
-from agent.store.tables import model_version
+from agent.store.tables import certificate, model_version
 from agent.store.watches import Watch
 from tests.databases import NOW, Line, add_blob
 from tests.watches import Shot, Watched, stream
@@ -58,6 +58,22 @@ def test_a_candidate_whose_samples_were_taken_out_meanwhile_waits_for_a_person(w
     assert (watched.watch.state, watched.live.number, watched.states[3]) == ("ended", 2, "candidate")
     assert (watched.actions[-1], watched.notices) == ("watch.leave", [])
     assert f"since the run took them: 1 ({learnt.id})" in (watched.watch.words or "")
+
+
+def test_a_candidate_that_was_certified_before_the_stream_changed_waits_for_a_person(
+    watched: Watched, here: Line
+) -> None:
+    made = _shadow(watched, here)
+    with writing(here.engine) as conn:
+        old = epochs.open(conn, here.product_id, "import", "imported", now=NOW)
+        mine = certificate.c.model_version_id == made.other_version_id
+        conn.execute(sa.update(certificate).where(mine).values(epoch_id=old.id))
+        epochs.open(conn, here.product_id, "drift", "scores changed", now=NOW)
+    watched.see(stream(300, seed=8, flag=0.04, other=0.04))
+    watched.judge().check(NOW)
+    assert (watched.watch.state, watched.live.number, watched.states[3]) == ("ended", 2, "candidate")
+    assert (watched.actions[-1], watched.notices) == ("watch.leave", [])
+    assert "(drift: scores changed)" in (watched.watch.words or "")
 
 
 def test_a_candidate_is_promoted_after_its_shadow_and_watched(watched: Watched, here: Line) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -101,6 +102,26 @@ def test_what_learnt_from_a_sample_that_is_no_good_normal_any_more_waits_for_a_p
     done = _record(watched, 3, meanwhile=meanwhile, shadow=shadow)
     assert (done.state, done.version.state, watched.live.number) == ("needs_person", "candidate", 2)
     assert "revoked, or of another role, since the run took them: 1 (1)" in done.reason
+
+
+@pytest.mark.parametrize("shadow", [{}, {"share": 0.25}])
+def test_what_was_certified_before_the_stream_changed_waits_for_a_person(
+    watched: Watched, shadow: dict[str, float]
+) -> None:
+    product_id = watched.line.product_id
+    with writing(watched.line.engine) as conn:
+        old = epochs.open(conn, product_id, "import", "imported", now=NOW - timedelta(hours=2))
+        epochs.open(conn, product_id, "stream", "audited", now=NOW - timedelta(hours=1))
+        new = NewSample(product_id, "calibration", "import", sha(0), sha(11), epoch_id=old.id)
+        samples.add(conn, new, NOW)
+
+    def meanwhile(conn: Connection) -> None:
+        epochs.open(conn, product_id, "camera", "new lamp", now=NOW)
+
+    assert _record(watched, 3).state == "promoted"
+    done = _record(watched, 4, meanwhile=meanwhile, shadow=shadow)
+    assert (done.state, done.version.state, watched.live.number) == ("needs_person", "candidate", 3)
+    assert "(camera: new lamp), and its certificate is from before" in done.reason
 
 
 def test_a_taught_product_waits_for_a_look_whoever_asked_for_the_run(tmp_path: Path) -> None:
