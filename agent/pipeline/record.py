@@ -11,7 +11,6 @@ from datetime import datetime
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import IntegrityError
 
 from agent.alerts.base import Alarms
 from agent.alerts.watch import tell_blind
@@ -32,7 +31,7 @@ from agent.pipeline.work import Lane, Work
 from agent.settings import Settings
 from agent.sources.base import Bounds
 from agent.store.engine import writing
-from agent.store.errors import Fenced, Outdated
+from agent.store.errors import Fenced, Outdated, Raced
 from agent.store.inspections import Inspection
 from agent.store.lots import Lots
 from agent.store.offsets import Claim, Counts, advance
@@ -40,7 +39,6 @@ from agent.store.offsets import Claim, Counts, advance
 log = structlog.get_logger()
 MOST = 256  # frames of one transaction
 WAIT_S = 0.2
-_RACES = 3  # transactions lost to another agent's insert before it counts as a fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,17 +316,15 @@ class Recorder:
             self._remove(lane)
 
     def _transaction(self, lane: Lane, works: Sequence[Work]) -> commit.Done:
-        for attempt in range(_RACES):
+        while True:
             try:
                 with writing(self._engine) as conn:
                     done = commit.commit(conn, lane, works, self._lots, self._settings, self._clock())
                     passing("commit.written")
                     return done
-            except IntegrityError:
-                # Another agent may have inserted the same frame id in between; the next look will see it.
-                if attempt == _RACES - 1:
-                    raise
-        raise AssertionError("unreachable")
+            except Raced:
+                # Each time at least one more frame turns out to be a duplicate: it ends.
+                log.info("frame_raced", partition=lane.partition, epoch=lane.claim.epoch)
 
     def _fenced(self, lane: Lane, error: Fenced) -> None:
         ours = isinstance(error, Outdated)
