@@ -13,7 +13,8 @@ from agent.frame import StreamKey
 from agent.pipeline.work import Lane
 from agent.settings import Kafka
 from agent.sources.base import Bounds
-from agent.store import gaps, offsets
+from agent.store import gaps, offsets, outbox
+from agent.store.offsets import Claim
 from agent.store.tables import consumer_offset, data_gap
 
 
@@ -138,7 +139,13 @@ def _claim(
     claim = offsets.claim(conn, stream_id, partition, holder=holder, start=start, now=now)
     if gap and gap.kind == "below_start":
         claim = offsets.reposition(conn, claim, gap.to_offset)
-    return Granted(Lane(current, claim), gap)
+    return Granted(Lane(current, claim, older=_older(conn, current, claim)), gap)
+
+
+def _older(conn: Connection, key: StreamKey, claim: Claim) -> tuple[Lane, ...]:
+    """Of streams that no log has any more, and nobody claims: whoever has their partition now owes their decisions."""
+    found = outbox.left_behind(conn, key.topic, claim.partition, claim.stream_id)
+    return tuple(Lane(older, replace(claim, stream_id=stream_id)) for stream_id, older in found.items())
 
 
 def _gap(stored: int | None, limits: Bounds, settings: Kafka) -> Gap | None:

@@ -297,7 +297,8 @@ class Intake:
                 known = False
                 continue
             if self._replaced(lane, key):
-                self._recorder.inbox.put(Gone(frozenset({partition}), lost=True))
+                # What is in flight stays ours to commit: nobody else can read it any more.
+                self._recorder.inbox.put(Gone(frozenset({partition}), lost=False))
                 self._source.pause([partition])
                 self._held[partition] = _Held()
                 continue

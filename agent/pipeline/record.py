@@ -215,7 +215,8 @@ class Recorder:
 
     def _drop(self, lane: Lane) -> None:
         """Its frames are another's: those finished end here, the others when they come back."""
-        lane.dropped = True
+        for one in (*lane.older, lane):
+            one.dropped = True
         for work in lane.window.results():
             self._budget.give(len(work.record.value))
         self._remove(lane)
@@ -224,7 +225,8 @@ class Recorder:
         if self.lanes.get(lane.partition) is lane:
             del self.lanes[lane.partition]
             self._metrics.partitions.set(len(self.lanes))
-        self._relay.disown(lane)
+        for one in (*lane.older, lane):
+            self._relay.disown(one)
         self._watch.forget(lane)
 
     def _claim(self) -> None:
@@ -271,7 +273,8 @@ class Recorder:
                 "partition_claimed", partition=lane.partition, offset=lane.claim.next_offset, epoch=lane.claim.epoch
             )
             passing("claim.done")
-            self._relay.wake(lane)
+            for one in (*lane.older, lane):
+                self._relay.wake(one)
             self.answers.put(Answer(request.number, granted))
 
     def _tell_gap(self, lane: Lane, gap: Gap) -> None:

@@ -251,6 +251,32 @@ def test_leftover_decisions_are_sent_first_after_the_next_claim(engine: Engine, 
         run.until(lambda: not run.rows(outbox))
 
 
+@pytest.mark.promise(9)
+@pytest.mark.parametrize("how", ["recreated", "without its data"])
+def test_decisions_of_a_topic_that_was_replaced_are_sent_before_those_of_the_new_one(
+    engine: Engine, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.pipeline.intake.CERTAIN_S", 0.1)
+    log, ids = MemoryLog(2), [f"f{number}" for number in range(3)]
+    with running(engine, settings(tmp_path), MemorySource(log)) as run:
+        run.sink.reachable = False
+        for one in ids:
+            log.append(frame(DEFECT), headers(one), partition=1)
+        run.until_received(3)
+    if how == "recreated":
+        log.recreate()
+    else:
+        log = MemoryLog(2)
+    log.append(frame(), headers("new"), partition=1)
+    with running(engine, settings(tmp_path), MemorySource(log)) as run:
+        run.until(lambda: len(run.sink.published) == 4)
+        assert [one["frame_id"] for one in _said(run)] == [*ids, "new"]
+        told = [dict(one.headers)["ce_id"].decode() for one in run.sink.published]
+        assert told[:3] == [one["id"] for one in _said(run)][:3] == [f"goodpart.frames-1/1/{n}" for n in range(3)]
+        assert told[3] == ("goodpart.frames-2/1/0" if how == "recreated" else "goodpart.frames-1#1/1/0")
+        run.until(lambda: not run.rows(outbox))
+
+
 @pytest.mark.promise(8)
 def test_redis_that_is_away_is_missed_in_the_live_view_only(engine: Engine, tmp_path: Path) -> None:
     log, live = MemoryLog(), RedisLive(f"redis://127.0.0.1:{free_port()}/0", timeout_s=0.2)
