@@ -22,7 +22,8 @@ from agent.metrics import Metrics
 from agent.pipeline import commit
 from agent.pipeline.budget import Budget
 from agent.pipeline.camera_watch import CameraWatch
-from agent.pipeline.claims import Early, Gap, Granted, claim_all, partition_subject
+from agent.pipeline.claims import Early, Granted, claim_all
+from agent.pipeline.gap import Cut, DataGapError, Gap, partition_subject
 from agent.pipeline.patience import Patience
 from agent.pipeline.relay import Relay
 from agent.pipeline.stages import Stages
@@ -45,13 +46,14 @@ WAIT_S = 0.2
 class ClaimRequest:
     """The intake wants these partitions; `number` tells its answers apart.
 
-    `stored_before` are offsets that the recorder told it before it read the bounds.
+    `stored_before` are offsets that the recorder told it before it read the bounds, `cuts` what the source told.
     """
 
     number: int
     key: StreamKey
     bounds: Mapping[int, Bounds]
     stored_before: Mapping[int, int]
+    cuts: Mapping[int, Cut]
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +255,7 @@ class Recorder:
                     holder=self._holder,
                     now=self._clock(),
                     stored_before=request.stored_before,
+                    cuts=request.cuts,
                 )
                 passing("claim.written")
                 return granted
@@ -281,12 +284,9 @@ class Recorder:
         self._metrics.gaps.labels(gap.kind).inc()
         numbers = {"from_offset": gap.from_offset, "to_offset": gap.to_offset}
         log.warning("data_gap", partition=lane.partition, kind=gap.kind, **numbers)
-        words = (
-            f"partition {lane.partition} of {lane.key.topic} was to go on at offset {gap.from_offset} and went on at "
-            f"{gap.to_offset} ({gap.kind}): frames in between were never inspected. Sort out their parts, and see why "
-            "the log lost them (retention, or another topic of that name)"
-        )
-        subject = partition_subject(lane.key, lane.partition)
+        subject, words = partition_subject(lane.key, lane.partition), gap.words(lane.key, lane.partition)
+        if self._settings.kafka.on_gap == "stop":
+            raise DataGapError(words, subject)
         self._alarms.raised("data_gap", subject, words, level="error", gap=gap.kind, **numbers)
 
     def _idle(self, lane: Lane, position: int) -> None:
