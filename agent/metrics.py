@@ -50,7 +50,9 @@ class Metrics:
         self.lag = gauge("goodpart_lag_frames", "Frames on the log that are not recorded yet", ["partition"])
         self.partitions = gauge("goodpart_partitions", "Partitions that this agent has claimed", [])
         self.fenced = counter("goodpart_fenced", "Claims lost to another agent", [])
-        self.gaps = counter("goodpart_data_gaps", "Stored offsets found outside the log", ["kind"])
+        self.gaps = counter(
+            "goodpart_data_gaps", "Stored offsets outside the log, or behind where it was cut", ["kind"]
+        )
         self.blind = gauge("goodpart_blind_station", "1 while the station cannot be inspected", ["station"])
         self.camera_problem = gauge("goodpart_camera_problem", "1 while it lasts", ["station", "problem"])
         self.missed_frames = counter("goodpart_camera_missed_frames", "Lost before the broker", ["station"])

@@ -89,7 +89,7 @@ class _Line:
         with writing(self._engine) as conn:
             counts = Counts(received=FRAMES, inspected=FRAMES)
             self._claim = offsets.advance(conn, self._claim, first + FRAMES, counts, START)
-            seen.add_all(conn, [(row.station_id, row.frame_id, START) for row in found])
+            seen.add_all(conn, [(row.station_id, row.frame_id, START) for row in found], START)
             inspections.add_all(conn, found)
             trends.add_inspections(conn, found)
             score_bins.add_inspections(conn, found, UTC)

@@ -77,6 +77,7 @@ def gaps(found: Sequence[Gap], zone: tzinfo) -> Rows:
             later("What"): {
                 "below_start": say("frames were deleted before they were read"),
                 "beyond_end": say("the log is another one: read from its start"),
+                "truncated": say("the log was cut and written anew: read from the cut"),
             }[one.kind],
             later("From"): f"{one.from_offset:,}",
             later("To"): f"{one.to_offset:,}",

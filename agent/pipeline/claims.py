@@ -10,33 +10,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.frame import StreamKey
+from agent.pipeline.gap import REPLACED, Cut, DataGapError, Gap, gap_at, partition_subject
 from agent.pipeline.work import Lane
 from agent.settings import Kafka
 from agent.sources.base import Bounds
-from agent.store import gaps, offsets
+from agent.store import gaps, offsets, outbox
+from agent.store.offsets import Claim
 from agent.store.tables import consumer_offset, data_gap
-
-
-class DataGapError(Exception):
-    """A stored offset is outside the log, and kafka.on_gap says to stop there; `subject` is the partition's."""
-
-    def __init__(self, words: str, subject: str) -> None:
-        super().__init__(words)
-        self.subject = subject
-
-
-def partition_subject(key: StreamKey, partition: int) -> str:
-    """The subject of what concerns a partition."""
-    return f"partition:{key.topic}/{partition}"
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """What a claim found missing."""
-
-    kind: str  # below_start | beyond_end
-    from_offset: int
-    to_offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +48,13 @@ def claim_all(
     holder: str,
     now: datetime,
     stored_before: Mapping[int, int],
+    cuts: Mapping[int, Cut],
 ) -> list[Granted | Early]:
     """Claims partitions of one stream, in one writing transaction.
 
-    Where a stored offset lies beyond the log's end, the log was replaced by another one of the same name: from there on
-    the partition belongs to a stream of its own, so that reused offsets never meet the old rows.
+    Where a stored offset lies beyond the log's end, the log was replaced by another one of the same name; where the log
+    was cut before the stored offset, its end was. From there on the partition belongs to a stream of its own, so that
+    reused offsets never meet the old rows.
 
     Args:
         conn: a writing transaction.
@@ -82,9 +64,11 @@ def claim_all(
         holder: who claims, unique to a process.
         now: the time.
         stored_before: offsets known to have been stored before the bounds were read.
+        cuts: where the log is known to have been cut while it was read.
 
     Raises:
-        DataGapError: there is a gap and kafka.on_gap is "stop"; nothing may be committed.
+        DataGapError: there is a gap and kafka.on_gap is "stop"; nothing may be committed. One where the log was cut is
+            granted all the same: stop after the commit.
     """
     offsets.take_turn(conn)
     stream_id = offsets.stream_id(conn, key, now)
@@ -97,6 +81,7 @@ def claim_all(
             partition,
             limits,
             before=stored_before.get(partition),
+            cut=cuts.get(partition),
             from_end=from_end,
             settings=settings,
             holder=holder,
@@ -113,6 +98,7 @@ def _claim(
     limits: Bounds,
     *,
     before: int | None,
+    cut: Cut | None,
     from_end: bool,
     settings: Kafka,
     holder: str,
@@ -120,10 +106,11 @@ def _claim(
 ) -> Granted | Early:
     current, stream_id = _current(conn, key, partition, now)
     stored = offsets.stored(conn, stream_id, partition)
-    if stored is not None and stored > limits.end and stored != before:
-        return Early(partition, stored)
-    gap = _gap(stored, limits, settings)
-    if gap and settings.on_gap == "stop":
+    gap = gap_at(stored, limits, cut if cut and cut.key == current else None, settings)
+    if gap and gap.kind == "beyond_end" and gap.from_offset != before:
+        return Early(partition, gap.from_offset)
+    # Where the log was cut is known only now: the next start would go on as if nothing were missing.
+    if gap and settings.on_gap == "stop" and gap.kind != "truncated":
         raise DataGapError(
             f"partition {partition} of {key.topic}: the next offset is {gap.from_offset}, but the broker has "
             f"{limits.start} to {limits.end} ({gap.kind}). Frames in between are gone. Set kafka.on_gap to earliest or "
@@ -132,20 +119,19 @@ def _claim(
         )
     if gap:
         gaps.add(conn, stream_id, partition, gap.from_offset, gap.to_offset, gap.kind, now)
-    if gap and gap.kind == "beyond_end":
+    if gap and gap.replaced:
         current, stream_id = _current(conn, key, partition, now)
     start = gap.to_offset if gap else limits.end if from_end else limits.start
     claim = offsets.claim(conn, stream_id, partition, holder=holder, start=start, now=now)
-    if gap and gap.kind == "below_start":
+    if gap and not gap.replaced:
         claim = offsets.reposition(conn, claim, gap.to_offset)
-    return Granted(Lane(current, claim), gap)
+    return Granted(Lane(current, claim, older=_older(conn, current, claim)), gap)
 
 
-def _gap(stored: int | None, limits: Bounds, settings: Kafka) -> Gap | None:
-    if stored is None or limits.start <= stored <= limits.end:
-        return None
-    to_offset = limits.end if settings.on_gap == "latest" else limits.start
-    return Gap("below_start" if stored < limits.start else "beyond_end", stored, to_offset)
+def _older(conn: Connection, key: StreamKey, claim: Claim) -> tuple[Lane, ...]:
+    """Of streams that no log has any more, and nobody claims: whoever has their partition now owes their decisions."""
+    found = outbox.left_behind(conn, key.topic, claim.partition, claim.stream_id)
+    return tuple(Lane(older, replace(claim, stream_id=stream_id)) for stream_id, older in found.items())
 
 
 def _current(conn: Connection, key: StreamKey, partition: int, now: datetime) -> tuple[StreamKey, int]:
@@ -154,9 +140,7 @@ def _current(conn: Connection, key: StreamKey, partition: int, now: datetime) ->
     while True:
         stream_id = offsets.stream_id(conn, current, now)
         row = data_gap.c
-        ended = sa.select(row.id).where(
-            row.stream_id == stream_id, row.partition == partition, row.kind == "beyond_end"
-        )
+        ended = sa.select(row.id).where(row.stream_id == stream_id, row.partition == partition, row.kind.in_(REPLACED))
         if conn.execute(ended).first() is None:
             return current, stream_id
         replaced += 1

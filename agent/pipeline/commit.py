@@ -91,6 +91,8 @@ def commit(
     Raises:
         Fenced: another agent has the partition, or evidence waited so long that it was swept; nothing may be
             committed, and the frames are to be read again.
+        Raced: another agent recorded one of the frame ids meanwhile; nothing may be committed, and the next look sees
+            a duplicate.
     """
     kept = _without_duplicates(conn, works, now)
     counts = balance(kept, len(works) - len(kept))
@@ -109,7 +111,7 @@ def commit(
     if scores := [_score(claim, work) for work in kept if _watched(work)]:
         watches.add_scores(conn, scores)
     dead_letters.add_all(conn, [_dead_letter(claim, work, now) for work in kept if _outcome(work).reason in KEPT])
-    seen.add_all(conn, [(*_pair(work), now) for work in kept if work.place])
+    seen.add_all(conn, [(*_pair(work), now) for work in kept if work.place], now - REMEMBERED)
     states = _stations(conn, lane, kept, limits.blind_after)
     for station_id, state in sorted(states.items()):
         last = max(work.event_at for work in kept if work.place and work.place.station_id == station_id)

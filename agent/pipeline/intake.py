@@ -17,6 +17,7 @@ from agent.health import Health
 from agent.metrics import Metrics
 from agent.pipeline.budget import Budget
 from agent.pipeline.claims import Early, Granted
+from agent.pipeline.gap import Cut
 from agent.pipeline.record import Answer, Arrived, ClaimRequest, Gone, Idle, Recorder, Void
 from agent.pipeline.work import Lane, Work
 from agent.settings import Kafka
@@ -38,6 +39,7 @@ class _Held:
     ask_at: float = 0.0  # monotonic seconds; infinite while an answer is due or a lane is held
     lane: Lane | None = None
     stored: int | None = None  # its offset in the database, as the last claim found it beyond the log's end
+    cut: Cut | None = None  # where the log was cut while the last lane read it
     full: bool = False  # paused: it has its share of the frames in flight
     fed: bool = False  # read though the others are paused: none of its frames is in flight
 
@@ -147,9 +149,11 @@ class Intake:
                     for partition in partitions:
                         self._held.pop(partition, None)
                     self._recorder.inbox.put(Gone(partitions, isinstance(event, Lost)))
-                case Outside(partitions):
+                case Outside(partitions, cut):
                     for partition in partitions & self._held.keys():
-                        self._held[partition] = _Held(ask_at=self._later())
+                        lane = self._held[partition].lane
+                        known = Cut(lane.key, cut[partition]) if lane and partition in cut else None
+                        self._held[partition] = _Held(ask_at=self._later(), cut=known)
 
     def _take_answers(self) -> None:
         while True:
@@ -198,7 +202,8 @@ class Intake:
         for partition in due:
             self._held[partition].asked, self._held[partition].ask_at = self._number, float("inf")
         before = {partition: offset for partition in due if (offset := self._held[partition].stored) is not None}
-        self._recorder.inbox.put(ClaimRequest(self._number, key, bounds, before))
+        cuts = {partition: cut for partition in due if (cut := self._held[partition].cut)}
+        self._recorder.inbox.put(ClaimRequest(self._number, key, bounds, before, cuts))
 
     def _later(self) -> float:
         # At least a heartbeat: a rebalance that takes the partition away shows by then.
@@ -297,7 +302,8 @@ class Intake:
                 known = False
                 continue
             if self._replaced(lane, key):
-                self._recorder.inbox.put(Gone(frozenset({partition}), lost=True))
+                # What is in flight stays ours to commit: nobody else can read it any more.
+                self._recorder.inbox.put(Gone(frozenset({partition}), lost=False))
                 self._source.pause([partition])
                 self._held[partition] = _Held()
                 continue

@@ -11,7 +11,6 @@ from datetime import datetime
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import IntegrityError
 
 from agent.alerts.base import Alarms
 from agent.alerts.watch import tell_blind
@@ -23,7 +22,8 @@ from agent.metrics import Metrics
 from agent.pipeline import commit
 from agent.pipeline.budget import Budget
 from agent.pipeline.camera_watch import CameraWatch
-from agent.pipeline.claims import Early, Gap, Granted, claim_all, partition_subject
+from agent.pipeline.claims import Early, Granted, claim_all
+from agent.pipeline.gap import Cut, DataGapError, Gap, partition_subject
 from agent.pipeline.patience import Patience
 from agent.pipeline.relay import Relay
 from agent.pipeline.stages import Stages
@@ -32,7 +32,7 @@ from agent.pipeline.work import Lane, Work
 from agent.settings import Settings
 from agent.sources.base import Bounds
 from agent.store.engine import writing
-from agent.store.errors import Fenced, Outdated
+from agent.store.errors import Fenced, Outdated, Raced
 from agent.store.inspections import Inspection
 from agent.store.lots import Lots
 from agent.store.offsets import Claim, Counts, advance
@@ -40,20 +40,20 @@ from agent.store.offsets import Claim, Counts, advance
 log = structlog.get_logger()
 MOST = 256  # frames of one transaction
 WAIT_S = 0.2
-_RACES = 3  # transactions lost to another agent's insert before it counts as a fault
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
     """The intake wants these partitions; `number` tells its answers apart.
 
-    `stored_before` are offsets that the recorder told it before it read the bounds.
+    `stored_before` are offsets that the recorder told it before it read the bounds, `cuts` what the source told.
     """
 
     number: int
     key: StreamKey
     bounds: Mapping[int, Bounds]
     stored_before: Mapping[int, int]
+    cuts: Mapping[int, Cut]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,8 @@ class Recorder:
 
     def _drop(self, lane: Lane) -> None:
         """Its frames are another's: those finished end here, the others when they come back."""
-        lane.dropped = True
+        for one in (*lane.older, lane):
+            one.dropped = True
         for work in lane.window.results():
             self._budget.give(len(work.record.value))
         self._remove(lane)
@@ -226,7 +227,8 @@ class Recorder:
         if self.lanes.get(lane.partition) is lane:
             del self.lanes[lane.partition]
             self._metrics.partitions.set(len(self.lanes))
-        self._relay.disown(lane)
+        for one in (*lane.older, lane):
+            self._relay.disown(one)
         self._watch.forget(lane)
 
     def _claim(self) -> None:
@@ -253,6 +255,7 @@ class Recorder:
                     holder=self._holder,
                     now=self._clock(),
                     stored_before=request.stored_before,
+                    cuts=request.cuts,
                 )
                 passing("claim.written")
                 return granted
@@ -273,19 +276,17 @@ class Recorder:
                 "partition_claimed", partition=lane.partition, offset=lane.claim.next_offset, epoch=lane.claim.epoch
             )
             passing("claim.done")
-            self._relay.wake(lane)
+            for one in (*lane.older, lane):
+                self._relay.wake(one)
             self.answers.put(Answer(request.number, granted))
 
     def _tell_gap(self, lane: Lane, gap: Gap) -> None:
         self._metrics.gaps.labels(gap.kind).inc()
         numbers = {"from_offset": gap.from_offset, "to_offset": gap.to_offset}
         log.warning("data_gap", partition=lane.partition, kind=gap.kind, **numbers)
-        words = (
-            f"partition {lane.partition} of {lane.key.topic} was to go on at offset {gap.from_offset} and went on at "
-            f"{gap.to_offset} ({gap.kind}): frames in between were never inspected. Sort out their parts, and see why "
-            "the log lost them (retention, or another topic of that name)"
-        )
-        subject = partition_subject(lane.key, lane.partition)
+        subject, words = partition_subject(lane.key, lane.partition), gap.words(lane.key, lane.partition)
+        if self._settings.kafka.on_gap == "stop":
+            raise DataGapError(words, subject)
         self._alarms.raised("data_gap", subject, words, level="error", gap=gap.kind, **numbers)
 
     def _idle(self, lane: Lane, position: int) -> None:
@@ -318,17 +319,15 @@ class Recorder:
             self._remove(lane)
 
     def _transaction(self, lane: Lane, works: Sequence[Work]) -> commit.Done:
-        for attempt in range(_RACES):
+        while True:
             try:
                 with writing(self._engine) as conn:
                     done = commit.commit(conn, lane, works, self._lots, self._settings, self._clock())
                     passing("commit.written")
                     return done
-            except IntegrityError:
-                # Another agent may have inserted the same frame id in between; the next look will see it.
-                if attempt == _RACES - 1:
-                    raise
-        raise AssertionError("unreachable")
+            except Raced:
+                # Each time at least one more frame turns out to be a duplicate: it ends.
+                log.info("frame_raced", partition=lane.partition, epoch=lane.claim.epoch)
 
     def _fenced(self, lane: Lane, error: Fenced) -> None:
         ours = isinstance(error, Outdated)

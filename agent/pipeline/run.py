@@ -22,11 +22,11 @@ from agent.metrics import Metrics
 from agent.pipeline.budget import Budget
 from agent.pipeline.camera_watch import CameraWatch
 from agent.pipeline.claim_checks import ClaimChecks
-from agent.pipeline.claims import DataGapError
 from agent.pipeline.commit import REMEMBERED
 from agent.pipeline.decode import Decoder
 from agent.pipeline.directory import Directory
 from agent.pipeline.evidence import EvidenceMaker, Quota
+from agent.pipeline.gap import DataGapError
 from agent.pipeline.intake import Intake
 from agent.pipeline.later import Later
 from agent.pipeline.patience import AbandonedError, Patience, PatientBlobs

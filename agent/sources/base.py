@@ -7,7 +7,7 @@ decides where to start: a new partition is handed out paused, and its reader cla
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.frame import Record, StreamKey
@@ -52,9 +52,13 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """The position of these partitions is outside their log now; they are paused. Claim them again."""
+    """The position of these partitions is outside their log now; they are paused. Claim them again.
+
+    `cut`, by partition: the log lost what it had from that offset on, and what it has there now was written since.
+    """
 
     partitions: frozenset[int]
+    cut: Mapping[int, int] = field(default_factory=dict)
 
 
 Event = Assigned | Revoked | Lost | Outside

@@ -301,12 +301,13 @@ class KafkaSource:
         return [one for one in (TopicPartition(self._topic, p) for p in partitions) if one in assigned]
 
     def _outside(self, error: Exception) -> None:
-        named = {one.partition for one in _named(error)} or {one.partition for one in self._consumer.assignment()}
+        cut = _cut(error) if isinstance(error, LogTruncationError) else {}
+        named = {*cut} or {one.partition for one in _named(error) or self._consumer.assignment()}
         self.pause(named)
         for partition in named:
             # Without a position every later poll would raise for the whole assignment.
             self.seek(partition, 0)
-        self._events.put(Outside(frozenset(named)))
+        self._events.put(Outside(frozenset(named), cut))
 
 
 class _Nobody:
@@ -350,6 +351,11 @@ def _named(error: Exception) -> set[TopicPartition]:
         if isinstance(argument, dict | set | frozenset | list | tuple):
             found |= {one for one in argument if isinstance(one, TopicPartition)}
     return found
+
+
+def _cut(error: LogTruncationError) -> dict[int, int]:
+    # A leader that knows nothing of the records that were read last may have anything from its start on.
+    return {one.partition: place.offset if place else 0 for one, place in error.divergent_offsets.items()}
 
 
 def to_record(one: Any) -> Record:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -28,6 +29,7 @@ class MemoryLog:
         self._records: dict[int, list[Record]] = {partition: [] for partition in range(partitions)}
         self._starts = dict.fromkeys(range(partitions), 0)
         self._ends = dict.fromkeys(range(partitions), 0)
+        self._cuts: dict[int, list[int]] = {partition: [] for partition in range(partitions)}
         self._changed = threading.Condition()
 
     def append(
@@ -61,6 +63,14 @@ class MemoryLog:
             self._records[partition] = [record for record in self._records[partition] if record.offset >= start]
             self._changed.notify_all()
 
+    def cut(self, partition: int, end: int) -> None:
+        """Forgets the records from `end` on, as a leader that had not yet copied them does."""
+        with self._changed:
+            self._ends[partition] = end
+            self._records[partition] = [record for record in self._records[partition] if record.offset < end]
+            self._cuts[partition].append(end)
+            self._changed.notify_all()
+
     def recreate(self) -> None:
         """Deletes and creates the topic: another stream under the same name."""
         with self._changed:
@@ -75,12 +85,21 @@ class MemoryLog:
         with self._changed:
             return Bounds(self._starts[partition], self._ends[partition])
 
+    def cuts(self, partition: int) -> list[int]:
+        """Where it was cut, each time."""
+        with self._changed:
+            return list(self._cuts[partition])
+
     def read(self, partition: int, offset: int, limit: int) -> tuple[list[Record], int]:
         """At most `limit` records from `offset`, and the position after them."""
         with self._changed:
             found = [record for record in self._records[partition] if record.offset >= offset][:limit]
             whole = not found or found[-1] is self._records[partition][-1]
             return found, max(offset, self._ends[partition]) if whole else found[-1].offset + 1
+
+    def still(self) -> AbstractContextManager[object]:
+        """While it lasts, nothing changes."""
+        return self._changed
 
     def wait(self, timeout_s: float) -> None:
         """Waits until something is written."""
@@ -92,6 +111,12 @@ class MemoryLog:
 class _Place:
     offset: int = 0
     paused: bool = True
+    cuts: int | None = None  # how many there had been when the record before it was read; None: it was sought
+
+    def cut(self, cuts: Sequence[int]) -> int | None:
+        """Where the log was cut behind it since then."""
+        lowest = min(cuts[self.cuts :], default=self.offset) if self.cuts is not None else self.offset
+        return lowest if lowest < self.offset else None
 
 
 @dataclass(slots=True)
@@ -150,7 +175,7 @@ class MemorySource:
 
     def seek(self, partition: int, offset: int) -> bool:
         if partition in self._places:
-            self._places[partition].offset = offset
+            self._places[partition].offset, self._places[partition].cuts = offset, None
         return partition in self._places
 
     def pause(self, partitions: Collection[int]) -> None:
@@ -192,14 +217,21 @@ class MemorySource:
         for partition, place in self._places.items():
             if place.paused or len(taken) >= max_records or not self.log.reachable:
                 continue
-            bounds = self.log.bounds(partition)
-            if not bounds.start <= place.offset <= bounds.end:
-                place.paused = True
-                self._events.append(Outside(frozenset({partition})))
-                continue
-            found, place.offset = self.log.read(partition, place.offset, max_records - len(taken))
-            taken += found
+            with self.log.still():
+                taken += self._read(partition, place, max_records - len(taken))
         return taken
+
+    def _read(self, partition: int, place: _Place, most: int) -> list[Record]:
+        bounds, cuts = self.log.bounds(partition), self.log.cuts(partition)
+        cut = place.cut(cuts)
+        if cut is not None or not bounds.start <= place.offset <= bounds.end:
+            place.paused = True
+            self._events.append(Outside(frozenset({partition}), {} if cut is None else {partition: cut}))
+            return []
+        found, place.offset = self.log.read(partition, place.offset, most)
+        if found:
+            place.cuts = len(cuts)
+        return found
 
 
 class MemoryDecisions:

@@ -1,10 +1,13 @@
-"""Claims: leases on items, so that two people never look at one at a time. One that ended is anybody's."""
+"""Claims: leases on items, so that two people never look at one at a time. One that ended is anybody's.
+
+Where hosts' clocks are far apart, two people may: the item's state then lets one of them decide.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +16,8 @@ from sqlalchemy import Connection
 from agent.store.items import for_user, of_queue, places
 from agent.store.rows import insert
 from agent.store.tables import claim, item, user
+
+LONGEST = timedelta(minutes=10)  # a claim that ends later is nobody's: the clock that wrote it was ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def take(conn: Connection, desk: Desk, *, limit: int, until: datetime, now: date
 
 def _free(desk: Desk, state: str, watched: bool, kept: Collection[int], now: datetime) -> sa.Select[Any]:
     """The items of a place that nobody else has claimed, in the queue's order; none of them waits for a lock."""
-    other = sa.exists().where(claim.c.item_id == item.c.id, claim.c.user_id != desk.user_id, claim.c.expires_at > now)
+    other = sa.exists().where(claim.c.item_id == item.c.id, claim.c.user_id != desk.user_id, _lasts(now))
     query = sa.select(item.c.id).where(item.c.state == state, item.c.watched.is_(watched), ~other)
     query = _at(query, desk).where(item.c.id.not_in(kept)) if kept else _at(query, desk)
     return query.order_by(item.c.id).with_for_update(skip_locked=True, of=item)
@@ -81,9 +86,13 @@ def hold(conn: Connection, item_id: int, user_id: int, until: datetime, now: dat
     statement = statement.on_conflict_do_update(
         index_elements=["item_id"],
         set_={"user_id": statement.excluded.user_id, "expires_at": statement.excluded.expires_at},
-        where=sa.or_(claim.c.user_id == user_id, claim.c.expires_at <= now),
+        where=sa.or_(claim.c.user_id == user_id, ~_lasts(now)),
     )
     return conn.execute(statement.returning(claim.c.item_id)).scalar_one_or_none() is not None
+
+
+def _lasts(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(claim.c.expires_at > now, claim.c.expires_at <= now + LONGEST)
 
 
 def held_by_other(conn: Connection, item_id: int, user_id: int, now: datetime) -> str | None:
@@ -91,7 +100,7 @@ def held_by_other(conn: Connection, item_id: int, user_id: int, now: datetime) -
     query = (
         sa.select(user.c.name)
         .join(claim, claim.c.user_id == user.c.id)
-        .where(claim.c.item_id == item_id, claim.c.user_id != user_id, claim.c.expires_at > now)
+        .where(claim.c.item_id == item_id, claim.c.user_id != user_id, _lasts(now))
     )
     return conn.execute(query).scalar_one_or_none()
 

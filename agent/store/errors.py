@@ -23,6 +23,10 @@ class Conflict(StoreError):
     """The row is not in the state that this change needs."""
 
 
+class Raced(StoreError):
+    """Another transaction wrote the same in between: do it again from the start, and this one will be seen."""
+
+
 class Fenced(StoreError):
     """Someone else has claimed the partition or the lease: drop the work."""
 

@@ -14,7 +14,10 @@ from agent.store.tables import data_gap
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Reading went on at `to_offset` where `from_offset` was expected; `kind` is below_start or beyond_end."""
+    """Reading went on at `to_offset` where `from_offset` was expected.
+
+    `kind`: below_start, the log begins later; beyond_end, it is another one; truncated, it was cut and written anew.
+    """
 
     id: int
     stream_id: int

@@ -9,8 +9,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.frame import StreamKey
 from agent.store.rows import columns, insert_rows, listed, names, read_all
-from agent.store.tables import outbox
+from agent.store.tables import outbox, stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,14 @@ def batch(conn: Connection, stream_id: int, partition: int, start: int, limit: i
     """The first unsent decisions of a partition from offset `start` on, in offset order."""
     given = {"of_stream": stream_id, "of_partition": partition, "start": start, "most": limit}
     return read_all(Decision, conn.execute(_BATCH, given))
+
+
+def left_behind(conn: Connection, topic: str, partition: int, stream_id: int) -> dict[int, StreamKey]:
+    """The other streams of that topic with unsent decisions of that partition, by id, oldest first."""
+    unsent = sa.exists().where(outbox.c.stream_id == stream.c.id, outbox.c.partition == partition)
+    query = sa.select(stream.c.id, stream.c.cluster_id, stream.c.topic_id, stream.c.topic)
+    query = query.where(stream.c.topic == topic, stream.c.id != stream_id, unsent).order_by(stream.c.id)
+    return {row.id: StreamKey(row.cluster_id, row.topic_id, row.topic) for row in conn.execute(query)}
 
 
 def delete(conn: Connection, stream_id: int, partition: int, end: int) -> None:

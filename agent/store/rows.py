@@ -161,9 +161,14 @@ def delete_oldest(
 
 
 def insert_rows(
-    conn: Connection, table: Table, columns: tuple[str, ...], rows: Iterable[Sequence[Any]], conflict: str = ""
-) -> None:
-    """Inserts rows of plain values, many with one statement.
+    conn: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    rows: Iterable[Sequence[Any]],
+    conflict: str = "",
+    **given: Any,
+) -> int:
+    """Inserts rows of plain values, many with one statement; returns how many were inserted or updated.
 
     `executemany` gives up Python's lock at every row, and waits each time for the thread that took it.
 
@@ -172,16 +177,22 @@ def insert_rows(
         table: where to. Defaults made in Python are not.
         columns: what a row's values are, in this order.
         rows: their values, as the columns' types take them.
-        conflict: an ON CONFLICT clause, in SQL that both databases know.
+        conflict: an ON CONFLICT clause, in SQL that both databases know; `{name}` stands for a value of `given`.
+        given: by the column whose type they have, in the order in which `conflict` names them.
     """
     makers = _makers(conn.dialect, table, columns)
+    asked = zip(_makers(conn.dialect, table, tuple(given)), given.values(), strict=True)
+    more = [value if make is None else make(value) for make, value in asked]
+    written = 0
     for part in _halving(rows, _MOST_VALUES // len(columns)):
         by_column = (
             column if make is None else map(make, column)
             for make, column in zip(makers, zip(*part, strict=True), strict=True)
         )
         values = tuple(chain.from_iterable(zip(*by_column, strict=True)))
-        conn.exec_driver_sql(_insert_text(conn.dialect, table, columns, len(part), conflict), values)
+        text = _insert_text(conn.dialect, table, columns, len(part), conflict, tuple(given))
+        written += conn.exec_driver_sql(text, (*values, *more)).rowcount
+    return written
 
 
 _MOST_VALUES = 32_000  # SQLite takes 32,766 in one statement, PostgreSQL 65,535
@@ -201,11 +212,15 @@ def _halving(rows: Iterable[T], most: int) -> Iterator[Sequence[T]]:
 
 
 @lru_cache(128)  # three tables, and up to 1024 rows
-def _insert_text(dialect: Dialect, table: Table, columns: tuple[str, ...], rows: int, conflict: str) -> str:
+def _insert_text(
+    dialect: Dialect, table: Table, columns: tuple[str, ...], rows: int, conflict: str, given: tuple[str, ...]
+) -> str:
     quote = dialect.identifier_preparer.quote
-    one = f"({', '.join(['?' if dialect.name == 'sqlite' else '%s'] * len(columns))})"
+    mark = "?" if dialect.name == "sqlite" else "%s"
+    one = f"({', '.join([mark] * len(columns))})"
     names = ", ".join(map(quote, columns))
-    return f"INSERT INTO {quote(table.name)} ({names}) VALUES {', '.join([one] * rows)} {conflict}"
+    clause = conflict.format_map(dict.fromkeys(given, mark))
+    return f"INSERT INTO {quote(table.name)} ({names}) VALUES {', '.join([one] * rows)} {clause}"
 
 
 @lru_cache(16)

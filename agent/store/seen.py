@@ -9,6 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.store.errors import Raced
 from agent.store.rows import chunks, delete_oldest, insert_rows
 from agent.store.tables import frame_seen
 
@@ -36,12 +37,24 @@ _SEEN = sa.select(frame_seen.c.frame_id).where(
 )
 
 
-def add_all(conn: Connection, rows: Iterable[tuple[int, str, datetime]]) -> None:
-    """Remembers (station id, frame id, seen at); a pair seen before gets the new time."""
+def add_all(conn: Connection, rows: Iterable[tuple[int, str, datetime]], since: datetime) -> None:
+    """Remembers (station id, frame id, seen at); a pair last seen before `since` gets the new time.
+
+    Raises:
+        Raced: one was seen at or after `since`; nothing may be committed. `already` said otherwise: on PostgreSQL,
+            another transaction committed it since then.
+    """
+    # Sorted, so that two transactions with the same frames wait for each other and never in a circle.
     newest = {(station_id, frame_id): at for station_id, frame_id, at in sorted(rows)}
-    conflict = "ON CONFLICT (station_id, frame_id) DO UPDATE SET seen_at = excluded.seen_at"
     new = ((*pair, at) for pair, at in newest.items())
-    insert_rows(conn, frame_seen, ("station_id", "frame_id", "seen_at"), new, conflict)
+    written = insert_rows(conn, frame_seen, ("station_id", "frame_id", "seen_at"), new, _UNSEEN, seen_at=since)
+    if written < len(newest):
+        raise Raced("a frame was recorded by another agent meanwhile: look for duplicates again")
+
+
+_UNSEEN = (
+    "ON CONFLICT (station_id, frame_id) DO UPDATE SET seen_at = excluded.seen_at WHERE frame_seen.seen_at < {seen_at}"
+)
 
 
 def forget(conn: Connection, before: datetime, limit: int = 1000) -> int:

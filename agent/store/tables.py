@@ -100,7 +100,7 @@ data_gap = Table(
     Column("partition", sa.Integer, nullable=False),
     Column("from_offset", Big, nullable=False),
     Column("to_offset", Big, nullable=False),
-    Column("kind", Word, nullable=False),  # below_start | beyond_end
+    Column("kind", Word, nullable=False),  # below_start | beyond_end | truncated
     Column("created_at", Utc, nullable=False),
 )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,10 @@ from agent.sources.base import (
     Bounds,
     Event,
     Lost,
+    Outside,
     Revoked,
     Source,
+    SourceUnreachableError,
 )
 from agent.sources.directory import DirectorySource
 from agent.sources.kafka import KafkaSource
@@ -105,6 +109,17 @@ class Reader:
 
     def until(self, condition: Callable[[], Any]) -> None:
         until(lambda: self.poll() and condition())
+
+    def until_told(self) -> None:
+        """Until something happened to the assignment, whether or not the broker is there."""
+        self.events.clear()
+
+        def told() -> bool:
+            with suppress(SourceUnreachableError):
+                self.poll()
+            return bool(self.events)
+
+        until(told)
 
     def assigned(self) -> set[int]:
         return {p for event in self.events if isinstance(event, Assigned) for p in event.partitions}
@@ -199,6 +214,67 @@ def test_the_commit_of_the_group_decides_nothing(twin: Twin, reader: Reader) -> 
         assert again.offsets(0) == [1, 2]
     finally:
         again.source.close()
+
+
+@pytest.mark.promise(3)
+def test_a_log_in_memory_that_was_cut_behind_what_was_read_says_where() -> None:
+    log = MemoryLog()
+    _cut_short(Twin(log.append, lambda: MemorySource(log)), lambda: None, lambda: log.cut(0, 5))
+
+
+@pytest.mark.promise(3)
+def test_a_log_of_kafka_that_was_cut_behind_what_was_read_says_where(apache: ApacheKafka, tmp_path: Path) -> None:
+    """As an unclean leader election does: what a leader that was behind has, under a new leader epoch."""
+    settings = settings_of(apache.bootstrap)
+    create_topics(settings, {settings.frames_topic: 1})
+    log, behind = apache.data / f"{settings.frames_topic}-0", tmp_path / "behind"
+
+    def write(value: bytes) -> int:
+        producer = KafkaProducer(bootstrap_servers=apache.bootstrap, acks="all", enable_idempotence=False)
+        try:
+            return int(producer.send(settings.frames_topic, value=value, partition=0).get(10).offset)
+        finally:
+            producer.close()
+
+    def copy() -> None:
+        apache.stop()
+        shutil.copytree(log, behind)
+        apache.start()
+
+    def cut() -> None:
+        apache.stop()
+        shutil.rmtree(log)
+        shutil.copytree(behind, log)
+        apache.start()
+
+    _cut_short(Twin(write, lambda: KafkaSource(settings, group_id=settings.frames_topic)), copy, cut)
+
+
+def _cut_short(twin: Twin, copy: Callable[[], None], cut: Callable[[], None]) -> None:
+    """Ten records are read, of which the log loses the last five and gets seven others."""
+    for number in range(5):
+        twin.write(b"%d" % number)
+    copy()
+    for number in range(5, 10):
+        twin.write(b"%d" % number)
+    reader = Reader(twin.source())
+    try:
+        reader.until(lambda: reader.assigned() == {0})
+        reader.source.seek(0, 0)
+        reader.source.resume([0])
+        reader.until(lambda: reader.offsets(0) == list(range(10)))
+        cut()
+        assert [twin.write(b"new %d" % number) for number in range(7)] == list(range(5, 12))
+        reader.until_told()
+        assert reader.events[-1] == Outside(frozenset({0}), {0: 5})
+        assert len(reader.records) == 10
+        reader.source.seek(0, 5)
+        reader.source.resume([0])
+        reader.until(lambda: len(reader.records) == 17)
+        assert [one.value for one in reader.records[10:]] == [b"new %d" % number for number in range(7)]
+        assert reader.offsets(0)[10:] == list(range(5, 12))
+    finally:
+        reader.source.close()
 
 
 def _interrupted(twin: Twin, reader: Reader) -> None:

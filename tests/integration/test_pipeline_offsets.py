@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from agent.demo.server import free_port
 from agent.live import RedisLive
-from agent.pipeline.claims import DataGapError
+from agent.pipeline.gap import DataGapError
 from agent.settings import utc_now
 from agent.sources.base import Bounds
 from agent.sources.memory import MemoryLog, MemorySource
@@ -179,6 +179,54 @@ def test_a_log_that_ends_before_the_stored_offset_is_another_stream(engine: Engi
             assert [row.kind for row in run.rows(data_gap)] == ["beyond_end"]
 
 
+def _cut_and_grown(log: MemoryLog, *ids: str) -> None:
+    """The log was cut at offset 2, and went on beyond what was read, before anybody looked."""
+    log.reachable = False
+    log.cut(0, 2)
+    for one in ids:
+        log.append(frame(DEFECT), headers(one))
+    log.reachable = True
+
+
+@pytest.mark.promise(3)
+@pytest.mark.parametrize("policy", ["earliest", "latest", "stop"])
+def test_what_was_written_where_the_log_was_cut_is_another_stream(engine: Engine, tmp_path: Path, policy: str) -> None:
+    log, wanted = MemoryLog(), settings(tmp_path, kafka={"on_gap": policy})
+    old, new = [f"f{number}" for number in range(5)], [f"g{number}" for number in range(6)]
+    for one in old:
+        log.append(frame(DEFECT), headers(one))
+    with running(engine, wanted, MemorySource(log)) as run:
+        run.until_received(5)
+        _cut_and_grown(log, *new)
+        if policy == "stop":
+            assert run.pipeline.halted.wait(20)
+            assert isinstance(run.pipeline.failed, DataGapError)
+        until(lambda: run.rows(data_gap))
+        (row,) = run.rows(data_gap)
+        assert (row.kind, row.from_offset, row.to_offset) == ("truncated", 5, 8 if policy == "latest" else 2)
+    log.append(frame(DEFECT), headers("last"))
+    read = [*old, *([] if policy == "latest" else new), "last"]
+    with running(engine, wanted, MemorySource(log)) as run:
+        assert run.until_received(len(read)) == Counts(len(read), inspected=len(read))
+        assert {one.frame_id for one in run.rows()} == {*read}
+        assert len(run.rows(data_gap)) == 1
+        with reading(engine) as conn:
+            assert [(one.stream_id, one.next_offset) for one in offsets.partitions(conn)] == [(1, 5), (2, 9)]
+
+
+@pytest.mark.promise(3)
+def test_frames_in_flight_where_the_log_was_cut_are_recorded_first(engine: Engine, tmp_path: Path) -> None:
+    log, scorer = MemoryLog(), FakeScorer(delay_s=0.05)
+    for number in range(8):
+        log.append(frame(), headers(f"f{number}"))
+    with running(engine, settings(tmp_path), MemorySource(log), scorer=scorer) as run:
+        run.until_received(1)
+        _cut_and_grown(log, *(f"g{number}" for number in range(9)))
+        assert run.until_received(17) == Counts(17, inspected=17)
+        (row,) = run.rows(data_gap)
+        assert (row.kind, row.from_offset, row.to_offset) == ("truncated", 8, 2)
+
+
 class LateEnd(MemorySource):
     """Tells an end that is too low for a while, as tansu does after a batch of several records."""
 
@@ -248,6 +296,32 @@ def test_leftover_decisions_are_sent_first_after_the_next_claim(engine: Engine, 
     with running(engine, settings(tmp_path), MemorySource(log)) as run:
         run.until(lambda: len(run.sink.published) == len(ids))
         assert [one["frame_id"] for one in _said(run)] == ids
+        run.until(lambda: not run.rows(outbox))
+
+
+@pytest.mark.promise(9)
+@pytest.mark.parametrize("how", ["recreated", "without its data"])
+def test_decisions_of_a_topic_that_was_replaced_are_sent_before_those_of_the_new_one(
+    engine: Engine, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.pipeline.intake.CERTAIN_S", 0.1)
+    log, ids = MemoryLog(2), [f"f{number}" for number in range(3)]
+    with running(engine, settings(tmp_path), MemorySource(log)) as run:
+        run.sink.reachable = False
+        for one in ids:
+            log.append(frame(DEFECT), headers(one), partition=1)
+        run.until_received(3)
+    if how == "recreated":
+        log.recreate()
+    else:
+        log = MemoryLog(2)
+    log.append(frame(), headers("new"), partition=1)
+    with running(engine, settings(tmp_path), MemorySource(log)) as run:
+        run.until(lambda: len(run.sink.published) == 4)
+        assert [one["frame_id"] for one in _said(run)] == [*ids, "new"]
+        told = [dict(one.headers)["ce_id"].decode() for one in run.sink.published]
+        assert told[:3] == [one["id"] for one in _said(run)][:3] == [f"goodpart.frames-1/1/{n}" for n in range(3)]
+        assert told[3] == ("goodpart.frames-2/1/0" if how == "recreated" else "goodpart.frames-1#1/1/0")
         run.until(lambda: not run.rows(outbox))
 
 

@@ -67,6 +67,13 @@ def test_claims_end_unless_they_are_renewed(here: Line) -> None:
     assert _take(here, here.operator, LATER + claims.SPAN) == ids
 
 
+def test_a_claim_of_a_clock_that_was_ahead_keeps_nobody_from_the_item(here: Line) -> None:
+    (item,) = _fill(here, 1)
+    assert _take(here, here.operator, NOW + timedelta(hours=8)) == [item]
+    assert _take(here, here.engineer) == [item]
+    reviews.decide(here.engine, here.engineer, item, "normal", key="k", now=NOW)
+
+
 def test_nothing_is_written_while_half_of_the_time_is_left(here: Line) -> None:
     _fill(here, 3)
     _take(here, here.operator)

@@ -46,7 +46,7 @@ def test_a_partition_that_does_not_add_up_says_so() -> None:
 
 
 def test_every_kind_of_gap_has_words() -> None:
-    found = [Gap(1, 1, 0, 3, 9, kind, NOW) for kind in ("below_start", "beyond_end")]
+    found = [Gap(1, 1, 0, 3, 9, kind, NOW) for kind in ("below_start", "beyond_end", "truncated")]
     assert all(row["What"] for row in accounts.gaps(found, UTC))
 
 

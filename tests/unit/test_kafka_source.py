@@ -8,12 +8,12 @@ from unittest.mock import MagicMock
 
 import pytest
 from kafka import TopicPartition
-from kafka.errors import FencedInstanceIdError
-from kafka.structs import MemberState
+from kafka.errors import FencedInstanceIdError, LogTruncationError
+from kafka.structs import MemberState, OffsetAndMetadata
 
 from agent.settings import Kafka
 from agent.sources import broker
-from agent.sources.base import Assigned, Event, Lost, Revoked, SourceError, SourceUnreachableError
+from agent.sources.base import Assigned, Event, Lost, Outside, Revoked, SourceError, SourceUnreachableError
 from agent.sources.kafka import KafkaSource, _Listener
 from agent.sources.standing import Standing
 
@@ -78,6 +78,26 @@ def test_a_member_that_hears_in_a_join_that_another_process_took_its_place_ends_
     with pytest.raises(SourceError, match=r"another process has joined as kafka\.group_instance_id 'cell-1'") as told:
         source.poll(0.0, 1)
     assert told.type is SourceError, "retrying does not help"
+
+
+@pytest.mark.promise(3)
+@pytest.mark.parametrize(("place", "cut"), [(OffsetAndMetadata(50, "", 3), 50), (None, 0)])
+def test_a_log_that_was_cut_is_named_with_where(place: OffsetAndMetadata | None, cut: int) -> None:
+    """None: the new leader knows nothing of what was read last."""
+    source, one, other = (
+        KafkaSource(Kafka(), group_id="g"),
+        TopicPartition("goodpart.frames", 3),
+        TopicPartition("x", 4),
+    )
+    consumer = source._consumer = MagicMock()
+    consumer.group_metadata.return_value.state = MemberState.REBALANCING
+    consumer._cluster._refresh_loop_future.is_done = False
+    consumer.assignment.return_value = {one, other}
+    consumer.poll.side_effect = LogTruncationError({one: place})
+    source._joining_since = 0.0
+    assert source.poll(0.0, 1) == []
+    assert source.events() == [Outside(frozenset({3}), {3: cut})]
+    consumer.pause.assert_called_once_with(one)
 
 
 @pytest.mark.promise(7)

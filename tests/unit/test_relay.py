@@ -5,18 +5,21 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
 from agent.frame import StreamKey
 from agent.health import Health
 from agent.metrics import Metrics
+from agent.pipeline.claims import Granted, claim_all
 from agent.pipeline.decisions import event_id
 from agent.pipeline.patience import Patience
 from agent.pipeline.relay import BATCH, Relay
 from agent.pipeline.stages import Stages
 from agent.pipeline.work import Lane
-from agent.sources.base import Decision
+from agent.settings import Kafka
+from agent.sources.base import Bounds, Decision
 from agent.sources.memory import MemoryDecisions
 from agent.store import offsets, outbox
 from agent.store.engine import reading, writing
@@ -53,9 +56,10 @@ def _lane(here: Line, holder: str) -> Lane:
         return Lane(KEY, offsets.claim(conn, here.stream_id, 0, holder=holder, start=0, now=NOW))
 
 
-def _commit(here: Line, numbers: range) -> None:
+def _commit(here: Line, numbers: range, stream_id: int | None = None) -> None:
     with writing(here.engine) as conn:
-        outbox.add_all(conn, [NewDecision(here.stream_id, 0, n, "press-1", b"{}", NOW) for n in numbers])
+        stream_id = stream_id or here.stream_id
+        outbox.add_all(conn, [NewDecision(stream_id, 0, n, "press-1", b"{}", NOW) for n in numbers])
 
 
 def _unsent(here: Line) -> int:
@@ -127,4 +131,39 @@ def test_a_relay_that_was_slow_deletes_nothing_that_came_after_what_it_sent(here
     assert _unsent(here) == 3
     _rest(new, after)
     assert _sent(sink) == _ids(range(6))
+    assert _unsent(here) == 0
+
+
+@pytest.mark.promise(9)
+def test_who_lost_a_partition_sends_no_more_of_what_its_older_streams_left(here: Line) -> None:
+    def claim(holder: str) -> Lane:
+        with writing(here.engine) as conn:
+            (granted,) = claim_all(
+                conn, replace(KEY, topic_id="new"), {0: Bounds(0, 0)}, settings=Kafka(), holder=holder, now=NOW,
+                stored_before={}, cuts={},
+            )  # fmt: skip
+        assert isinstance(granted, Granted)
+        return granted.lane
+
+    with writing(here.engine) as conn:
+        old = offsets.stream_id(conn, KEY, NOW)
+    _commit(here, range(BATCH + 3), old)
+    slow, sink = Slow(), MemoryDecisions()
+    first, before = _relay(here, slow), claim("a")
+
+    def lost() -> None:
+        for one in (*before.older, before):
+            one.dropped = True
+
+    slow.meanwhile = lost
+    for one in (*before.older, before):
+        first.wake(one)
+    _rest(first)
+    assert _sent(slow) == _ids(range(BATCH))
+    second, after = _relay(here, sink), claim("b")
+    _commit(here, range(2), after.claim.stream_id)
+    for one in (*after.older, after):
+        second.wake(one)
+    _rest(second)
+    assert _sent(sink) == [*_ids(range(BATCH, BATCH + 3)), event_id("new", 0, 0), event_id("new", 0, 1)]
     assert _unsent(here) == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +20,7 @@ from agent.frame import StreamKey
 from agent.store import buckets, dead_letters, gaps, inspections, offsets, outbox, products, seen, stations, trends
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.engine import Fenced, reading, writing
+from agent.store.errors import Raced
 from agent.store.inspections import Inspection
 from agent.store.offsets import Claim, Counts
 from agent.store.outbox import NewDecision
@@ -214,19 +217,42 @@ def test_more_inspections_than_one_statement_takes_are_all_there_as_they_were_gi
 
 def test_a_frame_that_comes_twice_in_one_transaction_is_seen_at_its_last_time(here: Line) -> None:
     with writing(here.engine) as conn:
-        seen.add_all(conn, [(here.station_id, "a", NOW), (here.station_id, "a", NOW - timedelta(hours=2))])
+        seen.add_all(conn, [(here.station_id, "a", NOW), (here.station_id, "a", NOW - timedelta(hours=2))], NOW)
         assert seen.already(conn, [(here.station_id, "a")], NOW) == {(here.station_id, "a")}
+
+
+def test_of_two_transactions_that_remember_the_same_frames_one_is_told_and_writes_nothing(here: Line) -> None:
+    """In whatever order each has them: they do not lock each other out."""
+    rows = [(here.station_id, f"f{number}", NOW) for number in range(500)]
+    both = threading.Barrier(2)
+
+    def remember(step: int) -> bool:
+        both.wait(30)
+        try:
+            with writing(here.engine) as conn:
+                seen.add_all(conn, [(here.station_id, f"of{step}", NOW), *rows[::step]], NOW - timedelta(hours=24))
+        except Raced:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        kept = dict(zip((1, -1), pool.map(remember, (1, -1)), strict=True))
+    assert sorted(kept.values()) == [False, True]
+    with reading(here.engine) as conn:
+        pairs = [(here.station_id, f"of{step}") for step in kept]
+        found = seen.already(conn, pairs, NOW - timedelta(hours=24))
+    assert found == {(here.station_id, f"of{step}") for step, done in kept.items() if done}
 
 
 def test_frames_are_seen_per_station_for_a_while(here: Line) -> None:
     with writing(here.engine) as conn:
         other = stations.add(conn, "press-2", now=NOW).id
         old, new = NOW - timedelta(hours=25), NOW - timedelta(hours=1)
-        seen.add_all(conn, [(here.station_id, "a", old), (here.station_id, "b", new), (other, "c", new)])
+        seen.add_all(conn, [(here.station_id, "a", old), (here.station_id, "b", new), (other, "c", new)], old)
         pairs = {(here.station_id, name) for name in "abc"} | {(other, "c")}
         since = NOW - timedelta(hours=24)
         assert seen.already(conn, pairs, since) == {(here.station_id, "b"), (other, "c")}
-        seen.add_all(conn, [(here.station_id, "a", NOW)])
+        seen.add_all(conn, [(here.station_id, "a", NOW)], since)
         assert (here.station_id, "a") in seen.already(conn, pairs, since)
         assert seen.forget(conn, NOW, limit=1) == 1
         assert seen.forget(conn, NOW, limit=9) == 1

@@ -110,6 +110,38 @@ def test_at_most_one_holder_has_a_lease_and_tokens_only_rise(acts: list[tuple[st
                             leases.check(conn, held[who], now)
 
 
+def test_a_lease_whose_end_is_far_ahead_is_free_once_nothing_changes_in_it(
+    here: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its holder's clock was eight hours ahead; the clock of who waits may be behind as well."""
+    seconds, ahead, behind = 0.0, NOW + timedelta(hours=8), NOW - timedelta(hours=8)
+    monkeypatch.setattr(leases, "monotonic", lambda: seconds)
+    with writing(here.engine) as conn:
+        held = leases.acquire(conn, "chore", "a", MINUTE, ahead)
+        assert held
+        for _ in range(3):
+            assert leases.acquire(conn, "chore", "b", MINUTE, behind) is None
+            seconds += 100
+            held = leases.renew(conn, held, MINUTE, ahead + timedelta(seconds=seconds))
+        assert leases.acquire(conn, "chore", "b", MINUTE, NOW) is None, "its holder is alive"
+        seconds += 119
+        assert leases.acquire(conn, "chore", "b", MINUTE, NOW) is None
+        seconds += 1
+        taken = leases.acquire(conn, "chore", "b", MINUTE, NOW)
+        assert taken and taken.token == held.token + 1
+        assert leases.acquire(conn, "chore", "a", MINUTE, behind) is None
+        with pytest.raises(Fenced):
+            leases.check(conn, held, NOW)
+
+
+def test_a_lease_that_was_given_back_is_free_whatever_the_clock_said_then(here: Line) -> None:
+    with writing(here.engine) as conn:
+        held = leases.acquire(conn, "retrain", "a", MINUTE, NOW + timedelta(hours=8))
+        assert held
+        leases.release(conn, held, NOW + timedelta(hours=8))
+        assert leases.acquire(conn, "retrain", "b", MINUTE, NOW)
+
+
 def test_of_many_threads_on_two_engines_one_gets_the_lease(tmp_path: Path) -> None:
     with database(tmp_path) as engine:
         other = open_engine(str(engine.url))

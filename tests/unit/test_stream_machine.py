@@ -290,6 +290,32 @@ def test_whatever_happens_each_frame_has_one_outcome_and_one_decision() -> None:
 
 
 @pytest.mark.promise(3)
+def test_frames_in_flight_of_a_topic_made_anew_are_recorded_before_its_new_ones_are_read() -> None:
+    """No log has them any more, and nobody else may commit them."""
+    line = Line()
+    agent = line.agents[0]
+    agent.source.assign({0})
+    for number in range(6):
+        if number == 3:
+            for _ in range(3):
+                agent.read()
+                agent.record()
+            assert agent.in_flight == 3
+            line.log.recreate()
+        line.send(0, "flagged", f"f{number}")
+    line.seconds += 1
+    agent.read()
+    assert not agent.pipeline._intake.claimed, "it has seen that the topic is another one"
+    line.run(agent, 5)
+    found = line.rows('SELECT stream_id, "offset", frame_id FROM inspection ORDER BY stream_id, "offset"')
+    assert [one[1:] for one in found] == [(number % 3, f"f{number}") for number in range(6)]
+    assert [one[0] for one in found] == [1, 1, 1, 2, 2, 2]
+    told = list(dict.fromkeys(dict(one.headers)["ce_id"].decode() for one in line.published))
+    assert told == [f"goodpart.frames-{1 + number // 3}/0/{number % 3}" for number in range(6)]
+    line.look.close()
+
+
+@pytest.mark.promise(3)
 def test_an_offset_that_moved_on_after_the_look_at_the_log_is_no_gap() -> None:
     """Found by the machine: the partition was taken for another log, and read again from its start."""
     line = Line()
