@@ -176,8 +176,8 @@ def certify(
     stand for.
 
     Where n is too small for the review rate, the best certifiable rate is used and named; where that is 50 % or more,
-    there is no threshold. Where n is too small for the reject rate, reject is off. Rejected parts are flagged ones, so no
-    more of them are allowed than of those: the reject threshold is never below the review threshold.
+    there is no threshold. Where n is too small for the reject rate, reject is off. Rejected parts are flagged ones: no
+    more of them are allowed than of those, and the reject threshold is never below the review threshold.
 
     Raises:
         CertificateError: no scores, or one that is not finite.

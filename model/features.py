@@ -17,7 +17,8 @@ from model.teacher import Teacher
 
 Load = Callable[[], Frame]
 BATCH = 16  # tiles encoded at once
-NORMALS = 32  # tiles kept as pixels
+NORMALS = 32  # tiles kept as pixels, of whole frames; more where these are fewer than FEWEST frames
+FEWEST = 4
 
 
 class Features:
@@ -28,13 +29,13 @@ class Features:
     Attributes:
         computed: tiles that went through the teacher.
         hashes: SHA-256 of each frame's pixels, in order.
-        normals: the first tile of up to 32 frames, uint8 n x height x width x 3.
+        normals: all tiles of some frames, frame by frame, uint8 n x height x width x 3.
     """
 
     def __init__(self, teacher: Teacher, spec: InputSpec, device: torch.device, room: Room):
         self._teacher, self.spec, self._device, self._room = teacher, spec, device, room
         self._masks: list[Mask | None] = []
-        self._pixels: list[Frame] = []
+        self._pixels: list[Frame] = []  # each of all tiles of a frame
         self.hashes: list[str] = []
         self.computed = 0
 
@@ -44,7 +45,7 @@ class Features:
 
     @property
     def normals(self) -> Tensor:
-        return torch.from_numpy(np.stack(self._pixels))
+        return torch.from_numpy(np.concatenate(self._pixels))
 
     @property
     def data_sha256(self) -> str:
@@ -53,14 +54,15 @@ class Features:
 
     def compute(self, images: Sequence[Frame | Load], on_frames: Callable[[int], None]) -> None:
         """Loads, prepares and encodes the images, in order; `on_frames` hears how many are done."""
-        kept = set(np.linspace(0, len(images) - 1, min(NORMALS, len(images))).round().astype(int).tolist())
+        wanted = min(max(NORMALS // self.spec.tiles, FEWEST), len(images))
+        kept = set(np.linspace(0, len(images) - 1, wanted).round().astype(int).tolist())
         self._store = self._open(len(images))
         step = max(1, BATCH // self.spec.tiles)
         for start in range(0, len(images), step):
             frames = [image() if callable(image) else image for image in images[start : start + step]]
             prepared = [prepare(frame, self.spec) for frame in frames]
             self._masks += [one.mask for one in prepared]
-            self._pixels += [one.tiles[0] for at, one in enumerate(prepared, start) if at in kept]
+            self._pixels += [one.tiles for at, one in enumerate(prepared, start) if at in kept]
             tiles = np.concatenate([one.tiles for one in prepared])
             self._store.put(start * self.spec.tiles, torch.from_numpy(tiles))
             self.hashes += map(pixels_sha256, frames)

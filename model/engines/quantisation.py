@@ -10,8 +10,6 @@ from functools import partial
 from itertools import takewhile
 from typing import Any
 
-import numpy as np
-
 from model.engines.tracing import missing
 from model.images import Frame
 
@@ -43,20 +41,21 @@ def quantise(model: Any, normals: Frame) -> Any:
 
     Args:
         model: the OpenVINO model of a `model.network.Comparison`.
-        normals: uint8 n x height x width x 3 tiles of good parts, on which the layers' ranges are measured.
+        normals: uint8 n x height x width x 3, all tiles of good parts, part by part: the layers' ranges are measured
+            on these.
     """
     nncf = library()
     convs = [op for op in model.get_ordered_ops() if op.get_type_name() in CONVS]
     first = [op.get_friendly_name() for op in takewhile(partial(_large, model.inputs[0].shape[1]), convs)]
     kept = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() not in (*CONVS, *NO_OPERATION)]
     each = model.inputs[0].shape[0]  # tiles of a frame
-    groups = np.arange(-(-len(normals) // each) * each).reshape(-1, each) % len(normals)
+    parts = normals.reshape(-1, each, *normals.shape[1:])
     with redirect_stdout(io.StringIO()):  # its progress bars
         return nncf.quantize(
             model,
-            nncf.Dataset([normals[group] for group in groups]),
+            nncf.Dataset(list(parts)),
             preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(groups),
+            subset_size=len(parts),
             # The widest range that any tile had, not the tiles' mean: defects reach beyond what is normal.
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
