@@ -26,6 +26,7 @@ CONTENT_TYPES = {  # of encoded images, by the suffix of a file
 OLDEST = timedelta(days=7)
 NEWEST = timedelta(minutes=5)
 _SHA256 = re.compile("[0-9a-f]{64}")
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # sources put it where a header's name is not UTF-8
 LONGEST = 200  # characters of a name: id, station, product, serial, lot
 
 
@@ -98,17 +99,19 @@ def header_texts(record: Record) -> dict[str, str]:
     """The headers by their canonical names.
 
     Raises:
-        BadHeader: one is not UTF-8, or is given twice with different values.
+        BadHeader: one, or its name, is not UTF-8, or one is given twice with different values.
     """
     texts: dict[str, str] = {}
     for name, value in record.headers:
         canonical = ALIASES.get(name.lower(), name.lower())
+        if UNKNOWN in name:
+            raise BadHeader(f"the name of header {name[:40]!r} is not UTF-8")
         try:
             text = (value or b"").decode("utf-8").strip()
         except UnicodeDecodeError:
-            raise BadHeader(f"header {name} is not UTF-8") from None
+            raise BadHeader(f"header {name[:40]!r} is not UTF-8") from None
         if texts.setdefault(canonical, text) != text:
-            raise BadHeader(f"header {canonical} is given twice with different values")
+            raise BadHeader(f"header {canonical[:40]!r} is given twice with different values")
     return texts
 
 

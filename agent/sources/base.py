@@ -57,7 +57,16 @@ class Outside:
     partitions: frozenset[int]
 
 
-Event = Assigned | Revoked | Lost | Outside
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What this partition has at its position cannot be read; it is paused. Resume it to try again."""
+
+    partition: int
+    offset: int
+    problem: str
+
+
+Event = Assigned | Revoked | Lost | Outside | Unreadable
 
 
 class Source(Protocol):

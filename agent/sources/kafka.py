@@ -26,8 +26,18 @@ from kafka.structs import MemberState, OffsetAndMetadata
 
 from agent.frame import Record, StreamKey
 from agent.settings import Kafka
-from agent.sources import broker, reach
-from agent.sources.base import Assigned, Bounds, Event, Lost, Outside, Revoked, SourceError, SourceUnreachableError
+from agent.sources import broker, fetched, reach
+from agent.sources.base import (
+    Assigned,
+    Bounds,
+    Event,
+    Lost,
+    Outside,
+    Revoked,
+    SourceError,
+    SourceUnreachableError,
+    Unreadable,
+)
 from agent.sources.standing import Standing
 
 log = structlog.get_logger()
@@ -97,6 +107,7 @@ class KafkaSource:
             metadata_max_age_ms=_METADATA_MS,
             metrics_enabled=False,
         )
+        fetched.mend(self._consumer)
         try:
             if not broker.partitions(self._consumer, self._topic, self._bootstrap_s):
                 raise SourceError(
@@ -126,6 +137,10 @@ class KafkaSource:
             found = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except (OffsetOutOfRangeError, LogTruncationError, NoOffsetForPartitionError) as error:
             self._outside(error)
+            return []
+        except fetched.UnreadableError as error:
+            self.pause([error.partition])
+            self._events.put(Unreadable(error.partition, error.offset, str(error)))
             return []
         except FencedInstanceIdError as error:
             raise self._another() from error
