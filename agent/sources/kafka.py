@@ -9,7 +9,6 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -24,7 +23,7 @@ from kafka.errors import (
 )
 from kafka.structs import MemberState, OffsetAndMetadata
 
-from agent.frame import Record, StreamKey
+from agent.frame import Record, StreamKey, at
 from agent.settings import Kafka
 from agent.sources import broker, fetched, reach
 from agent.sources.base import (
@@ -41,7 +40,6 @@ from agent.sources.base import (
 from agent.sources.standing import Standing
 
 log = structlog.get_logger()
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BOUNDS_MS = 5000
 _METADATA_MS = 10_000  # a topic that was away, or has new partitions, is seen again this soon
 _JOIN_S = 1.0
@@ -372,7 +370,7 @@ def to_record(one: Any) -> Record:
     return Record(
         partition=one.partition,
         offset=one.offset,
-        timestamp=_EPOCH + timedelta(milliseconds=max(one.timestamp or 0, 0)),
+        timestamp=at(1000 * (one.timestamp or 0)),
         key=one.key,
         headers=tuple((name, value or b"") for name, value in one.headers or ()),
         value=one.value or b"",
