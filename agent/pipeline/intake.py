@@ -122,10 +122,7 @@ class Intake:
         now = self._monotonic()
         for partition, held in list(self._held.items()):
             if (unread := held.unread) and now - unread.since > for_s:
-                return (
-                    f"partition {partition} was not read on for {now - unread.since:.0f} s: {unread.problem}; mend the "
-                    "broker's log, or let it go up to behind that batch (kafka-delete-records), which is a data gap"
-                )
+                return f"partition {partition} was not read on for {now - unread.since:.0f} s: {unread.problem}"
         return None
 
     def drain(self, timeout_s: float) -> bool:

@@ -19,7 +19,10 @@ class UnreadableError(KafkaError):  # type: ignore[misc]
     """The batch at this offset cannot be read; asked for again, it may come whole."""
 
     def __init__(self, partition: int, offset: int, problem: Exception) -> None:
-        super().__init__(f"the batch at offset {offset} of partition {partition} cannot be read ({problem})")
+        super().__init__(
+            f"the batch at offset {offset} of partition {partition} cannot be read ({problem}); mend the broker's log, "
+            "or let it go up to behind that batch (kafka-delete-records), which is a data gap"
+        )
         self.partition, self.offset = partition, offset
 
 
