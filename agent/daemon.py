@@ -47,7 +47,7 @@ from agent.systemd import Systemd
 log = structlog.get_logger()
 CLOSING_S = 9.0  # of drain_s, for leaving the group and the threads
 WATCH_S = 0.1
-FETCH_SHARE = 8  # of pipeline.queue_mb: what one broker may send at once
+FETCH_SHARE = 8  # of pipeline.queue_mb: what one broker may send, or a poll read of a spool, at once
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -274,12 +274,12 @@ class _Daemon:
 
     def _ends(self) -> tuple[Source, Decisions]:
         """Where frames come from and decisions go; neither connects before it is used."""
+        fetch_bytes = (self._settings.pipeline.queue_mb << 20) // FETCH_SHARE
         if self._settings.source.kind == "directory":
             spool = self._settings.source.directory
-            return DirectorySource(spool), DirectoryDecisions(spool)
+            return DirectorySource(spool, poll_bytes=fetch_bytes), DirectoryDecisions(spool)
         kafka = self._settings.kafka
         group_id = kafka.group_id or f"goodpart.{self._install.install_id}"
-        fetch_bytes = (self._settings.pipeline.queue_mb << 20) // FETCH_SHARE
         return KafkaSource(kafka, group_id=group_id, fetch_bytes=fetch_bytes), KafkaDecisions(kafka)
 
     def _end(self, letters: Worker, retraining: Stoppable | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 ALIASES = {
     "id": "ce_id",
@@ -25,7 +25,11 @@ CONTENT_TYPES = {  # of encoded images, by the suffix of a file
 }  # fmt: skip
 OLDEST = timedelta(days=7)
 NEWEST = timedelta(minutes=5)
+# Times beyond are taken for the nearest of these: both databases, every timezone and the charts' nanoseconds hold them.
+FIRST, LAST = datetime(1700, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHA256 = re.compile("[0-9a-f]{64}")
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # sources put it where a header's name is not UTF-8
 LONGEST = 200  # characters of a name: id, station, product, serial, lot
 
 
@@ -98,17 +102,19 @@ def header_texts(record: Record) -> dict[str, str]:
     """The headers by their canonical names.
 
     Raises:
-        BadHeader: one is not UTF-8, or is given twice with different values.
+        BadHeader: one, or its name, is not UTF-8, or one is given twice with different values.
     """
     texts: dict[str, str] = {}
     for name, value in record.headers:
         canonical = ALIASES.get(name.lower(), name.lower())
+        if UNKNOWN in name:
+            raise BadHeader(f"the name of header {name[:40]!r} is not UTF-8")
         try:
             text = (value or b"").decode("utf-8").strip()
         except UnicodeDecodeError:
-            raise BadHeader(f"header {name} is not UTF-8") from None
+            raise BadHeader(f"header {name[:40]!r} is not UTF-8") from None
         if texts.setdefault(canonical, text) != text:
-            raise BadHeader(f"header {canonical} is given twice with different values")
+            raise BadHeader(f"header {canonical[:40]!r} is given twice with different values")
     return texts
 
 
@@ -126,9 +132,9 @@ def parse(record: Record, *, stream: str, default_station: str = "") -> Envelope
     texts = header_texts(record)
     kind = texts.get("ce_type", EVENT_TYPE)
     if kind != EVENT_TYPE:
-        raise BadHeader(f"ce_type is {kind!r}; {EVENT_TYPE} is allowed")
+        raise BadHeader(f"ce_type is {kind[:40]!r}; {EVENT_TYPE} is allowed")
     if texts.get("ce_specversion", "1.0") != "1.0":
-        raise BadHeader(f"ce_specversion is {texts['ce_specversion']!r}; 1.0 is allowed")
+        raise BadHeader(f"ce_specversion is {texts['ce_specversion'][:40]!r}; 1.0 is allowed")
     station = _name(texts, "ce_source") or default_station
     if not station:
         raise BadHeader("ce_source (or station) is missing, and kafka.station names no default")
@@ -147,14 +153,20 @@ def parse(record: Record, *, stream: str, default_station: str = "") -> Envelope
     )
 
 
+def at(microseconds: int) -> datetime:
+    """A record's or file's own time, in microseconds since 1970: one that came in another unit is held in bounds."""
+    return _EPOCH + timedelta(microseconds=min(max(microseconds, 0), (LAST - _EPOCH) // timedelta(microseconds=1)))
+
+
 def event_time(captured_at: datetime | None, timestamp: datetime) -> tuple[datetime, bool]:
     """When the part was seen, and whether the camera's clock is suspect.
 
-    The capture time where it lies within -7 d/+5 min of the record's own timestamp, else that timestamp. It depends on
-    the record alone, so a record read twice gives the same key.
+    The capture time where it lies within -7 d/+5 min of the record's own timestamp, else that timestamp, which is
+    suspect itself where it had to be held in bounds. It depends on the record alone, so a record read twice gives the
+    same key.
     """
     if captured_at is None:
-        return timestamp, False
+        return timestamp, timestamp >= LAST
     if timestamp - OLDEST <= captured_at <= timestamp + NEWEST:
         return captured_at, False
     return timestamp, True
@@ -238,8 +250,8 @@ def _time(text: str | None) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise BadHeader(f"ce_time is {text[:40]!r}; RFC 3339 such as 2026-01-31T08:00:00Z is allowed") from None
     if moment.tzinfo is None:
         raise BadHeader(f"ce_time is {text[:40]!r}; it needs a timezone such as Z")
-    return moment
+    return min(max(moment, FIRST), LAST)

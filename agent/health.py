@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Check = Callable[[], str | None]  # None: well; else the problem in words
@@ -13,6 +14,13 @@ Check = Callable[[], str | None]  # None: well; else the problem in words
 
 class HealthError(Exception):
     """The health server cannot run; the message names the setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    at: float
+    within_s: float
+    waits: bool
 
 
 class Health:
@@ -25,15 +33,21 @@ class Health:
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._ticks: dict[str, tuple[float, float]] = {}
+        self._ticks: dict[str, _Tick] = {}
         self._outages: dict[str, str | None] = {}
         self._live: dict[str, Check] = {}
         self._ready: dict[str, Check] = {}
 
-    def tick(self, loop: str, *, within_s: float = 30.0) -> None:
-        """The loop goes round; it is dead when it does not tick again within `within_s` seconds."""
+    def tick(self, loop: str, *, within_s: float = 30.0, waits: bool = True) -> None:
+        """The loop goes round; it is dead when it does not tick again within `within_s` seconds.
+
+        Args:
+            loop: its name.
+            within_s: seconds.
+            waits: it waits for dependencies, so it is not dead while one is out.
+        """
         with self._lock:
-            self._ticks[loop] = (self._monotonic(), within_s)
+            self._ticks[loop] = _Tick(self._monotonic(), within_s, waits)
 
     def forget(self, loop: str) -> None:
         """The loop has ended as it should."""
@@ -65,11 +79,11 @@ class Health:
         """What makes the agent not live; empty while it lives."""
         now = self._monotonic()
         with self._lock:
+            outage = any(self._outages.values())
             stale = {
-                loop: f"no progress for {now - at:.0f} s"
-                for loop, (at, within) in self._ticks.items()
-                # A loop that waits for a dependency is not dead.
-                if now - at > within and not any(self._outages.values())
+                loop: f"no progress for {now - tick.at:.0f} s"
+                for loop, tick in self._ticks.items()
+                if now - tick.at > tick.within_s and not (tick.waits and outage)
             }
         return stale | _problems(self._live)
 

@@ -9,6 +9,9 @@ from agent.frame import BadHeader, DataRef
 from agent.pipeline.patience import Patience
 from agent.store.blobs import BlobMissing, BlobStore, BlobTooLarge
 
+LONGEST_KEY = 1024  # bytes, of S3
+LONGEST_PART = 255  # bytes, of file systems
+
 
 class ClaimCorrupt(Exception):
     """What lies there is not what the headers say."""
@@ -26,7 +29,7 @@ class ClaimChecks:
         self._store, self._patience = store, patience
 
     def read(self, ref: DataRef) -> bytes | None:
-        """The frame's bytes; None where there is nothing yet.
+        """The frame's bytes; None where there is nothing yet, or nothing that we may read.
 
         Raises:
             BadHeader: the reference points anywhere but into the store.
@@ -51,7 +54,7 @@ def key_of(uri: str, location: str) -> str:
     """The key in the store at `location` that a reference names.
 
     Raises:
-        BadHeader: it is not one of that store, or not plainly.
+        BadHeader: it is not one of that store, or not plainly, or longer than the store takes.
     """
     try:
         wanted, own = urlsplit(uri), urlsplit(location)
@@ -61,6 +64,9 @@ def key_of(uri: str, location: str) -> str:
     inside = (wanted.scheme, wanted.netloc) == (own.scheme, own.netloc) and parts[: len(base)] == base
     if not inside or len(parts) == len(base) or wanted.query or wanted.fragment:
         raise BadHeader(f"ce_dataref is not in the blob store; {location.rstrip('/')}/KEY is allowed")
+    longest = max(len(part.encode()) for part in parts)
+    if len("/".join(parts).encode()) > LONGEST_KEY or (own.scheme == "file" and longest > LONGEST_PART):
+        raise BadHeader(f"ce_dataref must have at most {LONGEST_KEY} bytes, in a folder {LONGEST_PART} a part")
     return "/".join(parts[len(base) :])
 
 
@@ -68,6 +74,6 @@ def _segments(path: str) -> list[str]:
     """The parts of a path, decoded once; none of them may change where the others lead."""
     parts = [unquote(part, errors="strict") for part in path.strip("/").split("/")] if path.strip("/") else []
     for part in parts:
-        if part in ("", ".", "..") or any(sign in part for sign in "/\\\0%"):
-            raise ValueError("empty parts, dots and encoded separators are not allowed")
+        if part in ("", ".", "..") or any(sign in "/\\%\x7f" or sign < " " for sign in part):
+            raise ValueError("empty parts, dots, encoded separators and control characters are not allowed")
     return parts

@@ -85,7 +85,9 @@ class Decoder:
             work.fail("claim_corrupt", str(error), self._clock())
         else:
             if work.claimed is None and self._monotonic() - work.arrived > wait_s:
-                work.fail("claim_missing", f"nothing lies at ce_dataref after {wait_s:.0f} s", self._clock())
+                work.fail(
+                    "claim_missing", f"nothing that we may read lies at ce_dataref after {wait_s:.0f} s", self._clock()
+                )
         finally:
             self._budget.give_pixels(ref.size)
         return work.claimed is not None

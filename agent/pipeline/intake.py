@@ -21,14 +21,34 @@ from agent.pipeline.gap import Cut
 from agent.pipeline.record import Answer, Arrived, ClaimRequest, Gone, Idle, Recorder, Void
 from agent.pipeline.work import Lane, Work
 from agent.settings import Kafka
-from agent.sources.base import Assigned, Lost, Outside, Revoked, Source, SourceUnreachableError
+from agent.sources.base import (
+    Assigned,
+    Event,
+    Lost,
+    Outside,
+    Revoked,
+    Source,
+    SourceUnreachableError,
+    Unreadable,
+)
 
 log = structlog.get_logger()
 POLL_S = 0.1
 BUSY_POLL_S = 0.01  # while paused or waiting for a claim: look again soon
 HOUSEKEEPING_S = 1.0
 CERTAIN_S = 5.0  # a log must end before the stored offset for so long before it counts as another one
+ALIVE_S = 120.0  # a turn takes that long at most: a client is begun anew in 40 s, and asks for bounds twice
+RETRY_S = 5.0  # a batch that cannot be read is asked for again
 _OUTAGE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """What cannot be read at a partition's position."""
+
+    offset: int
+    since: float  # monotonic seconds
+    problem: str
 
 
 @dataclass(slots=True)
@@ -40,8 +60,10 @@ class _Held:
     lane: Lane | None = None
     stored: int | None = None  # its offset in the database, as the last claim found it beyond the log's end
     cut: Cut | None = None  # where the log was cut while the last lane read it
-    full: bool = False  # paused: it has its share of the frames in flight
+    full: bool = False  # paused: it has its share of the frames in flight, or cannot be read before `retry_at`
     fed: bool = False  # read though the others are paused: none of its frames is in flight
+    unread: _Unread | None = None
+    retry_at: float = 0.0  # monotonic seconds
 
 
 class Intake:
@@ -97,6 +119,14 @@ class Intake:
         """Partitions that the source gave us."""
         return tuple(sorted(self._held))
 
+    def unreadable(self, for_s: float) -> str | None:
+        """Which partition cannot be read for so many seconds, and why; None where all can."""
+        now = self._monotonic()
+        for partition, held in list(self._held.items()):
+            if (unread := held.unread) and now - unread.since > for_s:
+                return f"partition {partition} was not read on for {now - unread.since:.0f} s: {unread.problem}"
+        return None
+
     def drain(self, timeout_s: float) -> bool:
         """Takes no more frames; membership goes on. True once no frame can come in any more."""
         self._draining.set()
@@ -114,7 +144,7 @@ class Intake:
         """
         try:
             while not self._ended.is_set():
-                self._health.tick("intake")
+                self._health.tick("intake", within_s=ALIVE_S, waits=False)
                 self.turn()
             self._tidy()
         finally:
@@ -141,8 +171,11 @@ class Intake:
 
     def _follow(self) -> None:
         for event in self._source.events():
-            log.info("assignment", change=type(event).__name__.lower(), partitions=sorted(event.partitions))
+            self._log(event)
             match event:
+                case Unreadable(partition, offset, problem):
+                    if held := self._held.get(partition):
+                        self._put_off(held, offset, problem)
                 case Assigned(partitions):
                     self._held |= {partition: _Held() for partition in partitions}
                 case Revoked(partitions) | Lost(partitions):
@@ -154,6 +187,19 @@ class Intake:
                         lane = self._held[partition].lane
                         known = Cut(lane.key, cut[partition]) if lane and partition in cut else None
                         self._held[partition] = _Held(ask_at=self._later(), cut=known)
+
+    @staticmethod
+    def _log(event: Event) -> None:
+        if isinstance(event, Unreadable):
+            log.warning("partition_unreadable", partition=event.partition, problem=event.problem)
+        else:
+            log.info("assignment", change=type(event).__name__.lower(), partitions=sorted(event.partitions))
+
+    def _put_off(self, held: _Held, offset: int, problem: str) -> None:
+        now = self._monotonic()
+        if held.unread is None or held.unread.offset != offset:
+            held.unread = _Unread(offset, now, problem)
+        held.full, held.retry_at = True, now + RETRY_S
 
     def _take_answers(self) -> None:
         while True:
@@ -232,9 +278,11 @@ class Intake:
 
     def _feed(self, partitions: Sequence[int]) -> None:
         """What was just taken over, or is quiet, does not wait for the backlog of others: room is enough."""
+        now = self._monotonic()
         for partition in partitions:
             held = self._held[partition]
-            hungry = held.lane is not None and not len(held.lane.window) and self._budget.room > 0
+            empty = held.lane is not None and not len(held.lane.window)
+            hungry = empty and self._budget.room > 0 and held.retry_at <= now
             if hungry and not held.fed:
                 self._source.resume([partition])
             elif held.fed and not hungry:
@@ -243,18 +291,21 @@ class Intake:
 
     def _share(self, partitions: Sequence[int]) -> None:
         """None has more in flight than its share, so that a backlog in one keeps no other from being read."""
+        now = self._monotonic()
         for partition in partitions:
             held = self._held[partition]
             count = len(held.lane.window) * len(partitions) if held.lane else 0
             if not held.full and count >= self._budget.most_frames:
                 held.full = True
                 self._source.pause([partition])
-            elif held.full and count * 2 <= self._budget.most_frames:
+            elif held.full and count * 2 <= self._budget.most_frames and held.retry_at <= now:
                 held.full = False
                 self._source.resume([partition])
 
     def _poll(self) -> None:
-        waiting = self._stopped or any(held.lane is None or held.full for held in self._held.values())
+        waiting = self._stopped or any(
+            held.lane is None or (held.full and not held.unread) for held in self._held.values()
+        )
         most = max(1, min(self._settings.max_poll_records, self._budget.room))
         try:
             records = self._source.poll(BUSY_POLL_S if waiting else POLL_S, most)
@@ -310,6 +361,9 @@ class Intake:
             position, end = self._source.position(partition), self._source.end(partition)
             if position is not None:
                 self._recorder.inbox.put(Idle(lane, position))
+            if held.unread and held.unread.offset != position:
+                log.info("partition_readable", partition=partition)
+                held.unread = None
             left = max(0, end - lane.claim.next_offset) if end is not None else 0
             known = known and end is not None
             lag += left

@@ -345,6 +345,8 @@ class Pipeline:
         return None if self._intake.claimed else "no partition is claimed yet"
 
     def _stalled(self) -> str | None:
+        if problem := self._intake.unreadable(STALL_S):
+            return problem
         # Of a line that stood still, the first frame is no late one.
         idle_s = min(self._meter.quiet_s(), self._budget.busy_s())
         if idle_s > STALL_S and not self._parts.health.outages:

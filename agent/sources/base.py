@@ -61,7 +61,16 @@ class Outside:
     cut: Mapping[int, int] = field(default_factory=dict)
 
 
-Event = Assigned | Revoked | Lost | Outside
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What this partition has at its position cannot be read; it is paused. Resume it to try again."""
+
+    partition: int
+    offset: int
+    problem: str
+
+
+Event = Assigned | Revoked | Lost | Outside | Unreadable
 
 
 class Source(Protocol):

@@ -10,42 +10,26 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote, unquote
 from uuid import uuid4
 
 import structlog
 
 from agent.files import sync
 from agent.frame import CONTENT_TYPES, Record, StreamKey
-from agent.sources.base import Assigned, Bounds, Event, Outside, SourceError, SourceUnreachableError
+from agent.sources.base import Assigned, Bounds, Event, Outside, SourceError, SourceUnreachableError, Unreadable
+from agent.sources.directory_log import SIDECAR, Entry, entries, log_name, record
 
 log = structlog.get_logger()
-SIDECAR = ".json"
 LOOK_S = 0.05
-LONGEST_STEM = 60
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A frame in the log: `00000000000000000042@STATION@NAME.jpg`."""
-
-    offset: int
-    station: str
-    path: Path
-
-    @property
-    def sidecar(self) -> Path:
-        return self.path.with_name(self.path.name + SIDECAR)
+# What is wrong with one file, and not with the spool.
+_OF_FILE = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 
 
 class DirectorySource:
@@ -53,14 +37,17 @@ class DirectorySource:
 
     Args:
         directory: the spool; made where it is missing.
+        poll_bytes: most bytes of frames that one poll reads; a larger frame comes alone.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, poll_bytes: int = 32 << 20) -> None:
         self._directory = directory
+        self._poll_bytes = poll_bytes
         self._incoming, self._log = directory / "incoming", directory / "log"
         self._lock: int | None = None
         self._held = False
-        self._entries: list[_Entry] = []
+        self._entries: list[Entry] = []
+        self._waiting: set[Path] = set()  # what of `incoming` cannot be read or accepted now, and was told
         self._next = 0
         self._position, self._paused = 0, True
         self._events: deque[Event] = deque()
@@ -85,7 +72,9 @@ class DirectorySource:
                     self._accept()
                 records = self._read(max_records)
             except OSError as error:
-                raise SourceUnreachableError(f"{error.filename or self._directory}: {error.strerror}") from error
+                raise SourceUnreachableError(
+                    f"{_shown(error.filename or self._directory)}: {error.strerror}"
+                ) from error
             left = deadline - time.monotonic()
             if records or left <= 0 or self._events:
                 return records
@@ -149,7 +138,7 @@ class DirectorySource:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 return False
             raise
-        self._entries = _entries(self._log)
+        self._entries = sorted(entries(self._log), key=lambda one: one.offset)
         self._next = self._entries[-1].offset + 1 if self._entries else 0
         self._return_orphans()
         self._held, self._paused, self._position = True, True, 0
@@ -160,25 +149,67 @@ class DirectorySource:
         """Sidecars whose frames did not follow before a crash go back to them."""
         known = {entry.sidecar.name for entry in self._entries}
         orphans = [path for path in self._log.glob("*@*@*" + SIDECAR) if path.name not in known]
-        frames = {_log_name(frame): frame for _, frame in _arrived(self._incoming)} if orphans else {}
+        frames = {log_name(frame): frame for _, frame in self._arrived({})} if orphans else {}
         for path in orphans:
             if frame := frames.get(path.name.partition("@")[2].removesuffix(SIDECAR)):
                 path.rename(frame.with_name(frame.name + SIDECAR))
 
     def _accept(self) -> None:
-        fresh = sorted(_arrived(self._incoming), key=lambda one: (one[0], one[1]))
-        for _, path in fresh:
-            entry = _Entry(self._next, path.parent.name, self._log / f"{self._next:020d}@{_log_name(path)}")
-            sidecar = path.with_name(path.name + SIDECAR)
-            sync(path)
-            with suppress(FileNotFoundError):
-                sync(sidecar)
-                sidecar.rename(entry.sidecar)
+        waiting: dict[Path, OSError] = {}
+        before = self._next
+        try:
+            for _, path in sorted(self._arrived(waiting)):
+                try:
+                    self._enter(path)
+                except OSError as error:
+                    self._put_off(path, error, waiting)
+        finally:
+            if self._next > before:
+                sync(self._log)
+        for path in waiting.keys() - self._waiting:
+            log.warning("frame_waits", path=_shown(path), problem=waiting[path].strerror)
+        self._waiting = set(waiting)
+
+    def _arrived(self, waiting: dict[Path, OSError]) -> Iterator[tuple[int, Path]]:
+        """Frames in `incoming` with their times; what cannot be looked at is put among those that wait."""
+        for station in os.scandir(self._incoming):
+            try:
+                inside = station.is_dir() and not station.name.startswith(".")
+                found = list(os.scandir(station.path)) if inside else []
+            except OSError as error:
+                self._put_off(Path(station.path), error, waiting)
+                continue
+            for one in found:
+                path = Path(one.path)
+                if path.suffix.lower() in CONTENT_TYPES and not one.name.startswith("."):
+                    try:
+                        if one.is_file():
+                            yield one.stat().st_mtime_ns, path
+                    except OSError as error:
+                        self._put_off(path, error, waiting)
+
+    def _put_off(self, path: Path, error: OSError, waiting: dict[Path, OSError]) -> None:
+        """It is tried again at the next look, while others go on; what is wrong with the whole spool is raised."""
+        if error.errno not in _OF_FILE or not os.access(self._log, os.W_OK | os.X_OK, effective_ids=True):
+            raise error
+        waiting[path] = error
+
+    def _enter(self, path: Path) -> None:
+        entry = Entry(self._next, self._log / f"{self._next:020d}@{log_name(path)}")
+        sync(path)
+        sidecar = path.with_name(path.name + SIDECAR)
+        has_sidecar = _is_there(sidecar)
+        if has_sidecar:
+            sync(sidecar)
+            sidecar.rename(entry.sidecar)
+        try:
             path.rename(entry.path)
-            self._entries.append(entry)
-            self._next += 1
-        if fresh:
-            sync(self._log)
+        except OSError:
+            if has_sidecar:
+                entry.sidecar.rename(sidecar)
+            raise
+        self._entries.append(entry)
+        self._next += 1
 
     def _read(self, max_records: int) -> list[Record]:
         if self._paused or not self._held:
@@ -188,10 +219,33 @@ class DirectorySource:
             self._events.append(Outside(frozenset({0})))
             return []
         first = bisect_left(self._entries, self._position, key=lambda one: one.offset)
-        found = [_record(entry) for entry in self._entries[first : first + max_records]]
+        found = self._read_some(self._entries[first : first + max_records])
         if found:
             self._position = found[-1].offset + 1
         return found
+
+    def _read_some(self, some: Sequence[Entry]) -> list[Record]:
+        """The first of these: as many bytes as one poll may have, up to one that cannot be read."""
+        found: list[Record] = []
+        left = self._poll_bytes
+        for entry in some:
+            try:
+                left -= entry.path.stat().st_size
+                if found and left < 0:
+                    break
+                found.append(record(entry))
+            except OSError as error:
+                if not found:
+                    self._refuse(entry, error)
+                break
+        return found
+
+    def _refuse(self, entry: Entry, error: OSError) -> None:
+        if error.errno not in _OF_FILE:
+            raise error
+        self._paused = True
+        problem = f"{entry.path} cannot be read ({error.strerror}); mend its rights, or put it back"
+        self._events.append(Unreadable(0, self._position, problem))
 
 
 def _identity(file: Path) -> str:
@@ -206,44 +260,16 @@ def _identity(file: Path) -> str:
     return file.read_text().strip()
 
 
-def _arrived(incoming: Path) -> Iterator[tuple[int, Path]]:
-    for station in os.scandir(incoming):
-        if station.is_dir() and not station.name.startswith("."):
-            for one in os.scandir(station.path):
-                path = Path(one.path)
-                if path.suffix.lower() in CONTENT_TYPES and not one.name.startswith(".") and one.is_file():
-                    yield one.stat().st_mtime_ns, path
-
-
-def _log_name(frame: Path) -> str:
-    """What a frame's name in the log says beside its offset."""
-    stem = quote(frame.stem, safe="")[:LONGEST_STEM]
-    return f"{quote(frame.parent.name, safe='')}@{stem}{frame.suffix.lower()}"
-
-
-def _entries(folder: Path) -> list[_Entry]:
-    found = []
-    for path in folder.glob("*@*@*"):
-        offset, station, _ = path.name.split("@", 2)
-        if path.suffix != SIDECAR and offset.isdigit():
-            found.append(_Entry(int(offset), unquote(station), path))
-    return sorted(found, key=lambda one: one.offset)
-
-
-def _record(entry: _Entry) -> Record:
-    headers = {"content-type": CONTENT_TYPES[entry.path.suffix], "ce_source": entry.station}
-    with suppress(FileNotFoundError):
-        headers |= _sidecar(entry.sidecar)
-    taken = datetime.fromtimestamp(entry.path.stat().st_mtime_ns / 1e9, UTC)
-    pairs = tuple((name, value.encode()) for name, value in headers.items())
-    return Record(0, entry.offset, taken, entry.station.encode(), pairs, entry.path.read_bytes())
-
-
-def _sidecar(path: Path) -> dict[str, str]:
+def _is_there(path: Path) -> bool:
     try:
-        found = json.loads(path.read_bytes())
-        return {str(name): str(value) for name, value in found.items()}
-    except (ValueError, AttributeError):
-        # The frame shall not be lost for it: a header that nobody can read makes a dead letter that says so.
-        log.warning("sidecar_unreadable", path=str(path))
-        return {"ce_type": "unreadable sidecar, not a JSON object of header names and values"}
+        path.stat()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
+            raise
+        return False
+    return True
+
+
+def _shown(path: str | Path) -> str:
+    """A name for people and logs, which need not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from agent.files import sync, write_whole
 from agent.frame import CONTENT_TYPES
 from agent.sources.base import SourceUnreachableError
-from agent.sources.directory import SIDECAR
+from agent.sources.directory_log import SIDECAR
 
 _SUFFIXES = {kind: suffix for suffix, kind in reversed(CONTENT_TYPES.items())}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -24,14 +23,23 @@ from kafka.errors import (
 )
 from kafka.structs import MemberState, OffsetAndMetadata
 
-from agent.frame import Record, StreamKey
+from agent.frame import Record, StreamKey, at
 from agent.settings import Kafka
-from agent.sources import broker, reach
-from agent.sources.base import Assigned, Bounds, Event, Lost, Outside, Revoked, SourceError, SourceUnreachableError
+from agent.sources import broker, fetched, reach
+from agent.sources.base import (
+    Assigned,
+    Bounds,
+    Event,
+    Lost,
+    Outside,
+    Revoked,
+    SourceError,
+    SourceUnreachableError,
+    Unreadable,
+)
 from agent.sources.standing import Standing
 
 log = structlog.get_logger()
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BOUNDS_MS = 5000
 _METADATA_MS = 10_000  # a topic that was away, or has new partitions, is seen again this soon
 _JOIN_S = 1.0
@@ -97,6 +105,7 @@ class KafkaSource:
             metadata_max_age_ms=_METADATA_MS,
             metrics_enabled=False,
         )
+        fetched.mend(self._consumer)
         try:
             if not broker.partitions(self._consumer, self._topic, self._bootstrap_s):
                 raise SourceError(
@@ -126,6 +135,10 @@ class KafkaSource:
             found = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except (OffsetOutOfRangeError, LogTruncationError, NoOffsetForPartitionError) as error:
             self._outside(error)
+            return []
+        except fetched.UnreadableError as error:
+            self.pause([error.partition])
+            self._events.put(Unreadable(error.partition, error.offset, str(error)))
             return []
         except FencedInstanceIdError as error:
             raise self._another() from error
@@ -363,7 +376,7 @@ def to_record(one: Any) -> Record:
     return Record(
         partition=one.partition,
         offset=one.offset,
-        timestamp=_EPOCH + timedelta(milliseconds=max(one.timestamp or 0, 0)),
+        timestamp=at(1000 * (one.timestamp or 0)),
         key=one.key,
         headers=tuple((name, value or b"") for name, value in one.headers or ()),
         value=one.value or b"",

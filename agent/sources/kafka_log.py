@@ -13,7 +13,7 @@ from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from agent.frame import Record, StreamKey
 from agent.settings import Kafka
-from agent.sources import broker
+from agent.sources import broker, fetched
 from agent.sources.base import SourceUnreachableError
 from agent.sources.kafka import to_record
 
@@ -49,6 +49,7 @@ class KafkaLog:
             metadata_max_age_ms=10_000,
             metrics_enabled=False,
         )
+        fetched.mend(self._consumer)
 
     def __enter__(self) -> Self:
         return self

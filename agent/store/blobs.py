@@ -88,7 +88,8 @@ class BlobStore(Protocol):
             most: bytes.
 
         Raises:
-            BlobMissing, BlobTooLarge, Unreachable: it cannot be had.
+            BlobMissing: it is not there, or this one key is refused while the store serves others.
+            BlobTooLarge, Unreachable: it cannot be had.
         """
         ...
 

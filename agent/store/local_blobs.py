@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import time
 from pathlib import Path
 from threading import Lock
@@ -11,6 +13,9 @@ from agent.files import sync, write_whole
 from agent.store.blobs import BlobMissing, checked, checked_name, fitting
 from agent.store.errors import Unreachable
 
+# What is wrong with one key, or with what lies there, and not with the folder.
+_OF_KEY = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_REFUSED = {errno.EACCES, errno.EPERM}
 DRAFT_S = 86400.0  # a draft this old is of a process that was killed
 
 
@@ -74,11 +79,18 @@ class LocalBlobs:
         try:
             with path.open("rb") as file:
                 data = file.read(most + 1)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise BlobMissing(f"there is no {key} in {self._directory}") from None
         except OSError as error:
+            if error.errno in _OF_KEY or (error.errno in _REFUSED and self._is_open()):
+                raise BlobMissing(f"there is no {key} in {self._directory} ({error.strerror})") from None
             raise Unreachable(f"{path} cannot be read: {error.strerror}; check blobs.directory") from error
         return fitting(data, most, key)
+
+    def _is_open(self) -> bool:
+        try:
+            os.scandir(self._directory).close()
+        except OSError:
+            return False
+        return True
 
     def _path(self, sha256: str) -> Path:
         return self._directory / checked_name(sha256)

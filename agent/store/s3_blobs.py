@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import time
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from obstore import GetResult
 
 TIMEOUT = timedelta(seconds=10)
+PROVEN_S = 10.0
+# Refusals that may be of one key: no permission, or no name that it takes. 401 is of everybody, 408 and 429 pass.
+_OF_KEY = re.compile(r"status code: 4(?!01|08|29)\d\d")
 
 
 class S3Blobs:
@@ -38,6 +43,7 @@ class S3Blobs:
         except ModuleNotFoundError:
             raise StoreError("blobs.url: S3 needs its library; run: pip install obstore") from None
         self._obstore: Any = obstore
+        self._proven = float("-inf")  # monotonic seconds: when a blob of ours was last written and read to prove it
         self._url = url.rstrip("/")
         self._prefix = parts.path.strip("/")
         options: dict[str, Any] = {"endpoint": endpoint, "virtual_hosted_style_request": False} if endpoint else {}
@@ -74,10 +80,22 @@ class S3Blobs:
         return self._url
 
     def read(self, key: str, most: int) -> bytes:
-        found = self._get(self._path(key))
+        try:
+            found = self._get(self._path(key))
+        except Unreachable as error:
+            if not _OF_KEY.search(str(error.__cause__)):
+                raise
+            self._prove()
+            raise BlobMissing(f"{key} is refused, as nothing else in {self._url} is") from error
         if found.meta["size"] > most:
             raise BlobTooLarge(f"{key} has {found.meta['size']} bytes, more than {most}")
         return bytes(self._try(found.bytes))
+
+    def _prove(self) -> None:
+        """Raises Unreachable where blobs of ours are refused, too: then it is not one key that is wrong."""
+        if time.monotonic() - self._proven > PROVEN_S:
+            self.get(self.put(b"", "application/octet-stream"))
+            self._proven = time.monotonic()
 
     def _get(self, path: str) -> GetResult:
         found: GetResult = self._try(lambda: self._obstore.get(self._store, path))

@@ -107,7 +107,7 @@ def decode_raw(data: bytes, width: int, height: int, pixel_format: str) -> Frame
         Undecodable: an unknown pixel format.
     """
     if pixel_format not in _RAW:
-        raise Undecodable(f"pixel format {pixel_format!r} is not read; {', '.join(_RAW)} are")
+        raise Undecodable(f"pixel format {pixel_format[:40]!r} is not read; {', '.join(_RAW)} are")
     depth, conversion = _RAW[pixel_format]
     if len(data) != width * height * depth:
         raise WrongSize(f"{len(data)} bytes, but {width} x {height} {pixel_format} has {width * height * depth}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.demo.server import free_port
-from agent.store import blobs
+from agent.store import blobs, s3_blobs
 from agent.store.blobs import BlobCorrupt, BlobMissing, BlobStore, BlobTooLarge, keep, keep_all
 from agent.store.engine import reading, writing
 from agent.store.errors import Conflict, StoreError, Unreachable
@@ -27,7 +29,7 @@ from agent.store.s3_blobs import S3Blobs
 from agent.store.sweep import UNTOUCHED, Sweeper, Swept
 from agent.store.tables import blob
 from tests.databases import NOW, database
-from tests.s3 import S3Server
+from tests.s3 import S3Server, refusing_s3
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,47 @@ def test_s3_that_does_not_answer_or_refuses_says_what_to_check(s3: S3Server, mon
         assert "\n" not in str(caught.value)
     with pytest.raises(Unreachable, match="NoSuchBucket"):
         S3Blobs("s3://no-such-bucket", endpoint=s3.endpoint).put(b"x", "image/png")
+
+
+@pytest.mark.promise(5)
+def test_an_object_that_s3_refuses_is_missing_unless_it_refuses_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_blobs, "PROVEN_S", -1.0)
+    with refusing_s3() as server:
+        store = S3Blobs("s3://bucket", endpoint=server.endpoint)
+        for status in (400, 403):
+            server.refused = {"mine": status}
+            with pytest.raises(BlobMissing, match="mine is refused"):
+                store.read("mine", 5)
+            server.refuse_all = status
+            with pytest.raises(Unreachable, match="AWS_ACCESS_KEY_ID"):
+                store.read("mine", 5)
+            server.refuse_all = None
+        for status in (401, 500, 503):
+            server.refused = {"mine": status}
+            with pytest.raises(Unreachable):
+                store.read("mine", 5)
+
+
+@pytest.mark.promise(5)
+def test_a_file_that_may_not_be_read_is_missing_unless_the_folder_may_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalBlobs(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "mine").write_bytes(b"x")
+    for key in ("loop", "x" * 300, "mine/x"):
+        with pytest.raises(BlobMissing):
+            store.read(key, 5)
+
+    def refuse(path: Any, *_: object) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(BlobMissing, match="Permission denied"):
+        store.read("mine", 5)
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(Unreachable, match=r"check blobs\.directory"):
+        store.read("mine", 5)
 
 
 @pytest.mark.parametrize("url", ["http://h/b", "s3://", "s3://b?x=1", "s3://user@b"])

@@ -38,6 +38,7 @@ from agent.sources.memory import MemoryLog, MemorySource
 from tests.apache_kafka import ApacheKafka
 from tests.contract.topics import PARTITIONS, settings_of
 from tests.streams import until
+from tests.wire import named
 
 
 @dataclass
@@ -321,6 +322,18 @@ def test_what_was_fetched_of_one_partition_does_not_wait_for_the_end_of_another(
     assert reader.offsets(1) == [0]
     assert len(reader.offsets(0)) < 60
     reader.until(lambda: reader.offsets(0) == list(range(60)))
+
+
+@pytest.mark.promise(5)
+@pytest.mark.parametrize("twin", ["tansu", "apache"], indirect=True)  # others have no names that are not text
+def test_a_header_whose_name_is_not_utf_8_is_read_as_one_that_nobody_knows(twin: Twin, reader: Reader) -> None:
+    for name in (named(b"ce_id"), named(b"Pr\xfcfer"), named(b"ce_id")):
+        twin.write(b"v", [(name, b"x")])
+    reader.until(lambda: reader.assigned() == {0, 1})
+    reader.source.seek(0, 0)
+    reader.source.resume([0])
+    reader.until(lambda: reader.offsets(0) == [0, 1, 2])
+    assert [dict(one.headers) for one in reader.records] == [{"ce_id": b"x"}, {"Pr\ufffdfer": b"x"}, {"ce_id": b"x"}]
 
 
 @pytest.mark.promise(7)

@@ -14,15 +14,18 @@ from sqlalchemy import Engine
 
 from agent.demo.broker import create_topics
 from agent.frame import RAW, RawFormat
+from agent.pipeline import intake
+from agent.pipeline import run as pipeline_run
 from agent.settings import Kafka, Settings
 from agent.sources.base import SourceError
 from agent.sources.kafka import KafkaSource
 from agent.store import offsets
 from agent.store.engine import reading
 from agent.store.offsets import Counts
-from agent.store.tables import data_gap
+from agent.store.tables import data_gap, dead_letter
 from tests.apache_kafka import ApacheKafka
 from tests.streams import FakeScorer, Running, frame, headers, running, settings, until
+from tests.wire import named
 
 SESSION_S = 2
 
@@ -43,7 +46,9 @@ def source(wanted: Settings) -> KafkaSource:
     return KafkaSource(wanted.kafka, group_id=wanted.kafka.group_id)
 
 
-def publish(wanted: Settings, ids: list[str], *, transactions: int = 0, abort: bool = False) -> None:
+def publish(
+    wanted: Settings, ids: list[str], *, transactions: int = 0, abort: bool = False, partition: int = 0
+) -> None:
     """Frames of these ids; with `transactions` in as many of them, each of which leaves a marker in the log."""
     options = {"transactional_id": f"t-{uuid4().hex[:8]}"} if transactions else {}
     producer = KafkaProducer(bootstrap_servers=wanted.kafka.bootstrap, acks="all", **options)
@@ -54,7 +59,7 @@ def publish(wanted: Settings, ids: list[str], *, transactions: int = 0, abort: b
             if transactions:
                 producer.begin_transaction()
             for one in ids[start : start + max(1, len(ids) // max(1, transactions))]:
-                producer.send(wanted.kafka.frames_topic, value=frame(), headers=headers(one), partition=0)
+                producer.send(wanted.kafka.frames_topic, value=frame(), headers=headers(one), partition=partition)
             if abort:
                 producer.flush(20)  # into the log, before they are taken back
                 producer.abort_transaction()
@@ -132,6 +137,58 @@ def test_a_broker_restored_from_an_older_copy_is_another_stream(
         (gap,) = run.rows(data_gap)
         assert (gap.kind, gap.from_offset) == ("beyond_end", 10)
         assert {row.frame_id for row in run.rows()} == {*names("a", 5), *names("b", 5), "c0"}
+
+
+@pytest.mark.promise(3, 5, 7)
+def test_a_damaged_batch_is_told_while_other_partitions_go_on_and_is_read_once_it_is_mended(
+    apache: ApacheKafka, wanted: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_run, "STALL_S", 0.5)
+    monkeypatch.setattr(intake, "RETRY_S", 0.5)
+    topic = wanted.kafka.frames_topic
+    admin = KafkaAdminClient(bootstrap_servers=apache.bootstrap)
+    admin.create_partitions({topic: 2})
+    admin.close()
+    publish(wanted, names("a", 3))
+    (segment,) = apache.data.glob(f"{topic}-0/*.log")
+    whole = segment.stat().st_size
+    publish(wanted, ["torn"])
+    _flip(segment, whole + 80)
+    publish(wanted, names("b", 2))
+    with running(engine, wanted, source(wanted)) as run:
+        run.until_received(3)
+        run.until(lambda: "progress" in run.health.dead())
+        assert "offset 3 of partition 0 cannot be read" in run.health.dead()["progress"]
+        assert not run.health.outages
+        publish(wanted, names("other", 20), partition=1)
+        assert run.until_received(23) == Counts(23, inspected=23)
+        _flip(segment, whole + 80)
+        assert run.until_received(26) == Counts(26, inspected=26)
+        run.until(lambda: not run.health.dead())
+        assert run.rows(data_gap) == []
+
+
+def _flip(file: Path, place: int) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(place)
+        (byte,) = opened.read(1)
+        opened.seek(place)
+        opened.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.promise(5)
+def test_a_header_whose_name_is_not_utf_8_is_a_dead_letter(
+    apache: ApacheKafka, wanted: Settings, engine: Engine
+) -> None:
+    producer = KafkaProducer(bootstrap_servers=apache.bootstrap, acks="all")
+    for number, more in enumerate(([], [(named(b"Pr\xfcfer"), b"x")], [])):
+        producer.send(wanted.kafka.frames_topic, value=frame(), headers=headers(f"f{number}") + more, partition=0)
+    producer.close()
+    with running(engine, wanted, source(wanted)) as run:
+        assert run.until_received(3) == Counts(3, inspected=2, dead_lettered=1)
+        (letter,) = run.rows(dead_letter)
+        assert (letter.offset, letter.reason) == (1, "bad_header")
+        assert "not UTF-8" in letter.detail
 
 
 @pytest.mark.promise(3)

@@ -114,6 +114,7 @@ def test_every_outcome_is_recorded_once_and_told_once(engine: Engine, tmp_path: 
             assert all(one.counts.balanced for one in offsets.partitions(conn))
 
 
+@pytest.mark.promise(5)
 def test_frames_by_reference(engine: Engine, tmp_path: Path) -> None:
     store = LocalBlobs(tmp_path / "blobs")
     log = MemoryLog(2)
@@ -133,13 +134,16 @@ def test_frames_by_reference(engine: Engine, tmp_path: Path) -> None:
     refer("elsewhere", good, uri="s3://bucket/there")
     refer("huge", good, put=good, size=2 << 20)
     refer("late", good)
-    log.append(b"", headers("never", dataref=DataRef(f"{store.location}/never", "0" * 64, 9)), partition=1)
+    (tmp_path / "blobs" / "loop").symlink_to("loop")
+    for name, key in (("never", "never"), ("loop", "loop"), ("again", "loop"), ("long", "x" * 300)):
+        log.append(b"", headers(name, dataref=DataRef(f"{store.location}/{key}", "0" * 64, 9)), partition=1)
     log.append(good, headers("behind"), partition=1)
     wanted = settings(tmp_path, pipeline={"max_frame_mb": 1, "claim_wait_s": 2})
     with running(engine, wanted, MemorySource(log)) as run:
         run.until_received(6)
         (tmp_path / "blobs" / "late").write_bytes(good)
-        assert run.until_received(9) == Counts(9, inspected=4, not_inspected=4, dead_lettered=1)
+        assert run.until_received(12) == Counts(12, inspected=4, not_inspected=6, dead_lettered=2)
+        assert not run.health.outages
         assert {row.frame_id: (row.verdict, row.reason) for row in run.rows()} == {
             "there": ("pass", None),
             "flagged": ("review", None),
@@ -147,7 +151,7 @@ def test_frames_by_reference(engine: Engine, tmp_path: Path) -> None:
             "short": ("not_inspected", "claim_corrupt"),
             "huge": ("not_inspected", "too_large"),
             "late": ("pass", None),
-            "never": ("not_inspected", "claim_missing"),
+            **dict.fromkeys(("never", "loop", "again"), ("not_inspected", "claim_missing")),
             "behind": ("pass", None),
         }
         (shown,) = run.rows(item)

@@ -43,7 +43,8 @@ def test_a_reference_into_the_store_is_a_key(uri: str, location: str, key: str) 
         "s3://bucket/plant%201evil/a", "s3://bucket/a", "s3://bucket/plant%201/../a", "s3://bucket/plant%201/%2e%2e/a",
         "s3://bucket/plant%201/%2E/a", "s3://bucket/plant%201/a%2fb", "s3://bucket/plant%201//a",
         "s3://bucket/plant%201/a%00", "s3://bucket/plant%201/a%5c..%5cb", "s3://bucket/plant%201/%252e%252e/a",
-        "s3://bucket/plant%201/%ff", "//bucket/plant%201/a", "plant%201/a", "s3:///plant%201/a", "s3://[bucket/plant%201/a",
+        "s3://bucket/plant%201/%ff", "s3://bucket/plant%201/a%01b", "s3://bucket/plant%201/a%7f",
+        "//bucket/plant%201/a", "plant%201/a", "s3:///plant%201/a", "s3://[bucket/plant%201/a",
     ],
 )  # fmt: skip
 def test_anything_else_is_a_bad_header(uri: str) -> None:
@@ -51,7 +52,21 @@ def test_anything_else_is_a_bad_header(uri: str) -> None:
         key_of(uri, S3)
 
 
-PART = st.text(min_size=1, max_size=8).filter(lambda part: part not in (".", "..") and not set(part) & set("/\\\0%"))
+def test_a_key_longer_than_its_store_takes_is_a_bad_header() -> None:
+    assert key_of(f"file:///blobs/{'x' * 255}", "file:///blobs") == "x" * 255
+    assert key_of(f"s3://bucket/plant%201/{'x' * 1016}", S3) == "x" * 1016
+    for uri, location in (
+        (f"file:///blobs/{'x' * 256}", "file:///blobs"),
+        (f"file:///blobs/{'%C3%BC' * 128}", "file:///blobs"),
+        (f"s3://bucket/plant%201/{'x' * 1017}", S3),
+    ):
+        with pytest.raises(BadHeader, match="at most"):
+            key_of(uri, location)
+
+
+PART = st.text(
+    st.characters(min_codepoint=32, exclude_characters="/\\%\x7f", codec="utf-8"), min_size=1, max_size=8
+).filter(lambda part: part not in (".", ".."))
 
 
 @given(parts=st.lists(PART, min_size=1, max_size=4))

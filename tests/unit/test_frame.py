@@ -83,6 +83,7 @@ def test_the_default_station_serves_frames_that_name_none() -> None:
     [
         ((), "ce_source"),
         ((("ce_source", b"\xff\xfe"),), "not UTF-8"),
+        ((("ce_source", b"s"), ("Pr\ufffdfer", b"x")), "name of header 'Pr\ufffdfer' is not UTF-8"),
         ((("ce_source", b"a"), ("station", b"b")), "twice"),
         ((("ce_source", b"x" * 201),), "at most 200"),
         ((("ce_source", b"a\nb"),), "printable"),

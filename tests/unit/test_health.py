@@ -30,6 +30,18 @@ def test_a_loop_that_stands_still_is_dead_unless_a_dependency_is_out() -> None:
 
 
 @pytest.mark.promise(7)
+def test_no_outage_excuses_a_loop_that_waits_for_nobody() -> None:
+    now = 0.0
+    health = Health(monotonic=lambda: now)
+    health.tick("intake", within_s=120, waits=False)
+    health.dependency("source", "gone")
+    now = 120.0
+    assert health.dead() == {}
+    now = 121.0
+    assert health.dead() == {"intake": "no progress for 121 s"}
+
+
+@pytest.mark.promise(7)
 def test_the_server_answers_health_and_metrics() -> None:
     health, metrics = Health(), Metrics()
     metrics.frames.labels("inspected").inc(3)

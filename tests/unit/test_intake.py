@@ -13,10 +13,11 @@ from agent.health import Health
 from agent.metrics import Metrics
 from agent.pipeline.budget import Budget
 from agent.pipeline.claims import Granted
-from agent.pipeline.intake import Intake
+from agent.pipeline.intake import RETRY_S, Intake
 from agent.pipeline.record import Answer, Arrived, ClaimRequest
 from agent.pipeline.work import Lane, Work
 from agent.settings import Kafka
+from agent.sources.base import Unreadable
 from agent.sources.memory import MemoryLog, MemorySource
 from agent.store.offsets import Claim
 
@@ -27,9 +28,15 @@ class Watched(MemorySource):
     """Counts its polls, and does not wait in them."""
 
     polls = 0
+    damaged: int | None = None  # a partition whose next record cannot be read
+    tries = 0
 
     def poll(self, timeout_s: float, max_records: int) -> Any:
         self.polls += 1
+        if self.damaged is not None and (place := self._places.get(self.damaged)) and not place.paused:
+            self.tries += 1
+            place.paused = True
+            self._events.append(Unreadable(self.damaged, place.offset, "torn"))
         return super().poll(0.0, max_records)
 
     @property
@@ -45,15 +52,16 @@ class Driven:
         self.source, self.budget = Watched(self.log, auto=auto), Budget(FRAMES, limit)
         recorder: Any = SimpleNamespace(inbox=queue.SimpleQueue(), answers=queue.SimpleQueue())
         self._recorder = recorder
-        self._intake = Intake(
+        self.now = 0.0
+        self.intake = Intake(
             self.source, recorder, self.taken.append, settings=Kafka(max_poll_records=3), budget=self.budget,
-            health=Health(), metrics=Metrics(), rng=random.Random(0),
+            health=Health(), metrics=Metrics(), rng=random.Random(0), monotonic=lambda: self.now,
         )  # fmt: skip
         self.lanes = [Lane(self.log.key, Claim(1, number, 0, 1, "me")) for number in range(partitions)]
         self.source.open()
 
     def turn(self) -> None:
-        self._intake.turn()
+        self.intake.turn()
         while not self._recorder.inbox.empty():
             match self._recorder.inbox.get_nowait():
                 case Arrived(lane, works):
@@ -149,3 +157,44 @@ def test_a_partition_taken_over_is_read_as_soon_as_there_is_room_whatever_the_ba
     here.turn()
     assert len(second) > 1
     assert here.budget.frames <= FRAMES
+
+
+@pytest.mark.promise(5, 7)
+def test_a_partition_that_cannot_be_read_is_tried_again_and_told_and_keeps_no_other_waiting() -> None:
+    here = Driven(partitions=2)
+    damaged, other = (lane.window for lane in here.lanes)
+    here.append(1)
+    here.append(3 * FRAMES, partition=1)
+    here.source.damaged = 0
+    for _ in range(9):
+        here.turn()
+    assert here.source.tries == 1
+    assert (len(damaged), bool(len(other))) == (0, True)
+    here.now = 3 * RETRY_S
+    for _ in range(9):
+        here.turn()
+    assert here.source.tries == 2
+    assert here.intake.unreadable(4 * RETRY_S) is None
+    assert "partition 0 was not read on for 15 s: torn" in (here.intake.unreadable(RETRY_S) or "")
+
+    here.source.damaged = None
+    here.now = 5 * RETRY_S
+    for _ in range(9):
+        here.turn()
+    assert len(damaged) == 1
+    here.now += 1.0
+    here.turn()
+    assert here.intake.unreadable(0.0) is None
+
+
+@pytest.mark.promise(4)
+def test_a_partition_that_cannot_be_read_is_not_tried_on_and_on_while_the_others_are_full() -> None:
+    here = Driven(partitions=2)
+    here.append(1)
+    here.append(3 * FRAMES, partition=1)
+    here.source.damaged = 0
+    for turn in range(20):
+        here.turn()
+        if turn % 2:
+            here.record(1)
+    assert here.source.tries == 1

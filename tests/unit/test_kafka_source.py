@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -11,10 +12,11 @@ from kafka import TopicPartition
 from kafka.errors import FencedInstanceIdError, LogTruncationError
 from kafka.structs import MemberState, OffsetAndMetadata
 
+from agent.frame import LAST
 from agent.settings import Kafka
 from agent.sources import broker
 from agent.sources.base import Assigned, Event, Lost, Outside, Revoked, SourceError, SourceUnreachableError
-from agent.sources.kafka import KafkaSource, _Listener
+from agent.sources.kafka import KafkaSource, _Listener, to_record
 from agent.sources.standing import Standing
 
 
@@ -141,3 +143,18 @@ def test_a_consumer_that_could_not_be_begun_anew_is_opened_by_the_next_poll(monk
     assert source.poll(0.0, 1) == []
     first.poll.assert_not_called()
     second.poll.assert_called_once()
+
+
+@pytest.mark.promise(5)
+@pytest.mark.parametrize(
+    ("timestamp", "moment"),
+    [
+        (1_767_225_600_123, datetime(2026, 1, 1, 0, 0, 0, 123_000, UTC)),
+        (-1, datetime(1970, 1, 1, tzinfo=UTC)),
+        (1_767_225_600_123_456, LAST),
+        (1_767_225_600_123_456_789, LAST),
+    ],
+)
+def test_a_records_time_in_another_unit_is_held_in_bounds(timestamp: int, moment: datetime) -> None:
+    found = MagicMock(partition=0, offset=1, timestamp=timestamp, key=None, headers=[], value=b"x")
+    assert to_record(found).timestamp == moment

@@ -1,0 +1,81 @@
+"""What kafka-python makes of fetched bytes: one odd record, or one damaged batch, does not stop its consumer.
+
+Read with kafka-python 3.0.12. It takes a header's name for UTF-8, which the protocol says and no broker checks, and
+calls the whole batch corrupt where one is not. What it cannot read, it leaves in its line with an iterator that has
+ended, and then looks for records there for ever.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafka.consumer.fetcher import Fetcher
+from kafka.errors import KafkaError
+from kafka.record.default_records import DefaultRecordBatch
+from kafka.record.memory_records import MemoryRecords
+
+
+class UnreadableError(KafkaError):  # type: ignore[misc]
+    """The batch at this offset cannot be read; asked for again, it may come whole."""
+
+    def __init__(self, partition: int, offset: int, problem: Exception) -> None:
+        super().__init__(
+            f"the batch at offset {offset} of partition {partition} cannot be read ({problem}); mend the broker's log, "
+            "or let it go up to behind that batch (kafka-delete-records), which is a data gap"
+        )
+        self.partition, self.offset = partition, offset
+
+
+def mend(consumer: Any) -> None:
+    """Makes a KafkaConsumer read records as this module does."""
+    consumer._fetcher.PartitionRecords = _Fetched
+
+
+class _Fetched(Fetcher.PartitionRecords):  # type: ignore[misc]
+    """The records of one answer and partition."""
+
+    def take(self, n: int | None = None) -> Any:
+        try:
+            return super().take(n)
+        except Exception as error:
+            self.drain()  # its iterator has ended: nothing would come any more, and nothing be fetched
+            raise UnreadableError(self.topic_partition.partition, self.next_fetch_offset, error) from error
+
+    def _unpack_records(self, tp: Any, records: MemoryRecords, *deserializers: Any) -> Any:
+        return super()._unpack_records(tp, _Batches(records), *deserializers)
+
+
+class _Batches:
+    def __init__(self, records: MemoryRecords) -> None:
+        self._records = records
+
+    def next_batch(self) -> Any:
+        batch = self._records.next_batch()
+        if isinstance(batch, DefaultRecordBatch):
+            batch.__class__ = _Batch
+        return batch
+
+
+class _Batch(DefaultRecordBatch):  # type: ignore[misc]
+    """Reads names of headers that are not UTF-8 with U+FFFD in them, so that the record has its own outcome."""
+
+    __slots__ = ()
+    _buffer: bytearray
+
+    def _read_msg(self, *more: Any) -> Any:
+        try:
+            return super()._read_msg(*more)
+        except UnicodeDecodeError:
+            self._buffer = _Lenient(self._buffer)  # type: ignore[misc]  # a slot of its base
+            return super()._read_msg(*more)
+
+
+class _Lenient(bytearray):
+    """Its slices decode whatever they hold."""
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        return _Lenient(found) if isinstance(place, slice) else found
+
+    def decode(self, encoding: str = "utf-8", errors: str = "replace") -> str:
+        return super().decode(encoding, errors)
