@@ -68,7 +68,7 @@ class Asked:
 def ask() -> Asked:
     """Draws the filters."""
     with context.reading() as conn:
-        product_ids = {product.name: product.id for product in products.all(conn)}
+        product_ids = {product.name: product.id for product in products.all(conn, retired=True)}
         station_ids = {station.name: station.id for station in stations.all(conn, retired=True)}
     columns = st.columns(6)
     window = choose(columns[0], "window", say("Window"), WINDOWS)

@@ -61,7 +61,7 @@ def find(conn: Connection, asked: Asked) -> Findings:
     by_shift = asked.by == "shift"
     rates = trending.by_shift(cut("shift")[1], zone, asked.shifts) if by_shift else _rates(conn, asked)
     days, hours = _severities(conn, asked)
-    agreed = reviews.agreement(conn, *span, product_id=scope.product_id, station_id=scope.station_id)
+    agreed = reviews.agreement(conn, *span, scope)
     reasons = trending.pareto(closings.counts(conn, *span, scope))
     return Findings(points, series, reasons, seen, rates, days, agreed, hours)
 

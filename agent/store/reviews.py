@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.store.rows import chunks, read
+from agent.store.scopes import EVERYTHING, Scope
 from agent.store.tables import item, review, user
 
 
@@ -90,9 +91,7 @@ class Agreement:
         return self.agreed / self.pairs if self.pairs else None
 
 
-def agreement(
-    conn: Connection, since: datetime, until: datetime, *, product_id: int | None = None, station_id: int | None = None
-) -> Agreement:
+def agreement(conn: Connection, since: datetime, until: datetime, scope: Scope = EVERYTHING) -> Agreement:
     """How two people agreed of whom the first decided from `since` on and before `until`.
 
     What was taken back says nothing.
@@ -100,11 +99,10 @@ def agreement(
     row = review.c
     query = sa.select(row.item_id).distinct().where(row.state == "open", row.created_at >= since)
     query = query.where(row.created_at < until)
-    if product_id is not None or station_id is not None:
-        query = query.join(item, item.c.id == row.item_id)
-    for column, wanted in ((item.c.product_id, product_id), (item.c.station_id, station_id)):
-        if wanted is not None:
-            query = query.where(column == wanted)
+    parts = ((item.c.product_id, scope.product_id), (item.c.station_id, scope.station_id), (item.c.lot, scope.lot))
+    wanted = [column == value for column, value in parts if value is not None]
+    if wanted:
+        query = query.join(item, item.c.id == row.item_id).where(*wanted)
     pairs = agreed = 0
     for ids in chunks(conn.execute(query).scalars().all(), 500):
         for said in of_items(conn, ids).values():

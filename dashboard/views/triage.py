@@ -108,7 +108,7 @@ def _older(wanted: Wanted, last: Item, n: int) -> list[Item]:
 def _wanted() -> Wanted:
     """Draws the filters; every choice stands in the address."""
     with context.reading() as conn:
-        product_ids = {one.name: one.id for one in products.all(conn)}
+        product_ids = {one.name: one.id for one in products.all(conn, retired=True)}
         station_ids = {one.name: one.id for one in stations.all(conn, retired=True)}
         people = {one.name: one.id for one in users.all(conn, disabled=True)}
         versions = {

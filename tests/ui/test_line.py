@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from agent.settings import utc_now
-from agent.store import stations
+from agent.store import registry, stations, trends
 from agent.store.engine import writing
 from agent.store.local_blobs import LocalBlobs
 from tests.databases import Line
@@ -66,8 +66,15 @@ def test_a_renewal_leaves_what_is_there_in_place(page: Page, here: Line, tmp_pat
         review = tile.get_by_role("link")
         review.focus()
         picture.evaluate("one => { one.marked = true; }")
+        flagged = tile.locator(".facts > div", has_text="Flagged")
+        note = flagged.get_attribute("title") or ""
+        assert "frames of the last hour" in note
         with writing(here.engine) as conn:
+            live = registry.live(conn, here.product_id)
+            seen = [here.inspection(9000 + n, event_at=utc_now(), deployment_id=live and live.id) for n in range(500)]
+            trends.add_inspections(conn, seen)
             stations.set_status(conn, here.station_id, "blind", 21, utc_now(), utc_now())
+        expect(flagged).not_to_have_attribute("title", note)
         expect(tile).to_have_attribute("data-state", "blind")
         expect(tile).to_contain_text("21 frames in a row could not be inspected")
         assert picture.evaluate("one => one.marked")

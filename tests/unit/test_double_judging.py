@@ -11,6 +11,7 @@ from agent.service.reviews import Outcome
 from agent.store import closings, samples, users
 from agent.store import reviews as said
 from agent.store.engine import Conflict, reading, writing
+from agent.store.scopes import Scope
 from tests.databases import NOW, Line
 
 pytestmark = pytest.mark.usefixtures("each_database")
@@ -37,7 +38,8 @@ def _decide(
 
 def _agreement(here: Line) -> tuple[int, int]:
     with reading(here.engine) as conn:
-        found = said.agreement(conn, NOW - HOUR, NOW + HOUR, product_id=here.product_id, station_id=here.station_id)
+        found = said.agreement(conn, NOW - HOUR, NOW + HOUR, Scope(here.product_id, here.station_id))
+        assert said.agreement(conn, NOW - HOUR, NOW + HOUR, Scope(lot="another")).pairs == 0
         assert said.agreement(conn, NOW + HOUR, NOW + 2 * HOUR).rate is None
     return found.pairs, found.agreed
 

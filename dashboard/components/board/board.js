@@ -42,16 +42,16 @@ class Tile {
   line(key, fact, href) {
     let line = this.lines.get(key);
     if (!line) {
-      line = { value: element(href ? "a" : "b"), more: element("small") };
-      const [row, value] = [element("div"), element("dd")];
+      line = { row: element("div"), value: element(href ? "a" : "b"), more: element("small") };
+      const value = element("dd");
       value.append(line.value, line.more);
-      row.append(element("dt", "", fact.name), value);
-      row.title = fact.note;
-      this.facts.append(row);
+      line.row.append(element("dt", "", fact.name), value);
+      this.facts.append(line.row);
       this.lines.set(key, line);
     }
     write(line.value, fact.value);
     write(line.more, fact.more);
+    if (line.row.title !== fact.note) line.row.title = fact.note;
     if (href && line.value.getAttribute("href") !== href) line.value.href = href;
   }
 
