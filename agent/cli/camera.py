@@ -38,7 +38,7 @@ def camera(
         count: stop after this many frames.
         loop: begin a folder or file again at its end.
         encoding: of pictures from a video or live source, jpeg or png.
-        buffer: folder that keeps accepted frames until the broker has them, also while it is away.
+        buffer: folder of this camera alone; keeps accepted frames until the broker has them, also while it is away.
     """
     from agent import camera as room
 

@@ -8,8 +8,6 @@ offsets. What the database has is removed from the log, but for its last frame, 
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import time
@@ -25,7 +23,7 @@ from uuid import uuid4
 
 import structlog
 
-from agent.files import sync
+from agent.files import lock, sync
 from agent.frame import CONTENT_TYPES, Record, StreamKey
 from agent.sources.base import Assigned, Bounds, Event, Outside, SourceError, SourceUnreachableError
 
@@ -143,12 +141,8 @@ class DirectorySource:
     def _take(self) -> bool:
         """Becomes the reader, where nobody else is."""
         assert self._lock is not None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                return False
-            raise
+        if not lock(self._lock):
+            return False
         self._entries = _entries(self._log)
         self._next = self._entries[-1].offset + 1 if self._entries else 0
         self._return_orphans()
