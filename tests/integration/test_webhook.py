@@ -303,7 +303,7 @@ def test_what_was_sent_together_is_sent_together_again_with_the_same_id(engine: 
     """The first time it arrives, and its answer is lost; meanwhile one is over, one is seen, and others come."""
     time = Time()
     with receiving() as receiver:
-        receiver.answers = [204] * (A_MINUTE - 1) + [503, 503]
+        receiver.answers = [*[204] * (A_MINUTE - 1), 503, 503]
         webhook = hook(engine, Post(receiver.url), time)
         for n in range(A_MINUTE + 4):
             raised(engine, f"disk:h:/{n:02}", time)
