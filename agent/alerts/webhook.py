@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import threading
 from collections import Counter, deque
@@ -20,6 +21,7 @@ from agent.store.alerts import Alert
 from agent.store.engine import reading, writing
 from agent.store.errors import Fenced, StoreError
 from agent.store.leases import Lease
+from agent.store.rows import chunks
 
 log = structlog.get_logger()
 LOOK_S = 1.0
@@ -27,8 +29,8 @@ A_MINUTE = 10  # messages
 MINUTE = timedelta(minutes=1)
 FIRST_S, LONGEST_S = 5.0, 3600.0  # between two attempts at one message
 ATTEMPTS = 33  # 5 s, 10 s, ... 43 min, then 22 hours: about a day
-READ = 500  # alerts looked at together
-LISTED = 50  # alerts of one message
+TOGETHER = 50  # alerts of one message at most
+READ = A_MINUTE * TOGETHER  # alerts looked at together
 LEASE = "alerts.webhook"
 
 
@@ -98,23 +100,23 @@ class Webhook:
             return
         with reading(self._engine) as conn:
             due = alerts.due(conn, now, READ)
-        alone = len(due) if len(due) <= room else room - 1
-        for message in [*([one] for one in due[:alone]), due[alone:]]:
-            if self._ended.is_set() or (message and not self._deliver(message)):
+        for message in _messages(due, room):
+            if self._ended.is_set() or not self._deliver(message):
                 return
 
     def _deliver(self, message: Sequence[Alert]) -> bool:
         """Sends some alerts in one message; False where the next one has better wait."""
         now = self._clock()
+        name, again_at = message[0].message or _id(self._install_id, message), now + self._pause(message[0].attempts)
         with writing(self._engine) as conn:
             if not self._mine(conn, now):
                 return False
-            taken = [one for one in message if alerts.take(conn, one, now + self._pause(one.attempts))]
+            taken = [one for one in message if alerts.take(conn, one, name, again_at)]
         if not taken:
             return True
         self._times.append(now)
         try:
-            self._send(_id(self._install_id, taken), _body(self._install_id, taken))
+            self._send(name, _body(self._install_id, name, taken))
         except NotTaken as problem:
             self._metrics.webhooks.labels("failed").inc()
             self._failed(taken, problem)
@@ -165,20 +167,32 @@ class Webhook:
                 log.error("webhook_failed", error=repr(error)[:300], exc_info=error)
 
 
+def _messages(due: Sequence[Alert], room: int) -> list[Sequence[Alert]]:
+    """At most `room` messages: what was sent together is again; of the rest as many as possible are told alone."""
+    fresh = [one for one in due if one.message is None]
+    again: dict[str, list[Alert]] = {}
+    for one in due:
+        if one.message is not None:
+            again.setdefault(one.message, []).append(one)
+    places = max(0, room - len(again))
+    lists = min(places, max(0, math.ceil((len(fresh) - places) / (TOGETHER - 1))))
+    alone = places - lists
+    return [*again.values(), *([one] for one in fresh[:alone]), *chunks(fresh[alone:], TOGETHER)][:room]
+
+
 def _id(install_id: str, taken: Sequence[Alert]) -> str:
-    """The message's idempotency id: the same for the same alerts in the same states."""
+    """The idempotency id of a message that is new: the same for the same alerts in the same states."""
     parts = [f"{install_id}.{one.id}.{one.state}" for one in taken]
     return parts[0] if len(parts) == 1 else hashlib.sha256(" ".join(sorted(parts)).encode()).hexdigest()
 
 
-def _body(install_id: str, taken: Sequence[Alert]) -> dict[str, Any]:
+def _body(install_id: str, name: str, taken: Sequence[Alert]) -> dict[str, Any]:
     return {
-        "id": _id(install_id, taken),
+        "id": name,
         "type": "goodpart.alerts.v1",
         "install": install_id,
         "text": _text(taken),
-        "alerts": [_one(install_id, one) for one in taken[:LISTED]],
-        "left_off": max(0, len(taken) - LISTED),
+        "alerts": [_one(install_id, one) for one in taken],
     }
 
 
@@ -192,7 +206,7 @@ def _text(taken: Sequence[Alert]) -> str:
 
 def _one(install_id: str, alert: Alert) -> dict[str, Any]:
     return {
-        "id": f"{install_id}.{alert.id}.{alert.state}",
+        "id": _id(install_id, [alert]),
         "alert": alert.id,
         "state": alert.state,
         "kind": alert.kind,

@@ -4,8 +4,8 @@ from agent.camera.buffer import BufferedCamera
 from agent.camera.errors import CameraError
 from agent.camera.pictures import Picture, pictures
 from agent.camera.producer import LARGEST, Camera, Counts
-from agent.camera.stream import pace, stream
+from agent.camera.stream import SLOWEST, pace, stream
 
 __all__ = [
-    "LARGEST", "BufferedCamera", "Camera", "CameraError", "Counts", "Picture", "pace", "pictures", "stream",
+    "LARGEST", "SLOWEST", "BufferedCamera", "Camera", "CameraError", "Counts", "Picture", "pace", "pictures", "stream",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import structlog
 
 from agent.camera.errors import CameraError, FrameTooLarge
 from agent.camera.producer import Camera, Counts
-from agent.files import sync, write_whole
+from agent.files import lock, sync, write_whole
 from agent.frame import Envelope, to_headers
 from agent.settings import Kafka
 
@@ -34,24 +35,42 @@ class Stored:
 
 
 class Buffer:
-    """Records in a folder, in order. One process writes it; `put` and the others may be called by different threads.
+    """Records in a folder, in order, locked until `close`. Different threads may call `put` and the others.
 
     Args:
         directory: made where it is missing; what it holds from before comes first.
 
     Raises:
-        CameraError: it cannot be used.
+        CameraError: it cannot be used, or somebody else has it open.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory, self._refused = directory, directory / "refused"
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            for draft in directory.glob(".*.tmp"):
-                draft.unlink()  # never accepted
+            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                self._begin()
+            except BaseException:
+                self.close()
+                raise
         except OSError as error:
             raise CameraError(f"the buffer {directory} cannot be used ({error.strerror}); give another") from error
-        self._next = max((int(path.stem) for path in self.waiting()), default=-1) + 1
+
+    def _begin(self) -> None:
+        if not lock(self._lock):
+            raise CameraError(
+                f"another camera has the buffer {self._directory} open; end it, or give each its own --buffer"
+            )
+        for draft in self._directory.glob(".*.tmp"):
+            draft.unlink()  # never accepted
+        # Beyond what was refused, too: no frame may take another's place there.
+        kept = [*self.waiting(), *_frames(self._refused)]
+        self._next = max((int(path.stem) for path in kept), default=-1) + 1
+
+    def close(self) -> None:
+        """Lets others open it."""
+        os.close(self._lock)
 
     def put(self, record: Stored) -> None:
         """Keeps a record; it is accepted once this returns.
@@ -70,7 +89,7 @@ class Buffer:
 
     def waiting(self) -> list[Path]:
         """What the broker does not have yet, oldest first."""
-        return sorted(self._directory.glob("[0-9]*.frame"))
+        return _frames(self._directory)
 
     def read(self, path: Path) -> Stored:
         """One of the waiting."""
@@ -88,6 +107,10 @@ class Buffer:
         """The broker will never take it: kept aside for a person."""
         self._refused.mkdir(exist_ok=True)
         path.rename(self._refused / path.name)
+
+
+def _frames(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.frame") if path.stem.isdecimal())
 
 
 class BufferedCamera:
@@ -141,6 +164,7 @@ class BufferedCamera:
             self._ended = True
             self._changed.notify_all()
         self._thread.join()
+        self._buffer.close()
 
     def _run(self) -> None:
         while not self._ended:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,8 @@ class Picture:
             CameraError: it cannot be read.
         """
         try:
-            return cls(path.read_bytes(), CONTENT_TYPES[path.suffix.lower()], path.stem)
+            name = os.fsencode(path.stem).decode(errors="replace")  # some files' names are no text
+            return cls(path.read_bytes(), CONTENT_TYPES[path.suffix.lower()], name)
         except OSError as error:
             raise CameraError(f"{path}: cannot be read ({error.strerror})") from None
 

@@ -15,6 +15,8 @@ from agent.camera.pictures import Picture
 from agent.frame import Envelope
 from agent.settings import utc_now
 
+SLOWEST = 1e-6  # frames per second: one in 11 days; no clock waits for much longer
+
 
 class Publisher(Protocol):
     """A camera, with or without a buffer."""
@@ -32,7 +34,7 @@ def pace(rate: float, stop: Event, *, tick: Callable[[], float] = monotonic) -> 
     """Yields `rate` times a second until `stop` is set. One that fell behind does not catch up in a burst.
 
     Args:
-        rate: per second, positive.
+        rate: per second, SLOWEST or more.
         stop: set by another thread; waited on between two yields.
         tick: seconds that never go back.
     """
@@ -72,10 +74,10 @@ def stream(
 
     Raises:
         CameraError: a picture cannot be had, or the publisher takes none.
-        ValueError: the rate is not positive, or there is no station.
+        ValueError: the rate is below SLOWEST, or there is no station.
     """
-    if rate <= 0 or not stations:
-        raise ValueError("a positive rate and at least one station are needed")
+    if not rate >= SLOWEST or not stations:
+        raise ValueError(f"a rate of {SLOWEST:g} or more and at least one station are needed")
     turns, sequences = itertools.cycle(stations), Counter[str]()
     wanted, done = itertools.islice(pictures, count), 0
     for _ in pace(rate, stop):

@@ -6,6 +6,8 @@ Modules load only when their command runs, and torch only when it is needed, so 
 from __future__ import annotations
 
 import sys
+from errno import ENAMETOOLONG
+from typing import NoReturn
 
 from cyclopts import App
 
@@ -86,12 +88,22 @@ for _name, (_target, _help, _example) in COMMANDS.items():
 def main() -> None:
     """Runs one command. A typed error of ours becomes one line and exit status 1; Ctrl-C becomes 130."""
     logs.configure("warning", "console")
+    words = sys.argv[1:]
+    for word in words:
+        if not word.isascii() and any("\udc80" <= letter <= "\udcff" for letter in word):
+            _fail(f"{word!a} is not UTF-8; write it so, or give the file another name")
     try:
-        app()
+        app(words)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == ENAMETOOLONG:
+            _fail(f"{error.filename}: {error.strerror}")
         if type(error).__module__.partition(".")[0] not in OURS:
             raise
-        print(f"goodpart: {error}", file=sys.stderr)
-        sys.exit(1)
+        _fail(str(error))
+
+
+def _fail(problem: str) -> NoReturn:
+    print(f"goodpart: {problem}", file=sys.stderr)
+    sys.exit(1)

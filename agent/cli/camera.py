@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from threading import Event
 
 from agent.cli.common import CommandError, Common
+from agent.service.acts import check_name
 
 FINISH_S = 10.0  # for the broker to take what is left in a buffer
 
@@ -38,12 +40,17 @@ def camera(
         count: stop after this many frames.
         loop: begin a folder or file again at its end.
         encoding: of pictures from a video or live source, jpeg or png.
-        buffer: folder that keeps accepted frames until the broker has them, also while it is away.
+        buffer: folder of this camera alone; keeps accepted frames until the broker has them, also while it is away.
     """
     from agent import camera as room
 
-    if rate <= 0:
-        raise CommandError(f"--rate {rate}: a positive number of frames per second is needed")
+    if not rate >= room.SLOWEST:
+        raise CommandError(f"--rate {rate}: {room.SLOWEST:g} or more frames per second are needed")
+    if count is not None and not 1 <= count <= sys.maxsize:
+        raise CommandError(f"--count {count}: 1 to {sys.maxsize} are allowed")
+    for what, name in (("station", station), ("product", product), ("lot", lot)):
+        if name is not None:
+            check_name(name, what)  # else no agent would take the frames
     kafka = common.settings().kafka
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -14,6 +14,7 @@ from uuid import uuid4
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy import Connection, Engine
 
 from agent import settings as settings_module
@@ -96,7 +97,7 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, as_json: bool
         return
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in listed:
-        table.add_row(*("" if cell is None else _plain(cell) for cell in row))
+        table.add_row(*(Text("" if cell is None else _plain(cell)) for cell in row))  # data is no markup
     console.print(table)
 
 

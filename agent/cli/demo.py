@@ -34,9 +34,10 @@ def demo(
         weights: file with the teacher's weights; alone it means the teacher resnet18.
         keep: empty folder for database, evidence and logs (default: a temporary one that is gone at exit).
     """
+    from agent.camera import SLOWEST
     from agent.demo.run import Options, run
 
-    if rate <= 0 or (seconds is not None and seconds <= 0):
+    if not rate >= SLOWEST or (seconds is not None and not seconds > 0):  # also where it is nan
         raise CommandError("--rate and --seconds need positive numbers")
     settings = common.settings()
     changed: dict[str, str] = {}

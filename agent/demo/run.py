@@ -53,9 +53,13 @@ def workplace(keep: Path | None) -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return
-    if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        empty = not any(keep.iterdir())
+    except OSError as error:
+        raise DemoError(f"{keep} cannot be used ({error.strerror}); give --keep another") from None
+    if not empty:
         raise DemoError(f"{keep} is not an empty folder; give --keep another")
-    keep.mkdir(parents=True, exist_ok=True)
     yield keep.resolve()
 
 

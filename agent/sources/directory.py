@@ -9,7 +9,6 @@ offsets. What the database has is removed from the log, but for its last frame, 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import time
 from bisect import bisect_left
@@ -21,7 +20,7 @@ from uuid import uuid4
 
 import structlog
 
-from agent.files import sync
+from agent.files import lock, sync
 from agent.frame import CONTENT_TYPES, Record, StreamKey
 from agent.sources.base import Assigned, Bounds, Event, Outside, SourceError, SourceUnreachableError, Unreadable
 from agent.sources.directory_log import SIDECAR, Entry, entries, log_name, record
@@ -132,12 +131,8 @@ class DirectorySource:
     def _take(self) -> bool:
         """Becomes the reader, where nobody else is."""
         assert self._lock is not None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                return False
-            raise
+        if not lock(self._lock):
+            return False
         self._entries = sorted(entries(self._log), key=lambda one: one.offset)
         self._next = self._entries[-1].offset + 1 if self._entries else 0
         self._return_orphans()

@@ -2,7 +2,8 @@
 
 What the webhook knows of a row: `sent_at` is None until it was told of the opening; `next_attempt_at` is when the next
 message is due, of the opening while the row is open, of the end once it is closed. An end is told only where the
-opening was.
+opening was. `message` is the id under which it was sent, until that arrived, is given up, or has nothing to say any
+more: rows of one message are due together, so that it is the same however often it is sent.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Alert:
     attempts: int
     next_attempt_at: datetime | None
     sent_at: datetime | None
+    message: str | None = None
 
     @property
     def state(self) -> str:
@@ -109,7 +111,7 @@ def raise_(
     if last and not event and _goes_on(last, now):
         # Where its end is not told, the webhook still believes it open.
         again = {"closed_at": None, "n": row.n + n, "attempts": 0, "next_attempt_at": None if last.sent_at else due}
-        statement = sa.update(alert).where(row.id == last.id).values(**said, **again)
+        statement = sa.update(alert).where(row.id == last.id).values(**said, **again, message=None)
     else:
         new = {"kind": kind, "subject": subject, "n": n, "opened_at": now, "next_attempt_at": due}
         statement = sa.insert(alert).values(**said, **new)  # type: ignore[assignment]
@@ -154,6 +156,7 @@ def _ending(now: datetime) -> dict[str, Any]:
         "closed_at": now,
         "attempts": sa.case((sent, 0), else_=alert.c.attempts),
         "next_attempt_at": sa.case((sent, sa.literal(now, Utc)), else_=sa.null()),
+        "message": None,
     }
 
 
@@ -216,13 +219,18 @@ def counts(conn: Connection) -> dict[str, int]:
 
 
 def due(conn: Connection, now: datetime, limit: int) -> list[Alert]:
-    """Those whose next message is due, the longest waiting first."""
-    query = sa.select(*columns(alert, Alert)).where(alert.c.next_attempt_at <= now)
-    return read_all(Alert, conn.execute(query.order_by(alert.c.next_attempt_at, alert.c.id).limit(limit)))
+    """Those whose next message is due, the longest waiting first; of what was sent together, all or none."""
+    row = alert.c
+    query = sa.select(*columns(alert, Alert)).where(row.next_attempt_at <= now)
+    found = read_all(Alert, conn.execute(query.order_by(row.next_attempt_at, row.message, row.id).limit(limit + 1)))
+    if len(found) <= limit:
+        return found
+    cut = found.pop().message
+    return [one for one in found if cut is None or one.message != cut]
 
 
-def take(conn: Connection, wanted: Alert, again_at: datetime) -> bool:
-    """Takes the message of `wanted`, as `due` returned it, for one attempt; it is due again at `again_at`.
+def take(conn: Connection, wanted: Alert, message: str, again_at: datetime) -> bool:
+    """Takes `wanted`, as `due` returned it, for one attempt at `message`; it is due again at `again_at`.
 
     Returns:
         False where it changed since, or somebody else took it: it must not be sent.
@@ -231,8 +239,8 @@ def take(conn: Connection, wanted: Alert, again_at: datetime) -> bool:
     row = alert.c
     same = (row.id == wanted.id, row.attempts == wanted.attempts, row.next_attempt_at == wanted.next_attempt_at)
     closed = row.closed_at.is_(None) if wanted.closed_at is None else row.closed_at.is_not(None)
-    taken = sa.update(alert).where(*same, closed).values(attempts=row.attempts + 1, next_attempt_at=again_at)
-    return conn.execute(taken).rowcount == 1
+    attempt = {"attempts": row.attempts + 1, "next_attempt_at": again_at, "message": message}
+    return conn.execute(sa.update(alert).where(*same, closed).values(**attempt)).rowcount == 1
 
 
 def sent(conn: Connection, message: Alert, now: datetime) -> None:
@@ -241,11 +249,12 @@ def sent(conn: Connection, message: Alert, now: datetime) -> None:
     row = alert.c
     ended = sa.and_(row.closed_at.is_not(None), sa.literal(message.closed_at is None))
     after = sa.case((ended, sa.literal(now, Utc)), else_=sa.null())
-    conn.execute(sa.update(alert).where(row.id == message.id).values(sent_at=now, attempts=0, next_attempt_at=after))
+    told = {"sent_at": now, "attempts": 0, "next_attempt_at": after, "message": None}
+    conn.execute(sa.update(alert).where(row.id == message.id).values(**told))
 
 
 def give_up(conn: Connection, message: Alert) -> None:
     """Sends the message of `message` no more."""
     row = alert.c
     taken = (row.id == message.id, row.attempts == message.attempts + 1)
-    conn.execute(sa.update(alert).where(*taken).values(next_attempt_at=None))
+    conn.execute(sa.update(alert).where(*taken).values(next_attempt_at=None, message=None))

@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 BUSY_TIMEOUT_S = 10
+TOO_LARGE = "a number is beyond what the database can hold; give a smaller one"
 POSTGRESQL_OPTIONS = "-c lock_timeout=2000 -c idle_in_transaction_session_timeout=5000"
 
 
@@ -77,6 +78,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
         Unreachable: the database does not answer or stays locked; nothing was written, except where the answer to the
             commit itself was lost.
         DatabaseBehind: a table or column is missing.
+        StoreError: a number is larger than the database can hold.
     """
     with _translated(engine), engine.begin() as conn:
         yield conn
@@ -87,7 +89,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that sees one state of the database and cannot write.
 
     Raises:
-        Unreachable, DatabaseBehind: as `writing`.
+        Unreachable, DatabaseBehind, StoreError: as `writing`.
     """
     with _translated(engine), engine.connect() as plain:
         conn = plain.execution_options(**{READ: True})
@@ -167,6 +169,10 @@ def _translated(engine: Engine) -> Iterator[None]:
         yield
     except PoolTimeout as error:
         raise Unreachable(f"{shown(engine)}: no free connection for {BUSY_TIMEOUT_S} s") from error
+    except OverflowError as error:
+        if not str(error).startswith("Python int too large"):
+            raise  # nobody's number for a row
+        raise StoreError(TOO_LARGE) from error
     except IntegrityError:
         raise
     except (OperationalError, InterfaceError) as error:
@@ -180,6 +186,8 @@ def _translated(engine: Engine) -> Iterator[None]:
             raise StoreError(f"{shown(engine)} {problem}") from error
         if type(error.orig).__name__ in ("UndefinedTable", "UndefinedColumn"):
             raise DatabaseBehind(f"{shown(engine)}: {_first_line(error)}; run: goodpart db upgrade") from error
+        if type(error.orig).__name__ == "NumericValueOutOfRange":
+            raise StoreError(TOO_LARGE) from error
         raise
 
 

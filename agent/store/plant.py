@@ -78,6 +78,7 @@ alert = Table(
     Column("attempts", sa.Integer, nullable=False, server_default="0"),  # of the webhook
     Column("next_attempt_at", Utc),  # None: nothing is to be sent
     Column("sent_at", Utc),
+    Column("message", Name),  # the webhook's, which may have arrived or not; None: none is under way
 )
 Index(
     "ix_alert_open",

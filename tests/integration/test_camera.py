@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -19,9 +20,12 @@ import cv2
 import numpy as np
 import pytest
 import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kafka import KafkaConsumer, TopicPartition
 
 from agent.camera import LARGEST, BufferedCamera, Camera, CameraError, Counts, pace, pictures, stream
+from agent.camera.buffer import Buffer, Stored
 from agent.camera.pictures import Newest
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.redis import RedisServer
@@ -197,6 +201,54 @@ def test_a_buffered_camera_loses_nothing_while_its_broker_is_away(tmp_path: Path
         assert [record.value for record in found] == [b"%d" % number for number in range(41)]
         assert second.waiting == 0
         assert len(list((tmp_path / "refused").iterdir())) == 1
+
+
+@settings(deadline=None)
+@given(steps=st.lists(st.sampled_from(["put", "send", "refuse", "restart"]), max_size=30))
+def test_what_a_buffer_accepted_is_sent_or_still_there(steps: list[str]) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        buffer, accepted, waiting, refused = Buffer(folder), 0, list[bytes](), list[bytes]()
+        for step in steps:
+            if step == "put":
+                waiting.append(b"%d" % accepted)
+                buffer.put(Stored("a", [("id", waiting[-1])], waiting[-1]))
+                accepted += 1
+            elif step == "restart":
+                buffer.close()
+                buffer = Buffer(folder)
+            elif waiting and step == "send":
+                buffer.remove(buffer.waiting()[0])
+                del waiting[0]
+            elif waiting:
+                buffer.refuse(buffer.waiting()[0])
+                refused.append(waiting.pop(0))
+        assert [buffer.read(path).value for path in buffer.waiting()] == waiting
+        assert [buffer.read(path).value for path in sorted((folder / "refused").glob("*"))] == refused
+        buffer.close()
+
+
+def test_two_cameras_cannot_have_one_buffer_and_one_that_was_killed_leaves_it_to_the_next(tmp_path: Path) -> None:
+    hold = (
+        "import sys, time; from pathlib import Path; from agent.camera.buffer import Buffer, Stored; "
+        "buffer = Buffer(Path(sys.argv[1])); buffer.put(Stored('a', [], b'1')); print('open', flush=True); "
+        "time.sleep(600)"
+    )
+    owner = subprocess.Popen([sys.executable, "-W", "ignore", "-c", hold, tmp_path], stdout=subprocess.PIPE, text=True)
+    with owner:
+        assert owner.stdout
+        assert owner.stdout.readline() == "open\n"
+        draft = tmp_path / ".other.tmp"
+        draft.touch()
+        with pytest.raises(CameraError, match=r"another camera has the buffer .* open; .* its own --buffer"):
+            BufferedCamera(Kafka(), tmp_path)
+        assert draft.exists(), "it may be what the other one writes just now"
+        owner.kill()
+    buffer = Buffer(tmp_path)
+    buffer.put(Stored("a", [], b"2"))
+    assert [buffer.read(path).value for path in buffer.waiting()] == [b"1", b"2"]
+    assert not draft.exists()
+    buffer.close()
 
 
 def test_a_buffer_that_cannot_be_written_takes_nothing(tmp_path: Path) -> None:

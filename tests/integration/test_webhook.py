@@ -8,22 +8,27 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 from agent.alerts.post import NotTaken, Post
-from agent.alerts.webhook import A_MINUTE, ATTEMPTS, Send, Webhook
+from agent.alerts.webhook import A_MINUTE, ATTEMPTS, TOGETHER, Send, Webhook, _messages
 from agent.metrics import Metrics
-from agent.store import alerts
+from agent.store import alerts, users
+from agent.store.alerts import Alert
 from agent.store.engine import reading, writing
 from tests.databases import NOW
 from tests.streams import until
+
+ALERT = Alert(1, "disk", "disk:h:/b", "error", "full", {}, 1, NOW, NOW, None, None, None, 0, NOW, None)
 
 
 @dataclass
@@ -256,7 +261,7 @@ def test_a_crash_between_sending_and_noting_it_sends_the_same_id_again(engine: E
     assert receiver.keys == ["plant.1.open"] * 2
 
 
-def test_so_many_a_minute_and_the_rest_in_one_message(engine: Engine) -> None:
+def test_so_many_a_minute_and_the_rest_together(engine: Engine) -> None:
     time = Time()
     with receiving() as receiver:
         webhook = hook(engine, Post(receiver.url), time)
@@ -264,9 +269,11 @@ def test_so_many_a_minute_and_the_rest_in_one_message(engine: Engine) -> None:
             raised(engine, f"station:{n:03}", time, "station_silent")
         webhook.send_due()
         assert len(receiver.bodies) == A_MINUTE
-        assert [len(body["alerts"]) for body in receiver.bodies] == [1] * (A_MINUTE - 1) + [50]
-        assert receiver.bodies[-1]["text"] == "71 more alerts: 71 station_silent"
-        assert (receiver.bodies[-1]["left_off"], len(receiver.keys[-1] or "")) == (21, 64)
+        assert [len(body["alerts"]) for body in receiver.bodies] == [1] * (A_MINUTE - 2) + [50, 22]
+        assert receiver.bodies[-1]["text"] == "22 more alerts: 22 station_silent"
+        assert len(receiver.keys[-1] or "") == 64
+        ids = [one["id"] for body in receiver.bodies for one in body["alerts"]]
+        assert ids == [f"plant.{n}.open" for n in range(1, A_MINUTE + 71)]
         raised(engine, "disk:h:/b", time)
         for seconds in (1, 30, 59):
             time.seconds = seconds
@@ -277,6 +284,62 @@ def test_so_many_a_minute_and_the_rest_in_one_message(engine: Engine) -> None:
         webhook.send_due()
     assert receiver.told()[-1] == ("open", "disk:h:/b")
     assert len(receiver.bodies) == A_MINUTE + 1
+
+
+def test_a_storm_is_told_in_the_end_whole(engine: Engine) -> None:
+    time, storm = Time(), A_MINUTE * TOGETHER + 30
+    with receiving() as receiver:
+        webhook = hook(engine, Post(receiver.url), time)
+        for n in range(storm):
+            raised(engine, f"station:{n:03}", time, "station_silent")
+        webhook.send_due()
+        assert [len(body["alerts"]) for body in receiver.bodies] == [TOGETHER] * A_MINUTE
+        time.seconds = 61
+        webhook.send_due()
+    assert sorted(receiver.told()) == [("open", f"station:{n:03}") for n in range(storm)]
+
+
+def test_what_was_sent_together_is_sent_together_again_with_the_same_id(engine: Engine) -> None:
+    """The first time it arrives, and its answer is lost; meanwhile one is over, one is seen, and others come."""
+    time = Time()
+    with receiving() as receiver:
+        receiver.answers = [*[204] * (A_MINUTE - 1), 503, 503]
+        webhook = hook(engine, Post(receiver.url), time)
+        for n in range(A_MINUTE + 4):
+            raised(engine, f"disk:h:/{n:02}", time)
+        webhook.send_due()
+        cleared(engine, "disk:h:/11", time)
+        with writing(engine) as conn:
+            user = users.add(conn, "kim", "operator", now=NOW)
+            alerts.acknowledge(conn, 13, user.id, event=False, now=NOW)
+        for n in range(20, 40):
+            raised(engine, f"disk:h:/{n:02}", time)
+        for seconds in (61, 122, 300):  # by a new agent, too
+            time.seconds = seconds
+            hook(engine, Post(receiver.url), time, f"after-{seconds}").send_due()
+    again = [body for key, body in zip(receiver.keys, receiver.bodies, strict=True) if key == receiver.keys[9]]
+    numbers = [[one["alert"] for one in body["alerts"]] for body in again]
+    assert numbers == [[10, 11, 12, 13, 14], [10, 11, 13, 14], [10, 11, 13, 14]]
+    assert all(body["id"] == receiver.keys[9] for body in again)
+    others = [one["alert"] for body in receiver.bodies if body not in again for one in body["alerts"]]
+    assert sorted(others) == [*range(1, 10), *range(15, 35)]
+
+
+@given(again=st.lists(st.integers(1, TOGETHER), max_size=12), fresh=st.integers(0, 500), room=st.integers(1, A_MINUTE))
+def test_messages_keep_what_belongs_together_and_leave_no_place_empty(again: list[int], fresh: int, room: int) -> None:
+    due = [replace(ALERT, id=n) for n in range(fresh)]
+    for number, size in enumerate(again):
+        due += [replace(ALERT, id=len(due) + n, message=f"m{number}") for n in range(size)]
+    messages = _messages(due, room)
+    told = [one.id for message in messages for one in message]
+    assert len(messages) <= room and all(1 <= len(message) <= TOGETHER for message in messages)
+    assert len(told) == len(set(told))
+    assert [len(message) for message in messages if message[0].message] == again[:room]
+    assert all(len({one.message for one in message}) == 1 for message in messages)
+    if len(told) < len(due):
+        assert len(messages) == room
+    if len(again) + fresh <= room:
+        assert sum(len(message) == 1 for message in messages) == fresh + again.count(1)
 
 
 def test_its_thread_sends_and_stops_while_the_other_side_hangs(engine: Engine) -> None:

@@ -59,7 +59,7 @@ class Teller:
         due = self.due(minutes)
         with writing(self.engine) as conn:
             for one in due:
-                assert alerts.take(conn, one, at(minutes + 1))
+                assert alerts.take(conn, one, "m", at(minutes + 1))
                 alerts.sent(conn, one, at(minutes))
         return [one.state for one in due]
 
@@ -98,8 +98,8 @@ def test_an_alert_that_ends_while_its_message_is_under_way_tells_of_its_end(here
     press.raised(0)
     (due,) = press.due(0)
     with writing(here.engine) as conn:
-        assert alerts.take(conn, due, at(1))
-        assert not alerts.take(conn, due, at(1)), "another agent must not send it too"
+        assert alerts.take(conn, due, "m", at(1))
+        assert not alerts.take(conn, due, "m", at(1)), "another agent must not send it too"
     press.cleared(0.5)
     with writing(here.engine) as conn:
         alerts.sent(conn, due, at(0.6))
@@ -156,15 +156,33 @@ def test_a_message_is_tried_again_until_it_is_given_up(here: Line) -> None:
     press.raised(0)
     (due,) = press.due(0)
     with writing(here.engine) as conn:
-        alerts.take(conn, due, at(5))
+        alerts.take(conn, due, "m", at(5))
     assert press.due(4.9) == []
     (again,) = press.due(5)
     assert (again.id, again.attempts) == (due.id, 1)
     with writing(here.engine) as conn:
-        alerts.take(conn, again, at(9))
+        alerts.take(conn, again, "m", at(9))
         alerts.give_up(conn, again)
     assert press.due(9999) == []
     assert [one.attempts for one in press.open()] == [2]
+
+
+def test_of_what_was_sent_together_all_are_due_or_none(here: Line) -> None:
+    tellers = [Teller(here.engine, f"station:together-{n}") for n in range(6)]
+    for minutes, press in enumerate(tellers):
+        press.raised(minutes)
+    with reading(here.engine) as conn:
+        first, *others, last = alerts.due(conn, at(9), 99)
+    with writing(here.engine) as conn:
+        for message, one in [("alone", first), *(("both", one) for one in others[:2])]:
+            assert alerts.take(conn, one, message, at(0.5 if message == "alone" else 1.5))
+    with reading(here.engine) as conn:
+        found = {limit: [one.message for one in alerts.due(conn, at(9), limit)] for limit in (2, 3, 4)}
+    assert found == {2: ["alone"], 3: ["alone", "both", "both"], 4: ["alone", "both", "both", None]}
+    tellers[1].cleared(1)
+    with reading(here.engine) as conn:
+        assert [one.message for one in alerts.due(conn, at(9), 2)] == ["alone", "both"], "what is over is left out"
+        assert alerts.due(conn, at(9), 9)[-1] == last
 
 
 def test_who_has_seen_it_and_that_an_event_ends_with_it(here: Line) -> None:

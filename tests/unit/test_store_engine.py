@@ -133,3 +133,12 @@ def test_on_postgresql_no_claim_waits_long_and_none_is_kept_by_the_dead(postgres
         ]
     engine.dispose()
     assert found == ["2s", "5s"]
+
+
+@pytest.mark.usefixtures("each_database")
+def test_a_number_that_no_row_can_hold_is_told_so(tmp_path: Path) -> None:
+    with database(tmp_path) as engine:
+        with pytest.raises(StoreError, match="beyond what the database can hold"), writing(engine) as conn:
+            conn.execute(sa.insert(product).values(id=10**20, name="x", created_at=NOW))
+        with pytest.raises(OverflowError, match="of its own"), reading(engine):
+            raise OverflowError("of its own")
