@@ -34,6 +34,8 @@ from tests.databases import NOW, add_blob, database, empty_url, line
 
 both = pytest.mark.usefixtures("each_database")
 REVISIONS = ["base", *(f"{number:04}" for number in range(1, 24))]
+# Below these, columns do not only go: indexes and rows change, a table takes another's place, a column moves.
+SAME = ("0004", "0007", "0009", "0015", "0017", "0018", "0019", "0020", "0021")
 PARTITIONS = re.compile("inspection_(default|before_y|y).*")  # of a table, and no tables of their own
 
 
@@ -106,18 +108,7 @@ def test_every_step_up_and_down(tmp_path: Path) -> None:
     assert head() == REVISIONS[-1]
     for target in REVISIONS[-2::-1]:
         downgrade(engine, target)
-        # Some change how tables lie, not what is in them; 0008 puts one table in another's place.
-        assert _columns(engine) < before or target in (
-            "0004",
-            "0007",
-            "0009",
-            "0015",
-            "0017",
-            "0018",
-            "0019",
-            "0020",
-            "0021",
-        )
+        assert _columns(engine) < before or target in SAME
         before = _columns(engine)
         with pytest.raises(DatabaseBehind, match="goodpart db upgrade"):
             check_revision(engine)
