@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,41 +12,20 @@ from uuid import uuid4
 
 import pytest
 from kafka import KafkaProducer
-from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaConnectionError, KafkaTimeoutError
-from kafka.future import Future
-from kafka.structs import MemberState
 
-from agent.demo.broker import KafkaBroker, create_topics
-from agent.frame import Record
-from agent.sources import broker as brokers
-from agent.sources import kafka as kafka_source
+from agent.demo.broker import create_topics
 from agent.sources.base import (
-    Assigned,
     Bounds,
-    Event,
-    Lost,
     Outside,
-    Revoked,
-    Source,
-    SourceUnreachableError,
 )
 from agent.sources.directory import DirectorySource
 from agent.sources.kafka import KafkaSource
 from agent.sources.memory import MemoryLog, MemorySource
 from tests.apache_kafka import ApacheKafka
+from tests.contract.reading import Reader, Twin, interrupted
 from tests.contract.topics import PARTITIONS, settings_of
 from tests.streams import until
 from tests.wire import named
-
-
-@dataclass
-class Twin:
-    """A log and a way to read it."""
-
-    write: Callable[..., int]
-    source: Callable[[], Source]
-    partitions: int = PARTITIONS
 
 
 @pytest.fixture(params=["memory", "directory", "tansu", "apache"])
@@ -92,41 +70,6 @@ class Spool:
         (folder / f".{name}").rename(folder / name)
         self.written += 1
         return self.written - 1
-
-
-class Reader:
-    """Polls a source and keeps what it says."""
-
-    def __init__(self, source: Source, poll_s: float = 0.05) -> None:
-        self.source, self._poll_s = source, poll_s
-        self.records: list[Record] = []
-        self.events: list[Event] = []
-        source.open()
-
-    def poll(self) -> bool:
-        self.records += self.source.poll(self._poll_s, 10)
-        self.events += self.source.events()
-        return True
-
-    def until(self, condition: Callable[[], Any]) -> None:
-        until(lambda: self.poll() and condition())
-
-    def until_told(self) -> None:
-        """Until something happened to the assignment, whether or not the broker is there."""
-        self.events.clear()
-
-        def told() -> bool:
-            with suppress(SourceUnreachableError):
-                self.poll()
-            return bool(self.events)
-
-        until(told)
-
-    def assigned(self) -> set[int]:
-        return {p for event in self.events if isinstance(event, Assigned) for p in event.partitions}
-
-    def offsets(self, partition: int) -> list[int]:
-        return [record.offset for record in self.records if record.partition == partition]
 
 
 @pytest.fixture
@@ -278,28 +221,10 @@ def _cut_short(twin: Twin, copy: Callable[[], None], cut: Callable[[], None]) ->
         reader.source.close()
 
 
-def _interrupted(twin: Twin, reader: Reader) -> None:
-    """Pauses partition 0 in the middle of what was fetched of it, reads all of partition 1, and resumes."""
-    for number in range(8):
-        twin.write(b"%d" % number)
-    twin.write(b"other", partition=1)
-    reader.until(lambda: reader.assigned() == {0, 1})
-    reader.source.seek(0, 0)
-    reader.source.resume([0])
-    until(lambda: reader.source.poll(0.05, 1))
-    reader.source.pause([0])
-    for _ in range(3):
-        reader.poll()
-    reader.source.seek(1, 0)
-    reader.source.resume([1])
-    reader.until(lambda: reader.offsets(1) == [0])
-    reader.source.resume([0])
-
-
 @pytest.mark.promise(3, 4)
 @pytest.mark.parametrize("twin", ["memory", "tansu", "apache"], indirect=True)  # a directory is one partition
 def test_a_pause_in_the_middle_loses_nothing(twin: Twin, reader: Reader) -> None:
-    _interrupted(twin, reader)
+    interrupted(twin, reader)
     reader.until(lambda: reader.offsets(0) == list(range(1, 8)))
 
 
@@ -334,92 +259,3 @@ def test_a_header_whose_name_is_not_utf_8_is_read_as_one_that_nobody_knows(twin:
     reader.source.resume([0])
     reader.until(lambda: reader.offsets(0) == [0, 1, 2])
     assert [dict(one.headers) for one in reader.records] == [{"ce_id": b"x"}, {"Pr\ufffdfer": b"x"}, {"ce_id": b"x"}]
-
-
-@pytest.mark.promise(7)
-def test_reading_that_stands_still_is_begun_anew(apache: ApacheKafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As kafka-python 3.0.12 leaves it after a pause, were the source not to look after it."""
-    settings = settings_of(apache.bootstrap)
-    create_topics(settings, {settings.frames_topic: PARTITIONS})
-    monkeypatch.setattr(kafka_source, "_FETCH_STALL_S", 1.0)
-    monkeypatch.setattr(KafkaSource, "_take_turns", lambda _: None)
-    producer = KafkaProducer(bootstrap_servers=apache.bootstrap, acks="all", enable_idempotence=False)
-
-    def write(value: bytes, *, partition: int = 0) -> int:
-        return int(producer.send(settings.frames_topic, value=value, partition=partition).get(10).offset)
-
-    reader = Reader(KafkaSource(settings, group_id=settings.frames_topic))
-    try:
-        _interrupted(Twin(write, lambda: reader.source), reader)
-        stuck: Any = reader.source._consumer  # type: ignore[attr-defined]
-        reader.events.clear()
-        reader.until(lambda: reader.assigned() == {0, 1})
-        assert Lost(frozenset({0, 1})) in reader.events
-        assert reader.source._consumer is not stuck  # type: ignore[attr-defined]
-        assert reader.offsets(0) == []
-    finally:
-        reader.source.close()
-        producer.close()
-
-
-def test_a_join_that_a_short_poll_began_is_waited_for(apache: ApacheKafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    """kafka-python 3.0.12 forgets it where the group's leader began it because the topic changed."""
-    settings = settings_of(apache.bootstrap)
-    monkeypatch.setattr(kafka_source, "_METADATA_MS", 200)
-    monkeypatch.setattr(kafka_source, "_STALL_S", 1e6)  # no help from there
-    create_topics(settings, {settings.frames_topic: 1})
-    reader = Reader(KafkaSource(settings, group_id=settings.frames_topic), poll_s=0.001)
-    admin = KafkaAdminClient(bootstrap_servers=apache.bootstrap)
-    try:
-        reader.until(lambda: reader.assigned() == {0})
-        admin.create_partitions({settings.frames_topic: 2})
-        reader.until(lambda: reader.assigned() == {0, 1})
-    finally:
-        admin.close()
-        reader.source.close()
-
-
-def test_a_join_that_never_ends_is_begun_anew(apache: ApacheKafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As kafka-python 3.0.12 may leave one behind, here for the first client only."""
-    settings = settings_of(apache.bootstrap)
-    monkeypatch.setattr(kafka_source, "_STALL_S", -settings.session_timeout_s)  # one session in place of two and more
-    create_topics(settings, {settings.frames_topic: 1})
-    reader = Reader(KafkaSource(settings, group_id=settings.frames_topic))
-    try:
-        reader.until(lambda: reader.assigned() == {0})
-        stuck: Any = reader.source._consumer  # type: ignore[attr-defined]
-        joining = stuck.group_metadata()._replace(state=MemberState.REBALANCING)
-        monkeypatch.setattr(stuck, "group_metadata", lambda: joining)
-        reader.events.clear()
-        reader.until(lambda: reader.assigned() == {0})
-        assert any(isinstance(event, Revoked | Lost) for event in reader.events)
-        assert reader.source._consumer is not stuck  # type: ignore[attr-defined]
-    finally:
-        reader.source.close()
-
-
-def test_a_client_that_looks_at_the_cluster_no_more_is_begun_anew(tansu: KafkaBroker) -> None:
-    """The loop of kafka-python 3.0.12 that does so ends where it waits for another's look, and that one fails."""
-    settings = settings_of(tansu.bootstrap)
-    create_topics(settings, {settings.frames_topic: 1})
-    reader = Reader(KafkaSource(settings, group_id=settings.frames_topic))
-    try:
-        reader.until(lambda: reader.assigned() == {0})
-        stuck: Any = reader.source._consumer  # type: ignore[attr-defined]
-        _end_looking(stuck)
-        with pytest.raises(KafkaTimeoutError):
-            brokers.partitions(stuck, "another", timeout_s=0.2)
-        reader.events.clear()
-        reader.until(lambda: reader.assigned() == {0})
-        assert reader.source._consumer is not stuck  # type: ignore[attr-defined]
-    finally:
-        reader.source.close()
-
-
-def _end_looking(consumer: Any) -> None:
-    cluster, net = consumer._cluster, consumer._net
-    cluster._refresh_future = others = Future()
-    cluster.request_update()
-    until(lambda: cluster._refresh_future is others and others._callbacks)
-    net.call_soon_threadsafe(lambda: others.failure(KafkaConnectionError("gone")))
-    until(lambda: cluster._refresh_loop_future.is_done)
