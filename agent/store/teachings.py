@@ -55,6 +55,7 @@ class View:
     lot: str | None
     event_at: datetime
     frame_sha256: str
+    pixels_sha256: str | None  # of the decoded frame; None where it is not known
     preview_sha256: str | None
     thumbnail_sha256: str | None
     oddness: float | None
@@ -146,6 +147,7 @@ def views(conn: Connection, product_id: int) -> list[View]:
             item.c.lot,
             item.c.event_at,
             item.c.frame_sha256,
+            item.c.pixels_sha256,
             item.c.preview_sha256,
             item.c.thumbnail_sha256,
             taught.c.oddness,

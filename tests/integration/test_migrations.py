@@ -33,7 +33,7 @@ from agent.store.tables import metadata
 from tests.databases import NOW, add_blob, database, empty_url, line
 
 both = pytest.mark.usefixtures("each_database")
-REVISIONS = ["base", *(f"{number:04}" for number in range(1, 23))]
+REVISIONS = ["base", *(f"{number:04}" for number in range(1, 23)), "0030"]
 PARTITIONS = re.compile("inspection_(default|before_y|y).*")  # of a table, and no tables of their own
 
 
