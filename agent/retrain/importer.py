@@ -131,7 +131,7 @@ def import_folder(
         model.images.FolderError: the folder is missing or empty, or has no good images.
         As `import_images`.
     """
-    folder = images.read_folder(path)
+    folder = images.read_folder(path, max_megapixels=settings.pipeline.max_megapixels)
     labelled = [image for image in folder.test if image.label != GOOD] if defects else []
     return import_images(
         engine, blobs, settings, actor, product, folder.train_good, labelled,
