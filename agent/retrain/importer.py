@@ -276,6 +276,7 @@ def _without_duplicates(checked: Iterable[_Checked], known: Sequence[Sample]) ->
         if twin is not one.image or (before and not _changes_sides(one.image, before)):
             result.duplicates += 1
         else:
+            # One of before items had their pixels' hash comes back under its own.
             result.new.append(replace(one, pixels_sha256=before.pixels_sha256) if before else one)
     return result
 
@@ -305,8 +306,7 @@ def _units(held: Sequence[Sample], planned: Sequence[tuple[_Checked, str]]) -> i
 def _plan(new: Sequence[_Checked], stand: _Stand) -> list[tuple[_Checked, str]]:
     good = [one for one in stand.known if one.role != "defect"]
     withdrawn = {one.pixels_sha256 for one in stand.known if one.role == "defect"}
-    withdrawn |= {one.blob_sha256 for one in stand.known if one.role == "defect"}
-    first = {one.part: "train" for one in new if withdrawn & {one.pixels_sha256, one.bytes_sha256}}
+    first = {one.part: "train" for one in new if one.pixels_sha256 in withdrawn}
     first |= {one.serial: one.role for one in good if one.serial}
     if stand.epoch:
         placed = ((one, first.get(one.serial or "", "train") if one.image.label == GOOD else "defect") for one in new)

@@ -110,6 +110,12 @@ def test_identical_pixels_are_one_image_however_encoded(shop: Shop) -> None:
     assert result.duplicates == 1 and sum(result.roles.values()) == 50
 
 
+def moved(path: Path, name: str, *, to: str) -> None:
+    source = next(path.rglob(name))
+    (path / to).mkdir(parents=True, exist_ok=True)
+    source.rename(path / to / name)
+
+
 @pytest.mark.parametrize("by", ["pixels", "bytes"])
 def test_a_picture_of_the_stream_is_not_imported_again(shop: Shop, by: str) -> None:
     path = folder(shop.place / "images", 50)
@@ -121,12 +127,10 @@ def test_a_picture_of_the_stream_is_not_imported_again(shop: Shop, by: str) -> N
     result = shop.bring(path)
     assert result.duplicates == 1 and len(shop.samples()) == 50
     assert one in shop.samples()
-
-
-def moved(path: Path, name: str, *, to: str) -> None:
-    source = next(path.rglob(name))
-    (path / to).mkdir(parents=True, exist_ok=True)
-    source.rename(path / to / name)
+    service.revoke(shop.engine, shop.user, one.id, key="r", now=NOW)
+    moved(path, "000.png", to="test/blot")
+    assert shop.bring(path, defects=True).roles == {"defect": 1}
+    assert [made.id for made in shop.samples() if made.role == "defect"] == [one.id], "the same sample"
 
 
 def test_a_picture_changes_sides_only_once_its_sample_is_taken_out(shop: Shop) -> None:

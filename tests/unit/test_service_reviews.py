@@ -196,7 +196,7 @@ def test_a_picture_that_was_imported_is_no_sample_of_the_stream_too(
     with writing(here.engine) as conn:
         blob = add_blob(conn, 100)
         known = samples.add(conn, NewSample(here.product_id, role, "import", blob, "7" * 64), NOW)
-    item_id = _item(here, kind=kind, pixels_sha256=pixels, **({} if pixels else {"frame_sha256": blob}))
+    item_id = _item(here, kind=kind, pixels_sha256=pixels, frame_sha256=sha(0) if pixels else blob)
     made = _decide(here, item_id, "normal")
     assert (made.sample_id, made.unused) == (None, f"the same image is a {role} sample already")
     with writing(here.engine) as conn:
