@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 
-from agent.cli.common import CommandError, Common
+from agent.cli.common import Common
 from agent.cli.inputs import CONFIGURED, InputOptions
 from agent.cli.progress import bars
 
@@ -52,8 +52,6 @@ def train(
     }
     changed = {name: value for name, value in given.items() if value is not None}
     settings = settings.model_copy(update={"training": settings.training.model_copy(update=changed)})
-    if not out.resolve().parent.is_dir():
-        raise CommandError(f"{out}: its folder does not exist; create {out.resolve().parent} first")
     with bars() as on_progress:
         result = standalone.train_folder(images, settings, out=out, own=input.given(), on_progress=on_progress)
     if json:

@@ -248,6 +248,7 @@ def _item(claim: Claim, work: Work, now: datetime) -> NewItem:
         severity=outcome.severity,
         deployment_id=outcome.deployment_id,
         frame_sha256=evidence.frame,
+        pixels_sha256=evidence.pixels_sha256,
         heatmap_sha256=evidence.heatmap,
         preview_sha256=evidence.preview,
         overlay_sha256=evidence.overlay,

@@ -9,6 +9,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Engine
 
+import model.images as images
 from agent.frame import CONTENT_TYPES
 from agent.pipeline import pictures, taught, vectors
 from agent.pipeline.patience import Patience
@@ -115,11 +116,12 @@ class EvidenceMaker:
             if rendered.heatmap:
                 parts["heatmap"] = (rendered.heatmap, "application/x-npy")
         vector = self._vector(work)
+        pixels = None if work.pixels is None else images.pixels_sha256(work.pixels)
 
         def keep() -> Evidence:
             now = self._clock()
             named = dict(zip(parts, blobs.keep_all(self._engine, self._store, list(parts.values()), now), strict=True))
-            return Evidence(kept_at=now, vector=vector, **{"frame": named["received"], **named})
+            return Evidence(kept_at=now, pixels_sha256=pixels, vector=vector, **{"frame": named["received"], **named})
 
         return self._patience.call(keep, "database", "blobs")
 

@@ -111,7 +111,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Hashes of the blobs that show a frame to people, all of them stored; and the frame's vector."""
+    """Hashes of the blobs that show a frame to people, all of them stored; its pixels' hash, and its vector."""
 
     kept_at: datetime
     frame: str  # a picture that can be read again: raw pixels as a PNG
@@ -120,6 +120,7 @@ class Evidence:
     preview: str | None = None
     overlay: str | None = None
     thumbnail: str | None = None
+    pixels_sha256: str | None = None  # of the decoded frame; None where there is none
     vector: Vector | None = None
 
     @property

@@ -15,6 +15,14 @@ class TooFewImages(RetrainError):
     """Not even a certificate with a rate below one half could exist; the message says how many images are needed."""
 
 
+class CannotWrite(RetrainError):
+    """A model file cannot be written where it shall be."""
+
+
+class NotMeasured(RetrainError):
+    """A model was trained and written, but its figures could not be had."""
+
+
 class Busy(RetrainError):
     """Another training run holds the lease."""
 

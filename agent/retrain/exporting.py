@@ -46,7 +46,7 @@ def export_folder(
         source: the model, with its certificate beside it, and its images in MVTec layout; defects in test/ are scored
             too, and bf16 and int8 need them.
         target: what to export to.
-        settings: training.weights, scoring.threads.
+        settings: training.weights, scoring.threads, pipeline.max_megapixels.
         out: folder to write; it must not hold anything yet.
         weights: file with the teacher's weights; None: training.weights.
         on_progress: hears of each image that is read, and of each batch that is scored.
@@ -57,7 +57,7 @@ def export_folder(
     """
     artifact = artifacts.load(source.model)
     certificate = _certificate(source.model)
-    folder = images.read_folder(source.images)
+    folder = images.read_folder(source.images, max_megapixels=settings.pipeline.max_megapixels)
     return export(
         artifact,
         target,

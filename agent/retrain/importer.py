@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from agent.retrain.grouping import SerialOf
 from agent.retrain.progress import OnProgress, Stage
 from agent.service import samples as service
 from agent.service.acts import current
+from agent.service.samples import MEASURING
 from agent.settings import Settings
 from agent.store import epochs, samples
 from agent.store.blobs import BlobStore, keep_all
@@ -90,13 +91,13 @@ class _Stand:
     """What there is before an import.
 
     `epoch` is the one whose set the product calibrates on where that is of the stream, so that no image may join it;
-    `held` counts what a snapshot would take together with the imported images.
+    `held` are the good samples that a snapshot would take together with the imported images.
     """
 
     secret: bytes
     known: list[Sample]
     epoch: Epoch | None
-    held: Mapping[str, int]
+    held: list[Sample]
 
 
 def import_folder(
@@ -130,7 +131,7 @@ def import_folder(
         model.images.FolderError: the folder is missing or empty, or has no good images.
         As `import_images`.
     """
-    folder = images.read_folder(path)
+    folder = images.read_folder(path, max_megapixels=settings.pipeline.max_megapixels)
     labelled = [image for image in folder.test if image.label != GOOD] if defects else []
     return import_images(
         engine, blobs, settings, actor, product, folder.train_good, labelled,
@@ -155,7 +156,9 @@ def import_images(
 
     Good images get the roles train, calibration and, from 500 images, hold-out (60/40/0 or 60/25/15) by a keyed hash of
     their part, so that an import repeated gives the same roles, and nobody can choose them. A part's first role sticks.
-    Identical decoded pixels are one image; what the product has, or had and revoked, is skipped.
+    Identical decoded pixels are one image; what the product has, or had and revoked, is skipped. What was good and
+    revoked may come back as a defect, and a defect that was withdrawn as good: that trains, as it was looked at for
+    what a model made of it.
 
     Calibration and hold-out become those of the product's import epoch. Where its calibration set is one of the stream
     by now, all new good images train, but for those of parts that calibrate already: these are skipped.
@@ -178,7 +181,8 @@ def import_images(
 
     Raises:
         model.images.FolderError: a mask is damaged or does not fit its image.
-        ImportRefused: a damaged image, two labels for one picture, a wrong `group_by`, or a file that changed.
+        ImportRefused: a damaged image, two labels for one picture, be it that of a sample, a wrong `group_by`, or a
+            file that changed.
         TooFewImages: not even a certificate with a rate below one half could exist.
         agent.service.ranks.PermissionDenied: the actor may not import.
     """
@@ -187,14 +191,14 @@ def import_images(
         stand = _stand(conn, product, settings)
     serial_of = grouping.serials(group_by, [image.path for image in good])
     checked = _check([*good, *defects], serial_of, settings, on_progress)
-    sorted_ = _without_duplicates(checked, {one.pixels_sha256 for one in stand.known})
+    sorted_ = _without_duplicates(checked, stand.known)
     planned = _plan(sorted_.new, stand)
     counts = Counter(role for _, role in planned)
     warning = note = None
     if stand.epoch is None:
         warning = roles.check_enough(
-            counts["train"] + stand.held["train"],
-            counts["calibration"] + stand.held["calibration"],
+            counts["train"] + sum(one.role == "train" for one in stand.held),
+            _units(stand.held, planned),
             roles.needs(product.review_rate or settings.certificate.review_rate, settings.certificate.confidence),
         )
     else:
@@ -213,7 +217,8 @@ def _stand(conn: Connection, product: Product, settings: Settings) -> _Stand:
     taught_enough = chosen and chosen.cause == "teach" and n.get(chosen.id, Held()).calibration >= needed
     of_stream = chosen is not None and (chosen.cause not in GIVEN or bool(taught_enough))
     imported = next((one for one in epochs.of_product(conn, product.id) if one.cause == "import"), None)
-    held = samples.counts(conn, product.id, imported.id if imported else None)
+    good = [one for one in samples.all(conn, product.id) if one.role != "defect"]
+    held = [one for one in good if one.role == "train" or (imported and one.epoch_id == imported.id)]
     return _Stand(install_of(conn).secret, known, chosen if of_stream else None, held)
 
 
@@ -257,8 +262,9 @@ def _decode(data: bytes, path: Path, settings: Settings) -> images.Frame:
         raise ImportRefused(f"{path}: {error}; remove or replace it, nothing was imported") from None
 
 
-def _without_duplicates(checked: Iterable[_Checked], known: set[str]) -> _Sorted:
+def _without_duplicates(checked: Iterable[_Checked], known: Sequence[Sample]) -> _Sorted:
     result = _Sorted()
+    have = {sha256: one for one in known for sha256 in (one.pixels_sha256, one.blob_sha256)}
     labels: dict[str, LabelledImage] = {}
     for one in checked:
         twin = labels.setdefault(one.pixels_sha256, one.image)
@@ -266,16 +272,42 @@ def _without_duplicates(checked: Iterable[_Checked], known: set[str]) -> _Sorted
             raise ImportRefused(
                 f"{twin.path} and {one.image.path} are the same picture, once good and once not; remove one of them"
             )
-        if twin is not one.image or one.pixels_sha256 in known:
+        before = have.get(one.pixels_sha256) or have.get(one.bytes_sha256)
+        if twin is not one.image or (before and not _changes_sides(one.image, before)):
             result.duplicates += 1
         else:
-            result.new.append(one)
+            # One of before items had their pixels' hash comes back under its own.
+            result.new.append(replace(one, pixels_sha256=before.pixels_sha256) if before else one)
     return result
+
+
+def _changes_sides(image: LabelledImage, before: Sample) -> bool:
+    """Whether what was good is a defect now, or the other way round; refused while the sample is not revoked."""
+    if (before.role == "defect") == (image.label != GOOD):
+        return False
+    if before.revoked_at is None:
+        group = "bank" if before.role == "defect" else "samples"
+        act = "revoke" if before.role == "train" else "withdraw"
+        raise ImportRefused(
+            f"{image.path}: the same picture is sample {before.id} ({before.role}); remove the file, or take the "
+            f"sample out first: goodpart {group} {act} {before.id}; nothing was imported"
+        )
+    return True
+
+
+def _units(held: Sequence[Sample], planned: Sequence[tuple[_Checked, str]]) -> int:
+    """What would calibrate, counted as a certificate does: in parts, or in images where one names no part."""
+    known = [(one.role, one.station_id, one.serial) for one in held]
+    measuring = [one for one in known + [(role, None, one.serial) for one, role in planned] if one[0] in MEASURING]
+    calibration = [one for one in measuring if one[0] == "calibration"]
+    return len(set(calibration) if all(serial for _, _, serial in measuring) else calibration)
 
 
 def _plan(new: Sequence[_Checked], stand: _Stand) -> list[tuple[_Checked, str]]:
     good = [one for one in stand.known if one.role != "defect"]
-    first = {one.serial: one.role for one in good if one.serial}
+    withdrawn = {one.pixels_sha256 for one in stand.known if one.role == "defect"}
+    first = {one.part: "train" for one in new if one.pixels_sha256 in withdrawn}
+    first |= {one.serial: one.role for one in good if one.serial}
     if stand.epoch:
         placed = ((one, first.get(one.serial or "", "train") if one.image.label == GOOD else "defect") for one in new)
         return [(one, role) for one, role in placed if role in ("train", "defect")]

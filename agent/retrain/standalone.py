@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.retrain import roles
+from agent.retrain.errors import CannotWrite, NotMeasured
 from agent.retrain.progress import OnProgress, Stage
 from agent.retrain.scoring import open_scorer, training_settings
 from agent.settings import Settings
@@ -19,6 +20,7 @@ from model.cases import collect
 from model.certificate import Certificate, CertificateError, certify
 from model.engines import Scorer
 from model.evaluation import Evaluation, evaluate, measure
+from model.metrics import MetricError
 from model.report import write_report
 from model.training import train
 
@@ -55,18 +57,21 @@ def train_folder(
 
     Args:
         path: folder in MVTec layout, or with good/.
-        settings: training, scoring, certificate.
+        settings: training, scoring, certificate, pipeline.max_megapixels.
         out: the model file; the certificate is written beside it as .certificate.json. Both appear whole or not at all.
         own: what differs from the configured input, see `agent.store.products.Product`; None for nothing.
         on_progress: hears of each step.
 
     Raises:
-        model.images.FolderError, model.images.ImageError: the folder or a file in it cannot be used.
+        CannotWrite: `out` is a folder, or in none that can be written to; or the disk is full by then.
+        model.images.FolderError, model.images.ImageError: the folder or a good image in it cannot be used.
         TooFewImages: not even a certificate with a rate below one half could exist.
+        NotMeasured: a labelled image cannot be used. The model and its certificate are written by then.
         model errors: the input cannot be used, the teacher has no weights, or the training diverged.
     """
+    _check(out)
     wanted = training_settings(settings, own=own)
-    folder = images.read_folder(path)
+    folder = images.read_folder(path, max_megapixels=settings.pipeline.max_megapixels)
     frames = _decode([one.path for one in folder.train_good], settings, on_progress)
     parts = _split(frames)
     certificates = settings.certificate
@@ -89,11 +94,8 @@ def train_folder(
         reject_rate=certificates.reject_rate,
         confidence=certificates.confidence,
     )
-    labelled = {one.label == images.GOOD for one in folder.test} == {True, False}
-    evaluation = evaluate(scorer, folder.test, on_progress=on_progress) if labelled else None
-    _write(_certificate_of(out), json.dumps(certificate.to_dict(), indent=2).encode() + b"\n")
-    _write(out, data)
-    return Trained(certificate, evaluation, warning)
+    _write({_certificate_of(out): json.dumps(certificate.to_dict(), indent=2).encode() + b"\n", out: data})
+    return Trained(certificate, _measure(scorer, folder.test, out, on_progress), warning)
 
 
 def evaluate_folder(
@@ -111,7 +113,7 @@ def evaluate_folder(
     Args:
         model: a file that `train_folder` wrote.
         path: folder in MVTec layout.
-        settings: scoring, training.weights.
+        settings: scoring, training.weights, pipeline.max_megapixels.
         weights: file with the teacher's weights; None: training.weights.
         form: of the score, "default" or "paper".
         report: a .png file to draw the figures into, with the thresholds of the model's certificate where that lies
@@ -125,7 +127,7 @@ def evaluate_folder(
     """
     if weights is not None:
         settings = settings.model_copy(update={"training": settings.training.model_copy(update={"weights": weights})})
-    folder = images.read_folder(path)
+    folder = images.read_folder(path, max_megapixels=settings.pipeline.max_megapixels)
     scorer = open_scorer(settings, artifacts.load(model), form=form)
     cases = collect(scorer, folder.test, on_progress)
     found = measure(cases)
@@ -137,6 +139,19 @@ def evaluate_folder(
             reject_threshold=certificate.reject_threshold if certificate else None,
         )  # fmt: skip
     return found
+
+
+def _measure(
+    scorer: Scorer, test: Sequence[images.LabelledImage], model: Path, on_progress: OnProgress | None
+) -> Evaluation | None:
+    if {one.label == images.GOOD for one in test} != {True, False}:
+        return None
+    try:
+        return evaluate(scorer, test, on_progress=on_progress)
+    except (images.FolderError, images.ImageError, MetricError) as error:
+        raise NotMeasured(
+            f"{error}. The model is written to {model}, its certificate beside it; measure it with: goodpart evaluate"
+        ) from error
 
 
 def _certificate_of(model: Path) -> Path:
@@ -178,10 +193,33 @@ def _hash(frames: Sequence[images.Frame]) -> str:
     return hashlib.sha256("\n".join(sorted(map(images.pixels_sha256, frames))).encode()).hexdigest()
 
 
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
+def _check(out: Path) -> None:
+    """Whether the model and its certificate can be written: better said before hours of training than after them."""
+    for path in (out, _certificate_of(out)):
+        try:
+            if path.is_dir():
+                raise CannotWrite(f"{path}: is a folder; give the name of a file")
+            if not path.resolve().parent.is_dir():
+                raise CannotWrite(f"{path}: its folder does not exist; create {path.resolve().parent} first")
+            _part(path).touch()
+            _part(path).unlink()
+        except OSError as error:
+            raise CannotWrite(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _write(files: Mapping[Path, bytes]) -> None:
+    """Writes all of the files, or none of them."""
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        for path, data in files.items():
+            _part(path).write_bytes(data)
+        for path in files:
+            _part(path).replace(path)
+    except OSError as error:
+        raise CannotWrite(f"{path}: cannot be written ({error.strerror})") from None
     finally:
-        part.unlink(missing_ok=True)
+        for path in files:
+            _part(path).unlink(missing_ok=True)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")

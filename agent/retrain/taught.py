@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -54,10 +56,10 @@ def _make_samples(conn: Connection, settings: Settings, found: Teaching, by: int
     views = teachings.views(conn, product_id)
     if not views:
         return  # a run before this one has failed; the samples are there
-    grouped = teachings.by_part(views)
     known = samples.all(conn, product_id, state=None)
     placed = [one for one in known if one.role != "defect" and one.state != "refused"]
-    first = {one.serial: one.role for one in placed if one.serial}
+    grouped, seen = _new(conn, product_id, views)
+    first = {one.serial: one.role for one in placed if one.serial} | seen
     # Nothing is held from before: its set belongs to the epoch of these parts alone.
     assigned = roles.assign(install_of(conn).secret, list(grouped), {}, first)
     counts = Counter(assigned.values())
@@ -75,13 +77,35 @@ def _make_samples(conn: Connection, settings: Settings, found: Teaching, by: int
     log.info("teaching_sampled", product_id=product_id, epoch=epoch_id, **counts)
 
 
+def _new(conn: Connection, product_id: int, views: Sequence[View]) -> tuple[dict[str, list[View]], dict[str, str]]:
+    """The views of each part whose pictures are no samples yet, and the roles of parts of which one is.
+
+    A part is left out where one of its pictures is in the defect bank.
+    """
+    new, seen = list[View](), dict[str, str]()
+    for view in views:
+        known = samples.find(conn, product_id, _pixels(view), view.frame_sha256)
+        if known is None:
+            new.append(view)
+        elif known.revoked_at is not None:
+            new.append(replace(view, pixels_sha256=known.pixels_sha256))
+        elif known.state != "refused" and seen.get(view.part) != "defect":
+            seen[view.part] = known.role
+    left = {part for part, role in seen.items() if role == "defect"}
+    return teachings.by_part([view for view in new if view.part not in left]), seen
+
+
+def _pixels(view: View) -> str:
+    return view.pixels_sha256 or view.frame_sha256  # identical bytes are identical pixels
+
+
 def _sample(found: Teaching, role: str, view: View, by: int, epoch_id: int) -> NewSample:
     return NewSample(
         product_id=found.product_id,
         role=role,
         origin="import",  # chosen by people before there was a model, as imported images are
         blob_sha256=view.frame_sha256,
-        pixels_sha256=view.frame_sha256,  # identical bytes are identical pixels; there is no decoder here
+        pixels_sha256=_pixels(view),
         item_id=view.item_id,
         serial=view.serial,
         station_id=found.station_id,

@@ -265,10 +265,12 @@ def _sample(
     if item.frame_sha256 is None:
         return None, "its evidence is no longer kept"
     role = "defect" if decision == "defect" else "train" if item.kind == "flagged" else "calibration"
-    # There is no decoder here; identical bytes are identical pixels.
-    known = samples.find(conn, item.product_id, item.frame_sha256)
+    pixels_sha256 = item.pixels_sha256 or item.frame_sha256  # identical bytes are identical pixels
+    known = samples.find(conn, item.product_id, pixels_sha256, item.frame_sha256)
     if known is not None and known.revoked_at is None:
         return None, f"the same image is a {known.role} sample already"
+    if known is not None:
+        pixels_sha256 = known.pixels_sha256
     if item.serial and role != "defect":
         same = {"calibration", "holdout"} if role == "calibration" else {role}
         others = samples.roles_of_serial(conn, item.product_id, item.serial) - same - {"defect"}
@@ -279,7 +281,7 @@ def _sample(
         role=role,
         origin=ORIGINS.get(item.kind, "flagged"),
         blob_sha256=item.frame_sha256,
-        pixels_sha256=item.frame_sha256,
+        pixels_sha256=pixels_sha256,
         item_id=item.id,
         serial=item.serial,
         reason=reason,

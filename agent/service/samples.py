@@ -53,9 +53,10 @@ def add_all(
             epoch_id = epochs.of_import(conn, product_id, now).id
             rows = [replace(new, epoch_id=epoch_id) if _wants_epoch(new) else new for new in rows]
         for new in rows:
-            known = samples.find(conn, product_id, new.pixels_sha256)
-            fresh += known is None or known.revoked_at is not None
-            samples.add(conn, new, now)
+            known = samples.find(conn, product_id, new.pixels_sha256, new.blob_sha256)
+            if known is None or known.revoked_at is not None:
+                samples.add(conn, new, now)
+                fresh += 1
         result = {"new": fresh, "known": len(new_samples) - fresh}
         return Done(result, f"product:{product_id}", request | result)
 

@@ -39,6 +39,7 @@ class NewItem:
     severity: float | None = None
     deployment_id: int | None = None
     frame_sha256: str
+    pixels_sha256: str | None = None
     heatmap_sha256: str | None = None
     preview_sha256: str | None = None
     overlay_sha256: str | None = None
@@ -73,6 +74,7 @@ class Item:
     severity: float | None
     deployment_id: int | None
     frame_sha256: str | None  # None once its evidence was let go
+    pixels_sha256: str | None  # of the decoded frame; None where it is not known
     heatmap_sha256: str | None
     preview_sha256: str | None
     overlay_sha256: str | None

@@ -49,7 +49,8 @@ sample = Table(
     refers("blob_sha256", "blob.sha256"),
     refers("mask_sha256", "blob.sha256", nullable=True),
     refers("item_id", "item.id", nullable=True, index=True),
-    Column("pixels_sha256", Sha, nullable=False),  # of the decoded RGB pixels and their shape
+    # Of the decoded RGB pixels and their shape; of the bytes where it came from an item that does not know them.
+    Column("pixels_sha256", Sha, nullable=False),
     Column("serial", Name),
     Column("reason", Word),  # the defect's reason code
     refers("added_by", "user.id", nullable=True),

@@ -23,7 +23,7 @@ STATES = ("proposed", "quarantined", "accepted", "refused")
 
 @dataclass(frozen=True, slots=True)
 class NewSample:
-    """An image that gets a role. `pixels_sha256` identifies it: of the decoded pixels, or of the frame's bytes."""
+    """An image that gets a role. `pixels_sha256` identifies it; where the product has it, it is as `find` gives it."""
 
     product_id: int
     role: str  # train | calibration | holdout | defect
@@ -110,17 +110,22 @@ def add(conn: Connection, new: NewSample, now: datetime) -> Sample:
         where=sample.c.revoked_at.is_not(None),
     )
     conn.execute(statement)
-    found = find(conn, new.product_id, new.pixels_sha256)
+    found = find(conn, new.product_id, new.pixels_sha256, new.blob_sha256)
     assert found is not None
     return found
 
 
-def find(conn: Connection, product_id: int, pixels_sha256: str) -> Sample | None:
-    """The product's sample of these pixels, revoked or not."""
+def find(conn: Connection, product_id: int, pixels_sha256: str, blob_sha256: str) -> Sample | None:
+    """The product's sample of this image, revoked or not: of these pixels, else of these bytes.
+
+    By its bytes alone it is found where either was kept before items had their pixels' hash.
+    """
+    row = sample.c
     query = sa.select(*columns(sample, Sample)).where(
-        sample.c.product_id == product_id, sample.c.pixels_sha256 == pixels_sha256
+        row.product_id == product_id, sa.or_(row.pixels_sha256 == pixels_sha256, row.blob_sha256 == blob_sha256)
     )
-    found = conn.execute(query).one_or_none()
+    query = query.order_by(row.pixels_sha256 != pixels_sha256, row.revoked_at.is_not(None), row.id)
+    found = conn.execute(query.limit(1)).one_or_none()
     return read(Sample, found) if found else None
 
 

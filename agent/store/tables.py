@@ -179,6 +179,8 @@ item = Table(
     Column("severity", sa.Float),
     refers("deployment_id", "deployment.id", nullable=True),
     refers("frame_sha256", "blob.sha256", nullable=True),  # None once retention has let the evidence go
+    # Of the decoded RGB pixels and their shape; None where there are none, or it is older than this column.
+    Column("pixels_sha256", Sha),
     refers("heatmap_sha256", "blob.sha256", nullable=True),  # float16 map over the frame, at most 512 px, .npy
     refers("preview_sha256", "blob.sha256", nullable=True),  # WebP, at most 1600 px
     refers("overlay_sha256", "blob.sha256", nullable=True),  # WebP, the preview under its coloured heatmap

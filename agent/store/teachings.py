@@ -58,6 +58,7 @@ class View:
     preview_sha256: str | None
     thumbnail_sha256: str | None
     oddness: float | None
+    pixels_sha256: str | None = None  # of the decoded frame; None where it is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ def views(conn: Connection, product_id: int) -> list[View]:
             item.c.preview_sha256,
             item.c.thumbnail_sha256,
             taught.c.oddness,
+            item.c.pixels_sha256,
         )
         .outerjoin(taught, taught.c.item_id == item.c.id)
         .where(*_set(product_id), item.c.frame_sha256.is_not(None))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +20,20 @@ class FolderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """An image file, its label ("good" or the kind of defect), and its mask where there is one."""
+    """An image file, its label ("good" or the kind of defect), and its mask where there is one.
+
+    Neither is decoded where it has more than `max_megapixels`.
+    """
 
     path: Path
     label: str
     mask_path: Path | None = None
+    max_megapixels: int = 64
 
-    def frame(self, *, max_megapixels: int = 64) -> Frame:
+    def frame(self) -> Frame:
         """The decoded image; raises FolderError that names the file."""
         try:
-            return decode(self.path.read_bytes(), max_megapixels=max_megapixels)
+            return decode(self.path.read_bytes(), max_megapixels=self.max_megapixels)
         except (ImageError, OSError) as error:
             raise FolderError(f"{self.path}: {error}; remove or replace it") from None
 
@@ -39,7 +43,7 @@ class LabelledImage:
             return np.zeros(shape[:2], np.bool_)
         if self.mask_path is None:
             return None
-        mask = LabelledImage(self.mask_path, self.label).frame()
+        mask = replace(self, path=self.mask_path).frame()
         if mask.shape[:2] != shape[:2]:
             raise FolderError(f"{self.mask_path}: has another size than its image {self.path.name}")
         return np.asarray(mask.max(axis=2) > 127)
@@ -55,8 +59,12 @@ class ImageFolder:
     test: tuple[LabelledImage, ...]
 
 
-def read_folder(path: Path) -> ImageFolder:
+def read_folder(path: Path, *, max_megapixels: int = 64) -> ImageFolder:
     """Lists a folder: train/good, test/KIND and ground_truth/KIND/STEM_mask.png; or just good/ and folders of defects.
+
+    Args:
+        path: of the folder.
+        max_megapixels: largest picture that its images decode.
 
     Raises:
         FolderError: it is missing, is empty, or has no good images to train on.
@@ -64,7 +72,7 @@ def read_folder(path: Path) -> ImageFolder:
     if not path.is_dir():
         raise FolderError(f"{path}: there is no such folder")
     train = path / "train" / GOOD if (path / "train" / GOOD).is_dir() else path / GOOD
-    good = _images(train, GOOD, None)
+    good = _images(train, GOOD, None, max_megapixels)
     if not good:
         state = "has no images in train/good or good" if any(path.iterdir()) else "is empty"
         raise FolderError(f"{path}: {state}; put images of good parts into {path / 'train' / GOOD}")
@@ -73,15 +81,17 @@ def read_folder(path: Path) -> ImageFolder:
         kind for kind in test.iterdir()
         if kind.is_dir() and kind != train and kind.name not in ("train", "test", "ground_truth")
     )  # fmt: skip
-    labelled = [image for kind in kinds for image in _images(kind, kind.name, path / "ground_truth" / kind.name)]
+    labelled = [
+        image for kind in kinds for image in _images(kind, kind.name, path / "ground_truth" / kind.name, max_megapixels)
+    ]
     return ImageFolder(path.resolve().name, path, tuple(good), tuple(labelled))
 
 
-def _images(folder: Path, label: str, masks: Path | None) -> list[LabelledImage]:
+def _images(folder: Path, label: str, masks: Path | None, max_megapixels: int) -> list[LabelledImage]:
     if not folder.is_dir():
         return []
     found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-    return [LabelledImage(file, label, _mask(file, masks) if masks else None) for file in found]
+    return [LabelledImage(file, label, _mask(file, masks) if masks else None, max_megapixels) for file in found]
 
 
 def _mask(image: Path, masks: Path) -> Path | None:

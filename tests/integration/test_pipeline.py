@@ -30,7 +30,7 @@ from agent.store.item_vectors import SIDE
 from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
 from agent.store.tables import blob, dead_letter, item, item_vector, rollup_minute, station
-from model.images import InputSpec, decode
+from model.images import InputSpec, decode, pixels_sha256
 from tests.streams import (
     DEFECT,
     GOOD,
@@ -170,6 +170,7 @@ def test_flagged_frames_have_all_their_evidence(engine: Engine, tmp_path: Path) 
         assert run.store.get(row.frame_sha256) == sent
         heatmap = np.load(io.BytesIO(run.store.get(row.heatmap_sha256)), allow_pickle=False)
         assert (heatmap.dtype, heatmap.shape) == (np.float16, (512, 512))
+        assert row.pixels_sha256 == pixels_sha256(decode(sent))
         for name, side in (("preview_sha256", 1600), ("overlay_sha256", 1600), ("thumbnail_sha256", 256)):
             assert decode(run.store.get(getattr(row, name))).shape == (side, side, 3)
         assert {one.state for one in run.rows(blob)} == {"stored"}
@@ -198,7 +199,8 @@ def test_raw_frames_are_kept_as_pictures_that_can_be_read_again(engine: Engine, 
     with running(engine, settings(tmp_path), MemorySource(log)) as run:
         run.until_received(1)
         (row,) = run.rows(item)
-        assert (decode(run.store.get(row.frame_sha256)) == DEFECT).all()
+        shown = decode(run.store.get(row.frame_sha256))
+        assert (shown == DEFECT).all() and row.pixels_sha256 == pixels_sha256(shown)
 
 
 def test_audited_frames_are_items_whatever_their_verdict(engine: Engine, tmp_path: Path) -> None:

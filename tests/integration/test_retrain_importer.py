@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ from sqlalchemy import Engine
 from agent.retrain.errors import ImportRefused, TooFewImages
 from agent.retrain.importer import ImportResult, import_folder
 from agent.retrain.progress import Step
+from agent.service import samples as service
 from agent.service.ranks import PermissionDenied
 from agent.settings import Settings
 from agent.store import epochs, sample_search, samples, tables, users
+from agent.store.blobs import keep
 from agent.store.engine import reading, writing
 from agent.store.local_blobs import LocalBlobs
 from agent.store.products import Product
@@ -105,6 +108,58 @@ def test_identical_pixels_are_one_image_however_encoded(shop: Shop) -> None:
     (path / "train" / "good" / "again.png").write_bytes((path / "train" / "good" / "000.png").read_bytes())
     result = shop.bring(path)
     assert result.duplicates == 1 and sum(result.roles.values()) == 50
+
+
+def moved(path: Path, name: str, *, to: str) -> None:
+    source = next(path.rglob(name))
+    (path / to).mkdir(parents=True, exist_ok=True)
+    source.rename(path / to / name)
+
+
+@pytest.mark.parametrize("by", ["pixels", "bytes"])
+def test_a_picture_of_the_stream_is_not_imported_again(shop: Shop, by: str) -> None:
+    path = folder(shop.place / "images", 50)
+    data = (path / "train" / "good" / "000.png").read_bytes()
+    pixels = images.pixels_sha256(images.decode(data)) if by == "pixels" else hashlib.sha256(data).hexdigest()
+    blob = keep(shop.engine, shop.blobs, data if by == "bytes" else data + b"another file", "image/png", NOW)
+    with writing(shop.engine) as conn:
+        one = samples.add(conn, samples.NewSample(shop.product.id, "train", "flagged", blob, pixels), NOW)
+    result = shop.bring(path)
+    assert result.duplicates == 1 and len(shop.samples()) == 50
+    assert one in shop.samples()
+    service.revoke(shop.engine, shop.user, one.id, key="r", now=NOW)
+    moved(path, "000.png", to="test/blot")
+    assert shop.bring(path, defects=True).roles == {"defect": 1}
+    assert [made.id for made in shop.samples() if made.role == "defect"] == [one.id], "the same sample"
+
+
+def test_a_picture_changes_sides_only_once_its_sample_is_taken_out(shop: Shop) -> None:
+    path = folder(shop.place / "images", 50)
+    shop.bring(path)
+    known = {one.pixels_sha256: one for one in shop.samples()}
+    names = sorted(file.name for file in (path / "train" / "good").iterdir())
+    of = {name: known[images.pixels_sha256(images.decode((path / "train/good" / name).read_bytes()))] for name in names}
+    for role, act in (("calibration", "withdraw"), ("train", "revoke")):
+        name = next(name for name, one in of.items() if one.role == role)
+        moved(path, name, to="test/blot")
+        with pytest.raises(ImportRefused, match=rf"{name}.* goodpart samples {act} {of[name].id};"):
+            shop.bring(path, defects=True)
+        if role == "calibration":
+            moved(path, name, to="train/good")
+    one = of[name]
+    service.revoke(shop.engine, shop.user, one.id, key="r", now=NOW)
+    moved(path, name, to="train/good")
+    assert shop.bring(path, defects=True).roles == {}, "what was revoked as good stays out as good"
+    moved(path, name, to="test/blot")
+    assert shop.bring(path, defects=True).roles == {"defect": 1}
+    assert [(made.id, made.reason) for made in shop.samples() if made.role == "defect"] == [(one.id, "blot")]
+
+    moved(path, name, to="train/good")
+    with pytest.raises(ImportRefused, match=rf"goodpart bank withdraw {one.id};"):
+        shop.bring(path)
+    with writing(shop.engine) as conn:
+        samples.revoke(conn, one.id, NOW)
+    assert shop.bring(path).roles == {"train": 1}
 
 
 def test_all_images_of_a_part_share_its_first_role(shop: Shop) -> None:
@@ -205,6 +260,33 @@ def test_too_few_for_the_rate_is_a_warning_that_names_the_number(shop: Shop) -> 
     )
     result = shop.bring(folder(shop.place / "images", 50))
     assert result.warning and "82" in result.warning and "warning" in result.describe()
+
+
+def many(path: Path, parts: int, views: int) -> Path:
+    good = path / "good"
+    good.mkdir(parents=True)
+    for part in range(parts):
+        for view in range(views):
+            (good / f"part{part:02}_{view}.png").write_bytes(picture(part * 100 + view))
+    return path
+
+
+def test_parts_certify_not_their_pictures(shop: Shop) -> None:
+    few = many(shop.place / "few", 10, 6)
+    with pytest.raises(TooFewImages, match="36 good images to train and 4 to calibrate are too few"):
+        shop.bring(few, group_by="(part[0-9]+)_")
+    shop.assert_untouched()
+    shop.settings = shop.settings.model_copy(update={"certificate": Settings().certificate})
+    result = shop.bring(many(shop.place / "more", 40, 3), group_by="(part[0-9]+)_")
+    assert result.roles == {"train": 72, "calibration": 48}
+    assert result.warning and result.warning.startswith("16 calibration images certify")
+    result = shop.bring(many(shop.place / "other", 40, 4), group_by="(part[0-9]+)_")
+    assert result.warning and result.warning.startswith("16 calibration images certify"), "of the same parts"
+    result = shop.bring(few)
+    assert result.warning and "calibration images certify" in result.warning
+    with reading(shop.engine) as conn:
+        (held,) = epochs.held(conn, shop.product.id).values()
+    assert result.warning.startswith(f"{held.calibration} "), "images are counted where one names no part"
 
 
 @pytest.mark.parametrize("good", [1, 8])

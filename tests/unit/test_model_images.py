@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -132,6 +133,18 @@ def test_folders_that_cannot_be_used_say_why(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     with pytest.raises(FolderError, match="no images in train/good or good"):
         read_folder(tmp_path)
+
+
+def test_a_folder_says_how_large_its_images_and_masks_may_be(tmp_path: Path) -> None:
+    large = encoded(".png", np.zeros((1100, 1000, 3), np.uint8))
+    for place in ("good/0.png", "dent/0.png", "ground_truth/dent/0.png"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(large)
+    for limit, allowed in ((2, True), (1, False)):
+        folder = read_folder(tmp_path, max_megapixels=limit)
+        for read in (folder.train_good[0].frame, lambda image=folder.test[0]: image.mask((1100, 1000))):
+            with nullcontext() if allowed else pytest.raises(FolderError, match=r"0\.png: .* 1 megapixels"):
+                assert read() is not None
 
 
 def test_a_corrupt_image_is_named(tmp_path: Path) -> None:

@@ -187,6 +187,25 @@ def test_undo_leaves_a_sample_that_its_item_did_not_make(here: Line) -> None:
     assert _samples(here) == [("train", "import", None)]
 
 
+@pytest.mark.parametrize("pixels", ["7" * 64, None])
+@pytest.mark.parametrize(("role", "kind"), [("train", "audit"), ("defect", "flagged")])
+def test_a_picture_that_was_imported_is_no_sample_of_the_stream_too(
+    here: Line, role: str, kind: str, pixels: str | None
+) -> None:
+    """By its pixels where the item knows them, even encoded anew; by its bytes where it is older than that."""
+    with writing(here.engine) as conn:
+        blob = add_blob(conn, 100)
+        known = samples.add(conn, NewSample(here.product_id, role, "import", blob, "7" * 64), NOW)
+    item_id = _item(here, kind=kind, pixels_sha256=pixels, frame_sha256=sha(0) if pixels else blob)
+    made = _decide(here, item_id, "normal")
+    assert (made.sample_id, made.unused) == (None, f"the same image is a {role} sample already")
+    with writing(here.engine) as conn:
+        samples.revoke(conn, known.id, NOW)
+    reviews.undo(here.engine, here.operator, item_id, key="u", now=NOW)
+    made = _decide(here, item_id, "normal", key="again")
+    assert made.sample_id == known.id, "a revoked one comes back as the same sample"
+
+
 def test_two_people_at_once_never_give_one_part_two_roles(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flagged frame may train and an audited one calibrate, but not both where they show one part."""
     earlier = NOW - timedelta(hours=1)  # in one quarter their counts would make them take turns

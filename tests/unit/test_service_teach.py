@@ -204,6 +204,28 @@ def test_the_parts_become_samples_of_an_epoch_by_part(here: Class) -> None:
         reviews.undo(here.engine, here.engineer, ids[-1], key="late", now=NOW)
 
 
+def test_pictures_that_are_samples_already_keep_their_role(here: Class) -> None:
+    here.start(60)
+    ids = here.collect(60)
+    with writing(here.engine) as conn:
+        frames = {view.item_id: view.frame_sha256 for view in teachings.views(conn, here.disc)}
+        for item_id, role in ((ids[0], "train"), (ids[1], "defect")):
+            new = samples.NewSample(here.disc, role, "import", frames[item_id], f"{item_id:064}")
+            samples.add(conn, new, NOW)
+        for n, serial in ((200, "part-0"), (201, "part-1")):
+            here.add_item(conn, n, kind="teach", product_id=here.disc, serial=serial, score=None)
+    here.look()
+    here.train()
+    assert here.agent() is not None
+    with reading(here.engine) as conn:
+        made = samples.all(conn, here.disc)
+    assert [one.role for one in made if one.serial == "part-0"] == ["train"], "its other picture trains too"
+    assert [one for one in made if one.serial == "part-1"] == [], "its other picture is a defect"
+    assert sorted(one.item_id for one in made if one.serial and one.serial != "part-0" and one.item_id) == ids[2:]
+    pictures = [one.blob_sha256 for one in made]
+    assert len(pictures) == len(set(pictures)) == 58 + 1 + 2
+
+
 def test_too_few_parts_are_said_and_more_can_be_collected(here: Class) -> None:
     here.start(5)
     here.collect(5)
