@@ -19,6 +19,7 @@ from model.images import Frame
 ROUNDS = 7
 FEWEST = 3
 ENOUGH_S = 20.0  # of measuring, after which no further round begins: large models on a CPU
+DOUBT_S = 90.0  # likewise while the challenger seems too slow: other work may have come between
 
 
 def measure(
@@ -43,20 +44,22 @@ def measure(
         clock: seconds, monotonic.
     """
     given = list(islice(cycle(frames), batch))
-    taken: dict[str, list[float]] = {"challenger": [], "champion": []}
-    models = [("challenger", challenger), ("champion", champion)]
+    mine, theirs = list[float](), list[float]()
+    models = [(mine, challenger), (theirs, champion)]
+
+    def ratio() -> float:
+        paired = median(new / max(old, 1e-9) for new, old in zip(mine, theirs, strict=True))
+        return min(min(mine) / max(min(theirs), 1e-9), paired)
+
     stage = Stage("timing", ROUNDS + 1, on_progress)
     began, rounds = clock(), -1  # the first one is not counted
-    while rounds < FEWEST or (rounds < ROUNDS and clock() - began < ENOUGH_S):
-        for name, scorer in models:
+    while rounds < FEWEST or (rounds < ROUNDS and clock() - began < (DOUBT_S if ratio() > allowed else ENOUGH_S)):
+        for taken, scorer in models:
             start = clock()
             scorer.score(given)
             if rounds >= 0:
-                taken[name].append((clock() - start) / batch * 1000)
+                taken.append((clock() - start) / batch * 1000)
         models.reverse()
         rounds += 1
         stage.advance()
-    mine, theirs = taken["challenger"], taken["champion"]
-    fastest = min(mine) / max(min(theirs), 1e-9)
-    paired = median(new / max(old, 1e-9) for new, old in zip(mine, theirs, strict=True))
-    return Pace(rounds, batch, median(mine), median(theirs), min(fastest, paired), allowed)
+    return Pace(rounds, batch, median(mine), median(theirs), ratio(), allowed)

@@ -195,6 +195,8 @@ def _hash(frames: Sequence[images.Frame]) -> str:
 
 def _check(out: Path) -> None:
     """Whether the model and its certificate can be written: better said before hours of training than after them."""
+    if not out.name:
+        raise CannotWrite(f"{out}: is a folder; give the name of a file")
     for path in (out, _certificate_of(out)):
         try:
             if path.is_dir():

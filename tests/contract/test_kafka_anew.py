@@ -104,8 +104,14 @@ def test_a_client_that_looks_at_the_cluster_no_more_is_begun_anew(tansu: KafkaBr
 
 def _end_looking(consumer: Any) -> None:
     cluster, net = consumer._cluster, consumer._net
-    cluster._refresh_future = others = Future()
-    cluster.request_update()
-    until(lambda: cluster._refresh_future is others and others._callbacks)
+    others = Future()
+
+    def waited_for() -> Any:
+        if cluster._refresh_future is not others:  # a look of its own ended in between
+            cluster._refresh_future = others
+            cluster.request_update()
+        return others._callbacks
+
+    until(waited_for)
     net.call_soon_threadsafe(lambda: others.failure(KafkaConnectionError("gone")))
     until(lambda: cluster._refresh_loop_future.is_done)

@@ -26,7 +26,7 @@ def _count(here: Line, item_id: int) -> int:
 def test_audit_items_and_those_of_others_are_left_out_and_named(here: Line) -> None:
     ids = _items(here, "flagged", "audit", "flagged", "flagged")
     with writing(here.engine) as conn:
-        assert claims.hold(conn, ids[2], here.engineer.id, NOW.replace(hour=23), NOW)
+        assert claims.hold(conn, ids[2], here.engineer.id, NOW + claims.LONGEST, NOW)
     found = bulk.decide(here.engine, here.operator, [*ids, 999], "defect", "dent", key="k", now=NOW)
     assert found.done == (ids[0], ids[3])
     assert [one for one, _ in found.refused] == [ids[1], ids[2], 999]

@@ -78,6 +78,14 @@ def test_slow_models_are_measured_in_fewer_rounds(clock: Clock) -> None:
     assert measure(new, old, FRAMES, batch=1, allowed=2.0, clock=clock).rounds == FEWEST
 
 
+@pytest.mark.parametrize(("quiet", "rounds", "ratio"), [(5, FEWEST + 2, 1.0), (99, ROUNDS, 3.0)])
+def test_what_seems_too_slow_is_measured_on(clock: Clock, quiet: int, rounds: int, ratio: float) -> None:
+    """The challenger's rounds are disturbed at first, or it is slow indeed."""
+    new, old, _ = scorers(clock, [9.0] * quiet + [3.0], [3.0])
+    found = measure(new, old, FRAMES, batch=1, allowed=2.0, clock=clock)
+    assert (found.rounds, found.ratio) == (rounds, pytest.approx(ratio))
+
+
 def test_a_run_that_was_ended_is_not_measured_to_the_end(clock: Clock) -> None:
     new, old, mine = scorers(clock, [0.1], [0.1])
     heard: list[Step] = []
