@@ -31,7 +31,7 @@ def page(title: str, least: str) -> None:
     if user is not None:
         st.caption(
             say(
-                "{name} is {role}. An admin gives another role: see Audit.",
+                "{name} is {role}. An admin can give another role.",
                 name=plain(user.name),
                 role=shown(user.role),
             )
