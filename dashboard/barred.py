@@ -14,12 +14,9 @@ PEOPLE = {
     "engineer": (later("Engineers do this."), later("Engineers do this; {name} is {role}.")),
     "admin": (later("Admins do this."), later("Admins do this; {name} is {role}.")),
 }
-
-
 PAGES = {
     "operator": later("This page is for operators, engineers and admins."),
     "engineer": later("This page is for engineers and admins."),
-    "admin": later("This page is for admins."),
 }
 
 
@@ -29,13 +26,8 @@ def page(title: str, least: str) -> None:
     st.info(say(PAGES[least]), icon=":material/lock:")
     user = context.actor()
     if user is not None:
-        st.caption(
-            say(
-                "{name} is {role}. An admin can give another role.",
-                name=plain(user.name),
-                role=shown(user.role),
-            )
-        )
+        other = later("{name} is {role}. An admin can give another role.")
+        st.caption(say(other, name=plain(user.name), role=shown(user.role)))
 
 
 def barred(least: str) -> str | None:

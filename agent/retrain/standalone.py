@@ -70,6 +70,7 @@ def train_folder(
         model errors: the input cannot be used, the teacher has no weights, or the training diverged.
     """
     _check(out)
+    _check(_certificate_of(out))
     wanted = training_settings(settings, own=own)
     folder = images.read_folder(path, max_megapixels=settings.pipeline.max_megapixels)
     frames = _decode([one.path for one in folder.train_good], settings, on_progress)
@@ -193,20 +194,17 @@ def _hash(frames: Sequence[images.Frame]) -> str:
     return hashlib.sha256("\n".join(sorted(map(images.pixels_sha256, frames))).encode()).hexdigest()
 
 
-def _check(out: Path) -> None:
-    """Whether the model and its certificate can be written: better said before hours of training than after them."""
-    if not out.name:
-        raise CannotWrite(f"{out}: is a folder; give the name of a file")
-    for path in (out, _certificate_of(out)):
-        try:
-            if path.is_dir():
-                raise CannotWrite(f"{path}: is a folder; give the name of a file")
-            if not path.resolve().parent.is_dir():
-                raise CannotWrite(f"{path}: its folder does not exist; create {path.resolve().parent} first")
-            _part(path).touch()
-            _part(path).unlink()
-        except OSError as error:
-            raise CannotWrite(f"{path}: cannot be written ({error.strerror})") from None
+def _check(path: Path) -> None:
+    """Whether a file can be written there: better said before hours of training than after them."""
+    try:
+        if path.is_dir():
+            raise CannotWrite(f"{path}: is a folder; give the name of a file")
+        if not path.resolve().parent.is_dir():
+            raise CannotWrite(f"{path}: its folder does not exist; create {path.resolve().parent} first")
+        _part(path).touch()
+        _part(path).unlink()
+    except OSError as error:
+        raise CannotWrite(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def _write(files: Mapping[Path, bytes]) -> None:

@@ -222,7 +222,7 @@ def chosen(history: Sequence[Epoch], n: Mapping[int, int], needed_n: int) -> Epo
         n: calibration parts by epoch id.
         needed_n: what the review rate asked for needs.
     """
-    cut = max((place for place, one in enumerate(history) if one.cuts), default=None)
+    cut = _cut(history)
     enough = [one for one in history[cut or 0 :] if n.get(one.id, 0) >= needed_n]
     if enough:
         return enough[-1]
@@ -231,6 +231,11 @@ def chosen(history: Sequence[Epoch], n: Mapping[int, int], needed_n: int) -> Epo
     given = [one for one in history if one.cause in GIVEN]
     filled = [one for one in given if n.get(one.id, 0)]
     return next(reversed(filled or given or history), None)
+
+
+def _cut(history: Sequence[Epoch]) -> int | None:
+    """The place of the newest cutting one; None where none cuts."""
+    return max((place for place, one in enumerate(history) if one.cuts), default=None)
 
 
 def calibrating(conn: Connection, product_id: int, needed_n: int) -> Epoch | None:
@@ -246,7 +251,7 @@ def lapsed(conn: Connection, product_id: int, needed_n: int) -> Lapse | None:
     calibrating epoch is a cutting one without its `needed_n`.
     """
     history = of_product(conn, product_id)
-    cut = max((place for place, one in enumerate(history) if one.cuts), default=None)
+    cut = _cut(history)
     if cut is None:
         return None
     n = {epoch_id: one.calibration for epoch_id, one in held(conn, product_id).items()}
@@ -266,8 +271,8 @@ def lapsed(conn: Connection, product_id: int, needed_n: int) -> Lapse | None:
 def outdated(conn: Connection, product_id: int, epoch_id: int | None) -> str | None:
     """Why a certificate of that epoch speaks for the stream no more, in words; None where it does, or has no epoch."""
     history = of_product(conn, product_id)
-    cut = max((place for place, one in enumerate(history) if one.cuts), default=0)
-    if epoch_id not in {one.id for one in history[:cut]}:
+    cut = _cut(history)
+    if cut is None or epoch_id not in {one.id for one in history[:cut]}:
         return None
     newest = history[cut]
     return (
