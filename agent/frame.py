@@ -48,7 +48,10 @@ class StreamKey:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record as a source read it. `timestamp` is the record's own, aware UTC."""
+    """One record as a source read it. `timestamp` is the record's own, aware UTC.
+
+    `leader_epoch`: under which leader of the partition it was written; None where the log has none.
+    """
 
     partition: int
     offset: int
@@ -56,6 +59,7 @@ class Record:
     key: bytes | None
     headers: tuple[tuple[str, bytes], ...]
     value: bytes
+    leader_epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

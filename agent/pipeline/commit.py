@@ -96,7 +96,8 @@ def commit(
     """
     kept = _without_duplicates(conn, works, now)
     counts = balance(kept, len(works) - len(kept))
-    claim = offsets.advance(conn, lane.claim, works[-1].record.offset + 1, counts, now)
+    end = works[-1].record
+    claim = offsets.advance(conn, lane.claim, end.offset + 1, counts, now, leader_epoch=end.leader_epoch)
     passing("commit.offset")
     _hold(conn, kept, now)
     limits = settings.pipeline

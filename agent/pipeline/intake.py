@@ -226,7 +226,7 @@ class Intake:
                         self._held[lane.partition] = _Held() if ours else _Held(ask_at=self._later())
 
     def _begin(self, held: _Held, lane: Lane) -> None:
-        if self._source.seek(lane.partition, lane.claim.next_offset):
+        if self._source.seek(lane.partition, lane.claim.next_offset, lane.claim.leader_epoch):
             held.lane = lane
             if not self._stopped:
                 self._source.resume([lane.partition])
@@ -358,10 +358,10 @@ class Intake:
                 self._source.pause([partition])
                 self._held[partition] = _Held()
                 continue
-            position, end = self._source.position(partition), self._source.end(partition)
-            if position is not None:
-                self._recorder.inbox.put(Idle(lane, position))
-            if held.unread and held.unread.offset != position:
+            place, end = self._source.position(partition), self._source.end(partition)
+            if place is not None:
+                self._recorder.inbox.put(Idle(lane, place))
+            if held.unread and (place is None or held.unread.offset != place.offset):
                 log.info("partition_readable", partition=partition)
                 held.unread = None
             left = max(0, end - lane.claim.next_offset) if end is not None else 0

@@ -30,7 +30,7 @@ from agent.pipeline.stages import Stages
 from agent.pipeline.stats import Meter
 from agent.pipeline.work import Lane, Work
 from agent.settings import Settings
-from agent.sources.base import Bounds
+from agent.sources.base import Bounds, Place
 from agent.store.engine import writing
 from agent.store.errors import Fenced, Outdated, Raced
 from agent.store.inspections import Inspection
@@ -66,10 +66,10 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Everything before `position` was handed out: what no frame came of (markers, compaction) is done too."""
+    """Everything before `place` was handed out: what no frame came of (markers, compaction) is done too."""
 
     lane: Lane
-    position: int
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +195,8 @@ class Recorder:
                 self._requests.append(message)
             case Gone(partitions, lost):
                 self._gone(partitions, lost)
-            case Idle(lane, position):
-                self._idle(lane, position)
+            case Idle(lane, place):
+                self._idle(lane, place)
 
     def _finish(self, work: Work) -> None:
         if work.lane.dropped:
@@ -289,13 +289,14 @@ class Recorder:
             raise DataGapError(words, subject)
         self._alarms.raised("data_gap", subject, words, level="error", gap=gap.kind, **numbers)
 
-    def _idle(self, lane: Lane, position: int) -> None:
-        if lane.dropped or len(lane.window) or position <= lane.claim.next_offset:
+    def _idle(self, lane: Lane, place: Place) -> None:
+        if lane.dropped or len(lane.window) or place.offset <= lane.claim.next_offset:
             return
 
         def transaction() -> Claim:
             with writing(self._engine) as conn:
-                return advance(conn, lane.claim, position, Counts(), self._clock())
+                now = self._clock()
+                return advance(conn, lane.claim, place.offset, Counts(), now, leader_epoch=place.leader_epoch)
 
         try:
             lane.claim = self._patience.call(transaction, "database")

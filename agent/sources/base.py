@@ -30,6 +30,14 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where reading goes on; `leader_epoch`: under which leader what is before it was written, None where unknown."""
+
+    offset: int
+    leader_epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Assigned:
     """New partitions, paused. Claim, seek and resume them."""
 
@@ -91,8 +99,11 @@ class Source(Protocol):
     def bounds(self, partitions: Collection[int]) -> Mapping[int, Bounds]:
         """The log's bounds now. Raises SourceUnreachableError."""
 
-    def seek(self, partition: int, offset: int) -> bool:
-        """The next record of `partition` is the first at or after `offset`; False where it is no longer assigned."""
+    def seek(self, partition: int, offset: int, leader_epoch: int | None = None) -> bool:
+        """The next record of `partition` is the first at or after `offset`; False where it is no longer assigned.
+
+        Given the leader epoch of what is before it, a log that has other records there by now is `Outside`.
+        """
 
     def pause(self, partitions: Collection[int]) -> None:
         """Hands out no more of these; those no longer assigned are skipped."""
@@ -100,8 +111,8 @@ class Source(Protocol):
     def resume(self, partitions: Collection[int]) -> None:
         """Hands out records again; those no longer assigned are skipped."""
 
-    def position(self, partition: int) -> int | None:
-        """The offset after everything handed out (markers and compacted records included); None where not assigned."""
+    def position(self, partition: int) -> Place | None:
+        """The place after everything handed out (markers and compacted records included); None where not assigned."""
 
     def end(self, partition: int) -> int | None:
         """The last known end of the log; None where unknown."""

@@ -22,7 +22,7 @@ import structlog
 
 from agent.files import lock, sync
 from agent.frame import CONTENT_TYPES, Record, StreamKey
-from agent.sources.base import Assigned, Bounds, Event, Outside, SourceError, SourceUnreachableError, Unreadable
+from agent.sources.base import Assigned, Bounds, Event, Outside, Place, SourceError, SourceUnreachableError, Unreadable
 from agent.sources.directory_log import SIDECAR, Entry, entries, log_name, record
 
 log = structlog.get_logger()
@@ -90,7 +90,7 @@ class DirectorySource:
     def bounds(self, partitions: Collection[int]) -> dict[int, Bounds]:
         return {partition: Bounds(self._start, self._next) for partition in partitions}
 
-    def seek(self, partition: int, offset: int) -> bool:
+    def seek(self, partition: int, offset: int, leader_epoch: int | None = None) -> bool:
         if self._has(partition):
             self._position = offset
         return self._has(partition)
@@ -101,8 +101,8 @@ class DirectorySource:
     def resume(self, partitions: Collection[int]) -> None:
         self._paused = self._paused and 0 not in partitions
 
-    def position(self, partition: int) -> int | None:
-        return self._position if self._has(partition) else None
+    def position(self, partition: int) -> Place | None:
+        return Place(self._position) if self._has(partition) else None
 
     def end(self, partition: int) -> int | None:
         return self._next if self._has(partition) else None

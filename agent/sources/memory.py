@@ -12,7 +12,7 @@ from datetime import datetime
 
 from agent.frame import Record, StreamKey
 from agent.settings import utc_now
-from agent.sources.base import Assigned, Bounds, Decision, Event, Lost, Outside, Revoked, SourceUnreachableError
+from agent.sources.base import Assigned, Bounds, Decision, Event, Lost, Outside, Place, Revoked, SourceUnreachableError
 
 
 class MemoryLog:
@@ -44,8 +44,9 @@ class MemoryLog:
         """Writes one record; returns its offset."""
         with self._changed:
             offset = self._ends[partition]
-            moment = timestamp or self._clock()
-            self._records[partition].append(Record(partition, offset, moment, key, tuple(headers), value))
+            moment, leader_epoch = timestamp or self._clock(), len(self._cuts[partition])
+            record = Record(partition, offset, moment, key, tuple(headers), value, leader_epoch)
+            self._records[partition].append(record)
             self._ends[partition] = offset + 1
             self._changed.notify_all()
             return offset
@@ -64,7 +65,7 @@ class MemoryLog:
             self._changed.notify_all()
 
     def cut(self, partition: int, end: int) -> None:
-        """Forgets the records from `end` on, as a leader that had not yet copied them does."""
+        """Forgets the records from `end` on, as a leader that had not yet copied them does: each time another one."""
         with self._changed:
             self._ends[partition] = end
             self._records[partition] = [record for record in self._records[partition] if record.offset < end]
@@ -108,15 +109,15 @@ class MemoryLog:
 
 
 @dataclass(slots=True)
-class _Place:
-    offset: int = 0
+class _Reading:
+    place: Place = field(default_factory=lambda: Place(0))
     paused: bool = True
-    cuts: int | None = None  # how many there had been when the record before it was read; None: it was sought
 
     def cut(self, cuts: Sequence[int]) -> int | None:
-        """Where the log was cut behind it since then."""
-        lowest = min(cuts[self.cuts :], default=self.offset) if self.cuts is not None else self.offset
-        return lowest if lowest < self.offset else None
+        """Where the log was cut behind its place under later leaders."""
+        offset, leader_epoch = self.place.offset, self.place.leader_epoch
+        lowest = min(cuts[leader_epoch:], default=offset) if leader_epoch is not None else offset
+        return lowest if lowest < offset else None
 
 
 @dataclass(slots=True)
@@ -130,7 +131,7 @@ class MemorySource:
 
     log: MemoryLog
     auto: bool = True
-    _places: dict[int, _Place] = field(default_factory=dict)
+    _places: dict[int, _Reading] = field(default_factory=dict)
     _events: deque[Event] = field(default_factory=deque)
     _moves: deque[tuple[type[Assigned | Revoked | Lost], frozenset[int]]] = field(default_factory=deque)
 
@@ -173,9 +174,9 @@ class MemorySource:
             raise SourceUnreachableError("the memory log is switched off")
         return {partition: self.log.bounds(partition) for partition in partitions}
 
-    def seek(self, partition: int, offset: int) -> bool:
+    def seek(self, partition: int, offset: int, leader_epoch: int | None = None) -> bool:
         if partition in self._places:
-            self._places[partition].offset, self._places[partition].cuts = offset, None
+            self._places[partition].place = Place(offset, leader_epoch)
         return partition in self._places
 
     def pause(self, partitions: Collection[int]) -> None:
@@ -186,9 +187,9 @@ class MemorySource:
         for partition in self._places.keys() & set(partitions):
             self._places[partition].paused = False
 
-    def position(self, partition: int) -> int | None:
-        place = self._places.get(partition)
-        return place.offset if place else None
+    def position(self, partition: int) -> Place | None:
+        reading = self._places.get(partition)
+        return reading.place if reading else None
 
     def end(self, partition: int) -> int | None:
         return self.log.bounds(partition).end if partition in self._places else None
@@ -206,7 +207,7 @@ class MemorySource:
             changed = partitions - held if kind is Assigned else frozenset(held)
             for partition in changed:
                 if kind is Assigned:
-                    self._places[partition] = _Place()
+                    self._places[partition] = _Reading()
                 else:
                     del self._places[partition]
             if changed:
@@ -214,23 +215,24 @@ class MemorySource:
 
     def _take(self, max_records: int) -> list[Record]:
         taken: list[Record] = []
-        for partition, place in self._places.items():
-            if place.paused or len(taken) >= max_records or not self.log.reachable:
+        for partition, reading in self._places.items():
+            if reading.paused or len(taken) >= max_records or not self.log.reachable:
                 continue
             with self.log.still():
-                taken += self._read(partition, place, max_records - len(taken))
+                taken += self._read(partition, reading, max_records - len(taken))
         return taken
 
-    def _read(self, partition: int, place: _Place, most: int) -> list[Record]:
+    def _read(self, partition: int, reading: _Reading, most: int) -> list[Record]:
         bounds, cuts = self.log.bounds(partition), self.log.cuts(partition)
-        cut = place.cut(cuts)
-        if cut is not None or not bounds.start <= place.offset <= bounds.end:
-            place.paused = True
+        cut = reading.cut(cuts)
+        before = reading.place.offset
+        if cut is not None or not bounds.start <= before <= bounds.end:
+            reading.paused = True
             self._events.append(Outside(frozenset({partition}), {} if cut is None else {partition: cut}))
             return []
-        found, place.offset = self.log.read(partition, place.offset, most)
-        if found:
-            place.cuts = len(cuts)
+        found, after = self.log.read(partition, before, most)
+        if after != before:
+            reading.place = Place(after, len(cuts))
         return found
 
 

@@ -37,13 +37,17 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to commit a partition, until someone else claims it."""
+    """The right to commit a partition, until someone else claims it.
+
+    `leader_epoch`: under which leader of the log the record before `next_offset` was written; None where unknown.
+    """
 
     stream_id: int
     partition: int
     next_offset: int
     epoch: int
     holder: str
+    leader_epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +133,14 @@ def claim(conn: Connection, stream_id: int, partition: int, *, holder: str, star
             "claimed_at": statement.excluded.claimed_at,
         },
     )
-    next_offset, epoch = conn.execute(statement.returning(consumer_offset.c.next_offset, consumer_offset.c.epoch)).one()
-    return Claim(stream_id, partition, next_offset, epoch, holder)
+    row = consumer_offset.c
+    found = conn.execute(statement.returning(row.next_offset, row.epoch, row.leader_epoch)).one()
+    return Claim(stream_id, partition, found.next_offset, found.epoch, holder, found.leader_epoch)
 
 
-def advance(conn: Connection, claim: Claim, next_offset: int, counts: Counts, now: datetime) -> Claim:
+def advance(
+    conn: Connection, claim: Claim, next_offset: int, counts: Counts, now: datetime, *, leader_epoch: int | None = None
+) -> Claim:
     """Commits the partition up to `next_offset`; call it first in the frames' transaction.
 
     Args:
@@ -142,6 +149,7 @@ def advance(conn: Connection, claim: Claim, next_offset: int, counts: Counts, no
         next_offset: the first offset that is not finished.
         counts: the outcomes of the frames in between.
         now: the time.
+        leader_epoch: of the last of them.
 
     Raises:
         Fenced: the claim is void; drop the partition's work. Outdated where no other holder has the partition.
@@ -152,7 +160,7 @@ def advance(conn: Connection, claim: Claim, next_offset: int, counts: Counts, no
     if not counts.balanced:
         raise ValueError(f"the counts are not balanced: {counts}")
     added = {f"more_{name}": n for name, n in values(counts).items()}
-    return _move(conn, _ADVANCE, claim, next_offset, at=now, **added)
+    return _move(conn, _ADVANCE, claim, next_offset, leader_epoch, at=now, **added)
 
 
 def reposition(conn: Connection, claim: Claim, next_offset: int) -> Claim:
@@ -161,7 +169,7 @@ def reposition(conn: Connection, claim: Claim, next_offset: int) -> Claim:
     Raises:
         Fenced: as `advance`.
     """
-    return _move(conn, _REPOSITION, claim, next_offset)
+    return _move(conn, _REPOSITION, claim, next_offset, None)
 
 
 # Built once: building one takes longer than running it.
@@ -175,14 +183,16 @@ _REPOSITION = (
         _ROW.epoch == sa.bindparam("under_epoch"),
         _ROW.holder == sa.bindparam("by_holder"),
     )
-    .values(next_offset=sa.bindparam("to_offset"))
+    .values(next_offset=sa.bindparam("to_offset"), leader_epoch=sa.bindparam("of_leader"))
 )
 _ADVANCE = _REPOSITION.values(
     committed_at=sa.bindparam("at"), **{name: _ROW[name] + sa.bindparam(f"more_{name}") for name in names(Counts)}
 )
 
 
-def _move(conn: Connection, statement: sa.Update, claim: Claim, next_offset: int, **more: object) -> Claim:
+def _move(
+    conn: Connection, statement: sa.Update, claim: Claim, next_offset: int, leader_epoch: int | None, **more: object
+) -> Claim:
     given = {
         "of_stream": claim.stream_id,
         "of_partition": claim.partition,
@@ -190,11 +200,12 @@ def _move(conn: Connection, statement: sa.Update, claim: Claim, next_offset: int
         "under_epoch": claim.epoch,
         "by_holder": claim.holder,
         "to_offset": next_offset,
+        "of_leader": leader_epoch,
     }
     moved = conn.execute(statement, given | more)
     if moved.rowcount != 1:
         raise _void(conn, claim)
-    return replace(claim, next_offset=next_offset)
+    return replace(claim, next_offset=next_offset, leader_epoch=leader_epoch)
 
 
 def _void(conn: Connection, claim: Claim) -> Fenced:

@@ -81,6 +81,7 @@ consumer_offset = Table(
     refers("stream_id", "stream.id", primary_key=True),
     Column("partition", sa.Integer, primary_key=True, autoincrement=False),
     Column("next_offset", Big, nullable=False),
+    Column("leader_epoch", Big),  # the broker's, of what is before it; NULL where unknown
     Column("epoch", Big, nullable=False),
     Column("holder", Name, nullable=False),
     Column("received", Big, nullable=False, server_default="0"),

@@ -14,10 +14,7 @@ import pytest
 from kafka import KafkaProducer
 
 from agent.demo.broker import create_topics
-from agent.sources.base import (
-    Bounds,
-    Outside,
-)
+from agent.sources.base import Bounds, Outside, Place
 from agent.sources.directory import DirectorySource
 from agent.sources.kafka import KafkaSource
 from agent.sources.memory import MemoryLog, MemorySource
@@ -104,7 +101,8 @@ def test_partitions_come_paused_and_are_read_from_where_they_are_sought(twin: Tw
     assert (first.partition, first.key, first.value) == (0, b"s1", b"v2")
     assert dict(first.headers)["ce_id"] == b"2"
     assert first.timestamp.tzinfo is not None
-    assert reader.source.position(0) == 5
+    place = reader.source.position(0)
+    assert place == Place(5, reader.records[-1].leader_epoch)
     assert reader.source.end(0) == 5
 
     # Paused: nothing more. Resumed: it goes on where it was.
@@ -116,8 +114,8 @@ def test_partitions_come_paused_and_are_read_from_where_they_are_sought(twin: Tw
     reader.source.resume([0])
     reader.until(lambda: reader.offsets(0) == [2, 3, 4, 5])
 
-    # Sought back: read again. Another partition is read beside it.
-    reader.source.seek(0, 4)
+    # Sought back: read again, under the leader that it was read from. Another partition is read beside it.
+    reader.source.seek(0, 4, reader.records[1].leader_epoch)
     if twin.partitions > 1:
         assert reader.source.bounds([0, 1])[1] == Bounds(0, 0)
         twin.write(b"w", partition=1)
@@ -195,7 +193,7 @@ def test_a_log_of_kafka_that_was_cut_behind_what_was_read_says_where(apache: Apa
 
 
 def _cut_short(twin: Twin, copy: Callable[[], None], cut: Callable[[], None]) -> None:
-    """Ten records are read, of which the log loses the last five and gets seven others."""
+    """Of ten records that were read the log loses the last five, and gets seven others, while one reads; and none."""
     for number in range(5):
         twin.write(b"%d" % number)
     copy()
@@ -212,13 +210,29 @@ def _cut_short(twin: Twin, copy: Callable[[], None], cut: Callable[[], None]) ->
         reader.until_told()
         assert reader.events[-1] == Outside(frozenset({0}), {0: 5})
         assert len(reader.records) == 10
-        reader.source.seek(0, 5)
-        reader.source.resume([0])
-        reader.until(lambda: len(reader.records) == 17)
-        assert [one.value for one in reader.records[10:]] == [b"new %d" % number for number in range(7)]
-        assert reader.offsets(0)[10:] == list(range(5, 12))
+        _goes_on(reader)
     finally:
         reader.source.close()
+    later = Reader(twin.source())
+    try:
+        later.until(lambda: later.assigned() == {0})
+        later.source.seek(0, 10, reader.records[9].leader_epoch)
+        later.source.resume([0])
+        later.until_told()
+        assert later.events[-1] == Outside(frozenset({0}), {0: 5})
+        assert not later.records
+        _goes_on(later)
+    finally:
+        later.source.close()
+
+
+def _goes_on(reader: Reader) -> None:
+    before = len(reader.records)
+    reader.source.seek(0, 5, reader.records[4].leader_epoch if before else None)
+    reader.source.resume([0])
+    reader.until(lambda: len(reader.records) == before + 7)
+    assert [one.value for one in reader.records[before:]] == [b"new %d" % number for number in range(7)]
+    assert reader.offsets(0)[before:] == list(range(5, 12))
 
 
 @pytest.mark.promise(3, 4)

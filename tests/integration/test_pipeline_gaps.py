@@ -15,7 +15,7 @@ from agent.sources.memory import MemoryLog, MemorySource
 from agent.store import offsets
 from agent.store.engine import reading
 from agent.store.offsets import Counts
-from agent.store.tables import data_gap
+from agent.store.tables import consumer_offset, data_gap
 from tests.streams import (
     DEFECT,
     FakeScorer,
@@ -115,6 +115,33 @@ def test_what_was_written_where_the_log_was_cut_is_another_stream(engine: Engine
         assert len(run.rows(data_gap)) == 1
         with reading(engine) as conn:
             assert [(one.stream_id, one.next_offset) for one in offsets.partitions(conn)] == [(1, 5), (2, 9)]
+
+
+@pytest.mark.promise(3)
+@pytest.mark.parametrize("policy", ["earliest", "stop"])
+@pytest.mark.parametrize("markers", [0, 2])
+def test_a_log_that_was_cut_while_no_agent_read_it_is_another_stream(
+    engine: Engine, tmp_path: Path, policy: str, markers: int
+) -> None:
+    """It has grown beyond the stored offset since, so that only the leader epoch tells."""
+    log, wanted = MemoryLog(), settings(tmp_path, kafka={"on_gap": policy})
+    old, new = [f"f{number}" for number in range(5)], [f"g{number}" for number in range(9)]
+    for one in old:
+        log.append(frame(DEFECT), headers(one))
+    log.skip(0, markers)
+    with running(engine, wanted, MemorySource(log)) as run:
+        run.until_received(5)
+        run.until(lambda: [row.next_offset for row in run.rows(consumer_offset)] == [5 + markers])
+    _cut_and_grown(log, *new)
+    if policy == "stop":
+        with running(engine, wanted, MemorySource(log)) as run:
+            assert run.pipeline.halted.wait(20)
+            assert isinstance(run.pipeline.failed, DataGapError)
+    with running(engine, wanted, MemorySource(log)) as run:
+        assert run.until_received(14) == Counts(14, inspected=14)
+        assert {one.frame_id for one in run.rows()} == {*old, *new}
+        (row,) = run.rows(data_gap)
+        assert (row.kind, row.from_offset, row.to_offset) == ("truncated", 5 + markers, 2)
 
 
 @pytest.mark.promise(3)

@@ -36,7 +36,7 @@ class Watched(MemorySource):
         if self.damaged is not None and (place := self._places.get(self.damaged)) and not place.paused:
             self.tries += 1
             place.paused = True
-            self._events.append(Unreadable(self.damaged, place.offset, "torn"))
+            self._events.append(Unreadable(self.damaged, place.place.offset, "torn"))
         return super().poll(0.0, max_records)
 
     @property
