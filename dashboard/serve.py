@@ -21,7 +21,7 @@ from streamlit.runtime.secrets import SecretsValue
 from agent.settings import Settings, environment, is_loopback
 from agent.store.engine import reading
 from agent.store.install import install_of
-from dashboard import blobs, catalogues, context, entering, pages, words
+from dashboard import blobs, catalogues, context, entering, front, pages, words
 from dashboard.gate import Gate
 
 SCRIPT = Path(__file__).with_name("app.py")
@@ -56,7 +56,8 @@ def run(settings: Settings) -> int:
         origins = origins[:1]  # the provider sends back to that one, where another's cookies are not
     gate = Middleware(Gate, origins=origins, pages=[one.path for one in pages.VIEWS], signed_in=context.allowed)
     # It reads .streamlit/config.toml beside the script.
-    app = st.App(SCRIPT, routes=[*blobs.routes(), *entering.routes()], middleware=[gate], secrets=secrets)
+    shell = front.routes(["/", *(f"/{one.path}" for one in pages.VIEWS)], origins)
+    app = st.App(SCRIPT, routes=[*shell, *blobs.routes(), *entering.routes()], middleware=[gate], secrets=secrets)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn raises the signal again when it has shut down
     # Streamlit collects garbage after each run of a page, which would go through all that is loaded every time.
