@@ -42,12 +42,6 @@ class NewSample:
     lot: str | None = None
     thumbnail_sha256: str | None = None  # of an imported one; others have their item's
 
-    @property
-    def checked(self) -> str | None:
-        """What the quarantine check said, as it was made, so that a page can say it in the plant's language."""
-        found = self.quarantine or {}
-        return remade(str(found["words"]), found.get(MADE)) if "words" in found else None
-
 
 @dataclass(frozen=True, slots=True)
 class Sample:

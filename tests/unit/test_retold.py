@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import partial
@@ -28,9 +27,9 @@ from agent.store.runs import GateReport
 from agent.store.samples import Sample
 from agent.watching.judging import Counts
 from dashboard import accounts, alerts, certificates, charts, context, gates, samples, training
+from dashboard.desk import Press
 from dashboard.tables import plain
 from dashboard.views import review
-from dashboard.views.review import Press
 from dashboard.words import retold
 from tests.alarms import standing
 from tests.databases import NOW, Line
@@ -40,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("spoken")
 
 
 @pytest.fixture
-def server(here: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+def server(here: Line, monkeypatch: pytest.MonkeyPatch) -> Line:
     monkeypatch.setattr(context, "engine", lambda: here.engine)
     monkeypatch.setattr(context, "settings", Settings)
     return here
