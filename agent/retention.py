@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import Engine
 
 from agent.alerts.base import Alarms
+from agent.phrases import Phrase
 from agent.settings import Retention as Limits
 from agent.store import evidence, storage
 from agent.store.engine import reading, writing
@@ -76,8 +77,11 @@ class Retention:
             held = (limit + excess - freed) / 1e9
             self._alarms.raised(
                 "disk", SUBJECT,
-                f"evidence that must be kept has {held:.1f} GB, more than retention.evidence_gb = "
-                f"{self._limits.evidence_gb:g}: review what is open, unpin items, or raise the limit",
+                Phrase(
+                    "evidence that must be kept has {held:.1f} GB, more than retention.evidence_gb = {limit:g}: review "
+                    "what is open, unpin items, or raise the limit",
+                    held=held, limit=self._limits.evidence_gb,
+                ),
                 held_gb=round(held, 3), limit_gb=self._limits.evidence_gb,
             )  # fmt: skip
         else:

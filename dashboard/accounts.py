@@ -14,7 +14,7 @@ from dashboard import speed
 from dashboard.alerts import since
 from dashboard.codes import shown
 from dashboard.speed import Points
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 Rows = list[dict[str, object]]
 
@@ -95,7 +95,7 @@ def alerts(found: Sequence[Alert], names: Mapping[int, str], zone: tzinfo) -> Ro
             later("Level"): shown(one.level),
             later("Kind"): shown(one.kind),
             later("Subject"): one.subject,
-            later("What"): one.words,
+            later("What"): retold(one.told),
             later("Times"): one.n,
             later("Seen by"): "" if one.acknowledged_by is None else names.get(one.acknowledged_by, say("somebody")),
             later("Seen"): f"{one.acknowledged_at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if one.acknowledged_at else "",

@@ -13,7 +13,7 @@ from agent.store import users
 from agent.store.alerts import Alert
 from dashboard import context
 from dashboard.codes import shown
-from dashboard.words import later, say, several
+from dashboard.words import later, retold, say, several
 
 ICONS = {"error": "✖", "warning": "⚠️"}
 AGES = ((86_400, later("{n} d")), (3_600, later("{n} h")), (60, later("{n} min")))
@@ -43,9 +43,10 @@ def line(alert: Alert, names: Mapping[int, str], now: datetime) -> str:
     if (by := alert.acknowledged_by) is not None:
         said += " · " + say("{name} has seen it", name=names.get(by, say("somebody")))
     pill = escape(f"{ICONS[alert.level]} {shown(alert.level)}")
+    words = escape(retold(alert.told))
     return (
         f"<div class='alert {alert.level}'><span class='pill {alert.level}'>{pill}</span> "
-        f"<b>{escape(shown(alert.kind))}</b> {escape(alert.words)} <span class='faint'>{escape(said)}</span></div>"
+        f"<b>{escape(shown(alert.kind))}</b> {words} <span class='faint'>{escape(said)}</span></div>"
     )
 
 

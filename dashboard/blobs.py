@@ -17,7 +17,7 @@ from agent.store.blobs import BlobMissing, media_type
 from agent.store.engine import reading
 from agent.store.errors import NotFound, StoreError
 from dashboard import context, normals
-from dashboard.words import say
+from dashboard.words import retold, say
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 SHOWN = {"image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff"}
@@ -85,7 +85,7 @@ def _blob(sha256: str) -> Response:
     except BlobMissing:
         return PlainTextResponse(say("the picture is gone"), 404)
     except StoreError as error:
-        return PlainTextResponse(str(error), 503)
+        return PlainTextResponse(retold(error.phrase), 503)
 
 
 def _small(sha256: str) -> Response:
@@ -109,7 +109,9 @@ def _heatmap(sha256: str) -> Response:
         values = np.load(io.BytesIO(context.blobs().get(sha256)), allow_pickle=False).astype(np.float64)
     except BlobMissing:
         return PlainTextResponse(say("the map is gone"), 404)
-    except (StoreError, ValueError) as error:
+    except StoreError as error:
+        return PlainTextResponse(retold(error.phrase), 503)
+    except ValueError as error:
         return PlainTextResponse(str(error), 503)
     if values.ndim != 2 or values.size == 0:
         return PlainTextResponse(say("not a map"), 404)
@@ -125,9 +127,9 @@ def _normals(item_id: int) -> Response:
     try:
         found = normals.of_item(context.database(), item_id)
     except NotFound as error:
-        return PlainTextResponse(str(error), 404)
+        return PlainTextResponse(retold(error.phrase), 404)
     except StoreError as error:
-        return PlainTextResponse(str(error), 503)
+        return PlainTextResponse(retold(error.phrase), 503)
     told = [
         {"part": one.part, "time": one.seen_at.isoformat(), "small": f"/blob/{one.small}", "full": f"/blob/{one.full}"}
         for one in found

@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.store.epochs import Epoch
 from dashboard.tables import plain
-from dashboard.words import later, opening, say
+from dashboard.words import later, opening, retold, say
 
 FEW_LOTS = 20  # as model.certificate has it
 FLAGGED = {  # by what one score stands for
@@ -36,7 +36,7 @@ def words(certificate: Mapping[str, Any] | None, epoch: Epoch | None = None) -> 
     else:
         said.append(say("At most {rate:.2%} are rejected.", rate=certificate["reject_rate"]))
     said += _origins(certificate)
-    rests_on = epoch.rests_on if epoch else say("it assumes that the stream looks like the calibration images")
+    rests_on = retold(epoch.rests_on) if epoch else say("it assumes that the stream looks like the calibration images")
     return f"{' '.join(said)} {plain(opening(rests_on))}."
 
 

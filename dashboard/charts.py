@@ -18,7 +18,7 @@ from dashboard.codes import MARKS, named, shown
 from dashboard.coverage import Cell
 from dashboard.spc import Chart
 from dashboard.trending import FORMATS, broken
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 HEIGHT = 260
 BARS = 320  # pixels that bars share
@@ -77,7 +77,7 @@ def _tip(field: str, title: str, form: str = "") -> alt.Tooltip:
 
 
 def _marks(marks: Sequence[Mark]) -> alt.Chart:
-    rows = [(mark.at.replace(tzinfo=None), shown(mark.kind), mark.words) for mark in marks]
+    rows = [(mark.at.replace(tzinfo=None), shown(mark.kind), retold(mark.words)) for mark in marks]
     frame = pd.DataFrame(rows, columns=["at", "kind", "what"])
     dashes = alt.Scale(domain=[shown(one) for one in MARKS], range=[[1, 0], [6, 3], [2, 2]])
     chart: alt.Chart = (

@@ -19,7 +19,11 @@ FAILURES = (
 )  # fmt: skip
 SAMPLES = (
     later("train"), later("calibration"), later("holdout"), later("import"), later("flagged"), later("audit"),
-    later("proposed"), later("quarantined"), later("accepted"), later("refused"), later("revoked"),
+    later("proposed"), later("quarantined"), later("accepted"), later("refused"), later("revoked"), later("confirmed"),
+)  # fmt: skip
+RECORDS = (
+    later("product"), later("station"), later("user"), later("item"), later("sample"), later("withdrawal"),
+    later("command"), later("training run"), later("model version"), later("alert"),
 )  # fmt: skip
 LETTERS = (later("waiting"), later("replayed"), later("discarded"))
 ALERTS = (later("error"), later("warning"), later("acknowledged"), later("ended"))
@@ -30,6 +34,8 @@ KINDS = (
     later("disk fills"), later("audit waits"), later("certificate lapsed"),
 )  # fmt: skip
 MARKS = (later("model"), later("epoch"), later("gap"))
+GAPS = (later("below start"), later("beyond end"), later("truncated"))
+CAUSES = (later("stream"), later("camera"))
 VERSIONS = (later("candidate"), later("champion"), later("retired"), later("rejected"))
 RUNS = (
     later("queued"), later("running"), later("promoted"), later("needs person"), later("failed"), later("cancelled"),
@@ -37,8 +43,8 @@ RUNS = (
 )  # fmt: skip
 STAGES = (later("decode"), later("score"), later("evidence"), later("record"), later("decision"))
 PHASES = (
-    later("features"), later("memory"), later("training"), later("normalising"), later("calibrating"),
-    later("comparing"),
+    later("starting"), later("features"), later("memory"), later("training"), later("normalising"),
+    later("calibrating"), later("comparing"),
 )  # fmt: skip
 WATCHES = (later("watch"), later("kept"), later("rolled back"), later("untrusted"))
 TEACHINGS = (later("collecting"), later("looking"), later("done"))

@@ -32,7 +32,7 @@ from agent.store.users import User
 from dashboard.codes import shown
 from dashboard.seals import Seal, Sealed
 from dashboard.tables import plain
-from dashboard.words import say
+from dashboard.words import retold, say
 
 Kind = Literal["session", "terminal"]
 
@@ -194,7 +194,7 @@ def act(work: Callable[..., object], done: str) -> bool:
     try:
         work(key=f"page-{uuid4()}", now=utc_now())
     except (Refused, Conflict, NotFound) as error:
-        st.error(plain(str(error)))
+        st.error(plain(retold(error.phrase)))
         return False
     st.toast(plain(done))
     return True

@@ -21,7 +21,7 @@ from dashboard.filters import pick, pick_code
 from dashboard.fragments import fragment
 from dashboard.parts import picture
 from dashboard.tables import plain, table
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 LIMIT = 25
 SHOWN = 3  # finished replays
@@ -121,7 +121,7 @@ def _one(busy: set[int]) -> None:
             replays = audit.recent(conn, 1, action=REPLAY, subject=service.subject([number]))
             last = next((one for one in commands.latest(conn, [PREVIEW], MOST) if one.args["ids"] == [number]), None)
     except NotFound as error:
-        st.warning(plain(str(error)))
+        st.warning(plain(retold(error.phrase)))
         return
     left, right = st.columns((2, 1))
     left.html(f"<div class='facts'>{table(letters.facts(letter))}</div>")

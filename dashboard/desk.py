@@ -12,7 +12,7 @@ from agent.store.reviews import Review, standing
 from agent.store.score_bins import Histogram, place_of
 from agent.store.teachings import KIND
 from dashboard.codes import named, shown
-from dashboard.words import say
+from dashboard.words import retold, say
 
 Data = dict[str, Any]
 LONGEST = 200  # characters of a press's id: an idempotency key
@@ -94,7 +94,7 @@ def became(outcome: Outcome) -> str:
     if outcome.state == "escalated":
         return say("an engineer decides")
     if outcome.unused:
-        return say("no sample: {why}", why=outcome.unused)
+        return say("no sample: {why}", why=retold(outcome.unused))
     if outcome.sample_state == "accepted":
         return say("now a {role} sample", role=shown(outcome.role or ""))
     return say("proposed for training")

@@ -12,7 +12,7 @@ from agent.store.watches import Watch
 from dashboard import context
 from dashboard.codes import shown
 from dashboard.parts import picture
-from dashboard.words import say
+from dashboard.words import retold, say
 
 ROW, PAGE = 4, 16
 
@@ -26,7 +26,10 @@ def show(product_id: int) -> None:
     st.subheader(say("Where champion and challenger disagree"))
     left, right = st.columns(2)
     chosen = left.selectbox(
-        say("Second scoring"), list(found), key="compared", format_func=lambda one: f"{found[one].title} ({one})"
+        say("Second scoring"),
+        list(found),
+        key="compared",
+        format_func=lambda one: f"{retold(found[one].title)} ({one})",
     )
     watch = found[chosen]
     with context.reading() as conn:

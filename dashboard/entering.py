@@ -31,7 +31,7 @@ from agent.store.sessions import Session
 from agent.store.users import User
 from dashboard import context
 from dashboard.seals import COOKIE_LIFE, mark
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 LARGEST = 4096
 AT_ONCE = 4
@@ -75,13 +75,13 @@ def _route(act: Act, limiter: CapacityLimiter) -> Callable[[Request], Any]:
         try:
             return await to_thread.run_sync(act, request, body, utc_now(), limiter=limiter)
         except Invalid as error:
-            return _words(400, str(error))
+            return _words(400, retold(error.phrase))
         except NotSignedIn as error:
-            return _words(401, str(error))
+            return _words(401, retold(error.phrase))
         except Refused as error:
-            return _words(403, str(error))
+            return _words(403, retold(error.phrase))
         except StoreError as error:
-            return _words(503, str(error))
+            return _words(503, retold(error.phrase))
 
     return answer
 

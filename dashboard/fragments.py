@@ -11,7 +11,7 @@ import streamlit as st
 
 from agent.store.errors import StoreError
 from dashboard.tables import plain
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 P = ParamSpec("P")
 RELOAD = later("This page comes back with a reload.")
@@ -24,7 +24,7 @@ def told(after: str) -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        st.error(plain(str(error)), icon=":material/database_off:")
+        st.error(plain(retold(error.phrase)), icon=":material/database_off:")
         st.caption(say("The agent keeps what is in flight and goes on by itself. {after}", after=say(after)))
 
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from agent.store.errors import StoreError
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 HEALTH = "/_stcore/health"
 OPEN = {"/", "/favicon.png", "/manifest.json", HEALTH, "/_stcore/host-config", "/_stcore/stream"}
@@ -73,5 +73,5 @@ class Gate:
         try:
             known = await run_in_threadpool(self._signed_in, asked.cookies)
         except StoreError as error:
-            return 503, str(error)
+            return 503, retold(error.phrase)
         return None if known else (401, say("sign in first"))

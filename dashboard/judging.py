@@ -18,7 +18,7 @@ from agent.store.users import User
 from dashboard import context, ticks
 from dashboard.codes import named
 from dashboard.tables import plain
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 TICKED, ALL = later("the ticked ones"), later("all that match")
 REFUSALS = 5  # told at most
@@ -88,7 +88,7 @@ def _confirm(user: User, ids: Sequence[int], decision: str, reason: str | None, 
                 context.engine(), user, ids, decision, reason, rules=rules, double=double, key=key, now=utc_now(),
             )  # fmt: skip
         except (Refused, StoreError) as error:
-            st.error(plain(str(error)))  # pressed again, it goes on where it ended: the key is the same
+            st.error(plain(retold(error.phrase)))  # pressed again, it goes on where it ended: the key is the same
             return
         ticks.ticked().difference_update(ids)
         words = say("{n} parts were judged as {what}.", n=len(done.done), what=what)
@@ -111,7 +111,7 @@ def way_back() -> None:
         st.session_state[f"bulk-{user.id}"] = Last(told, say("Not taken back:"), back.refused)
         st.rerun()
     if last.refused:
-        whose = [f"- {plain(why)}" for _, why in last.refused[:REFUSALS]]
+        whose = [f"- {plain(retold(why))}" for _, why in last.refused[:REFUSALS]]
         rest = len(last.refused) - REFUSALS
         more = [f"- {say('and {n} more', n=rest)}"] if rest > 0 else []
         st.warning("\n".join([last.left_out, *whose, *more]))

@@ -15,7 +15,7 @@ from agent.store.commands import Command
 from agent.store.users import User
 from dashboard import context
 from dashboard.tables import plain
-from dashboard.words import say, several
+from dashboard.words import retold, say, several
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ def tell(due: Due) -> None:
     """Says how it stands; nothing where there is nothing to say."""
     last = due.last
     if last and last.state == "failed" and due.gone:
-        problem = (last.result or {}).get("problem", say("no reason given"))
+        problem = retold(last.problem or "") or say("no reason given")
         st.error(
             say(
                 "v{number} could not be certified anew: {problem}",
                 number=last.args["number"],
-                problem=plain(str(problem)),
+                problem=plain(problem),
             )
         )
     if due.words:

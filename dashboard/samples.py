@@ -11,7 +11,7 @@ from agent.store.sample_search import Found
 from agent.store.samples import Sample
 from agent.store.users import User
 from dashboard.codes import named, shown
-from dashboard.words import later, opening, say
+from dashboard.words import later, opening, retold, say
 
 ROLES = {
     "train": later(
@@ -59,7 +59,7 @@ def held(one: Sample) -> tuple[str, str]:
         return say("The quarantine check has not looked at it yet."), ""
     if found is None:
         return say("A second person is always asked: the check is off."), ""
-    said = str(found.get("words", say("a second person is asked for")))
+    said = retold(one.checked or "") or say("a second person is asked for")
     said = f"{opening(said)}."
     if found.get("found") in ("clear", "off"):
         said += " " + say("A second person is asked for every proposal.")
@@ -106,7 +106,7 @@ def facts(found: Found, names: Mapping[int, str], zone: tzinfo) -> list[dict[str
         (say("Defect"), named(one.reason or "")),
         (say("Inspected"), _at(found.seen_at, zone)),
         (say("A sample since"), _at(one.created_at, zone)),
-        (say("Check"), str((one.quarantine or {}).get("words", ""))),
+        (say("Check"), retold(one.checked or "")),
         (say("Accepted"), _accepted(one, names, zone)),
         (say("Taken out"), _at(one.revoked_at, zone)),
     ]

@@ -83,7 +83,7 @@ def _row(name: str, sums: Totals, judged: Judged) -> dict[str, object]:
 
 
 def _events(conn: Connection, start: datetime, end: datetime, zone: tzinfo) -> Rows:
-    found = [(one.opened_at, one.level, one.words) for one in alerts.opened_between(conn, start, end)]
+    found = [(one.opened_at, one.level, one.told) for one in alerts.opened_between(conn, start, end)]
     found += [(one.at, one.kind, one.words) for one in marks.between(conn, start, end)]
     return [
         {later("Time"): f"{at.astimezone(zone):%H:%M}", later("Kind"): kind, later("What"): words}

@@ -16,7 +16,7 @@ from dashboard import charts, context, gates
 from dashboard.alerts import ago
 from dashboard.codes import named
 from dashboard.tables import headings, table
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 QUIET_S = 120.0  # without a sign of life before the page says so
 
@@ -36,9 +36,7 @@ def show(recent: Sequence[TrainingRun], reports: Mapping[int, GateReport]) -> No
             later("trigger"): say(run.trigger),
             later("state"): named(run.state),
             later("started"): run.started_at.astimezone(zone).strftime("%m-%d %H:%M:%S") if run.started_at else "",
-            later("why"): " ".join(
-                filter(None, (reports[run.id].words if run.id in reports else run.reason, run.held_back))
-            ),
+            later("why"): why(run, reports.get(run.id)),
         }
         for run in recent
     ]
@@ -69,6 +67,12 @@ def words(run: TrainingRun, now: datetime) -> str:
     if run.heartbeat_at and (now - run.heartbeat_at).total_seconds() > QUIET_S:
         said.append(say("no sign of life for {age}", age=ago(run.heartbeat_at, now)))
     return " · ".join(said)
+
+
+def why(run: TrainingRun, report: GateReport | None) -> str:
+    """What came of a run: what the gate found, or why it ended, and what it held back."""
+    ended = gates.words(report) if report else retold(run.told or "")
+    return " ".join(filter(None, (ended, retold(run.held_back or ""))))
 
 
 def left(seconds: float) -> str:

@@ -9,7 +9,7 @@ from agent.store.watches import Watch
 from dashboard import context
 from dashboard.codes import shown
 from dashboard.tables import headings
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 
 def block(found: list[Watch]) -> None:
@@ -27,23 +27,23 @@ def block(found: list[Watch]) -> None:
         st.error(
             say(
                 "**No trusted model**, {title}: {told}. What either flags goes to review.",
-                title=newest.title,
-                told=newest.told,
+                title=retold(newest.title),
+                told=retold(newest.told),
             )
         )
     elif newest.closed_at is None:
         scoring = say("enough parts are drawn, reviews are awaited")
         if not newest.full:
             scoring = say("{share:.1%} of the parts", share=newest.share)
-        st.info(f"**{newest.title}** ({scoring}): {newest.told}")
+        st.info(f"**{retold(newest.title)}** ({scoring}): {retold(newest.told)}")
     rows = [
         {
             later("watch"): one.id,
-            later("models"): one.title,
+            later("models"): retold(one.title),
             later("share"): f"{one.share:.1%}",
             later("opened"): one.opened_at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S"),
             later("outcome"): outcome(one),
-            later("why"): one.told,
+            later("why"): retold(one.told),
         }
         for one in found
     ]

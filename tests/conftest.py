@@ -9,8 +9,10 @@ import pytest
 import structlog
 from sqlalchemy import Engine
 
+from dashboard import catalogues, words
 from tests import apache_kafka, databases, postgresql
 from tests import s3 as s3_api
+from tests.ui import pseudo
 
 # A line for each frame of each test would be most of what pytest has to keep.
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
@@ -22,6 +24,16 @@ def logs_as_before() -> Iterator[None]:
     before = structlog.get_config()
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Pages speak the language that nobody speaks: what its catalogue has stands in brackets (`tests.ui.pseudo`)."""
+    folder = tmp_path_factory.mktemp("words")
+    pseudo.write(folder)
+    words.use(catalogues.load(pseudo.LANGUAGE, str(folder)))
+    yield
+    words.use(catalogues.load("", ""))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from agent.alerts.base import Alarms
 from agent.alerts.standing import Said
+from agent.phrases import Phrase
 from agent.settings import Settings
 from agent.store import alerts, storage
 from agent.store.alerts import Alert, fitted
@@ -88,20 +89,21 @@ class DiskWatch:
 
     def _full(self, folder: Path, free: int) -> tuple[float, Said]:
         """How much of the limit there is, and what is said below 1."""
-        words = (
-            f"{self._host}: {free / GB:.1f} GB are free at {folder}, less than alerts.disk_free_gb = "
-            f"{self._limit / GB:g}. Make room: what cannot be written stops the line"
-        )
+        words = Phrase(
+            "{host}: {free:.1f} GB are free at {folder}, less than alerts.disk_free_gb = {limit:g}. Make room: what "
+            "cannot be written stops the line",
+            host=self._host, free=free / GB, folder=str(folder), limit=self._limit / GB,
+        )  # fmt: skip
         return free / self._limit if self._limit else math.inf, Said(words, "error", {"free_bytes": free})
 
     def _fills(self, folder: Path, disk: Stored) -> tuple[float, Said]:
         """As `_full`."""
         days, growth = math.inf if disk.days is None else disk.days, disk.growth or 0.0
-        words = (
-            f"{self._host}: the disk at {folder} is full in about {days:.1f} days at today's rate of "
-            f"{growth / GB:.1f} GB a day, sooner than alerts.disk_full_days = {self._full_days:g}. Make room, or let "
-            "pictures go earlier by [retention]"
-        )
+        words = Phrase(
+            "{host}: the disk at {folder} is full in about {days:.1f} days at today's rate of {growth:.1f} GB a day, "
+            "sooner than alerts.disk_full_days = {limit:g}. Make room, or let pictures go earlier by [retention]",
+            host=self._host, folder=str(folder), days=days, growth=growth / GB, limit=self._full_days,
+        )  # fmt: skip
         said = Said(words, detail={"days": days, "bytes_a_day": round(growth)})
         return days / self._full_days if self._full_days else math.inf, said
 

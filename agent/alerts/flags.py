@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 
 from agent.alerts.base import Alarms
+from agent.phrases import Phrase
 from agent.store import alerts, products, registry, stations, trends
 from agent.store.alerts import fitted
 from agent.store.engine import reading
@@ -74,11 +75,13 @@ class FlagRates:
         return exceeds_rate(one.flagged, one.inspected, allowed, level=LEVEL, looks=LOOKS)
 
     def _raise(self, subject: str, station: str, product: str, one: DecidedRate, allowed: float) -> None:
-        words = (
-            f"{station} flagged {one.flagged} of {one.inspected} frames of {product} in 24 h "
-            f"({one.flagged / one.inspected:.1%}); the certificate allows {allowed:.1%} of good ones. Either the "
-            "pictures drift, or there are more defects: review a sample of the flagged parts to tell"
-        )
+        words = Phrase(
+            "{station} flagged {flagged} of {inspected} frames of {product} in 24 h ({rate:.1%}); the certificate "
+            "allows {allowed:.1%} of good ones. Either the pictures drift, or there are more defects: review a sample "
+            "of the flagged parts to tell",
+            station=station, flagged=one.flagged, inspected=one.inspected, product=product,
+            rate=one.flagged / one.inspected, allowed=allowed,
+        )  # fmt: skip
         p_value = binomial_tail(one.flagged, one.inspected, allowed)
         self._alarms.raised(
             "flag_rate", subject, words, deployment=one.deployment_id, inspected=one.inspected, flagged=one.flagged,

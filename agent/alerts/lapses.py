@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from agent.alerts.base import Alarms
 from agent.alerts.standing import Said, follow
+from agent.phrases import Phrase
 from agent.settings import Settings
 from agent.store import alerts, epochs, products
 from agent.store.engine import reading
@@ -34,7 +35,7 @@ class Lapses:
             standing = alerts.standing(conn)
         found = {
             f"product:{names[product_id]}": Said(
-                f"{names[product_id]}: {lapse.words}",
+                Phrase("{product}: {lapse}", product=names[product_id], lapse=lapse.words),
                 detail={"epoch": lapse.epoch.id, "calibration": lapse.calibration, "needed": lapse.needed},
             )
             for product_id, lapse in lapsed.items()

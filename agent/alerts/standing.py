@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agent.alerts.base import Alarms, Level
+from agent.phrases import Phrase
 from agent.store.alerts import Alert, fitted
 
 
@@ -13,7 +14,7 @@ from agent.store.alerts import Alert, fitted
 class Said:
     """What is wrong with one subject."""
 
-    words: str
+    words: Phrase
     level: Level = "warning"
     detail: Mapping[str, object] = field(default_factory=dict)
 

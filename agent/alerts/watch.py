@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 
 from agent.alerts.base import Alarms
+from agent.phrases import Phrase
 from agent.store import alerts, stations
 from agent.store.alerts import Alert, fitted, station_subject
 from agent.store.engine import reading
@@ -23,9 +24,11 @@ def tell_blind(alarms: Alarms, station: str, blind: bool, failures: int) -> None
     if not blind:
         alarms.cleared("station_blind", station_subject(station))
         return
-    words = (
-        f"{station} is blind: {failures} frames in a row could not be inspected. Look at its camera and at what its "
-        "last frames say; the other stations go on"
+    words = Phrase(
+        "{station} is blind: {failures} frames in a row could not be inspected. Look at its camera and at what its "
+        "last frames say; the other stations go on",
+        station=station,
+        failures=failures,
     )
     alarms.raised("station_blind", station_subject(station), words, level="error", failures=failures)
 
@@ -80,10 +83,11 @@ class Watch:
             if told and (limit == 0 or changed or (now - last).total_seconds() <= limit):
                 self._alarms.cleared("station_silent", subject)
             elif not told and limit and (now - max(last, since)).total_seconds() > limit:
-                words = (
-                    f"{station.name} sends no frames: the last one {_when(station.last_frame_at)}, and {limit:.0f} s "
-                    "are allowed. Look at the camera, its network, and whether the line stands still"
-                )
+                words = Phrase(
+                    "{station} sends no frames: the last one {when}, and {limit:.0f} s are allowed. Look at the "
+                    "camera, its network, and whether the line stands still",
+                    station=station.name, when=_when(station.last_frame_at), limit=limit,
+                )  # fmt: skip
                 self._alarms.raised("station_silent", subject, words, level="error", silent_after_s=limit)
 
     def _listen(self, station: Station, now: datetime) -> tuple[bool, datetime]:
@@ -107,5 +111,5 @@ class Watch:
                 self._alarms.cleared(alert.kind, alert.subject)
 
 
-def _when(moment: datetime | None) -> str:
-    return f"is of {moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "has yet to come"
+def _when(moment: datetime | None) -> Phrase:
+    return Phrase("is of {time} UTC", time=f"{moment:%Y-%m-%d %H:%M:%S}") if moment else Phrase("has yet to come")

@@ -213,7 +213,7 @@ def _one(install_id: str, alert: Alert) -> dict[str, Any]:
         "subject": alert.subject,
         "level": alert.level,
         "words": alert.words,
-        "detail": alert.detail,
+        "detail": alert.numbers,
         "n": alert.n,
         "opened_at": alert.opened_at.isoformat(),
         "closed_at": alert.closed_at.isoformat() if alert.closed_at else None,

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 
 from agent.alerts.base import EVENTS, KINDS, Level
 from agent.metrics import Metrics
+from agent.phrases import MADE, made_of
 from agent.store import alerts
 from agent.store.alerts import Alert
 from agent.store.engine import reading, writing
@@ -180,8 +181,10 @@ class AlertWriter:
 def _record(conn: Connection, key: Key, said: _Said) -> tuple[Alert | None, Alert | None]:
     opened = None
     if said.n:
+        made = made_of(said.words)
+        detail = {**(said.detail or {}), **({MADE: made} if made else {})}
         # JSON of PostgreSQL knows no NaN, and no types of ours.
-        detail = json.loads(json.dumps(said.detail, default=str), parse_constant=str)
+        detail = json.loads(json.dumps(detail, default=str), parse_constant=str)
         opened = alerts.raise_(
             conn, *key, said.words, level=said.level, detail=detail, event=key[0] in EVENTS, n=said.n, now=said.at
         )
@@ -211,4 +214,4 @@ class _Lines:
         if alert.state == "over":
             log.info("alert_over", **row)
         else:
-            (log.error if alert.level == "error" else log.warning)("alert_opened", **row, detail=alert.detail)
+            (log.error if alert.level == "error" else log.warning)("alert_opened", **row, detail=alert.numbers)

@@ -17,6 +17,7 @@ from agent.alerts.base import Alarms
 from agent.alerts.standing import Said, follow
 from agent.drift.following import Following, Raised
 from agent.metrics import Metrics
+from agent.phrases import Phrase
 from agent.settings import Settings
 from agent.store import alerts, audit, drift, epochs, products, stations, trends
 from agent.store.drift import Alarm, Calibration, Frame, Kept, Position, Reference, odds
@@ -199,12 +200,13 @@ def _said(alarm: Alarm, names: Names) -> tuple[str, Said]:
     product, station = names.products[alarm.product_id], names.stations[alarm.station_id]
     evidence, n = odds(alarm.numbers["log_e"]), alarm.numbers["n"]
     then = (
-        "an epoch was opened: review its audit items"
+        Phrase("an epoch was opened: review its audit items")
         if alarm.cut
-        else f"look at its latest parts, then `goodpart epochs open {product}`"
+        else Phrase("look at its latest parts, then `goodpart epochs open {product}`", product=product)
     )
-    words = (
-        f"scores of {product} at {station} no longer look like those it was certified on (evidence {evidence} after "
-        f"{n} parts): lighting, camera or material changed, or defects became more frequent; {then}"
-    )
+    words = Phrase(
+        "scores of {product} at {station} no longer look like those it was certified on (evidence {evidence} after "
+        "{n} parts): lighting, camera or material changed, or defects became more frequent; {then}",
+        product=product, station=station, evidence=evidence, n=n, then=then,
+    )  # fmt: skip
     return f"station:{station} product:{product}", Said(words, detail={"at": alarm.at.isoformat(), **alarm.numbers})

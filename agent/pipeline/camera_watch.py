@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from agent.alerts.base import Alarms
 from agent.metrics import Metrics
+from agent.phrases import Phrase
 from agent.pipeline.patience import Patience
 from agent.pipeline.station_watch import PROBLEMS, Change, Jump, StationWatch
 from agent.pipeline.work import Lane, Place, Work
@@ -128,8 +129,13 @@ class CameraWatch:
         self._alarms.raised(
             "sequence_gap",
             station_subject(station),
-            f"station {station}: {jump.missed} frames were lost between the camera and the broker, after number "
-            f"{jump.last}: look at the camera's log, its network and its buffer",
+            Phrase(
+                "station {station}: {missed} frames were lost between the camera and the broker, after number {last}: "
+                "look at the camera's log, its network and its buffer",
+                station=station,
+                missed=jump.missed,
+                last=jump.last,
+            ),
             missed=jump.missed,
             last=jump.last,
             number=number,
@@ -139,6 +145,7 @@ class CameraWatch:
         self._metrics.camera_problem.labels(station, change.problem).set(change.raised)
         subject = station_subject(station)
         if change.raised:
-            self._alarms.raised(change.problem, subject, f"station {station}: {change.words}", **change.detail)
+            words = Phrase("station {station}: {problem}", station=station, problem=change.words)
+            self._alarms.raised(change.problem, subject, words, **change.detail)
         else:
             self._alarms.cleared(change.problem, subject)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.frame import StreamKey
+from agent.phrases import Phrase
 from agent.pipeline.gap import REPLACED, Cut, DataGapError, Gap, gap_at, partition_subject
 from agent.pipeline.work import Lane
 from agent.settings import Kafka
@@ -111,12 +112,13 @@ def _claim(
         return Early(partition, gap.from_offset)
     # Where the log was cut is known only now: the next start would go on as if nothing were missing.
     if gap and settings.on_gap == "stop" and gap.kind != "truncated":
-        raise DataGapError(
-            f"partition {partition} of {key.topic}: the next offset is {gap.from_offset}, but the broker has "
-            f"{limits.start} to {limits.end} ({gap.kind}). Frames in between are gone. Set kafka.on_gap to earliest or "
-            "latest to record the gap and go on",
-            partition_subject(key, partition),
-        )
+        words = Phrase(
+            "partition {partition} of {topic}: the next offset is {offset}, but the broker has {start} to {end} "
+            "({kind}). Frames in between are gone. Set kafka.on_gap to earliest or latest to record the gap and go on",
+            partition=partition, topic=key.topic, offset=gap.from_offset, start=limits.start, end=limits.end,
+            kind=gap.kind,
+        )  # fmt: skip
+        raise DataGapError(words, partition_subject(key, partition))
     if gap:
         gaps.add(conn, stream_id, partition, gap.from_offset, gap.to_offset, gap.kind, now)
     if gap and gap.replaced:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.frame import StreamKey
+from agent.phrases import Phrase
 from agent.settings import Kafka
 from agent.sources.base import Bounds
 
@@ -14,9 +15,9 @@ REPLACED = ("beyond_end", "truncated")
 class DataGapError(Exception):
     """There is a gap, and kafka.on_gap says to stop there; `subject` is the partition's."""
 
-    def __init__(self, words: str, subject: str) -> None:
+    def __init__(self, words: Phrase, subject: str) -> None:
         super().__init__(words)
-        self.subject = subject
+        self.words, self.subject = words, subject
 
 
 def partition_subject(key: StreamKey, partition: int) -> str:
@@ -45,15 +46,23 @@ class Gap:
         """Whether the log has other records now under offsets that were read."""
         return self.kind in REPLACED
 
-    def words(self, key: StreamKey, partition: int) -> str:
+    def words(self, key: StreamKey, partition: int) -> Phrase:
         """For whoever must look at it."""
-        cut = self.kind == "truncated"
-        lost = "what was cut off before it was read was" if cut else "frames in between were"
-        cause = "an unclean leader election" if cut else "retention, or another topic of that name"
-        return (
-            f"partition {partition} of {key.topic} was to go on at offset {self.from_offset} and goes on at "
-            f"{self.to_offset} ({self.kind}): {lost} never inspected. Sort out their parts, and see why the log lost "
-            f"them ({cause})"
+        gap = Phrase(
+            "partition {partition} of {topic} was to go on at offset {from_offset} and goes on at {to_offset} ({kind})",
+            partition=partition, topic=key.topic, from_offset=self.from_offset, to_offset=self.to_offset,
+            kind=self.kind,
+        )  # fmt: skip
+        if self.kind == "truncated":
+            return Phrase(
+                "{gap}: what was cut off before it was read was never inspected. Sort out their parts, and see why the "
+                "log lost them (an unclean leader election)",
+                gap=gap,
+            )
+        return Phrase(
+            "{gap}: frames in between were never inspected. Sort out their parts, and see why the log lost them "
+            "(retention, or another topic of that name)",
+            gap=gap,
         )
 
 

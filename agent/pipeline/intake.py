@@ -15,6 +15,7 @@ from agent.failpoints import passing
 from agent.frame import Record, StreamKey
 from agent.health import Health
 from agent.metrics import Metrics
+from agent.phrases import Phrase
 from agent.pipeline.budget import Budget
 from agent.pipeline.claims import Early, Granted
 from agent.pipeline.gap import Cut
@@ -124,7 +125,10 @@ class Intake:
         now = self._monotonic()
         for partition, held in list(self._held.items()):
             if (unread := held.unread) and now - unread.since > for_s:
-                return f"partition {partition} was not read on for {now - unread.since:.0f} s: {unread.problem}"
+                return Phrase(
+                    "partition {partition} was not read on for {seconds:.0f} s: {problem}",
+                    partition=partition, seconds=now - unread.since, problem=unread.problem,
+                )  # fmt: skip
         return None
 
     def drain(self, timeout_s: float) -> bool:

@@ -19,6 +19,7 @@ from agent.alerts.condition import Condition
 from agent.health import Health
 from agent.live import Live
 from agent.metrics import Metrics
+from agent.phrases import Phrase
 from agent.pipeline.budget import Budget
 from agent.pipeline.camera_watch import CameraWatch
 from agent.pipeline.claim_checks import ClaimChecks
@@ -309,9 +310,10 @@ class Pipeline:
             if look_in <= 0:
                 look_in = STALL_LOOK_S
                 problem = self._stalled()
-                stalled.look(
-                    problem and f"{self._parts.agent}: {problem}. Restart it if it does not go on", level="error"
+                words = Phrase(
+                    "{agent}: {problem}. Restart it if it does not go on", agent=self._parts.agent, problem=problem
                 )
+                stalled.look(words if problem else None, level="error")
             stats = self.stats()
             self._parts.live.presence(self._parts.agent, stats.to_dict())
             self._parts.metrics.in_flight_frames.set(self._budget.frames)
@@ -350,7 +352,8 @@ class Pipeline:
         # Of a line that stood still, the first frame is no late one.
         idle_s = min(self._meter.quiet_s(), self._budget.busy_s())
         if idle_s > STALL_S and not self._parts.health.outages:
-            return f"{self._budget.frames} frames are in flight and none was recorded for {idle_s:.0f} s"
+            n = self._budget.frames
+            return Phrase("{n} frames are in flight and none was recorded for {seconds:.0f} s", n=n, seconds=idle_s)
         return None
 
     def _spawn(self, name: str, target: Callable[[], None]) -> None:
@@ -373,9 +376,10 @@ class Pipeline:
             told = isinstance(error, EngineFaultError) or type(error).__name__ in ("DataGapError", "SourceError")
             log.error("pipeline_failed", thread=thread, error=str(error) or repr(error), exc_info=not told and error)
             if isinstance(error, EngineFaultError):
-                self._parts.alarms.raised("breaker", self._subject, f"{self._parts.host}: {error}", level="error")
+                words = Phrase("{host}: {problem}", host=self._parts.host, problem=str(error))
+                self._parts.alarms.raised("breaker", self._subject, words, level="error")
             elif isinstance(error, DataGapError):
-                self._parts.alarms.raised("data_gap", error.subject, str(error), level="error")
+                self._parts.alarms.raised("data_gap", error.subject, error.words, level="error")
         self.halted.set()
         self._parts.patience.abandon.set()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.phrases import Phrase
 from agent.pipeline.measures import CLIPPED, Grid, Measures
 from agent.pipeline.streak import Streak
 from agent.pipeline.usual import FAR, deviations, learned
@@ -45,14 +46,20 @@ class Relative:
 # usually overexposed, 4 % of the picture must be.
 SATURATION = Relative(
     "camera_saturated", "saturation", 1, 0.05,
-    lambda value, usual: f"{math.sin(value) ** 2:.0%} of its picture is overexposed, {math.sin(usual) ** 2:.0%} is "
-    "usual: look at the lamp, the exposure and the gain; if they were changed, goodpart stations relearn",
+    lambda value, usual: Phrase(
+        "{share:.0%} of its picture is overexposed, {usual:.0%} is usual: look at the lamp, the exposure and the gain; "
+        "if they were changed, goodpart stations relearn",
+        share=math.sin(value) ** 2, usual=math.sin(usual) ** 2,
+    ),
 )  # fmt: skip
 # Of a logarithm. FAR * floor: no more than 55 % of the usual energy of the Laplacian may be left.
 SHARPNESS = Relative(
     "camera_defocused", "sharpness", -1, 0.15,
-    lambda value, usual: f"its pictures have {math.exp(value - usual):.0%} of the usual sharpness: look at the focus, "
-    "and for dirt or dew on the lens; if it was changed, goodpart stations relearn",
+    lambda value, usual: Phrase(
+        "its pictures have {share:.0%} of the usual sharpness: look at the focus, and for dirt or dew on the lens; if "
+        "it was changed, goodpart stations relearn",
+        share=math.exp(value - usual),
+    ),
 )  # fmt: skip
 
 
@@ -133,7 +140,7 @@ class StationWatch:
         found: list[Change] = []
         before, self._grid = self._grid, measures.grid
         black = measures.brightest <= BLACK
-        words = "its pictures are black: look at the lamp, the lens and the exposure"
+        words = Phrase("its pictures are black: look at the lamp, the lens and the exposure")
         self._see(found, "camera_black", black, words, brightest=measures.brightest)
         if black:
             return found
@@ -165,7 +172,9 @@ class StationWatch:
         self._still = 0 if moved else self._still + 1
         frozen = self._equal >= EQUAL or self._still >= STILL
         if moved or frozen:
-            words = f"its camera sent the same picture {self._still + 1} times: look at the camera and its trigger"
+            words = Phrase(
+                "its camera sent the same picture {n} times: look at the camera and its trigger", n=self._still + 1
+            )
             self._see(found, "camera_frozen", frozen, words, repeats=self._still, equal=self._equal)
         return not moved
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from agent.alerts.base import Alarms
 from agent.alerts.standing import Said, follow
+from agent.phrases import Phrase
 from agent.settings import Settings
 from agent.store import alerts, audit, audits, epochs, products, windows
 from agent.store.audits import Drawn, Place, Undecided
@@ -79,10 +80,15 @@ class Admission:
         n, escalated = (sum(getattr(left, name) for _, left in late) for name in ("n", "escalated"))
         ids = [item for _, left in late for item in left.items][: audits.SHOWN]
         until = max(window.ends_at for window, _ in late).astimezone(self._settings.timezone)
-        words = (
-            f"{n} audited frames of {product.name} from before {until:%Y-%m-%d %H:%M} wait for a decision"
-            f"{f' ({escalated} of an engineer)' if escalated else ''}, so no part of their windows may calibrate: "
-            f"items {', '.join(map(str, ids))}{' and others' if n > len(ids) else ''}"
+        which = {"n": n, "product": product.name, "until": f"{until:%Y-%m-%d %H:%M}"}
+        frames = Phrase("{n} audited frames of {product} from before {until} wait for a decision", **which)
+        if escalated:
+            frames = Phrase("{frames} ({n} of an engineer)", frames=frames, n=escalated)
+        items = ", ".join(map(str, ids))
+        words = Phrase(
+            "{frames}, so no part of their windows may calibrate: items {items}",
+            frames=frames,
+            items=Phrase("{items} and others", items=items) if n > len(ids) else items,
         )
         return Said(words, detail={"windows": len(late), "frames": n, "escalated": escalated, "items": ids})
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
+from agent.phrases import Phrase
 from agent.retrain.errors import RetrainError
 from agent.settings import Settings
 from agent.store.blobs import BlobCorrupt, BlobMissing, BlobStore
@@ -35,11 +36,16 @@ class Bench:
             data = self.blobs.get(sample.blob_sha256)
             return images.decode(data, max_megapixels=self.settings.pipeline.max_megapixels)
         except (images.ImageError, BlobMissing, BlobCorrupt) as error:
-            raise RetrainError(f"sample {sample.id} cannot be read: {error}; take it out: {_out(sample)}") from error
+            raise RetrainError(
+                "sample {id} cannot be read: {problem}; take it out: {how}",
+                id=sample.id, problem=str(error), how=_out(sample),
+            ) from error  # fmt: skip
 
 
-def _out(sample: Sample) -> str:
+def _out(sample: Sample) -> Phrase:
     if sample.role == "train":
-        return f"goodpart samples revoke {sample.id}"
+        return Phrase("goodpart samples revoke {id}", id=sample.id)
     group = "bank" if sample.role == "defect" else "samples"
-    return f"goodpart {group} withdraw {sample.id} --reason unreadable, and a second person confirms"
+    return Phrase(
+        "goodpart {group} withdraw {id} --reason unreadable, and a second person confirms", group=group, id=sample.id
+    )

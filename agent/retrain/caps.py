@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from agent.phrases import Phrase, together
 from agent.settings import Settings
 from agent.store import registry, samples
 
@@ -47,10 +48,14 @@ class Held:
         """For people; "" where nothing waits."""
         if not self.ids:
             return ""
-        parts = [f"{self.run} because a run takes {self.places} new ones at most"] if self.run else []
+        parts = []
+        if self.run:
+            parts.append(Phrase("{n} because a run takes {places} new ones at most", n=self.run, places=self.places))
         if self.reviewers:
-            parts.append(f"{self.reviewers} because one reviewer has {self.each} of these places at most")
-        return f"{len(self.ids)} new samples wait for the next run: {', '.join(parts)}"
+            few = {"n": self.reviewers, "each": self.each}
+            parts.append(Phrase("{n} because one reviewer has {each} of these places at most", **few))
+        why = together("{one}, {other}", parts)
+        return Phrase("{n} new samples wait for the next run: {why}", n=len(self.ids), why=why)
 
 
 def places(old: int, new_share: float) -> int | None:

@@ -43,8 +43,9 @@ def judge(
         return Judged(champion, None)
     except (ArtifactError, BlobMissing, BlobCorrupt) as error:
         raise RetrainError(
-            f"the champion v{champion.number} cannot be read ({error}); nothing can be held against it: roll back first"
-        ) from error
+            "the champion v{number} cannot be read ({problem}); nothing can be held against it: roll back first",
+            number=champion.number, problem=str(error),
+        ) from error  # fmt: skip
     scorer = open_scorer(bench.settings, artifact, threads=bench.threads)
     stage = Stage("comparing", len(lists.calibration) + len(lists.holdout) + len(lists.defects), on_progress)
     by_image = comparison.score_images(scorer, lists.calibration, bench.load, stage)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from agent.phrases import Phrase
 from agent.retrain import freezing, roles, taught
 from agent.retrain.errors import TooFewImages
 from agent.settings import Settings
@@ -46,7 +47,7 @@ def due(conn: Connection, settings: Settings, now: datetime, cron_at: datetime |
     request = commands.next(conn, [COMMAND])
     if request:
         if products.get(conn, int(request.args["product_id"])).retired_at is not None:
-            commands.finish(conn, request.id, failed=True, result={"problem": "the product was retired"}, now=now)
+            commands.fail(conn, request.id, Phrase("the product was retired"), now)
             return None
         trigger, cold = request.args.get("trigger", "person"), bool(request.args.get("cold"))
         if trigger == teachings.TRIGGER and not taught.ready(conn, settings, request, now):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from agent.phrases import Phrase, Worded
+from agent.store.errors import StoreError
 
-class RetrainError(Exception):
+
+class RetrainError(Worded):
     """A training run or an import that cannot be done as asked."""
 
 
@@ -42,3 +45,12 @@ class Interrupted(RetrainError):
     def __init__(self, words: str, *, crashed: bool = False):
         super().__init__(words)
         self.crashed = crashed
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, for people: what an error of ours or of the model says, and of any other its kind, too."""
+    if isinstance(error, RetrainError | StoreError):
+        return error.phrase
+    if isinstance(error, KeyboardInterrupt):
+        return Phrase("interrupted")
+    return str(error) if type(error).__module__.startswith("model.") else f"{type(error).__name__}: {error}"

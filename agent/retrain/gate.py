@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from agent.phrases import MADE, Phrase, made_of, together
 from model.statistics import clopper_pearson, look_delta
 
 Verdict = Literal["pass", "fail", "needs_person"]
@@ -82,7 +83,7 @@ class Finding:
 
     check: Literal["false_alarms", "holdout", "defects", "flagged_defects", "bank", "latency"]
     state: State
-    words: str
+    words: Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +98,25 @@ class Report:
     def words(self) -> str:
         """For people: the findings that decided first, then the others."""
         order = {"fail": 0, "person": 1, "ok": 2, "too_small": 3}
-        return "; ".join(one.words for one in sorted(self.findings, key=lambda one: order[one.state]))
+        return together(
+            "{one}; {other}", (one.words for one in sorted(self.findings, key=lambda one: order[one.state]))
+        )
 
     @property
     def reason(self) -> str:
         """What decided, in words."""
         deciding = {"fail": "fail", "needs_person": "person", "pass": "ok"}[self.verdict]
-        return "; ".join(one.words for one in self.findings if one.state == deciding)
+        return together("{one}; {other}", (one.words for one in self.findings if one.state == deciding))
 
     @property
     def numbers(self) -> dict[str, Any]:
         """The record as plain JSON."""
-        return {**asdict(self.evidence), "findings": {one.check: one.state for one in self.findings}}
+        states = {one.check: one.state for one in self.findings}
+        return {
+            **asdict(self.evidence),
+            "findings": states,
+            MADE: {one.check: made_of(one.words) for one in self.findings},
+        }
 
 
 def judge(evidence: Evidence) -> Report:
@@ -149,54 +157,70 @@ def holdout_needs(margin: float, look: int) -> int:
 def _false_alarms(evidence: Evidence) -> Finding:
     n, rate, certified = evidence.calibration, evidence.review_rate, evidence.certified_review_rate
     if certified is None:
-        return Finding("false_alarms", "person", f"no review rate can be certified from {n} calibration parts")
+        words = Phrase("no review rate can be certified from {n} calibration parts", n=n)
+        return Finding("false_alarms", "person", words)
     if certified > rate:
-        words = f"only a review rate of {certified:.3g}, not {rate:.3g}, can be certified from {n} calibration parts"
-        return Finding("false_alarms", "person", f"{words} at look {evidence.look}")
-    words = f"a review rate of {rate:.3g} is certified from {n} calibration parts (k = {evidence.review_k}"
-    return Finding("false_alarms", "ok", f"{words}, look {evidence.look})")
+        words = Phrase(
+            "only a review rate of {certified:.3g}, not {rate:.3g}, can be certified from {n} calibration parts at "
+            "look {look}",
+            certified=certified, rate=rate, n=n, look=evidence.look,
+        )  # fmt: skip
+        return Finding("false_alarms", "person", words)
+    words = Phrase(
+        "a review rate of {rate:.3g} is certified from {n} calibration parts (k = {k}, look {look})",
+        rate=rate, n=n, k=evidence.review_k, look=evidence.look,
+    )  # fmt: skip
+    return Finding("false_alarms", "ok", words)
 
 
 def _holdout(evidence: Evidence) -> Finding:
     n, new, margin = evidence.holdout, evidence.holdout_new_only, evidence.margin
     enough = holdout_needs(margin, evidence.look)
     if n < enough:
-        return Finding("holdout", "too_small", f"the hold-out is too small to tell ({n} of {enough} normals)")
+        words = Phrase("the hold-out is too small to tell ({n} of {enough} normals)", n=n, enough=enough)
+        return Finding("holdout", "too_small", words)
     level = look_delta(HOLDOUT_LEVEL, evidence.look)
     bound = clopper_pearson(new, n, 1 - 2 * level)[1]
-    words = f"{new} of {n} hold-out normals are flagged by the challenger only (upper bound {bound:.3g}"
-    return Finding("holdout", "ok" if bound <= margin else "fail", f"{words}, allowed {margin:.3g})")
+    words = Phrase(
+        "{new} of {n} hold-out normals are flagged by the challenger only (upper bound {bound:.3g}, allowed "
+        "{margin:.3g})",
+        new=new, n=n, bound=bound, margin=margin,
+    )  # fmt: skip
+    return Finding("holdout", "ok" if bound <= margin else "fail", words)
 
 
 def _defects(found: Caught) -> Finding:
     allowed = max(1.0, LOST_SHARE * found.total)
-    words = f"of {found.total} imported and audited defects {found.lost} are lost and {found.won} won"
     if not found.total:
-        return Finding("defects", "ok", "there are no imported or audited defects")
+        return Finding("defects", "ok", Phrase("there are no imported or audited defects"))
+    words = Phrase("of {total} imported and audited defects {lost} are lost and {won} won", **asdict(found))
     return Finding("defects", "fail" if found.lost - found.won > allowed else "ok", words)
 
 
 def _flagged(found: Caught) -> Finding:
-    words = f"of {found.total} defects found in flagged parts {found.lost} are lost"
     if not found.total:
-        return Finding("flagged_defects", "ok", "there are no defects found in flagged parts")
+        return Finding("flagged_defects", "ok", Phrase("there are no defects found in flagged parts"))
+    words = Phrase("of {total} defects found in flagged parts {lost} are lost", total=found.total, lost=found.lost)
     return Finding("flagged_defects", "fail" if found.lost > LOST_FLAGGED_SHARE * found.total else "ok", words)
 
 
 def _bank(evidence: Evidence) -> Finding:
     if evidence.defects < evidence.min_defects:
-        words = f"only {evidence.defects} confirmed defects, fewer than gate.min_defects = {evidence.min_defects}"
+        words = Phrase(
+            "only {n} confirmed defects, fewer than gate.min_defects = {least}",
+            n=evidence.defects, least=evidence.min_defects,
+        )  # fmt: skip
         return Finding("bank", "person", words)
-    return Finding("bank", "ok", f"{evidence.defects} confirmed defects to compare on")
+    return Finding("bank", "ok", Phrase("{n} confirmed defects to compare on", n=evidence.defects))
 
 
 def _latency(pace: Pace) -> Finding:
     """Too slow asks for a person and does not fail: a measured time is not reproducible, and a slower model may well be
     what an engineer wants, who then gives the line the machine for it.
     """
-    words = (
-        f"a frame takes the challenger {pace.challenger_ms:.3g} ms, the champion {pace.champion_ms:.3g} ms (medians of "
-        f"{pace.rounds} rounds of {pace.batch}), {pace.ratio:.2f} times as long, allowed "
-        f"gate.slowdown = {pace.allowed:g}"
+    words = Phrase(
+        "a frame takes the challenger {challenger_ms:.3g} ms, the champion {champion_ms:.3g} ms (medians of {rounds} "
+        "rounds of {batch}), {ratio:.2f} times as long, allowed gate.slowdown = {allowed:g}",
+        **asdict(pace),
     )
     return Finding("latency", "ok" if pace.ratio <= pace.allowed else "person", words)

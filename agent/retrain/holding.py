@@ -19,6 +19,7 @@ from uuid import uuid4
 import structlog
 from sqlalchemy import Connection, Engine
 
+from agent.phrases import Phrase
 from agent.retrain.errors import Interrupted
 from agent.store import leases
 from agent.store.engine import writing
@@ -66,7 +67,7 @@ class Holding:
         self._thread.join()
         give_back(self._engine, self._lease, self._clock())
 
-    def stop(self, reason: str, *, crashed: bool = False) -> None:
+    def stop(self, reason: Phrase, *, crashed: bool = False) -> None:
         """Makes the run raise Interrupted at its next step. Safe in a signal handler."""
         self._problem = self._problem or Interrupted(reason, crashed=crashed)
 
@@ -79,7 +80,7 @@ class Holding:
         """As `check`, and holds the fencing token against the lease row in the transaction of `conn`."""
         self.check()
         if not self.owns(conn):
-            raise Interrupted("the lease of this run was taken over: whoever has it goes on with the run")
+            raise Interrupted(Phrase("the lease of this run was taken over: whoever has it goes on with the run"))
 
     def owns(self, conn: Connection) -> bool:
         """Whether the lease is still this run's, whatever else `check` says."""
@@ -89,7 +90,7 @@ class Holding:
         renewed = monotonic()
         while not self._over.wait(LOOK_S):
             if self._parent is not None and orphaned(self._parent):
-                self.stop("the agent that started it is gone", crashed=True)
+                self.stop(Phrase("the agent that started it is gone"), crashed=True)
             if monotonic() - renewed >= RENEW_S:
                 renewed = monotonic()
                 self._renew()
@@ -99,11 +100,11 @@ class Holding:
             with writing(self._engine) as conn:
                 self._lease = leases.renew(conn, self._lease, TTL, self._clock())
         except Fenced:
-            self.stop("its lease was taken over")
+            self.stop(Phrase("its lease was taken over"))
         except StoreError as error:
             log.warning("lease_not_renewed", problem=str(error))
             if self._clock() >= self._lease.expires_at:
-                self.stop("its lease ran out while the database did not answer")
+                self.stop(Phrase("its lease ran out while the database did not answer"))
 
 
 def orphaned(parent: int) -> bool:

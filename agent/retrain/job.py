@@ -15,6 +15,7 @@ from types import FrameType
 
 import structlog
 
+from agent.phrases import Phrase
 from agent.retrain import child, run
 from agent.retrain.errors import Cancelled, Interrupted, RetrainError
 from agent.retrain.holding import LEASE, Holding
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     with Holding(engine, child.lease_of(given, LEASE), utc_now, parent=given.parent) as holding:
 
         def stop(signum: int, frame: FrameType | None) -> None:
-            holding.stop("the agent that started it was stopped")
+            holding.stop(Phrase("the agent that started it was stopped"))
 
         signal.signal(signal.SIGTERM, stop)
         try:

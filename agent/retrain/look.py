@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import Engine
 
 from agent.retrain import child
-from agent.retrain.errors import RetrainError
+from agent.retrain.errors import RetrainError, reason
 from agent.retrain.holding import Holding
 from agent.retrain.looks import LEASE
 from agent.retrain.scoring import training_settings
@@ -66,7 +66,7 @@ def execute(
         found = oddness(loads, [view.part for view in views], wanted, lambda _: holding.check()) if views else []
     except Exception as error:
         holding.check()  # raises where it was told to stop: that is no failure
-        _fail(engine, holding, command_id, str(error) or repr(error), clock())
+        _fail(engine, holding, command_id, reason(error), clock())
         raise
     with writing(engine) as conn:
         holding.confirm(conn)
@@ -79,14 +79,17 @@ def _load(blobs: BlobStore, settings: Settings, view: View) -> images.Frame:
     try:
         return images.decode(blobs.get(view.frame_sha256), max_megapixels=settings.pipeline.max_megapixels)
     except (images.ImageError, BlobMissing, BlobCorrupt) as error:
-        raise RetrainError(f"the image of part {view.part} (item {view.item_id}) cannot be read: {error}") from error
+        raise RetrainError(
+            "the image of part {part} (item {item_id}) cannot be read: {problem}",
+            part=view.part, item_id=view.item_id, problem=str(error),
+        ) from error  # fmt: skip
 
 
 def _fail(engine: Engine, holding: Holding, command_id: int, problem: str, now: datetime) -> None:
     try:
         with writing(engine) as conn:
             holding.confirm(conn)
-            commands.finish(conn, command_id, failed=True, result={"problem": problem[:500]}, now=now)
+            commands.fail(conn, command_id, problem, now)
     except StoreError as error:
         log.warning("look_not_closed", command=command_id, problem=str(error))
 

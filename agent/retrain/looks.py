@@ -16,6 +16,7 @@ from uuid import uuid4
 import structlog
 from sqlalchemy import Connection, Engine
 
+from agent.phrases import Phrase
 from agent.retrain import child
 from agent.retrain.holding import TTL
 from agent.settings import Settings
@@ -81,8 +82,8 @@ class Looks:
         """Only a child that was killed still has the lease; any other has said itself how it ended."""
         leases.check(conn, lease, self._clock())
         if not self._stopping and commands.get(conn, request.id).state == "running":
-            problem = f"its process ended with status {code}"
-            commands.finish(conn, request.id, failed=True, result={"problem": problem}, now=self._clock())
+            problem = Phrase("its process ended with status {code}", code=code)
+            commands.fail(conn, request.id, problem, self._clock())
         leases.release(conn, lease, self._clock())
 
 

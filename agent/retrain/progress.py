@@ -120,7 +120,7 @@ class RunRow:
                 loss=step.loss, losses=self._curve.points, eta_s=step.eta_s, now=self._clock(),
             )  # fmt: skip
         if not alive:
-            raise Cancelled(f"training run {self._run_id} was ended from outside")
+            raise Cancelled("training run {run_id} was ended from outside", run_id=self._run_id)
 
     @staticmethod
     def _marked(step: Step) -> bool:

@@ -24,6 +24,7 @@ import numpy as np
 import structlog
 from sqlalchemy import Engine
 
+from agent.phrases import MADE, Phrase, made_of
 from agent.retrain.progress import OnProgress, Stage
 from agent.settings import Settings
 from agent.store import audit, products, proposals, registry, samples
@@ -51,7 +52,7 @@ class Verdict:
     """What the check says of one proposal: clear, suspect, off (it could not be checked) or unreadable."""
 
     found: str
-    words: str
+    words: Phrase
     numbers: dict[str, Any] = field(default_factory=dict)
 
     def state(self, second_person: str) -> str:
@@ -62,7 +63,7 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """As the sample's record keeps it."""
-        return {"found": self.found, "words": self.words, **self.numbers}
+        return {"found": self.found, "words": self.words, MADE: made_of(self.words), **self.numbers}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Check:
         normals = reference(normals, new)
         why = self._off(len(bank), len(normals), champion is not None)
         if why or champion is None:
-            verdicts = {one.id: Verdict("off", f"not checked: {why}") for one in waiting}
+            verdicts = {one.id: Verdict("off", Phrase("not checked: {why}", why=why)) for one in waiting}
         else:
             look = _Look(self, self.open_eye(self.blobs.get(champion.artifact_sha256)))
             stage = Stage("checking", len(bank) + len(normals) + len(waiting), on_progress)
@@ -115,12 +116,14 @@ class Check:
     def _off(self, defects: int, normals: int, live: bool) -> str:
         """Why nothing can be checked; "" where it can."""
         if not self.settings.samples.quarantine:
-            return "samples.quarantine is false"
+            return Phrase("samples.quarantine is false")
         if not live:
-            return "no model is live"
+            return Phrase("no model is live")
         if defects < LEAST_DEFECTS:
-            return f"the defect bank has {defects} of {LEAST_DEFECTS} defects"
-        return f"there are {normals} of {LEAST_NORMALS} accepted normals" if normals < LEAST_NORMALS else ""
+            return Phrase("the defect bank has {n} of {least} defects", n=defects, least=LEAST_DEFECTS)
+        if normals < LEAST_NORMALS:
+            return Phrase("there are {n} of {least} accepted normals", n=normals, least=LEAST_NORMALS)
+        return ""
 
     def _record(self, sample: Sample, verdict: Verdict, since_change: int) -> str:
         state, now, record = verdict.state(self.settings.samples.second_person), self.clock(), verdict.to_dict()
@@ -135,7 +138,8 @@ class Check:
                 proposals.move(
                     conn, sample.id, state, expected=(sample.state,), by=None, quarantine=record, now=now
                 )  # fmt: skip
-                audit.append(conn, None, "sample.check", f"sample:{sample.id}", {"state": state, **record}, now)
+                told = {name: value for name, value in record.items() if name != MADE}
+                audit.append(conn, None, "sample.check", f"sample:{sample.id}", {"state": state, **told}, now)
         except Conflict:  # a person was faster
             return "decided meanwhile"
         return state
@@ -168,7 +172,9 @@ class _Look:
         proposed = self._patches(waiting, stage)
         why = self._check._off(len(defects), len(normal), True)
         verdicts = {
-            one.id: Verdict("off", f"not checked: {why}") if why else Verdict("unreadable", "its image cannot be read")
+            one.id: Verdict("off", Phrase("not checked: {why}", why=why))
+            if why
+            else Verdict("unreadable", Phrase("its image cannot be read"))
             for one in waiting
         }
         if why or not proposed:
@@ -181,10 +187,19 @@ class _Look:
                 "figure": round(one.figure, 4), "cut": round(compared.cut, 4), "version": number,
                 "defects": len(defects), "normals": len(normal), "nearest": [ids[at] for at in one.nearest],
             }  # fmt: skip
-            words = f"looks {'more' if suspect else 'no more'} like a defect than {1 - RATE:.0%} of the normals do"
-            verdicts[sample_id] = Verdict(
-                "suspect" if suspect else "clear", f"{words}; compared with {known}: others it cannot know", numbers
+            against = {"share": 1 - RATE, "known": known}
+            words = Phrase(
+                "looks no more like a defect than {share:.0%} of the normals do; compared with {known}: others it "
+                "cannot know",
+                **against,
             )
+            if suspect:
+                words = Phrase(
+                    "looks more like a defect than {share:.0%} of the normals do; compared with {known}: others it "
+                    "cannot know",
+                    **against,
+                )
+            verdicts[sample_id] = Verdict("suspect" if suspect else "clear", words, numbers)
         return verdicts
 
     def _patches(self, wanted: Sequence[Sample], stage: Stage) -> dict[int, Patches]:

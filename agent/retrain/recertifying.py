@@ -110,7 +110,7 @@ def do_next(engine: Engine, now: datetime) -> int | None:
             actor = current(conn, users.get(conn, request.by), "engineer", ACTION)
             found = _certify(conn, version_id)
         except (Refused, RetrainError, NotFound) as error:
-            commands.finish(conn, request.id, failed=True, result={"problem": str(error)}, now=now)
+            commands.fail(conn, request.id, error.phrase, now)
             log.warning("recertify_failed", version=request.args["number"], problem=str(error))
             return None
         made = _issue(conn, version_id, *found, reason, actor, now)
@@ -157,18 +157,22 @@ def _certify(conn: Connection, version_id: int) -> tuple[Certificate, list[int]]
     version = registry.version(conn, version_id)
     issued, scores = registry.certificates(conn, version_id), calibration.scores_of(conn, version_id)
     if not issued or not scores or version.snapshot_id is None:
-        raise NotRecertifiable(f"v{version.number} has no calibration scores on record: train a new version")
+        raise NotRecertifiable(
+            "v{number} has no calibration scores on record: train a new version", number=version.number
+        )
     usable = {one.id for one in samples.all(conn, version.product_id, "calibration")}
     frozen = samples.snapshot(conn, version.snapshot_id)
     gone = {one.id for one in frozen.of_role("calibration")} - usable
     left = replace(frozen, samples=tuple(one for one in frozen.samples if one.id not in gone))
     if left.role_sha256("calibration") == issued[0].calibration_sha256:
         raise NotRecertifiable(
-            f"the certificate of v{version.number} stands: none of its calibration parts was taken out"
+            "the certificate of v{number} stands: none of its calibration parts was taken out", number=version.number
         )
     lists = Lists.of(left, {one.id: one.name for one in stations.all(conn, retired=True)})
     if not lists.calibration:
-        raise NotRecertifiable(f"nothing is left to certify v{version.number} on: add good parts and train anew")
+        raise NotRecertifiable(
+            "nothing is left to certify v{number} on: add good parts and train anew", number=version.number
+        )
     before = Certificate.from_dict(issued[0].record)
     certificate = certify(
         units(lists, lists.calibration, [scores[one.id] for one in lists.calibration]),

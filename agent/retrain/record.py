@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from agent.phrases import Phrase
 from agent.retrain.comparison import Scores
 from agent.retrain.errors import Cancelled
 from agent.retrain.gate import Report
@@ -23,7 +24,7 @@ from agent.store.samples import Snapshot
 from model.artifact import Artifact
 from model.certificate import Certificate
 
-FIRST = "first model"
+FIRST = Phrase("first model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def record(
     try:
         runs.close(conn, run.id, state, reason, now)
     except Conflict:
-        raise Cancelled(f"training run {run.id} was ended from outside") from None
+        raise Cancelled("training run {run_id} was ended from outside", run_id=run.id) from None
     epoch_id = outcome.snapshot.epoch_id
     rests_on = "" if epoch_id is None else epochs.get(conn, epoch_id).rests_on
     return Recorded(state, reason, version, deployment_id, rests_on)
@@ -160,7 +161,8 @@ def _shadow(
     now: datetime,
 ) -> tuple[str, str]:
     if before := watches.active(conn, live.product_id):
-        return "needs_person", f"{reason}; it cannot go into a shadow while there is {before.title}"
+        words = Phrase("{reason}; it cannot go into a shadow while there is {watch}", reason=reason, watch=before.title)
+        return "needs_person", words
     watches.open(
         conn,
         product_id=live.product_id,
@@ -171,7 +173,11 @@ def _shadow(
         share=share,
         now=now,
     )
-    return "shadow", f"{reason}; it scores {share:.1%} of the parts beside v{live.number} before it is promoted"
+    words = Phrase(
+        "{reason}; it scores {share:.1%} of the parts beside v{number} before it is promoted",
+        reason=reason, share=share, number=live.number,
+    )  # fmt: skip
+    return "shadow", words
 
 
 def _verdict(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str, str]:
@@ -186,13 +192,17 @@ def _verdict(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str,
 def _gate_says(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str, str]:
     live, compared = registry.live(conn, outcome.product.id), outcome.judged.champion
     if (live and live.id) != (compared and compared.id):
-        return "needs_person", "another version became the champion while this one was compared with the one before"
+        words = Phrase("another version became the champion while this one was compared with the one before")
+        return "needs_person", words
     report = outcome.judged.report
     if report is None and compared:
-        return "needs_person", f"the champion v{compared.number} was made by an older goodpart and can score no more"
+        number = compared.number
+        words = Phrase("the champion v{number} was made by an older goodpart and can score no more", number=number)
+        return "needs_person", words
     if report is None and _taught(conn, run, outcome.snapshot.epoch_id):
         many = calibration.worth_a_look(outcome.candidate.certificate.review_k)
-        return "needs_person", f"look at the {many} calibration images that scored highest before it goes live"
+        words = Phrase("look at the {n} calibration images that scored highest before it goes live", n=many)
+        return "needs_person", words
     if report is None:
         return "promoted", FIRST
     states = {"pass": "promoted", "fail": "rejected", "needs_person": "needs_person"}

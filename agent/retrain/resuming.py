@@ -12,13 +12,14 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
+from agent.phrases import Phrase
 from agent.retrain import freezing
 from agent.settings import Settings
 from agent.store import products, runs
 from agent.store.runs import TrainingRun
 
 MOST_ATTEMPTS = 3
-WITHOUT_A_WORD = "its process ended without a word"
+WITHOUT_A_WORD = Phrase("its process ended without a word")
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ def take_up_of(conn: Connection, settings: Settings, product_id: int, cold: bool
             continue
         if left.settings.get("cold", False) == cold and _is_up_to_date(conn, left, settings, now):
             return _take(conn, left, settings, now)
-        runs.close(conn, left.id, "cancelled", "a person started another run in its place", now)
+        runs.close(conn, left.id, "cancelled", Phrase("a person started another run in its place"), now)
     return None
 
 
@@ -62,11 +63,11 @@ def _left(conn: Connection, run: TrainingRun, now: datetime) -> TrainingRun | No
         log.warning("training_run_dead", run=run.id, attempts=run.attempts, problem=WITHOUT_A_WORD)
         run = runs.get(conn, run.id)
     if products.get(conn, run.product_id).retired_at is not None:
-        runs.close(conn, run.id, "cancelled", "the product was retired", now)
+        runs.close(conn, run.id, "cancelled", Phrase("the product was retired"), now)
         return None
     if run.attempts < MOST_ATTEMPTS:
         return run
-    reason = f"given up: {run.reason}"
+    reason = Phrase("given up: {why}", why=run.told)
     runs.close(conn, run.id, "failed", reason, now)
     log.error("training_run_given_up", run=run.id, attempts=run.attempts, reason=reason)
     return None

@@ -98,11 +98,12 @@ def check_enough(train: int, calibration: int, wanted: Needs, *, advice: str = "
     if calibration < wanted.least or train < LEAST_TRAIN:
         few = max(wanted.good_parts(wanted.least), math.ceil(LEAST_TRAIN / 0.6))
         raise TooFewImages(
-            f"{train} good images to train and {calibration} to calibrate are too few: at least {LEAST_TRAIN} and "
-            f"{wanted.least} are needed (about {few} good images in all), and {wanted.asked} to calibrate "
-            f"(about {wanted.good_parts(wanted.asked)} in all) for a review rate of {rate} at confidence "
-            f"{confidence}; {advice}"
-        )
+            "{train} good images to train and {calibration} to calibrate are too few: at least {least_train} and "
+            "{least} are needed (about {few} good images in all), and {asked} to calibrate (about {many} in all) for a "
+            "review rate of {rate} at confidence {confidence}; {advice}",
+            train=train, calibration=calibration, least_train=LEAST_TRAIN, least=wanted.least, few=few,
+            asked=wanted.asked, many=wanted.good_parts(wanted.asked), rate=rate, confidence=confidence, advice=advice,
+        )  # fmt: skip
     if calibration >= wanted.asked:
         return None
     best = best_rate(calibration, _first_delta(wanted.confidence))

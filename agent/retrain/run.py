@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from agent.retrain import checkpoints, resuming
 from agent.retrain import holding as holding_module
 from agent.retrain.due import Due
-from agent.retrain.errors import Busy, Cancelled, Interrupted, RetrainError
+from agent.retrain.errors import Busy, Cancelled, Interrupted, reason
 from agent.retrain.holding import Holding
 from agent.retrain.progress import OnProgress, RunRow, Step
 from agent.retrain.result import RunResult
@@ -118,7 +118,7 @@ def execute(
         raise
     except BaseException as error:
         stopped = isinstance(error, Cancelled | KeyboardInterrupt)
-        if _close(engine, run, holding, "cancelled" if stopped else "failed", _words(error), clock()):
+        if _close(engine, run, holding, "cancelled" if stopped else "failed", reason(error), clock()):
             checkpoints.forget(settings.retrain.directory, run.id)
         raise
     checkpoints.forget(settings.retrain.directory, run.id)
@@ -130,7 +130,7 @@ def _leave(engine: Engine, run: TrainingRun, holding: Holding, why: Interrupted,
     try:
         with writing(engine) as conn:
             if holding.owns(conn):
-                runs.leave(conn, run.id, str(why), now, crashed=why.crashed)
+                runs.leave(conn, run.id, why.phrase, now, crashed=why.crashed)
     except StoreError as error:
         log.warning("training_run_not_left", run=run.id, problem=str(error))
 
@@ -148,10 +148,3 @@ def _close(engine: Engine, run: TrainingRun, holding: Holding, state: str, reaso
     except StoreError as error:
         log.warning("training_run_not_closed", run=run.id, state=state, problem=str(error))
     return False
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    known = isinstance(error, RetrainError | StoreError) or type(error).__module__.startswith("model.")
-    return str(error) if known else f"{type(error).__name__}: {error}"

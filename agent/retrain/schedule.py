@@ -20,6 +20,7 @@ from apscheduler.triggers.cron import CronTrigger
 from sqlalchemy import Connection, Engine
 
 from agent.live import Live
+from agent.phrases import Phrase
 from agent.retrain import child, holding, resuming, run
 from agent.retrain.checking import Checker
 from agent.retrain.due import due
@@ -167,7 +168,9 @@ class Scheduler:
 
     def _ended(self, started: Started, code: int) -> None:
         """Records what a child could not record itself: that it was killed, or how it crashed."""
-        how = f"its process ended with status {code}" if code >= 0 else f"its process was killed by signal {-code}"
+        how = Phrase("its process ended with status {code}", code=code)
+        if code < 0:
+            how = Phrase("its process was killed by signal {signal}", signal=-code)
         with writing(self._engine) as conn:
             now, state = self._clock(), runs.get(conn, started.run_id).state
             if state == "running" and holding.owns(conn, started.lease, now):

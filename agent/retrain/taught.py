@@ -10,6 +10,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Connection
 
+from agent.phrases import Phrase, word
 from agent.retrain import roles
 from agent.retrain.errors import TooFewImages
 from agent.settings import Settings
@@ -38,15 +39,15 @@ def ready(conn: Connection, settings: Settings, request: Command, now: datetime)
     found = teachings.lock(conn, product_id)
     problem: str | None = None
     if found.state != "training":
-        problem = f"the teaching is {found.state}"
+        problem = Phrase("the teaching is {state}", state=word(found.state))
     else:
         try:
             _make_samples(conn, settings, found, request.by, now)
         except TooFewImages as error:
-            problem = str(error)
+            problem = error.phrase
             teachings.move(conn, product_id, "looking", now, expected=("training",))
     if problem:
-        commands.finish(conn, request.id, failed=True, result={"problem": problem}, now=now)
+        commands.fail(conn, request.id, problem, now)
         log.warning("teaching_not_trained", product_id=product_id, problem=problem)
     return problem is None
 

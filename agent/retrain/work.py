@@ -8,6 +8,7 @@ from time import monotonic
 import structlog
 
 from agent.failpoints import passing
+from agent.phrases import MADE, Phrase, made_of
 from agent.retrain import champion, checkpoints, comparison, freezing, learning, normals, roles, showing
 from agent.retrain.bench import Bench
 from agent.retrain.comparison import Lists, Scores
@@ -76,7 +77,7 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot, Training
         if run.snapshot_id is None:
             snapshot, held = freezing.freeze(conn, bench.settings, product, now)
             parent = freezing.choose_parent(conn, bench.settings, run)
-            held_back = {"samples": len(held.ids), "words": held.words}
+            held_back = {"samples": len(held.ids), "words": held.words, MADE: made_of(held.words)}
             runs.note(conn, run.id, parent=parent, held_back=held_back)
         else:
             snapshot = samples.snapshot(conn, run.snapshot_id)
@@ -84,7 +85,7 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot, Training
         run = runs.get(conn, run.id)
     lists = Lists.of(snapshot, {})
     wanted = roles.needs(product.review_rate or certificates.review_rate, certificates.confidence)
-    advice = epoch.grows_by if epoch else "import good images"
+    advice = epoch.grows_by if epoch else Phrase("import good images")
     warning = roles.check_enough(len(lists.train), lists.units, wanted, advice=advice)
     log.info("training_started", product=product.name, run=run.id, train=len(lists.train),
              calibration=lists.units, attempt=run.attempts, warning=warning, held_back=run.held_back)  # fmt: skip
@@ -135,7 +136,10 @@ def _start(bench: Bench, run: TrainingRun, snapshot: Snapshot, wanted: TrainingS
     try:
         path = checkpoints.path_of(kept.directory, run.id, snapshot)
     except OSError as error:
-        raise RetrainError(f"retrain.directory {kept.directory}: cannot be made ({error.strerror})") from None
+        raise RetrainError(
+            "retrain.directory {folder}: cannot be made ({problem})",
+            folder=str(kept.directory), problem=error.strerror,
+        ) from None  # fmt: skip
     with reading(bench.engine) as conn:
         unfinished = {one.id for one in runs.running(conn)}
     checkpoints.sweep(kept.directory, unfinished)

@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from agent.phrases import word
 from agent.service.ranks import Invalid, PermissionDenied, require
 from agent.store import audit, users
 from agent.store.engine import writing
@@ -87,7 +88,7 @@ def current(conn: Connection, actor: User, least: str, action: str) -> User:
     try:
         known = users.get(conn, actor.id)
     except NotFound:
-        raise PermissionDenied(f"{actor.name} is not a user: goodpart users add {actor.name}") from None
+        raise PermissionDenied("{name} is not a user: goodpart users add {name}", name=actor.name) from None
     require(known, least, action)
     return known
 
@@ -102,7 +103,7 @@ def take_key(
         Conflict: it was taken for something else.
     """
     if not 0 < len(key) <= LONGEST_KEY:
-        raise Invalid(f"an idempotency key has 1 to {LONGEST_KEY} characters")
+        raise Invalid("an idempotency key has 1 to {longest} characters", longest=LONGEST_KEY)
     row = idempotency_key.c
     digest = hashlib.sha256(json.dumps(dict(request), sort_keys=True).encode()).hexdigest()
     statement = insert(conn, idempotency_key).values(
@@ -130,5 +131,5 @@ def check_name(name: str, what: str) -> str:
     """
     name = name.strip()
     if not (0 < len(name) <= 200 and name.isprintable()):
-        raise Invalid(f"a {what}'s name has 1 to 200 printable characters")
+        raise Invalid("a {what}'s name has 1 to 200 printable characters", what=word(what))
     return name

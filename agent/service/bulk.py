@@ -53,14 +53,14 @@ def decide(
         Invalid: there are too many at once, or the decision or its reason cannot be used on any.
     """
     if len(item_ids) > MOST:
-        raise Invalid(f"{len(item_ids)} items: at most {MOST} at once")
+        raise Invalid("{n} items: at most {most} at once", n=len(item_ids), most=MOST)
     reviews.check(decision, reason)
     with reading(engine) as conn:
         drawn = items.drawn(conn, item_ids)
 
     def one(item_id: int) -> Outcome:
         if item_id in drawn:
-            raise Conflict(f"item {item_id} was drawn for the audit: it is judged by itself")
+            raise Conflict("item {item_id} was drawn for the audit: it is judged by itself", item_id=item_id)
         return reviews.decide(
             engine, actor, item_id, decision, reason, rules=rules, double=double, key=f"{key}:{item_id}", now=now
         )
@@ -85,5 +85,5 @@ def _each(item_ids: Sequence[int], work: Callable[[int], Outcome]) -> Bulk:
         try:
             done[item_id] = work(item_id).review_id or 0
         except (Refused, Conflict, NotFound) as error:
-            refused.append((item_id, str(error)))
+            refused.append((item_id, error.phrase))
     return Bulk(done, tuple(refused))

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from agent.phrases import word
 from agent.service.acts import Done, current, perform
 from agent.service.ranks import Invalid
 from agent.store import commands, dead_letters
@@ -81,7 +82,7 @@ def cancel(engine: Engine, actor: User, command_id: int, *, key: str, now: datet
     def work(conn: Connection, actor: User) -> Done:
         found = commands.get(conn, command_id)
         if found.kind != REPLAY:
-            raise NotFound(f"there is no replay {command_id}")
+            raise NotFound("there is no replay {command_id}", command_id=command_id)
         if found.state == "running":
             raise Conflict("an agent is at it: it can be cancelled only while it waits")
         commands.withdraw(conn, command_id, actor.name, now)
@@ -101,7 +102,9 @@ def ask_preview(engine: Engine, actor: User, letter_id: int, *, key: str, now: d
 
     def work(conn: Connection, actor: User) -> Done:
         if dead_letters.get(conn, letter_id).blob_sha256 is None:
-            raise Conflict(f"the bytes of dead letter {letter_id} are not there: there is nothing to see")
+            raise Conflict(
+                "the bytes of dead letter {letter_id} are not there: there is nothing to see", letter_id=letter_id
+            )
         if any(letter_id in one.args["ids"] for one in commands.waiting(conn, [PREVIEW])):
             raise Conflict("an agent was asked for this already; it is at it, or no agent runs: goodpart agent")
         made = commands.add(conn, PREVIEW, {"ids": [letter_id]}, actor.id, now)
@@ -181,7 +184,7 @@ def subject(ids: Sequence[int]) -> str:
 
 def _checked(ids: Sequence[int]) -> list[int]:
     if not 0 < len(ids) <= MOST:
-        raise Invalid(f"{len(ids)} dead letters: 1 to {MOST} at once")
+        raise Invalid("{n} dead letters: 1 to {most} at once", n=len(ids), most=MOST)
     return sorted(set(ids))
 
 
@@ -191,6 +194,6 @@ def _require_free(conn: Connection, ids: Sequence[int]) -> None:
         if one not in known:
             dead_letters.get(conn, one)  # says that there is none
         if known[one] != "waiting":
-            raise Conflict(f"dead letter {one} was {known[one]} already")
+            raise Conflict("dead letter {letter_id} was {state} already", letter_id=one, state=word(known[one]))
     if taken := sorted(busy(conn).intersection(ids)):
-        raise Conflict(f"an agent was asked to replay dead letter {taken[0]} already")
+        raise Conflict("an agent was asked to replay dead letter {letter_id} already", letter_id=taken[0])

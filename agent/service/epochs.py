@@ -41,14 +41,16 @@ def open(engine: Engine, actor: User, product: str, cause: str, reason: str, *, 
     """
     reason = reason.strip()
     if cause not in CAUSES:
-        raise Invalid(f"{cause!r} is not a cause that a person gives; {' and '.join(CAUSES)} are")
+        raise Invalid(
+            "{cause!r} is not a cause that a person gives; {causes} are", cause=cause, causes=" and ".join(CAUSES)
+        )
     if not 0 < len(reason) <= LONGEST:
-        raise Invalid(f"say what changed, in at most {LONGEST} characters, for the record")
+        raise Invalid("say what changed, in at most {longest} characters, for the record", longest=LONGEST)
 
     def work(conn: Connection, actor: User) -> Done:
         found = products.named(conn, product)
         if not epochs.of_product(conn, found.id):
-            raise Conflict(f"{product} has no calibration images yet: import or teach it first")
+            raise Conflict("{product} has no calibration images yet: import or teach it first", product=product)
         made = epochs.open(conn, found.id, cause, reason, by=actor.id, now=now)
         return Done({"id": made.id}, None, {})
 

@@ -37,9 +37,11 @@ def _set(engine: Engine, actor: User, item_id: int, pinned: bool, key: str, now:
     def work(conn: Connection, _: User) -> Done:
         item = items.lock(conn, item_id)
         if item.released_at is not None:
-            raise Conflict(f"the evidence of item {item_id} is no longer kept")
+            raise Conflict("the evidence of item {item_id} is no longer kept", item_id=item_id)
         if item.pinned == pinned:
-            raise Conflict(f"item {item_id} is {'pinned already' if pinned else 'not pinned'}")
+            if pinned:
+                raise Conflict("item {item_id} is pinned already", item_id=item_id)
+            raise Conflict("item {item_id} is not pinned", item_id=item_id)
         items.set_pinned(conn, item_id, pinned)
         return Done({}, f"item:{item_id}", {})
 

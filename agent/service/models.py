@@ -9,6 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from agent.phrases import Phrase
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid
 from agent.store import commands, registry, watches
@@ -121,7 +122,9 @@ def reject(engine: Engine, actor: User, version_id: int, reason: str, *, key: st
         beside = watches.active(conn, chosen.product_id)
         registry.reject(conn, version_id, reason)
         if beside and beside.other_version_id == version_id:
-            watches.end(conn, chosen.product_id, f"v{chosen.number} was rejected by {actor.name}: {reason}", now)
+            n, name = chosen.number, actor.name
+            words = Phrase("v{n} was rejected by {name}: {reason}", n=n, name=name, reason=reason)
+            watches.end(conn, chosen.product_id, words, now)
         detail = {"product_id": chosen.product_id, "version": chosen.number, "reason": reason}
         return Done({}, f"model_version:{version_id}", detail)
 

@@ -24,7 +24,9 @@ def check_password(password: str) -> str:
         Invalid: it is too short or too long.
     """
     if not SHORTEST <= len(password) <= LONGEST:
-        raise Invalid(f"a password has {SHORTEST} to {LONGEST} characters: a few words do")
+        raise Invalid(
+            "a password has {shortest} to {longest} characters: a few words do", shortest=SHORTEST, longest=LONGEST
+        )
     return password
 
 
@@ -37,7 +39,11 @@ def check_pin(pin: str) -> str:
     digits = pin.isascii() and pin.isdigit() and PIN_SHORTEST <= len(pin) <= PIN_LONGEST
     steps = {ord(after) - ord(before) for before, after in pairwise(pin)}
     if not digits or steps in ({0}, {1}, {-1}):
-        raise Invalid(f"a PIN has {PIN_SHORTEST} to {PIN_LONGEST} digits, neither all the same nor in a row like 1234")
+        raise Invalid(
+            "a PIN has {shortest} to {longest} digits, neither all the same nor in a row like 1234",
+            shortest=PIN_SHORTEST,
+            longest=PIN_LONGEST,
+        )
     return pin
 
 

@@ -141,7 +141,7 @@ def retire(engine: Engine, actor: User, name: str, *, key: str, now: datetime) -
     def work(conn: Connection, _: User) -> Done:
         product = products.named(conn, name)
         if product.retired_at is not None:
-            raise Conflict(f"{name} is retired already")
+            raise Conflict("{name} is retired already", name=name)
         products.retire(conn, product.id, now)
         return Done({"id": product.id}, f"product:{product.id}", {"name": name})
 
@@ -160,7 +160,9 @@ def _checked(input: Mapping[str, Any]) -> dict[str, Any]:
         return _Own.model_validate(dict(input)).model_dump(mode="json", exclude_unset=True)
     except ValidationError as error:
         first = error.errors()[0]
-        raise Invalid(f"the input's {'.'.join(map(str, first['loc'][:1]))}: {first['msg']}") from None
+        raise Invalid(
+            "the input's {key}: {problem}", key=".".join(map(str, first["loc"][:1])), problem=first["msg"]
+        ) from None
 
 
 def _audited(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,4 +176,4 @@ def _audited(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_rate(rate: float | None) -> None:
     if rate is not None and not 0 < rate < 1:
-        raise Invalid(f"a review rate of {rate} is not between 0 and 1, such as 0.05")
+        raise Invalid("a review rate of {rate} is not between 0 and 1, such as 0.05", rate=rate)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from agent.phrases import Worded, word
 from agent.store.users import ROLES, User
 
 
-class Refused(Exception):
+class Refused(Worded):
     """An act that is not done; the message says what is allowed."""
 
 
@@ -29,6 +30,12 @@ def require(actor: User, least: str, action: str = "this") -> None:
         PermissionDenied: their role is lower than `least`, or they are disabled.
     """
     if actor.disabled_at is not None:
-        raise PermissionDenied(f"{actor.name} is disabled")
+        raise PermissionDenied("{name} is disabled", name=actor.name)
     if not may(actor, least):
-        raise PermissionDenied(f"{action} needs the role {least} or higher; {actor.name} is {actor.role}")
+        raise PermissionDenied(
+            "{action} needs the role {least} or higher; {name} is {role}",
+            action=action,
+            least=word(least),
+            name=actor.name,
+            role=word(actor.role),
+        )

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from agent.phrases import Phrase, together, word
 from agent.service import teach
 from agent.service.acts import Done, perform
 from agent.service.claims import SPAN
@@ -153,14 +154,23 @@ def undo(
         item = items.lock(conn, item_id)
         standing = reviews.standing(item.reviews)
         if not standing:
-            raise Conflict(f"item {item_id} has no review to take back")
+            raise Conflict("item {item_id} has no review to take back", item_id=item_id)
         if item.released_at is not None:
-            raise Conflict(f"the evidence of item {item_id} is no longer kept: nobody could review it again")
+            raise Conflict(
+                "the evidence of item {item_id} is no longer kept: nobody could review it again", item_id=item_id
+            )
         last, before = standing[-1], standing[:-1]
         if expected is not None and last.id != expected:
-            raise Conflict(f"item {item_id} was judged again since, as {last.decision} by {last.user}: that stays")
+            raise Conflict(
+                "item {item_id} was judged again since, as {decision} by {user}: that stays",
+                item_id=item_id,
+                decision=word(last.decision),
+                user=last.user,
+            )
         if last.user_id != actor.id and (own or not may(actor, "engineer")):
-            raise PermissionDenied(f"the last review is {last.user}'s: only they or an engineer may take it back")
+            raise PermissionDenied(
+                "the last review is {user}'s: only they or an engineer may take it back", user=last.user
+            )
         if item.kind == teachings.KIND:
             teach.come_back(conn, item, actor)
         state = (before[-1].state if before else None) or "open"
@@ -195,7 +205,9 @@ def check(decision: str, reason: str | None) -> None:
         Invalid: they cannot.
     """
     if decision not in DECISIONS:
-        raise Invalid(f"{decision!r} is not a decision; {', '.join(DECISIONS)} are")
+        raise Invalid(
+            "{decision!r} is not a decision; {decisions} are", decision=decision, decisions=", ".join(DECISIONS)
+        )
     if decision == "defect" and not (reason and reason.strip()):
         raise Invalid("a defect needs a reason code, such as scratch")
     if decision != "defect" and reason:
@@ -206,14 +218,23 @@ def check(decision: str, reason: str | None) -> None:
 
 def _check_open(conn: Connection, item: Item, actor: User, now: datetime) -> None:
     if item.state == "closed":
-        raise Conflict(f"item {item.id} is closed as {item.decision} already; undo that first")
+        raise Conflict(
+            "item {item_id} is closed as {decision} already; undo that first",
+            item_id=item.id,
+            decision=word(item.decision or ""),
+        )
     if item.state == "escalated" and not may(actor, "engineer"):
-        raise PermissionDenied(f"item {item.id} is escalated: an engineer decides; {actor.name} is {actor.role}")
+        raise PermissionDenied(
+            "item {item_id} is escalated: an engineer decides; {name} is {role}",
+            item_id=item.id,
+            name=actor.name,
+            role=word(actor.role),
+        )
     if item.judged_by == actor.id:
-        raise Conflict(f"you have judged item {item.id}: now a second person does")
+        raise Conflict("you have judged item {item_id}: now a second person does", item_id=item.id)
     other = claims.held_by_other(conn, item.id, actor.id, now)
     if other is not None:
-        raise Conflict(f"{other} is looking at item {item.id}: take the next one")
+        raise Conflict("{other} is looking at item {item_id}: take the next one", other=other, item_id=item.id)
 
 
 def _state_after(item: Item, decision: str, drawn: Callable[[], bool]) -> str:
@@ -236,17 +257,23 @@ def _drawn(conn: Connection, item: Item, double: float) -> bool:
 def _check_may_leave(conn: Connection, sample: samples.Sample) -> None:
     if sample.role == "train":
         return
+    named = {"sample_id": sample.id, "role": word(sample.role)}
     if sample.role != "defect" and sample.epoch_id is not None:
         # By now its score is known: who takes out the highest ones moves the threshold.
-        why = f"sample {sample.id} is one of those that measure models ({sample.role})"
+        why = Phrase("sample {sample_id} is one of those that measure models ({role})", **named)
     elif lineage.used_as(conn, sample.id, sample.role):
-        why = f"a training run has used sample {sample.id} as {sample.role}"
+        why = Phrase("a training run has used sample {sample_id} as {role}", **named)
     elif withdrawals.confirmed(conn, sample.id):
-        why = f"two people have made sample {sample.id} what it is"
+        why = Phrase("two people have made sample {sample_id} what it is", sample_id=sample.id)
     else:
         return
     group = "bank" if sample.role == "defect" else "samples"
-    raise Conflict(f"{why}: two people take it out, the first with goodpart {group} withdraw {sample.id}")
+    raise Conflict(
+        "{why}: two people take it out, the first with goodpart {group} withdraw {sample_id}",
+        why=why,
+        group=group,
+        sample_id=sample.id,
+    )
 
 
 def _sample(
@@ -261,21 +288,22 @@ def _sample(
     if decision == "unsure":
         return None, None
     if item.kind == "failed":
-        return None, "the frame could not be inspected"
+        return None, Phrase("the frame could not be inspected")
     if item.frame_sha256 is None:
-        return None, "its evidence is no longer kept"
+        return None, Phrase("its evidence is no longer kept")
     role = "defect" if decision == "defect" else "train" if item.kind == "flagged" else "calibration"
     pixels_sha256 = item.pixels_sha256 or item.frame_sha256  # identical bytes are identical pixels
     known = samples.find(conn, item.product_id, pixels_sha256, item.frame_sha256)
     if known is not None and known.revoked_at is None:
-        return None, f"the same image is a {known.role} sample already"
+        return None, Phrase("the same image is a {role} sample already", role=word(known.role))
     if known is not None:
         pixels_sha256 = known.pixels_sha256
     if item.serial and role != "defect":
         same = {"calibration", "holdout"} if role == "calibration" else {role}
         others = samples.roles_of_serial(conn, item.product_id, item.serial) - same - {"defect"}
         if others:
-            return None, f"other images of part {item.serial} are {' and '.join(sorted(others))} samples"
+            roles = together("{one} and {other}", map(word, sorted(others)))
+            return None, Phrase("other images of part {serial} are {roles} samples", serial=item.serial, roles=roles)
     new = samples.NewSample(
         product_id=item.product_id,
         role=role,

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from agent.phrases import together, word
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid, PermissionDenied
 from agent.store import epochs, lineage, products, proposals, samples
@@ -88,9 +89,15 @@ def accept(engine: Engine, actor: User, sample_id: int, *, key: str, now: dateti
     def work(conn: Connection, actor: User) -> Done:
         found = samples.get(conn, sample_id)
         if found.added_by == actor.id:
-            raise PermissionDenied(f"{actor.name} proposed sample {sample_id}: a second person accepts it")
+            raise PermissionDenied(
+                "{name} proposed sample {sample_id}: a second person accepts it", name=actor.name, sample_id=sample_id
+            )
         if measures := samples.roles_of_part(conn, found) & MEASURING:
-            raise Conflict(f"part {found.serial} is a {' and '.join(sorted(measures))} part by now: it may not train")
+            raise Conflict(
+                "part {serial} is a {roles} part by now: it may not train",
+                serial=found.serial,
+                roles=together("{one} and {other}", map(word, sorted(measures))),
+            )
         waiting = ("proposed", "quarantined", "refused")
         proposals.move(conn, sample_id, "accepted", expected=waiting, by=actor.id, now=now)
         return Done({}, f"sample:{sample_id}", {"from": found.state, "proposed_by": found.added_by})
@@ -135,8 +142,11 @@ def revoke(engine: Engine, actor: User, sample_id: int, *, reason: str = "", key
         if found.role != "train" and found.revoked_at is None:
             group = "bank" if found.role == "defect" else "samples"
             raise Invalid(
-                f"sample {sample_id} is a {found.role} sample, which two people take out: "
-                f"goodpart {group} withdraw {sample_id}"
+                "sample {sample_id} is a {role} sample, which two people take out: goodpart {group} withdraw "
+                "{sample_id}",
+                sample_id=sample_id,
+                role=word(found.role),
+                group=group,
             )
         traced = lineage.of_sample(conn, sample_id)
         samples.revoke(conn, sample_id, now)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection, Engine
 
+from agent.phrases import Phrase
 from agent.service import passwords
 from agent.service.ranks import Refused
 from agent.service.tries import Tries
@@ -22,8 +23,8 @@ from agent.store.users import User
 log = structlog.get_logger()
 FULL = timedelta(hours=12)  # a shift and its overtime, over midnight too
 PIN_TRIES = 5
-WRONG = "this name and password do not go together"
-WRONG_PIN = "this PIN is wrong, or it takes the password again"
+WRONG = Phrase("this name and password do not go together")
+WRONG_PIN = Phrase("this PIN is wrong, or it takes the password again")
 
 
 class NotSignedIn(Refused):
@@ -52,7 +53,7 @@ def prove(engine: Engine, tries: Tries, name: str, password: str, now: datetime)
         NotSignedIn: nobody of that name does, or there were too many wrong ones just now.
     """
     if wait := tries.begin(name, now):
-        raise NotSignedIn(f"too many wrong passwords: try again in {max(1, round(wait.total_seconds()))} s")
+        raise NotSignedIn("too many wrong passwords: try again in {n} s", n=max(1, round(wait.total_seconds())))
     with reading(engine) as conn:
         user = users.find(conn, name)
         stored = credentials.of(conn, user.id).password if user else None

@@ -92,13 +92,16 @@ def change(
     """
     _check_rate(audit_rate)
     if silent_after_s is not None and not 0 <= silent_after_s < math.inf:
-        raise Invalid(f"{silent_after_s} s is no time after which a station is silent; 0 (never) or more is allowed")
+        raise Invalid(
+            "{seconds} s is no time after which a station is silent; 0 (never) or more is allowed",
+            seconds=silent_after_s,
+        )
     request = {"name": name, "product": product, "audit_rate": audit_rate, "silent_after_s": silent_after_s}
 
     def work(conn: Connection, _: User) -> Done:
         before = stations.named(conn, name)
         if before.retired_at is not None:
-            raise Conflict(f"{name} is retired: its frames are not inspected")
+            raise Conflict("{name} is retired: its frames are not inspected", name=name)
         stations.change(
             conn,
             before.id,
@@ -128,7 +131,7 @@ def retire(engine: Engine, actor: User, name: str, *, key: str, now: datetime) -
     def work(conn: Connection, _: User) -> Done:
         station = stations.named(conn, name)
         if station.retired_at is not None:
-            raise Conflict(f"{name} is retired already")
+            raise Conflict("{name} is retired already", name=name)
         stations.change(conn, station.id, retired_at=now)
         return Done({"id": station.id}, f"station:{station.id}", {"name": name})
 
@@ -163,10 +166,10 @@ def _get(engine: Engine, station_id: int) -> Station:
 def _made(conn: Connection, name: str) -> int:
     found = products.named(conn, name)
     if found.retired_at is not None:
-        raise Conflict(f"{name} is retired: its frames are not inspected; see: goodpart products list")
+        raise Conflict("{name} is retired: its frames are not inspected; see: goodpart products list", name=name)
     return found.id
 
 
 def _check_rate(rate: float | None) -> None:
     if rate is not None and not 0 <= rate <= 1:
-        raise Invalid(f"an audit rate of {rate} is not from 0 to 1, such as 0.01")
+        raise Invalid("an audit rate of {rate} is not from 0 to 1, such as 0.01", rate=rate)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from agent.phrases import together, word
 from agent.service import retrain
 from agent.service.acts import Done, check_name, perform
 from agent.service.ranks import Invalid, PermissionDenied, may
@@ -42,19 +43,25 @@ def start(engine: Engine, actor: User, name: str, *, station: str, parts: int, k
     """
     name = check_name(name, "product")
     if not 1 <= parts <= MOST_PARTS:
-        raise Invalid(f"a product cannot be taught from {parts} parts; 1 to {MOST_PARTS} are allowed, such as 250")
+        raise Invalid(
+            "a product cannot be taught from {parts} parts; 1 to {most} are allowed, such as 250",
+            parts=parts,
+            most=MOST_PARTS,
+        )
     request = {"product": name, "station": station, "parts": parts}
 
     def work(conn: Connection, actor: User) -> Done:
         place = stations.named(conn, station)
         if place.retired_at is not None:
-            raise Conflict(f"{station} is retired: its frames are not inspected")
+            raise Conflict("{station} is retired: its frames are not inspected", station=station)
         known = products.find(conn, name)
         if known is not None and known.retired_at is not None:
-            raise Conflict(f"{name} is retired; teach a product of another name")
+            raise Conflict("{name} is retired; teach a product of another name", name=name)
         product = known or products.add(conn, name, now=now)
         if registry.live(conn, product.id) is not None:
-            raise Conflict(f"{name} has a model already; improve it by reviews, or: goodpart retrain --product {name}")
+            raise Conflict(
+                "{name} has a model already; improve it by reviews, or: goodpart retrain --product {name}", name=name
+            )
         changeovers.change(conn, place, product.id, now)  # before the teaching is locked, as a frames' transaction does
         _collect(conn, product.id, place.id, parts, actor, now)
         return Done({"product_id": product.id}, f"product:{product.id}", request | {"new": known is None})
@@ -101,7 +108,9 @@ def train(engine: Engine, actor: User, product_id: int, *, key: str, now: dateti
         if found.state == "looking":
             unseen = sum(view.oddness is None for view in teachings.views(conn, product_id))
             if unseen:
-                raise Conflict(f"{unseen} images are not looked through yet; an agent does it, then look at the oddest")
+                raise Conflict(
+                    "{n} images are not looked through yet; an agent does it, then look at the oddest", n=unseen
+                )
             teachings.move(conn, product_id, "training", now, expected=("looking",))
         command_id = retrain.ask(conn, actor, product_id, trigger=teachings.TRIGGER, now=now)
         return Done({}, f"product:{product_id}", {"command_id": command_id})
@@ -166,7 +175,11 @@ def come_back(conn: Connection, item: Item, actor: User) -> None:
 
 def _check_engineer(actor: User) -> None:
     if not may(actor, "engineer"):
-        raise PermissionDenied(f"what a product is taught from is an engineer's to judge; {actor.name} is {actor.role}")
+        raise PermissionDenied(
+            "what a product is taught from is an engineer's to judge; {name} is {role}",
+            name=actor.name,
+            role=word(actor.role),
+        )
 
 
 def _collect(conn: Connection, product_id: int, station_id: int, parts: int, actor: User, now: datetime) -> None:
@@ -179,13 +192,17 @@ def _collect(conn: Connection, product_id: int, station_id: int, parts: int, act
         raise Conflict("the product is being taught at another station; cancel that first")
     there = teachings.count(conn, product_id)
     if parts <= there:
-        raise Conflict(f"{there} parts are there already; give a higher number to collect more")
+        raise Conflict("{n} parts are there already; give a higher number to collect more", n=there)
     teachings.extend(conn, product_id, parts)
 
 
 def _expect(found: Teaching, *states: str) -> None:
     if found.state not in states:
-        raise Conflict(f"the teaching is {found.state}; this needs it to be {' or '.join(states)}")
+        raise Conflict(
+            "the teaching is {state}; this needs it to be {states}",
+            state=word(found.state),
+            states=together("{one} or {other}", map(word, states)),
+        )
 
 
 def _nothing_pending(conn: Connection, kind: str, product_id: int) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from agent.phrases import Phrase
 from agent.service import passwords
 from agent.service.acts import Done, check_name, finish_key, perform, take_key
 from agent.service.ranks import Invalid, PermissionDenied, require
@@ -42,7 +43,7 @@ def _first(conn: Connection, name: str, role: str, key: str, now: datetime) -> U
     known = users.all(conn, disabled=True)
     if known:
         names = ", ".join(user.name for user in known if user.role == "admin" and user.disabled_at is None)
-        raise PermissionDenied(f"only an admin adds users: act as one of {names or 'the admins'}")
+        raise PermissionDenied("only an admin adds users: act as one of {names}", names=names or Phrase("the admins"))
     if role != "admin":
         raise Invalid("the first user must be an admin, who then adds the others")
     made = users.add(conn, name, role, now)
@@ -141,7 +142,7 @@ def _own(conn: Connection, actor: User, name: str, action: str) -> User:
 
 def _role(role: str) -> str:
     if role not in ROLES:
-        raise Invalid(f"{role!r} is not a role; {', '.join(ROLES)} are")
+        raise Invalid("{role!r} is not a role; {roles} are", role=role, roles=", ".join(ROLES))
     return role
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from agent.phrases import Phrase, word
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid
 from agent.store import registry, watches
@@ -33,18 +34,24 @@ def shadow(engine: Engine, actor: User, version_id: int, share: float, *, key: s
         Conflict: it is no candidate, one of the two has no certificate, or another shadow or watch is under way.
     """
     if not 0 < share <= 1:
-        raise Invalid(f"a share of {share:g}: above 0 and at most 1 is allowed")
+        raise Invalid("a share of {share:g}: above 0 and at most 1 is allowed", share=share)
 
     def work(conn: Connection, actor: User) -> Done:
         chosen = registry.version(conn, version_id)
         live = registry.lock_live(conn, chosen.product_id)
         issued = registry.certificates(conn, version_id)
         if chosen.state != "candidate":
-            raise Conflict(f"v{chosen.number} is {chosen.state}: only a candidate goes into a shadow")
+            raise Conflict(
+                "v{number} is {state}: only a candidate goes into a shadow",
+                number=chosen.number,
+                state=word(chosen.state),
+            )
         if live is None or not live.certifies:
             raise Conflict("there is no certified champion to compare with: promote a version")
         if not issued or issued[0].record.get("review_threshold") is None:
-            raise Conflict(f"v{chosen.number} has no certificate to be judged by: promote it, or train another")
+            raise Conflict(
+                "v{number} has no certificate to be judged by: promote it, or train another", number=chosen.number
+            )
         watch_id = watches.open(
             conn,
             product_id=chosen.product_id,
@@ -80,8 +87,9 @@ def end(engine: Engine, actor: User, watch_id: int, reason: str, *, key: str, no
         registry.lock_live(conn, product_id)
         found = watches.active(conn, product_id)
         if found is None or found.id != watch_id:
-            raise Conflict(f"watch {watch_id} has ended already")
-        watches.end(conn, product_id, f"ended by {actor.name}: {reason}", now)
+            raise Conflict("watch {watch_id} has ended already", watch_id=watch_id)
+        words = Phrase("ended by {name}: {reason}", name=actor.name, reason=reason)
+        watches.end(conn, product_id, words, now)
         return Done({"id": watch_id}, f"watch:{watch_id}", {"watch": found.title, "reason": reason})
 
     request = {"watch_id": watch_id, "reason": reason}

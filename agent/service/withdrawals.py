@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from agent.phrases import word
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid, PermissionDenied
 from agent.store import closings, items, reviews, samples, teachings, withdrawals
@@ -62,11 +63,19 @@ def ask(engine: Engine, actor: User, sample_id: int, reason: str, *, key: str, n
     def work(conn: Connection, actor: User) -> Done:
         found = _usable(conn, sample_id)
         if found.role == "train":
-            raise Invalid(f"sample {sample_id} is a train sample: goodpart samples revoke {sample_id}")
+            raise Invalid(
+                "sample {sample_id} is a train sample: goodpart samples revoke {sample_id}", sample_id=sample_id
+            )
         if found.role != "defect" and len(reason) > LONGEST:
-            raise Invalid(f"a {found.role} part leaves only as a defect: give its reason code, such as scratch")
+            raise Invalid(
+                "a {role} part leaves only as a defect: give its reason code, such as scratch", role=word(found.role)
+            )
         if (earlier := withdrawals.open_of(conn, sample_id)) is not None:
-            raise Conflict(f"withdrawal {earlier.id} of sample {sample_id} waits for a second person already")
+            raise Conflict(
+                "withdrawal {withdrawal_id} of sample {sample_id} waits for a second person already",
+                withdrawal_id=earlier.id,
+                sample_id=sample_id,
+            )
         made = withdrawals.ask(conn, sample_id, reason, actor.id, now)
         return Done({"id": made}, f"sample:{sample_id}", {"withdrawal": made, "reason": reason, "role": found.role})
 
@@ -96,13 +105,19 @@ def _decide(
     def work(conn: Connection, actor: User) -> Done:
         asked = withdrawals.get(conn, withdrawal_id)
         if asked.asked_by == actor.id:
-            raise PermissionDenied(f"{actor.name} asked for withdrawal {withdrawal_id}: a second person decides it")
+            raise PermissionDenied(
+                "{name} asked for withdrawal {withdrawal_id}: a second person decides it",
+                name=actor.name,
+                withdrawal_id=withdrawal_id,
+            )
         withdrawals.decide(conn, withdrawal_id, decision, actor.id, now)
         role, joined = samples.get(conn, asked.sample_id).role, False
         if decision == "confirmed":
             found = _usable(conn, asked.sample_id)
             if found.role != "defect" and asked.reason == UNREADABLE and readable(found):
-                raise Conflict(f"the image of sample {found.id} can be read: it leaves only as a defect")
+                raise Conflict(
+                    "the image of sample {sample_id} can be read: it leaves only as a defect", sample_id=found.id
+                )
             joined = _take_out(conn, asked, found, actor, now)
         done = Decided(withdrawal_id, asked.sample_id, role, decision, joined)
         return Done(values(done), f"sample:{asked.sample_id}", values(done) | {"reason": asked.reason})
@@ -147,5 +162,5 @@ def _review_again(conn: Connection, item_id: int, reason: str, actor: User, now:
 def _usable(conn: Connection, sample_id: int) -> Sample:
     found = samples.get(conn, sample_id)
     if found.revoked_at is not None:
-        raise Conflict(f"sample {sample_id} is revoked already")
+        raise Conflict("sample {sample_id} is revoked already", sample_id=sample_id)
     return found

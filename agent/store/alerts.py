@@ -17,6 +17,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.phrases import MADE, Phrase, remade
 from agent.store.columns import Utc
 from agent.store.errors import Conflict
 from agent.store.rows import columns, one, read, read_all, serialise
@@ -48,6 +49,16 @@ class Alert:
     next_attempt_at: datetime | None
     sent_at: datetime | None
     message: str | None = None
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The detail as whoever raised it gave it."""
+        return {name: value for name, value in self.detail.items() if name != MADE}
+
+    @property
+    def told(self) -> str:
+        """Its words as they were made, so that a page can say them in the plant's language."""
+        return remade(self.words, self.detail.get(MADE))
 
     @property
     def state(self) -> str:
@@ -145,8 +156,8 @@ def acknowledge(conn: Connection, alert_id: int, user_id: int, *, event: bool, n
     unseen = (row.id == alert_id, row.closed_at.is_(None), row.acknowledged_at.is_(None))
     found = conn.execute(sa.update(alert).where(*unseen).values(**seen).returning(*columns(alert, Alert))).one_or_none()
     if found is None:
-        why = "somebody has acknowledged it" if known.acknowledged_at else "it is over"
-        raise Conflict(f"alert {alert_id} needs nobody any more: {why}")
+        why = Phrase("somebody has acknowledged it") if known.acknowledged_at else Phrase("it is over")
+        raise Conflict("alert {alert_id} needs nobody any more: {why}", alert_id=alert_id, why=why)
     return read(Alert, found)
 
 

@@ -116,7 +116,7 @@ def checked_name(sha256: str) -> str:
         BlobMissing: it is no SHA-256.
     """
     if not _SHA256.fullmatch(sha256):
-        raise BlobMissing(f"{sha256[:80]!r} is not a SHA-256")
+        raise BlobMissing("{name!r} is not a SHA-256", name=sha256[:80])
     return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
@@ -127,7 +127,7 @@ def checked(data: bytes, sha256: str, where: str) -> bytes:
         BlobCorrupt: they are not.
     """
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise BlobCorrupt(f"{where} does not hold what its name says; restore it from a backup")
+        raise BlobCorrupt("{where} does not hold what its name says; restore it from a backup", where=where)
     return data
 
 
@@ -138,7 +138,7 @@ def fitting(data: bytes, most: int, key: str) -> bytes:
         BlobTooLarge: they are.
     """
     if len(data) > most:
-        raise BlobTooLarge(f"{key} has more than {most} bytes")
+        raise BlobTooLarge("{key} has more than {most} bytes", key=key, most=most)
     return data
 
 
@@ -168,7 +168,7 @@ def keep_all(
         if not deleting:
             break
         if not left:
-            raise Conflict(f"the blob {deleting[0]} is being deleted: try again later")
+            raise Conflict("the blob {sha256} is being deleted: try again later", sha256=deleting[0])
         sleep(0.5)
     passing("blob.pending")
     for data, media_type in rows.values():

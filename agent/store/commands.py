@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.phrases import MADE, made_of, remade
 from agent.store.errors import Conflict
 from agent.store.rows import columns, one, read, read_all
 from agent.store.tables import command
@@ -29,6 +30,12 @@ class Command:
     result: Mapping[str, Any] | None
     created_at: datetime
     finished_at: datetime | None
+
+    @property
+    def problem(self) -> str | None:
+        """Why it failed, as it was made, so that a page can say it in the plant's language."""
+        problem = (self.result or {}).get("problem")
+        return remade(str(problem), (self.result or {}).get(MADE)) if problem else None
 
 
 def add(conn: Connection, kind: str, args: Mapping[str, Any], by: int, now: datetime) -> int:
@@ -92,7 +99,7 @@ def tell(conn: Connection, command_id: int, result: Mapping[str, Any], *, again:
     mine = sa.and_(command.c.id == command_id, command.c.state == "running")
     changes = {"result": dict(result), "state": "queued" if again else "running"}
     if conn.execute(sa.update(command).where(mine).values(changes)).rowcount != 1:
-        raise Conflict(f"command {command_id} is not running")
+        raise Conflict("command {command_id} is not running", command_id=command_id)
 
 
 def finish(
@@ -109,7 +116,18 @@ def finish(
         .values(state="failed" if failed else "done", result=dict(result or {}), finished_at=now)
     )
     if conn.execute(closed).rowcount != 1:
-        raise Conflict(f"command {command_id} is not running")
+        raise Conflict("command {command_id} is not running", command_id=command_id)
+
+
+def fail(conn: Connection, command_id: int, problem: str, now: datetime) -> None:
+    """Closes a running command that cannot be done, and says why.
+
+    Raises:
+        Conflict: it is not running.
+    """
+    made = made_of(problem)
+    result = {"problem": problem, **({MADE: made} if made else {})}
+    finish(conn, command_id, failed=True, result=result, now=now)
 
 
 def withdraw(conn: Connection, command_id: int, by: str, now: datetime) -> None:
@@ -122,7 +140,7 @@ def withdraw(conn: Connection, command_id: int, by: str, now: datetime) -> None:
     closed = this.where(command.c.state == "queued").values(state="failed", finished_at=now)
     found = conn.execute(closed.returning(command.c.result)).one_or_none()
     if found is None:
-        raise Conflict(f"command {command_id} waits no more")
+        raise Conflict("command {command_id} waits no more", command_id=command_id)
     conn.execute(this.values(result={**(found.result or {}), "waits": "", "cancelled_by": by}))
 
 

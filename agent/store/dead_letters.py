@@ -152,7 +152,7 @@ def get(conn: Connection, letter_id: int) -> DeadLetter:
     """
     found = _read(conn, _select().where(dead_letter.c.id == letter_id))
     if not found:
-        raise NotFound(f"there is no dead letter {letter_id}; see: goodpart dead-letters list")
+        raise NotFound("there is no dead letter {letter_id}; see: goodpart dead-letters list", letter_id=letter_id)
     return found[0]
 
 

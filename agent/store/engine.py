@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceE
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from agent.phrases import Phrase
 from agent.store.errors import Conflict, DatabaseBehind, Fenced, NotFound, StoreError, Unreachable
 from agent.store.migrate import READ, check_revision, downgrade, revision, shown, upgrade
 
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 BUSY_TIMEOUT_S = 10
-TOO_LARGE = "a number is beyond what the database can hold; give a smaller one"
+TOO_LARGE = Phrase("a number is beyond what the database can hold; give a smaller one")
 POSTGRESQL_OPTIONS = "-c lock_timeout=2000 -c idle_in_transaction_session_timeout=5000"
 
 
@@ -113,7 +114,8 @@ def _parse(url: str) -> URL:
         backend, driver = parsed.drivername, ""
     if (backend, driver) not in {("sqlite", "pysqlite"), ("postgresql", "psycopg")}:
         raise StoreError(
-            f"database.url: {parsed.drivername} is not supported; sqlite:///FILE or postgresql+psycopg://... is"
+            "database.url: {driver} is not supported; sqlite:///FILE or postgresql+psycopg://... is",
+            driver=parsed.drivername,
         )
     if backend == "sqlite" and (parsed.database or ":memory:") in (":memory:", ""):
         raise StoreError("database.url: an in-memory database would lose every decision; sqlite:///FILE is allowed")
@@ -125,9 +127,11 @@ def _parse(url: str) -> URL:
 def _sqlite(url: URL) -> Engine:
     file = Path(url.database or "")
     if not file.parent.is_dir():
-        raise Unreachable(f"database.url: the folder {file.parent} does not exist; make it or change database.url")
+        raise Unreachable(
+            "database.url: the folder {folder} does not exist; make it or change database.url", folder=file.parent
+        )
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise Unreachable(f"database.url: {file} cannot be written; change its permissions or database.url")
+        raise Unreachable("database.url: {file} cannot be written; change its permissions or database.url", file=file)
     # A reader that holds a connection must never keep a writer of another thread waiting for one.
     engine = sa.create_engine(
         url, pool_size=16, max_overflow=32, pool_timeout=BUSY_TIMEOUT_S, connect_args={"timeout": BUSY_TIMEOUT_S},
@@ -168,7 +172,11 @@ def _translated(engine: Engine) -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise Unreachable(f"{shown(engine)}: no free connection for {BUSY_TIMEOUT_S} s") from error
+        raise Unreachable(
+            "{database}: no free connection for {seconds} s",
+            database=shown(engine),
+            seconds=BUSY_TIMEOUT_S,
+        ) from error
     except OverflowError as error:
         if not str(error).startswith("Python int too large"):
             raise  # nobody's number for a row
@@ -178,14 +186,21 @@ def _translated(engine: Engine) -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         problem = _first_line(error)
         if problem.startswith(("no such table", "no such column")) or "has no column named" in problem:
-            raise DatabaseBehind(f"{shown(engine)}: {problem}; run: goodpart db upgrade") from error
-        raise Unreachable(f"{shown(engine)} cannot be used: {problem}; check database.url") from error
+            raise DatabaseBehind(
+                "{database}: {problem}; run: goodpart db upgrade", database=shown(engine), problem=problem
+            ) from error
+        raise Unreachable(
+            "{database} cannot be used: {problem}; check database.url", database=shown(engine), problem=problem
+        ) from error
     except DBAPIError as error:
         if isinstance(error.orig, sqlite3.DatabaseError) and "not a database" in str(error.orig):
-            problem = "is not an SQLite database; move it away or change database.url"
-            raise StoreError(f"{shown(engine)} {problem}") from error
+            raise StoreError(
+                "{database} is not an SQLite database; move it away or change database.url", database=shown(engine)
+            ) from error
         if type(error.orig).__name__ in ("UndefinedTable", "UndefinedColumn"):
-            raise DatabaseBehind(f"{shown(engine)}: {_first_line(error)}; run: goodpart db upgrade") from error
+            raise DatabaseBehind(
+                "{database}: {problem}; run: goodpart db upgrade", database=shown(engine), problem=_first_line(error)
+            ) from error
         if type(error.orig).__name__ == "NumericValueOutOfRange":
             raise StoreError(TOO_LARGE) from error
         raise

@@ -14,6 +14,7 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.phrases import Phrase, word
 from agent.settings import Certificates
 from agent.store import audit, products
 from agent.store.products import Product
@@ -24,8 +25,8 @@ from model.statistics import look_delta, smallest_n
 GIVEN = frozenset({"import", "teach"})  # their images were chosen by people, not drawn from the stream
 CUTTING = frozenset({"drift", "camera", "person"})  # calibration sets before them no longer speak for the stream
 RESTS_ON = {
-    "import": "the imported images",
-    "teach": "the parts that it was taught with",
+    "import": Phrase("it rests on the imported images and assumes that the stream looks like them"),
+    "teach": Phrase("it rests on the parts that it was taught with and assumes that the stream looks like them"),
 }
 
 
@@ -43,20 +44,31 @@ class Epoch:
     closed_at: datetime | None
 
     @property
-    def rests_on(self) -> str:
+    def rests_on(self) -> Phrase:
         """What a certificate of this epoch rests on and assumes, for people."""
         if self.cause in GIVEN:
-            return f"it rests on {RESTS_ON[self.cause]} and assumes that the stream looks like them"
-        why = f", {self.cause}: {self.words}" if self.cuts else ""
-        return (
-            f"it rests on audited parts since {self.opened_at:%Y-%m-%d %H:%M} UTC (epoch {self.id}{why}) and assumes "
-            "that the stream has stayed as it was then"
+            return RESTS_ON[self.cause]
+        epoch = Phrase("epoch {id}", id=self.id)
+        if self.cuts:
+            epoch = Phrase("epoch {id}, {cause}: {words}", id=self.id, cause=word(self.cause), words=self.words)
+        return Phrase(
+            "it rests on audited parts since {time} UTC ({epoch}) and assumes that the stream has stayed as it was "
+            "then",
+            time=f"{self.opened_at:%Y-%m-%d %H:%M}",
+            epoch=epoch,
         )
 
     @property
-    def grows_by(self) -> str:
+    def began(self) -> Phrase:
+        """When it was opened, and why, for people."""
+        time = f"{self.opened_at:%Y-%m-%d %H:%M}"
+        return Phrase("{time} UTC ({cause}: {words})", time=time, cause=word(self.cause), words=self.words)
+
+    @property
+    def grows_by(self) -> Phrase:
         """What a person does so that it gets more calibration parts."""
-        return "add good images" if self.cause in GIVEN else "review the audit items, or raise audit.rate"
+        given = self.cause in GIVEN
+        return Phrase("add good images") if given else Phrase("review the audit items, or raise audit.rate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +95,24 @@ class Lapse:
     certified: bool | None
 
     @property
-    def words(self) -> str:
+    def words(self) -> Phrase:
         """One line for people: what is wrong and what comes next."""
-        since = f"{self.epoch.opened_at:%Y-%m-%d %H:%M} UTC ({self.epoch.cause}: {self.epoch.words})"
-        have = f"{self.calibration} of {self.needed} audited parts"
+        n, needed, since = self.calibration, self.needed, self.epoch.began
         if self.certified:
-            return f"its certificate rests on only {have} since {since}: it holds at the best rate that so few allow"
-        old = "its certificate is from before" if self.certified is False else "there is no certificate since"
-        old = f"{old} {since}"
-        if self.calibration >= self.needed:
-            return f"{old}; {self.calibration} audited parts are there: a training run gives the next one"
-        return f"{old}; {have} are there for the next one: review the audit items"
+            return Phrase(
+                "its certificate rests on only {n} of {needed} audited parts since {since}: it holds at the best rate "
+                "that so few allow",
+                n=n, needed=needed, since=since,
+            )  # fmt: skip
+        old = Phrase("there is no certificate since {since}", since=since)
+        if self.certified is False:
+            old = Phrase("its certificate is from before {since}", since=since)
+        if n >= needed:
+            return Phrase("{old}; {n} audited parts are there: a training run gives the next one", old=old, n=n)
+        return Phrase(
+            "{old}; {n} of {needed} audited parts are there for the next one: review the audit items",
+            old=old, n=n, needed=needed,
+        )  # fmt: skip
 
 
 def open(
@@ -268,16 +287,16 @@ def lapsed(conn: Connection, product_id: int, needed_n: int) -> Lapse | None:
     return Lapse(history[cut], n.get(found.id, 0), needed_n, certified) if few or certified is False else None
 
 
-def outdated(conn: Connection, product_id: int, epoch_id: int | None) -> str | None:
+def outdated(conn: Connection, product_id: int, epoch_id: int | None) -> Phrase | None:
     """Why a certificate of that epoch speaks for the stream no more, in words; None where it does, or has no epoch."""
     history = of_product(conn, product_id)
     cut = _cut(history)
     if cut is None or epoch_id not in {one.id for one in history[:cut]}:
         return None
-    newest = history[cut]
-    return (
-        f"the stream is another one since {newest.opened_at:%Y-%m-%d %H:%M} UTC ({newest.cause}: {newest.words}), and "
-        "its certificate is from before: train again with audited parts of now"
+    return Phrase(
+        "the stream is another one since {since}, and its certificate is from before: train again with audited parts "
+        "of now",
+        since=history[cut].began,
     )
 
 

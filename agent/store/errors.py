@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from agent.phrases import Worded
 
-class StoreError(Exception):
+
+class StoreError(Worded):
     """Base of all of them."""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.phrases import together, word
 from agent.store import reviews
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import values
@@ -239,7 +240,7 @@ def get(conn: Connection, item_id: int) -> Item:
     """
     found = _read(conn, _select().where(item.c.id == item_id))
     if not found:
-        raise NotFound(f"there is no item {item_id}")
+        raise NotFound("there is no item {item_id}", item_id=item_id)
     return found[0]
 
 
@@ -342,4 +343,8 @@ def set_state(
         .values(state=state, decision=decision, judged_by=judged_by, closed_at=now if state == "closed" else None)
     )
     if moved.rowcount != 1:
-        raise Conflict(f"item {item_id} is not {' or '.join(expected)} any more: load it again")
+        raise Conflict(
+            "item {item_id} is not {states} any more: load it again",
+            item_id=item_id,
+            states=together("{one} or {other}", map(word, expected)),
+        )

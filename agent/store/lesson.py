@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from agent.phrases import Phrase, word
 from agent.store import calibration, commands, registry, runs, teachings
 from agent.store.calibration import Calibrator
 from agent.store.commands import Command
 from agent.store.registry import ModelVersion
 from agent.store.runs import TrainingRun
 from agent.store.teachings import Left, Teaching, View
+
+NO_REASON = Phrase("no reason given")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +49,30 @@ class Lesson:
     @property
     def words(self) -> str:
         """One line: how far it is, and who is to do what."""
-        wanted = self.teaching.parts
+        n = self.collected
         if self.problem:
             return self.problem
         match self.teaching.state:
             case "collecting":
-                return f"{self.collected} of {wanted} parts are collected"
+                return Phrase("{n} of {wanted} parts are collected", n=n, wanted=self.teaching.parts)
             case "looking" if not self.looked:
-                return f"{self.collected} parts are there; an agent looks through them"
+                return Phrase("{n} parts are there; an agent looks through them", n=n)
             case "looking":
-                return f"{self.collected} parts are sorted, the oddest first: take out what is a defect, then train"
+                return Phrase("{n} parts are sorted, the oddest first: take out what is a defect, then train", n=n)
             case "training" if self.version:
-                return (
-                    f"v{self.version.number} is trained and certified: look at the calibration images that scored "
-                    "highest, then promote it"
+                return Phrase(
+                    "v{number} is trained and certified: look at the calibration images that scored highest, then "
+                    "promote it",
+                    number=self.version.number,
                 )
             case "training" if self.run and self.run.state == "running":
-                return f"run {self.run.id}: {self.run.phase or 'starting'} {self.run.step}/{self.run.steps}"
+                phase, step, steps = word(self.run.phase or "starting"), self.run.step, self.run.steps
+                return Phrase("run {id}: {phase} {step}/{steps}", id=self.run.id, phase=phase, step=step, steps=steps)
             case "training":
-                return "an agent was asked to train"
+                return Phrase("an agent was asked to train")
             case "done":
-                return "its model is live"
-        return "cancelled"
+                return Phrase("its model is live")
+        return word("cancelled")
 
 
 def find(conn: Connection, product_id: int) -> Lesson | None:
@@ -112,17 +117,15 @@ def _problem(teaching: Teaching, look: Command | None, asked: Command | None, ru
     if not teaching.unfinished:
         return None
     if teaching.state == "looking" and look and look.state == "failed" and _since(look, asked):
-        return f"the parts could not be looked through: {_said(look)}"
+        return Phrase("the parts could not be looked through: {problem}", problem=look.problem or NO_REASON)
     if teaching.state == "looking" and asked and asked.state == "failed" and asked.created_at >= teaching.started_at:
-        return f"the parts cannot be trained on: {_said(asked)}"
+        return Phrase("the parts cannot be trained on: {problem}", problem=asked.problem or NO_REASON)
     if teaching.state == "training" and run and run.state in ("failed", "cancelled"):
-        return f"run {run.id} {'failed' if run.state == 'failed' else 'was cancelled'}: {run.reason}"
+        if run.state == "failed":
+            return Phrase("run {id} failed: {why}", id=run.id, why=run.told)
+        return Phrase("run {id} was cancelled: {why}", id=run.id, why=run.told)
     return None
 
 
 def _since(look: Command, asked: Command | None) -> bool:
     return asked is None or look.id > asked.id
-
-
-def _said(command: Command) -> str:
-    return str((command.result or {}).get("problem", "no reason given"))

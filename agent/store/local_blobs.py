@@ -35,7 +35,11 @@ class LocalBlobs:
             # Also where the file was there: whoever renamed it may not have come to this yet.
             sync(path.parent)
         except OSError as error:
-            raise Unreachable(f"{path.parent} cannot be written: {error.strerror}; check blobs.directory") from error
+            raise Unreachable(
+                "{folder} cannot be written: {problem}; check blobs.directory",
+                folder=path.parent,
+                problem=error.strerror,
+            ) from error
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -43,9 +47,13 @@ class LocalBlobs:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise BlobMissing(f"the blob {sha256} is not in {self._directory}; restore it from a backup") from None
+            raise BlobMissing(
+                "the blob {sha256} is not in {folder}; restore it from a backup", sha256=sha256, folder=self._directory
+            ) from None
         except OSError as error:
-            raise Unreachable(f"{path} cannot be read: {error.strerror}; check blobs.directory") from error
+            raise Unreachable(
+                "{path} cannot be read: {problem}; check blobs.directory", path=path, problem=error.strerror
+            ) from error
         return checked(data, sha256, str(path))
 
     def size(self, sha256: str) -> int | None:
@@ -55,7 +63,9 @@ class LocalBlobs:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise Unreachable(f"{path} cannot be read: {error.strerror}; check blobs.directory") from error
+            raise Unreachable(
+                "{path} cannot be read: {problem}; check blobs.directory", path=path, problem=error.strerror
+            ) from error
 
     def delete(self, sha256: str) -> None:
         path = self._path(sha256)
@@ -68,7 +78,9 @@ class LocalBlobs:
             if path.parent.is_dir():
                 sync(path.parent)
         except OSError as error:
-            raise Unreachable(f"{path} cannot be deleted: {error.strerror}; check blobs.directory") from error
+            raise Unreachable(
+                "{path} cannot be deleted: {problem}; check blobs.directory", path=path, problem=error.strerror
+            ) from error
 
     @property
     def location(self) -> str:
@@ -81,8 +93,12 @@ class LocalBlobs:
                 data = file.read(most + 1)
         except OSError as error:
             if error.errno in _OF_KEY or (error.errno in _REFUSED and self._is_open()):
-                raise BlobMissing(f"there is no {key} in {self._directory} ({error.strerror})") from None
-            raise Unreachable(f"{path} cannot be read: {error.strerror}; check blobs.directory") from error
+                raise BlobMissing(
+                    "there is no {key} in {folder} ({problem})", key=key, folder=self._directory, problem=error.strerror
+                ) from None
+            raise Unreachable(
+                "{path} cannot be read: {problem}; check blobs.directory", path=path, problem=error.strerror
+            ) from error
         return fitting(data, most, key)
 
     def _is_open(self) -> bool:
@@ -131,7 +147,7 @@ class MemoryBlobs:
     def get(self, sha256: str) -> bytes:
         with self._lock:
             if sha256 not in self._blobs:
-                raise BlobMissing(f"the blob {sha256} is not in memory")
+                raise BlobMissing("the blob {sha256} is not in memory", sha256=sha256)
             return self._blobs[sha256]
 
     @property
@@ -141,7 +157,7 @@ class MemoryBlobs:
     def read(self, key: str, most: int) -> bytes:
         with self._lock:
             if key not in self._blobs:
-                raise BlobMissing(f"there is no {key} in memory")
+                raise BlobMissing("there is no {key} in memory", key=key)
             return fitting(self._blobs[key], most, key)
 
     def size(self, sha256: str) -> int | None:

@@ -8,6 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.phrases import Phrase, word
 from agent.store.tables import data_gap, deployment, epoch, model_version, product
 
 
@@ -17,7 +18,7 @@ class Mark:
 
     at: datetime
     kind: str
-    words: str
+    words: Phrase
 
 
 def between(conn: Connection, since: datetime, until: datetime, product_id: int | None = None) -> list[Mark]:
@@ -35,7 +36,10 @@ def _models(conn: Connection, since: datetime, until: datetime, product_id: int 
     )
     if product_id is not None:
         query = query.where(deployment.c.product_id == product_id)
-    return [Mark(at, "model", f"{name}: v{number} decides ({why})") for at, name, number, why in conn.execute(query)]
+    return [
+        Mark(at, "model", Phrase("{product}: v{number} decides ({why})", product=name, number=number, why=why))
+        for at, name, number, why in conn.execute(query)
+    ]
 
 
 def _epochs(conn: Connection, since: datetime, until: datetime, product_id: int | None) -> list[Mark]:
@@ -46,15 +50,23 @@ def _epochs(conn: Connection, since: datetime, until: datetime, product_id: int 
     )
     if product_id is not None:
         query = query.where(epoch.c.product_id == product_id)
-    return [Mark(at, "epoch", f"{name}: {cause}: {words}") for at, name, cause, words in conn.execute(query)]
+    return [
+        Mark(at, "epoch", Phrase("{product}: {cause}: {words}", product=name, cause=word(cause), words=words))
+        for at, name, cause, words in conn.execute(query)
+    ]
 
 
 def _gaps(conn: Connection, since: datetime, until: datetime) -> list[Mark]:
     row = data_gap.c
     query = sa.select(row.created_at, row.partition, row.kind, row.from_offset, row.to_offset)
     return [
-        Mark(at, "gap", f"partition {partition}: {kind.replace('_', ' ')}, offsets {first} to {last}")
-        for at, partition, kind, first, last in conn.execute(
-            query.where(row.created_at >= since, row.created_at < until)
-        )
+        Mark(at, "gap", _gap(*of))
+        for at, *of in conn.execute(query.where(row.created_at >= since, row.created_at < until))
     ]
+
+
+def _gap(partition: int, kind: str, first: int, last: int) -> Phrase:
+    return Phrase(
+        "partition {partition}: {kind}, offsets {first} to {last}",
+        partition=partition, kind=word(kind), first=first, last=last,
+    )  # fmt: skip

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 import migrations
+from agent.phrases import Phrase
 from agent.store.errors import DatabaseBehind, StoreError, Unreachable
 
 READ = "goodpart_read"  # execution option of a connection whose transactions do not write
@@ -46,7 +47,9 @@ def revision(engine: Engine) -> str | None:
         with engine.connect().execution_options(**{READ: True}) as conn:
             return MigrationContext.configure(conn).get_current_revision()
     except OperationalError as error:
-        raise Unreachable(f"{shown(engine)} cannot be read: {error.orig}; check database.url") from error
+        raise Unreachable(
+            "{database} cannot be read: {problem}; check database.url", database=shown(engine), problem=error.orig
+        ) from error
 
 
 def check_revision(engine: Engine) -> None:
@@ -61,10 +64,17 @@ def check_revision(engine: Engine) -> None:
         return
     if found is not None and found not in {one.revision for one in _scripts()}:
         raise DatabaseBehind(
-            f"{shown(engine)} is at revision {found}, which this goodpart does not know; install a newer one"
+            "{database} is at revision {found}, which this goodpart does not know; install a newer one",
+            database=shown(engine),
+            found=found,
         )
-    state = f"is at revision {found}" if found else "has no tables yet"
-    raise DatabaseBehind(f"{shown(engine)} {state} and {wanted} is needed; run: goodpart db upgrade")
+    state = Phrase("is at revision {found}", found=found) if found else Phrase("has no tables yet")
+    raise DatabaseBehind(
+        "{database} {state} and {wanted} is needed; run: goodpart db upgrade",
+        database=shown(engine),
+        state=state,
+        wanted=wanted,
+    )
 
 
 def upgrade(engine: Engine) -> None:
@@ -92,11 +102,15 @@ def _move(engine: Engine, step: Callable[[Config], None]) -> None:
             config.attributes["connection"] = conn
             step(config)
     except CommandError as error:
-        raise StoreError(f"{shown(engine)} cannot be migrated: {error}") from error
+        raise StoreError("{database} cannot be migrated: {problem}", database=shown(engine), problem=error) from error
     except OperationalError as error:
-        raise Unreachable(f"{shown(engine)} cannot be migrated: {error.orig}; check database.url") from error
+        raise Unreachable(
+            "{database} cannot be migrated: {problem}; check database.url", database=shown(engine), problem=error.orig
+        ) from error
     except DBAPIError as error:
-        raise StoreError(f"{shown(engine)} cannot be migrated: {error.orig}") from error
+        raise StoreError(
+            "{database} cannot be migrated: {problem}", database=shown(engine), problem=error.orig
+        ) from error
 
 
 @contextmanager
@@ -116,7 +130,12 @@ def _alone(engine: Engine) -> Iterator[Connection]:
                     conn.execute(sa.select(sa.func.pg_advisory_xact_lock(UPGRADE_LOCK)))
                 yield conn
                 if is_sqlite and (broken := conn.exec_driver_sql("PRAGMA foreign_key_check").first()):
-                    raise StoreError(f"{shown(engine)} cannot be migrated: {broken[0]} would lose {broken[2]}")
+                    raise StoreError(
+                        "{database} cannot be migrated: {table} would lose {what}",
+                        database=shown(engine),
+                        table=broken[0],
+                        what=broken[2],
+                    )
         finally:
             if is_sqlite:
                 _pragma(conn, "foreign_keys = ON")

@@ -64,7 +64,7 @@ def named(conn: Connection, name: str) -> Product:
     """
     found = find(conn, name)
     if found is None:
-        raise NotFound(f"there is no product {name!r}; see: goodpart products list")
+        raise NotFound("there is no product {name!r}; see: goodpart products list", name=name)
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.phrases import word
 from agent.store import epochs
 from agent.store.errors import Conflict
 from agent.store.rows import columns, read_all
@@ -140,4 +141,5 @@ def move(
     still = (sample.c.id == sample_id, sample.c.revoked_at.is_(None), sample.c.state.in_(expected))
     if conn.execute(sa.update(sample).where(*still).values(**changes)).rowcount != 1:
         found = get(conn, sample_id)
-        raise Conflict(f"sample {sample_id} is {'revoked' if found.revoked_at else found.state} already")
+        known = word("revoked" if found.revoked_at else found.state)
+        raise Conflict("sample {sample_id} is {state} already", sample_id=sample_id, state=known)

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.phrases import Phrase, word
 from agent.store import audit, teachings, watches
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import columns, one, read, read_all
@@ -240,9 +241,17 @@ def promote(
     _lock(conn, version(conn, version_id).product_id)
     chosen = version(conn, version_id)
     if by is None and chosen.state != "candidate":
-        raise Conflict(f"version {chosen.number} is {chosen.state}: only a person can promote it again")
+        raise Conflict(
+            "version {number} is {state}: only a person can promote it again",
+            number=chosen.number,
+            state=word(chosen.state),
+        )
     if certificate_id is not None and certificate_id not in {row.id for row in certificates(conn, version_id)}:
-        raise Conflict(f"certificate {certificate_id} is not one of version {chosen.number}")
+        raise Conflict(
+            "certificate {certificate_id} is not one of version {number}",
+            certificate_id=certificate_id,
+            number=chosen.number,
+        )
     before = live(conn, chosen.product_id)
     _check_live(before, expected)
     made = _deploy(conn, chosen, certificate_id, config_hash, reason, by, now, action="model.promote")
@@ -306,14 +315,14 @@ def reject(conn: Connection, version_id: int, reason: str) -> None:
         Conflict: it is no candidate.
     """
     if (chosen := version(conn, version_id)).state != "candidate":
-        raise Conflict(f"version {chosen.number} is {chosen.state}, not a candidate")
+        raise Conflict("version {number} is {state}, not a candidate", number=chosen.number, state=word(chosen.state))
     _set_state(conn, version_id, "rejected", reason)
 
 
 def _check_live(found: Deployment | None, expected: int | None) -> None:
     if expected is not None and expected != (found.id if found else 0):
-        now = f"v{found.number} is live" if found else "no model is live"
-        raise Conflict(f"{now} by now: look again, then decide")
+        live = Phrase("v{number} is live", number=found.number) if found else Phrase("no model is live")
+        raise Conflict("{live} by now: look again, then decide", live=live)
 
 
 def _deploy(
@@ -327,8 +336,9 @@ def _deploy(
     *,
     action: str,
 ) -> Deployment:
-    verb = "promoted" if action == "model.promote" else "taken back"
-    watches.end(conn, chosen.product_id, f"v{chosen.number} was {verb}", now)
+    n, promoted = chosen.number, action == "model.promote"
+    ended = Phrase("v{n} was promoted", n=n) if promoted else Phrase("v{n} was taken back", n=n)
+    watches.end(conn, chosen.product_id, ended, now)
     current = live(conn, chosen.product_id)
     if current is not None:
         conn.execute(sa.update(deployment).where(deployment.c.id == current.id).values(live_until=now))
@@ -386,4 +396,4 @@ def _lock(conn: Connection, product_id: int) -> None:
     """One change of a product's models at a time."""
     query = sa.select(product.c.id).where(product.c.id == product_id).with_for_update()
     if conn.execute(query).scalar_one_or_none() is None:
-        raise NotFound(f"there is no product {product_id}")
+        raise NotFound("there is no product {product_id}", product_id=product_id)

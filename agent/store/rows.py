@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 
+from agent.phrases import word
 from agent.store.errors import Conflict, NotFound
 
 T = TypeVar("T")
@@ -97,7 +98,9 @@ def insert_new(conn: Connection, table: Table, what: str, **row: Any) -> int:
     statement = insert(conn, table).values(**row).on_conflict_do_nothing(index_elements=["name"]).returning(table.c.id)
     made = conn.execute(statement).scalar_one_or_none()
     if made is None:
-        raise Conflict(f"there is already a {what} named {row['name']!r}: choose another name")
+        raise Conflict(
+            "there is already a {what} named {name!r}: choose another name", what=word(what), name=row["name"]
+        )
     return int(made)
 
 
@@ -115,7 +118,7 @@ def one(conn: Connection, kind: type[T], table: Table, row_id: int) -> T:
 
 def missing(table: Table, row_id: int) -> NotFound:
     """Says that there is no such row."""
-    return NotFound(f"there is no {table.name.replace('_', ' ')} {row_id}")
+    return NotFound("there is no {what} {row_id}", what=word(table.name), row_id=row_id)
 
 
 def update_one(conn: Connection, table: Table, row_id: int, **changes: Any) -> None:

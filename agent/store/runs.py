@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.phrases import MADE, Phrase, made_of, remade, together
 from agent.store import commands
 from agent.store.errors import Conflict
 from agent.store.rows import columns, one, read, read_all, update_one
@@ -41,7 +42,9 @@ class TrainingRun:
     losses: Sequence[Sequence[float]] | None  # step and loss, thinned
     eta_s: float | None
     attempts: int  # processes that took it up
-    settings: Mapping[str, Any]  # those that decide, and: command (id), cold, parent (version id)
+    settings: Mapping[
+        str, Any
+    ]  # those that decide, and: command (id), cold, parent (version id), how the reason was made
     created_at: datetime
     started_at: datetime | None
     heartbeat_at: datetime | None
@@ -50,7 +53,13 @@ class TrainingRun:
     @property
     def held_back(self) -> str | None:
         """Which new samples wait for the next run and why, in words; None: none, or the run has not begun."""
-        return self.settings.get("held_back", {}).get("words") or None
+        held: Mapping[str, Any] = self.settings.get("held_back", {})
+        return remade(held["words"], held.get(MADE)) if held.get("words") else None
+
+    @property
+    def told(self) -> str | None:
+        """Its reason as it was made, so that a page can say it in the plant's language."""
+        return self.reason and remade(self.reason, self.settings.get(MADE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ def take(conn: Connection, run_id: int, settings: Mapping[str, Any], now: dateti
     """
     changes = {"state": "running", "attempts": training_run.c.attempts + 1, "settings": dict(settings)}
     if not _change(conn, run_id, **changes, heartbeat_at=now):
-        raise Conflict(f"training run {run_id} is not waiting to be run")
+        raise Conflict("training run {run_id} is not waiting to be run", run_id=run_id)
     return get(conn, run_id)
 
 
@@ -108,7 +117,7 @@ def start(conn: Connection, run_id: int, snapshot_id: int | None, now: datetime)
     started = sa.func.coalesce(training_run.c.started_at, sa.literal(now, training_run.c.started_at.type))
     changes = {"state": "running", "snapshot_id": snapshot_id, "started_at": started, "heartbeat_at": now}
     if not _change(conn, run_id, **changes):
-        raise Conflict(f"training run {run_id} is not waiting to be run")
+        raise Conflict("training run {run_id} is not waiting to be run", run_id=run_id)
 
 
 def leave(conn: Connection, run_id: int, words: str, now: datetime, *, crashed: bool) -> bool:
@@ -122,10 +131,10 @@ def leave(conn: Connection, run_id: int, words: str, now: datetime, *, crashed: 
         crashed: a process that ended in good order gives its attempt back.
     """
     run = get(conn, run_id)
-    words = f"attempt {run.attempts}: {words}" if crashed else words
-    reason = f"{run.reason}; {words}" if run.reason else words
+    words = Phrase("attempt {n}: {words}", n=run.attempts, words=words) if crashed else words
+    reason = together("{one}; {other}", [run.told, words] if run.told else [words])
     attempts = run.attempts if crashed else max(0, run.attempts - 1)
-    return _change(conn, run_id, state="queued", reason=reason, attempts=attempts, eta_s=None, heartbeat_at=now)
+    return _change(conn, run_id, state="queued", **_why(run, reason), attempts=attempts, eta_s=None, heartbeat_at=now)
 
 
 def note(conn: Connection, run_id: int, **facts: Any) -> None:
@@ -161,9 +170,10 @@ def close(conn: Connection, run_id: int, state: str, reason: str, now: datetime)
     Raises:
         Conflict: it has ended already.
     """
-    if not _change(conn, run_id, state=state, reason=reason, eta_s=None, finished_at=now):
-        raise Conflict(f"training run {run_id} has ended already")
-    command_id = get(conn, run_id).settings.get("command")
+    run = get(conn, run_id)
+    if not _change(conn, run_id, state=state, **_why(run, reason), eta_s=None, finished_at=now):
+        raise Conflict("training run {run_id} has ended already", run_id=run_id)
+    command_id = run.settings.get("command")
     if command_id is not None:
         result = {"run": run_id, "state": state}
         commands.finish(conn, command_id, failed=state not in VERDICTS, result=result, now=now)
@@ -231,6 +241,10 @@ def reports_of(conn: Connection, run_ids: Collection[int]) -> dict[int, GateRepo
     """The newest report of each of these runs that has one, by run."""
     query = sa.select(*columns(gate_report, GateReport)).where(gate_report.c.training_run_id.in_(run_ids))
     return {one.training_run_id: one for one in read_all(GateReport, conn.execute(query.order_by(gate_report.c.id)))}
+
+
+def _why(run: TrainingRun, reason: str) -> dict[str, object]:
+    return {"reason": reason, "settings": {**run.settings, MADE: made_of(reason)}}
 
 
 def _change(conn: Connection, run_id: int, **changes: object) -> bool:

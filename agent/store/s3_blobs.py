@@ -36,7 +36,7 @@ class S3Blobs:
     def __init__(self, url: str, *, endpoint: str = "") -> None:
         parts = urlsplit(url)
         if parts.scheme != "s3" or not parts.netloc or parts.query or parts.username:
-            raise StoreError(f"blobs.url: {url!r} cannot be used; s3://BUCKET or s3://BUCKET/FOLDER is allowed")
+            raise StoreError("blobs.url: {url!r} cannot be used; s3://BUCKET or s3://BUCKET/FOLDER is allowed", url=url)
         try:
             import obstore
             from obstore.store import S3Store
@@ -86,9 +86,9 @@ class S3Blobs:
             if not _OF_KEY.search(str(error.__cause__)):
                 raise
             self._prove()
-            raise BlobMissing(f"{key} is refused, as nothing else in {self._url} is") from error
+            raise BlobMissing("{key} is refused, as nothing else in {url} is", key=key, url=self._url) from error
         if found.meta["size"] > most:
-            raise BlobTooLarge(f"{key} has {found.meta['size']} bytes, more than {most}")
+            raise BlobTooLarge("{key} has {size} bytes, more than {most}", key=key, size=found.meta["size"], most=most)
         return bytes(self._try(found.bytes))
 
     def _prove(self) -> None:
@@ -111,10 +111,12 @@ class S3Blobs:
             return call()
         except (BaseError, OSError) as error:
             if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
-                raise BlobMissing(f"there is no such object in {self._url}") from None
+                raise BlobMissing("there is no such object in {url}", url=self._url) from None
             raise Unreachable(
-                f"{self._url} does not answer as it should ({_line(error)}); check blobs.url, blobs.endpoint and the "
-                "credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION)"
+                "{url} does not answer as it should ({problem}); check blobs.url, blobs.endpoint and the "
+                "credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION)",
+                url=self._url,
+                problem=_line(error),
             ) from error
 
 

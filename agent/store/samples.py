@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.phrases import MADE, Phrase, remade
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import columns, insert, one, read, read_all, values
 from agent.store.tables import sample, snapshot_sample
@@ -67,6 +68,12 @@ class Sample:
     station_id: int | None = None  # where the frame was taken; None: imported
     lot: str | None = None
     thumbnail_sha256: str | None = None  # of an imported one; others have their item's
+
+    @property
+    def checked(self) -> str | None:
+        """What the quarantine check said, as it was made, so that a page can say it in the plant's language."""
+        found = self.quarantine or {}
+        return remade(str(found["words"]), found.get(MADE)) if "words" in found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +254,7 @@ def revoke(conn: Connection, sample_id: int, now: datetime) -> None:
         Conflict: it is revoked already.
     """
     if get(conn, sample_id).revoked_at is not None:
-        raise Conflict(f"sample {sample_id} is revoked already")
+        raise Conflict("sample {sample_id} is revoked already", sample_id=sample_id)
     conn.execute(sa.update(sample).where(sample.c.id == sample_id).values(revoked_at=now))
 
 
@@ -311,7 +318,7 @@ def snapshot(conn: Connection, snapshot_id: int) -> Snapshot:
     """
     head = conn.execute(sa.select(*frozen.c).where(frozen.c.id == snapshot_id)).one_or_none()
     if head is None:
-        raise NotFound(f"there is no snapshot {snapshot_id}")
+        raise NotFound("there is no snapshot {snapshot_id}", snapshot_id=snapshot_id)
     query = (
         sa.select(*columns(sample, Sample), snapshot_sample.c.role.label("frozen_role"))
         .join(snapshot_sample, snapshot_sample.c.sample_id == sample.c.id)
@@ -336,14 +343,17 @@ def gone(conn: Connection, snapshot_id: int) -> list[int]:
     return list(conn.execute(query.order_by(row.id)).scalars())
 
 
-def why_not(conn: Connection, snapshot_id: int) -> str | None:
+def why_not(conn: Connection, snapshot_id: int) -> Phrase | None:
     """What is `gone` of a snapshot, in words: why nothing that rests on it goes live by itself; None: nothing is."""
     ids = gone(conn, snapshot_id)
     if not ids:
         return None
-    listed = ", ".join(map(str, ids[:10])) + (" and more" if len(ids) > 10 else "")
-    words = f"samples revoked, or of another role, since the run took them: {len(ids)} ({listed})"
-    return f"{words}; train again without them"
+    listed = ", ".join(map(str, ids[:10]))
+    return Phrase(
+        "samples revoked, or of another role, since the run took them: {n} ({ids}); train again without them",
+        n=len(ids),
+        ids=Phrase("{ids} and more", ids=listed) if len(ids) > 10 else listed,
+    )
 
 
 _accepted_at = sa.func.coalesce(sample.c.accepted_at, sample.c.created_at)

@@ -58,7 +58,7 @@ def named(conn: Connection, name: str) -> Station:
     """
     found = find(conn, name)
     if found is None:
-        raise NotFound(f"there is no station {name!r}; see: goodpart stations list")
+        raise NotFound("there is no station {name!r}; see: goodpart stations list", name=name)
     return found
 
 

@@ -15,6 +15,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
+from agent.phrases import together, word
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import columns, insert, read, read_all
 from agent.store.tables import item, review, sample, taught, teaching
@@ -117,7 +118,11 @@ def move(conn: Connection, product_id: int, state: str, now: datetime, *, expect
     given = {"state": state, "ended_at": None if state in UNFINISHED else now}
     mine = (teaching.c.product_id == product_id, teaching.c.state.in_(expected))
     if conn.execute(sa.update(teaching).where(*mine).values(**given)).rowcount != 1:
-        raise Conflict(f"the teaching of product {product_id} is not {' or '.join(expected)} any more: load it again")
+        raise Conflict(
+            "the teaching of product {product_id} is not {states} any more: load it again",
+            product_id=product_id,
+            states=together("{one} or {other}", map(word, expected)),
+        )
 
 
 def count(conn: Connection, product_id: int) -> int:

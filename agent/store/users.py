@@ -48,7 +48,7 @@ def named(conn: Connection, name: str) -> User:
     """
     found = find(conn, name)
     if found is None:
-        raise NotFound(f"there is no user {name!r}; see: goodpart users list")
+        raise NotFound("there is no user {name!r}; see: goodpart users list", name=name)
     return found
 
 

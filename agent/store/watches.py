@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.phrases import MADE, Phrase, made_of, remade, together
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import insert_rows, listed, names, read, read_all
 from agent.store.tables import certificate, deployment, item, model_version, product, shadow_score, watch
@@ -49,16 +50,19 @@ class Watch:
     @property
     def told(self) -> str:
         """What there is to say of it now."""
+        numbers = self.numbers or {}
         if self.words:
-            return self.words
-        return str(self.numbers["words"]) if self.numbers else "no part of its sample was inspected yet"
+            return remade(self.words, numbers.get("why"))
+        if numbers:
+            return remade(numbers["words"], numbers.get(MADE))
+        return Phrase("no part of its sample was inspected yet")
 
     @property
-    def title(self) -> str:
+    def title(self) -> Phrase:
         """Which models, in words."""
         if self.kind == "shadow":
-            return f"v{self.other_number} in the shadow of v{self.number}"
-        return f"v{self.number} watched against v{self.other_number}"
+            return Phrase("v{number} in the shadow of v{other}", number=self.other_number, other=self.number)
+        return Phrase("v{number} watched against v{other}", number=self.number, other=self.other_number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,11 @@ def open(
         Conflict: one is under way.
     """
     if before := active(conn, product_id):
-        raise Conflict(f"{before.title} still: end that first with goodpart watch end {before.id} --reason ...")
+        raise Conflict(
+            "{watch} still: end that first with goodpart watch end {watch_id} --reason ...",
+            watch=before.title,
+            watch_id=before.id,
+        )
     statement = sa.insert(watch).values(
         product_id=product_id,
         kind=kind,
@@ -138,7 +146,7 @@ def get(conn: Connection, watch_id: int) -> Watch:
     """
     found = conn.execute(_select().where(watch.c.id == watch_id)).one_or_none()
     if found is None:
-        raise NotFound(f"there is no watch {watch_id}")
+        raise NotFound("there is no watch {watch_id}", watch_id=watch_id)
     return read(Watch, found)
 
 
@@ -172,14 +180,14 @@ def count(conn: Connection, watch_id: int, numbers: Mapping[str, Any]) -> None:
 
 def distrust(conn: Connection, watch_id: int, words: str, numbers: Mapping[str, Any]) -> bool:
     """Neither model can be trusted: both go on scoring, every part from now on. False where it is open no more."""
-    return _leave(conn, watch_id, state="untrusted", words=words, numbers=dict(numbers), share=1.0)
+    return _leave(conn, watch_id, state="untrusted", words=words, numbers=_because(numbers, words), share=1.0)
 
 
 def close(
     conn: Connection, watch_id: int, state: str, words: str, now: datetime, numbers: Mapping[str, Any] | None = None
 ) -> bool:
     """Ends an open one as kept, rolled_back or ended; False where it is open no more."""
-    counted = {} if numbers is None else {"numbers": dict(numbers)}
+    counted = {} if numbers is None else {"numbers": _because(numbers, words)}
     return _leave(conn, watch_id, state=state, words=words, closed_at=now, **counted)
 
 
@@ -187,8 +195,11 @@ def end(conn: Connection, product_id: int, why: str, now: datetime) -> Watch | N
     """Ends what is under way for a product, whatever it found: `untrusted` stays its state. None where nothing is."""
     if (found := active(conn, product_id)) is None:
         return None
-    after = {"words": why} if found.state == "open" else {"words": f"{found.words}; {why}", "state": "untrusted"}
-    conn.execute(sa.update(watch).where(watch.c.id == found.id).values(**{"state": "ended", "closed_at": now, **after}))
+    trusted = found.state == "open"
+    words = why if trusted else together("{one}; {other}", [found.told, why])
+    after = {"state": "ended" if trusted else "untrusted", "words": words, "closed_at": now}
+    numbers = _because(found.numbers or {}, words)
+    conn.execute(sa.update(watch).where(watch.c.id == found.id).values(**after, numbers=numbers))
     return found
 
 
@@ -217,6 +228,10 @@ def over(conn: Connection, before: datetime) -> list[int]:
     """The watches that ended before that time and still have frames, by id."""
     frames = sa.exists().where(shadow_score.c.watch_id == watch.c.id)
     return list(conn.execute(sa.select(watch.c.id).where(watch.c.closed_at < before, frames).order_by("id")).scalars())
+
+
+def _because(numbers: Mapping[str, Any], words: str) -> dict[str, Any]:
+    return {**numbers, "why": made_of(words)}
 
 
 def _leave(conn: Connection, watch_id: int, **changes: Any) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.phrases import word
 from agent.store.errors import Conflict
 from agent.store.rows import columns, one, read, read_all
 from agent.store.tables import sample, withdrawal
@@ -73,4 +74,8 @@ def decide(conn: Connection, withdrawal_id: int, decision: str, by: int, now: da
     row = withdrawal.c
     closed = sa.update(withdrawal).where(row.id == withdrawal_id, row.decision.is_(None))
     if conn.execute(closed.values(decision=decision, decided_by=by, decided_at=now)).rowcount != 1:
-        raise Conflict(f"withdrawal {withdrawal_id} was {get(conn, withdrawal_id).decision} already")
+        raise Conflict(
+            "withdrawal {withdrawal_id} was {decision} already",
+            withdrawal_id=withdrawal_id,
+            decision=word(get(conn, withdrawal_id).decision or ""),
+        )

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from agent.alerts.base import Alarms
+from agent.phrases import MADE, Phrase, made_of, together
 from agent.settings import Settings
 from agent.store import alerts, audit, epochs, registry, samples, watches
 from agent.store.alerts import fitted
@@ -17,7 +18,7 @@ from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
 from agent.store.watches import Watch
 from agent.watching import judging
-from agent.watching.judging import Part
+from agent.watching.judging import Counts, Part
 
 log = structlog.get_logger()
 EVERY_S = 15.0
@@ -72,7 +73,7 @@ class Judge:
         judged = judging.judge(found, _rate(watch.certificate), _rate(watch.other_certificate))
         words = _with(judged.words(f"v{watch.number}", f"v{watch.other_number}"), crowded)
         full = crowded is not None or len(found) >= wanted
-        numbers = {**judged.numbers(full=full), "words": f"{judged.counts.words}; {words}"}
+        numbers = {**judged.numbers(full=full), **_told(judged.counts, words)}
         if judged.accused and judged.old_holds:
             self._roll_back(watch, words, numbers, now)
         elif judged.accused:
@@ -85,11 +86,14 @@ class Judge:
     def _shadow(self, watch: Watch, found: Sequence[Part], frames: int, now: datetime) -> None:
         wanted = self._settings.shadow.parts
         if crowded := judging.crowded(found, frames, wanted):  # so few parts promote nothing
-            crowded += f"; a person must decide: promote it, or goodpart watch end {watch.id} --reason ..."
+            crowded = Phrase(
+                "{why}; a person must decide: promote it, or goodpart watch end {watch_id} --reason ...",
+                why=crowded, watch_id=watch.id,
+            )  # fmt: skip
         judged = judging.shadowed(found, _rate(watch.other_certificate))
         words = _with(judged.words(f"v{watch.other_number}"), crowded)
         full = crowded is not None or len(found) >= wanted
-        numbers = {**judged.numbers(full=full), "words": f"{judged.counts.words}; {words}"}
+        numbers = {**judged.numbers(full=full), **_told(judged.counts, words)}
         if len(found) >= wanted and not judged.exceeds:
             self._promote(watch, words, numbers, now)
         elif judging.decided(found, wanted):
@@ -174,17 +178,23 @@ class Judge:
         for one in distrusted:
             subject = f"product:{one.product}"
             if fitted(subject) not in standing:
-                words = (
-                    f"{one.product} has no trusted model: {one.words}. Both go on, and what either flags goes to "
-                    "review: train another one, or promote one that you trust"
-                )
+                words = Phrase(
+                    "{product} has no trusted model: {why}. Both go on, and what either flags goes to review: train "
+                    "another one, or promote one that you trust",
+                    product=one.product, why=one.told,
+                )  # fmt: skip
                 self._alarms.raised(ALERT, subject, words, level="error", watch=one.id)
         for subject in standing - {fitted(f"product:{one.product}") for one in distrusted}:
             self._alarms.cleared(ALERT, subject)
 
 
 def _with(words: str, more: str | None) -> str:
-    return f"{words}; {more}" if more else words
+    return together("{one}; {other}", [words, more]) if more else words
+
+
+def _told(counts: Counts, words: str) -> dict[str, Any]:
+    told = together("{one}; {other}", [counts.words, words])
+    return {"words": told, MADE: made_of(told)}
 
 
 def _rate(certificate: Mapping[str, Any] | None) -> float:
@@ -194,5 +204,6 @@ def _rate(certificate: Mapping[str, Any] | None) -> float:
 
 
 def _event(conn: Connection, watch: Watch, action: str, words: str, numbers: Mapping[str, Any], now: datetime) -> None:
-    detail = {"product_id": watch.product_id, "watch": watch.title, "reason": words, "numbers": dict(numbers)}
+    detail = {"product_id": watch.product_id, "watch": watch.title, "reason": words}
+    detail["numbers"] = {name: value for name, value in numbers.items() if name != MADE}
     audit.append(conn, None, action, f"watch:{watch.id}", detail, now)

@@ -7,9 +7,10 @@ Source: goodpart's model.md, "Retraining", Watch after promotion.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from agent.phrases import Phrase, together
 from agent.store.watches import Seen
 from model.statistics import EVEN, ROLLBACK, Evidence, binomial_tail, evidence_against, exceeds_rate
 
@@ -60,11 +61,11 @@ class Counts:
     @property
     def words(self) -> str:
         """For people."""
-        flagged = self.new_only + self.old_only + self.both
-        return (
-            f"{self.parts} parts, flagged {self.new_only} by the new model only, {self.old_only} by the old one only, "
-            f"{self.both} by both; {self.reviewed} of these {flagged} reviewed"
-        )
+        return Phrase(
+            "{parts} parts, flagged {new_only} by the new model only, {old_only} by the old one only, {both} by both; "
+            "{reviewed} of these {flagged} reviewed",
+            **asdict(self), flagged=self.new_only + self.old_only + self.both,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +115,50 @@ class Judgement:
         found = []
         if self.new.reached_at is not None:
             found.append(
-                f"{new} flagged {self.new.ones} good ones of {self.counts.parts} parts, and its certificate allows "
-                f"{self.new.rate:.2%} (E reached {ROLLBACK:g} after {self.new.reached_at} parts)"
+                Phrase(
+                    "{model} flagged {n} good ones of {parts} parts, and its certificate allows {rate:.2%} (E reached "
+                    "{limit:g} after {reached} parts)",
+                    model=new,
+                    n=self.new.ones,
+                    parts=self.counts.parts,
+                    rate=self.new.rate,
+                    limit=ROLLBACK,
+                    reached=self.new.reached_at,
+                )
             )
         if self.misses.reached_at is not None:
             found.append(
-                f"of {self.misses.n} defects that only one of them flagged {self.misses.ones} were flagged by {old} "
-                f"(E reached {ROLLBACK:g} after {self.misses.reached_at})"
+                Phrase(
+                    "of {n} defects that only one of them flagged {ones} were flagged by {model} (E reached {limit:g} "
+                    "after {reached})",
+                    n=self.misses.n,
+                    ones=self.misses.ones,
+                    model=old,
+                    limit=ROLLBACK,
+                    reached=self.misses.reached_at,
+                )
             )
         if not found:
             found.append(
-                f"{new} flagged {self.new.ones} good ones of {self.counts.parts} parts (E = {self.new.e:.2g}), and of "
-                f"{self.misses.n} defects that only one of them flagged {self.misses.ones} were flagged by {old} "
-                f"(E = {self.misses.e:.2g}): neither is evidence against it"
+                Phrase(
+                    "{new} flagged {false_alarms} good ones of {parts} parts (E = {e:.2g}), and of {defects} defects "
+                    "that only one of them flagged {misses} were flagged by {old} (E = {e_misses:.2g}): neither is "
+                    "evidence against it",
+                    new=new,
+                    false_alarms=self.new.ones,
+                    parts=self.counts.parts,
+                    e=self.new.e,
+                    old=old,
+                    defects=self.misses.n,
+                    misses=self.misses.ones,
+                    e_misses=self.misses.e,
+                )
             )
+        elif self.old_holds:
+            found.append(Phrase("{old} flagged {n} good ones and passes the same test", old=old, n=self.old.ones))
         else:
-            how = "passes" if self.old_holds else "fails"
-            found.append(f"{old} flagged {self.old.ones} good ones and {how} the same test")
-        return "; ".join(found)
+            found.append(Phrase("{old} flagged {n} good ones and fails the same test", old=old, n=self.old.ones))
+        return together("{one}; {other}", found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +189,17 @@ class Shadowed:
     def words(self, new: str) -> str:
         """What the test says, for people; `new` names the candidate."""
         p_value = binomial_tail(self.flagged, self.n, self.rate)
-        says = "more than" if self.exceeds else "not more than"
-        return (
-            f"in the shadow {new} flagged {self.flagged} of {self.n} parts that are no confirmed defects, {says} the "
-            f"{self.rate:.2%} of its certificate (exact binomial test, p = {p_value:.2g})"
+        test = {"new": new, "flagged": self.flagged, "n": self.n, "rate": self.rate, "p_value": p_value}
+        if self.exceeds:
+            return Phrase(
+                "in the shadow {new} flagged {flagged} of {n} parts that are no confirmed defects, more than the "
+                "{rate:.2%} of its certificate (exact binomial test, p = {p_value:.2g})",
+                **test,
+            )
+        return Phrase(
+            "in the shadow {new} flagged {flagged} of {n} parts that are no confirmed defects, not more than the "
+            "{rate:.2%} of its certificate (exact binomial test, p = {p_value:.2g})",
+            **test,
         )
 
 
@@ -216,10 +250,11 @@ def crowded(found: Sequence[Part], frames: int, wanted: int) -> str | None:
     """Why no more frames are drawn though fewer parts were than wanted; None where that is not so."""
     if len(found) >= wanted or frames < FRAMES * wanted:
         return None
-    return (
-        f"{frames} frames are of only {len(found)} different parts, fewer than the {wanted} wanted, and no more are "
-        "drawn: serials repeat"
-    )
+    return Phrase(
+        "{frames} frames are of only {parts} different parts, fewer than the {wanted} wanted, and no more are drawn: "
+        "serials repeat",
+        frames=frames, parts=len(found), wanted=wanted,
+    )  # fmt: skip
 
 
 def _part(frames: Sequence[Seen], new_decides: bool) -> Part:

@@ -22,7 +22,7 @@ from dashboard import accounts, alerts, andon, context, floor
 from dashboard.andon import Tile
 from dashboard.components import andon as board
 from dashboard.style import CSS
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 NO_STATIONS = later("There are no stations yet. Add one: `goodpart stations add NAME --product PRODUCT`")
 
@@ -53,7 +53,7 @@ def _board() -> None:
         with context.reading() as conn:
             found = floor.read(conn, context.settings().certificate, usual, now)
     except StoreError as error:
-        board.draw({"trouble": str(error)})
+        board.draw({"trouble": retold(error.phrase)})
         return
     if not found.stations:
         st.info(say(NO_STATIONS))

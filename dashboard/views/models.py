@@ -17,7 +17,7 @@ from dashboard.codes import shown
 from dashboard.fragments import fragment
 from dashboard.style import CSS
 from dashboard.tables import headings, plain
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 
 def show() -> None:
@@ -71,7 +71,7 @@ def _product(product: Product) -> None:
         due = recertifying.read(conn, product.id)
     _live(live, epoch, taught=teaching is not None and teaching.unfinished)
     if lapse:
-        st.warning(say("The certificate has lapsed: {words}.", words=plain(lapse.words)))
+        st.warning(say("The certificate has lapsed: {words}.", words=plain(retold(lapse.words))))
     drifts.block(drifting, reference, places)
     st.caption(say("Samples that the next training run would take, before its caps"))
     for column, (role, n) in zip(st.columns(len(ready)), ready.items(), strict=True):

@@ -28,7 +28,7 @@ from dashboard.components import review as component
 from dashboard.desk import Data, Press
 from dashboard.filters import one_or_all
 from dashboard.fragments import fragment
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 AHEAD = 10  # items that one desk holds
 PAST = 20  # verdicts of this shift that may be taken back here
@@ -61,7 +61,7 @@ def _desk(wanted: Filter, user: User) -> None:
                 answers[press.id] = answer(press, user)
         drawn.update(_queue(wanted, user))
     except (StoreError, Refused) as error:
-        trouble = str(error)  # what is unanswered stays with the desk, which sends it again
+        trouble = retold(error.phrase)  # what is unanswered stays with the desk, which sends it again
         pressed = {press.item for press in sent}
         drawn["items"] = [card for card in drawn.get("items", []) if card["id"] not in pressed]
     kept = {press.id for press in sent}
@@ -118,7 +118,7 @@ def answer(press: Press, user: User) -> Data:
             double=settings.review.double, key=press.id, now=now,
         )  # fmt: skip
     except (Refused, Conflict, NotFound) as error:
-        return {"ok": False, "words": str(error)}
+        return {"ok": False, "words": retold(error.phrase)}
     with context.reading() as conn:
         item = items.get(conn, press.item)
         if done.state == "closed" and items.others_wait(conn, item):

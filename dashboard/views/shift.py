@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 
 import streamlit as st
 
@@ -12,7 +13,7 @@ from dashboard import context, shift_report
 from dashboard.codes import named, shown
 from dashboard.style import CSS
 from dashboard.tables import table
-from dashboard.words import say
+from dashboard.words import retold, say
 
 PRINT = """
 @media print {
@@ -66,7 +67,7 @@ def show() -> None:
     reasons = [{**one, "Reason": named(str(one["Reason"]))} for one in report.reasons]
     st.html(table(reasons)) if reasons else st.caption(say("None was judged a defect."))
     st.subheader(say("What happened"))
-    events = [{**one, "Kind": shown(str(one["Kind"]))} for one in report.events]
+    events = [{**one, "Kind": shown(str(one["Kind"])), "What": retold(cast(str, one["What"]))} for one in report.events]
     st.html(table(events)) if events else st.caption(say("No alert, no new model, no data gap."))
     st.caption(
         say(

@@ -21,7 +21,7 @@ from dashboard.fragments import fragment
 from dashboard.parts import PAGE, ROW, Card, card_html, cards, pages
 from dashboard.style import CSS
 from dashboard.tables import plain
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 USUAL = 250  # parts: 40 % of them calibrate, and a review rate of 5 % needs 82
 HELP = later(
@@ -120,11 +120,11 @@ def _progress(lesson: Lesson) -> None:
     if lesson.problem:
         st.error(plain(lesson.problem))
     elif teaching.state == "training" and run and run.state == "running":
-        st.progress(min(1.0, run.step / run.steps) if run.steps else 0.0, lesson.words)
+        st.progress(min(1.0, run.step / run.steps) if run.steps else 0.0, retold(lesson.words))
     elif teaching.state == "collecting":
-        st.progress(min(1.0, lesson.collected / teaching.parts), lesson.words)
+        st.progress(min(1.0, lesson.collected / teaching.parts), retold(lesson.words))
     else:
-        st.info(lesson.words)
+        st.info(retold(lesson.words))
 
 
 def _actions(product: Product, lesson: Lesson, user: User) -> None:

@@ -16,7 +16,7 @@ from dashboard.findings import find
 from dashboard.spc import RULES
 from dashboard.style import CSS
 from dashboard.trending import MEASURES, Counts, Measure, rate
-from dashboard.words import later, opening, say
+from dashboard.words import later, opening, retold, say
 
 SIGNALS, ROWS = 10, 20  # shown at most
 
@@ -115,7 +115,11 @@ def _control(asked: Asked, series: trending.Series, marks: Sequence[Mark]) -> No
     if marks:
         with st.expander(say("What happened meanwhile ({n})", n=len(marks))):
             rows = [
-                {later("Time"): f"{one.at:%Y-%m-%d %H:%M}", later("Kind"): shown(one.kind), later("What"): one.words}
+                {
+                    later("Time"): f"{one.at:%Y-%m-%d %H:%M}",
+                    later("Kind"): shown(one.kind),
+                    later("What"): retold(one.words),
+                }
                 for one in marks
             ]
             st.html(tables.table(rows))

@@ -93,7 +93,7 @@ def test_frames_that_the_log_lost_are_told(engine: Engine, tmp_path: Path) -> No
             run.until(lambda: found(engine))
         (one,) = found(engine)
         assert (one.kind, one.subject, one.state) == ("data_gap", "partition:goodpart.frames/0", "open")
-        assert one.detail == {"gap": "below_start", "from_offset": 1, "to_offset": 4}
+        assert one.numbers == {"gap": "below_start", "from_offset": 1, "to_offset": 4}
         log.truncate(0, 6)
         log.append(frame(), headers("c"))
         log.truncate(0, 7)

@@ -217,7 +217,7 @@ def test_a_request_for_a_product_that_was_retired_meanwhile_ends_as_failed(shop:
     assert shop.due() is None
     with writing(shop.engine) as conn:
         found = commands.get(conn, asked)
-    assert (found.state, found.result) == ("failed", {"problem": "the product was retired"})
+    assert (found.state, found.problem) == ("failed", "the product was retired")
 
 
 def test_a_retired_product_trains_no_more(shop: Shop) -> None:

@@ -1,4 +1,4 @@
-"""In another language no word of a page stays English: but for data, what the agent says, and Streamlit's own."""
+"""In another language no word of a page stays English: but for data and Streamlit's own."""
 
 from __future__ import annotations
 
@@ -46,10 +46,6 @@ STREAMLITS = re.compile(
     r"Copy Vega-Lite spec|Download as (PNG|CSV)|Fullscreen|Show data|Show/hide columns|Search|Vega visualization|"
     r"No results|\d+ options? available\.|Dismiss|Close|Calendar.*|Press Enter to apply|Select all|Loading.*)"
 )
-AGENTS = re.compile(  # words of the store and of what wrote into it
-    r": v\d decides \(|partition \d+: below start, offsets \d+ to \d+|\d+ of \d+ parts are collected|"
-    r"^Looks more like a defect than like the good parts\."
-)
 DATA = re.compile(r"^\{.*\}$|\b[0-9a-f]{12}\b|\bEWMA\b|\b\d+/\d+/\d+, .*[AP]M|\b[a-z_]+\.[a-z_]+\b|^goodpart$")
 
 
@@ -73,10 +69,10 @@ def translated(engine: Engine, folder: Path) -> serving:
 
 
 def english(page: Page, data: Sequence[str]) -> set[str]:
-    """What is left of a page's texts without translations, data, and what others say."""
+    """What is left of a page's texts without translations, data, and Streamlit's own."""
     found = set()
     for text in pseudo.unsaid(page):
-        left = DATA.sub("", AGENTS.sub("", STREAMLITS.sub("", text)))
+        left = DATA.sub("", STREAMLITS.sub("", text))
         for one in data:
             left = left.replace(one, "")
         if pseudo.LETTERS.search(left):

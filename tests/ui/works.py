@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.phrases import MADE, Phrase, made_of
 from agent.service import reviews
 from agent.store import (
     alerts,
@@ -142,7 +143,11 @@ def _learning(conn: Connection, made: Line, shots: list[dict[str, str]], now: da
         conn, NewSample(made.product_id, "train", "flagged", shots[4]["frame_sha256"], "e" * 64,
                         added_by=made.operator.id, serial="F2604", state="proposed"), now,
     )  # fmt: skip
-    said = {"words": "looks more like a defect than like the good parts", "nearest": [known.id]}
+    words = Phrase(
+        "looks more like a defect than {share:.0%} of the normals do; compared with {known}: others it cannot know",
+        share=0.95, known="12 scratch",
+    )  # fmt: skip
+    said = {"words": words, MADE: made_of(words), "nearest": [known.id]}
     proposals.move(conn, held.id, "quarantined", expected=["proposed"], by=None, quarantine=said, now=now)
     ended = runs.open(conn, product_id=made.product_id, trigger="samples", settings={}, now=now - timedelta(hours=3))
     runs.start(conn, ended.id, None, now - timedelta(hours=3))

@@ -95,6 +95,13 @@ def test_a_right_password_sets_cookies_that_no_script_reads_and_no_other_site_se
             assert wanted in line
 
 
+@pytest.mark.usefixtures("spoken")
+def test_who_is_not_let_in_reads_why_in_the_language_of_the_plant(client: TestClient) -> None:
+    wrong = client.post("/session/password", json={"name": "operator", "password": "no"})
+    assert wrong.json() == {"words": "⟦this name and password do not go together⟧"}
+    assert client.post("/session/known", json={"x": 1}).json() == {"words": "⟦nobody is signed in⟧"}
+
+
 def test_who_is_there_keeps_the_session_and_who_is_not_loses_it(client: TestClient, clock: Clock, here: Line) -> None:
     first = _in(client).cookies[COOKIE]
     for _ in range(3):  # beyond the life of the first cookie

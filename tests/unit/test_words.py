@@ -44,7 +44,7 @@ ALLOWED = {
     "tracing.py": {"operator"},
     "triage.py": CSV,
     "versions.py": {"Model", "What", "From", "To", "Words"},  # keys of rows
-    "shift.py": {"Station", "Reason", "Kind"},
+    "shift.py": {"Station", "Reason", "Kind", "What"},
     "withdrawing.py": {"defect"},
 }
 SCRIPTED = {  # of the scripts: keys, styles, what forms and requests are
