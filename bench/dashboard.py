@@ -20,13 +20,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, Table
 
 from agent.settings import Settings
 from agent.store import products, score_bins, stations, trends
 from agent.store.buckets import day as day_of
 from agent.store.buckets import hour, quarter
 from agent.store.engine import open_engine, reading, upgrade, writing
+from agent.store.rows import insert_sums
 from agent.store.scopes import Scope
 from agent.store.tables import (
     closing_day,
@@ -114,24 +115,24 @@ def fill(engine: Engine, inspections: int) -> tuple[dict[int, str], dict[int, st
     with writing(engine) as conn:
         product_ids = {products.add(conn, name, now=NOW).id: name for name in ("flange", "bracket")}
         station_ids = {stations.add(conn, f"press-{n}", now=NOW).id: f"press-{n}" for n in range(STATIONS)}
-        deployed = {product_id: deployed(conn, product_id, n) for n, product_id in enumerate(product_ids)}
+        live = {product_id: deployed(conn, product_id, n) for n, product_id in enumerate(product_ids)}
     share = inspections / (DAYS * 96 * STATIONS)
     runs = dict(zip(station_ids, list(product_ids) * STATIONS, strict=False))
     for day in range(DAYS):
         start = quarter(NOW) - timedelta(days=day + 1)
         keys = [(start + timedelta(minutes=15 * n), station, n) for n in range(96) for station in station_ids]
-        rows = [_sums(at, station, runs[station], deployed, n, share, rng) for at, station, n in keys]
+        rows = [_sums(at, station, runs[station], live, n, share, rng) for at, station, n in keys]
         closed = [_closing(row, rng) for row in rows if row["n_review"]]
         with writing(engine) as conn:
             if day < 1:
                 conn.execute(sa.insert(rollup_minute), rows)
             conn.execute(sa.insert(rollup_quarter), rows)
-            conn.execute(sa.insert(rollup_hour), _summed(rows, hour, trends.KEY, trends.SUMS))
+            _add(conn, rollup_hour, rows, hour, trends.KEY, trends.SUMS)
             if closed:
                 conn.execute(sa.insert(closing_rollup), closed)
-                conn.execute(sa.insert(closing_hour), _summed(map(_judged, closed), hour, trends.KEY[:4], JUDGED))
-                conn.execute(sa.insert(closing_day), _summed(closed, day_of, CLOSED, ("n",)))
-            conn.execute(sa.insert(score_bin), list(_bins(start, runs, deployed, rng)))
+                _add(conn, closing_hour, map(_judged, closed), hour, trends.KEY[:4], JUDGED)
+                _add(conn, closing_day, closed, day_of, CLOSED, ("n",))
+            conn.execute(sa.insert(score_bin), list(_bins(start, runs, live, rng)))
     with writing(engine) as conn:
         if engine.dialect.name == "postgresql":
             conn.exec_driver_sql("ANALYZE")
@@ -171,17 +172,18 @@ def _judged(row: Sums) -> Sums:
     return {**row, "n_flagged": row["n"], "n_false_calls": row["n"] * normal, "n_defects": row["n"] * (not normal)}
 
 
-def _summed(
-    rows: Iterable[Sums], start_of: Callable[[datetime], datetime], key: tuple[str, ...], sums: tuple[str, ...]
-) -> list[Sums]:
-    """The rows of wider buckets."""
+def _add(
+    conn: Connection, table: Table, rows: Iterable[Sums], start_of: Callable[[datetime], datetime],
+    key: tuple[str, ...], sums: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Adds the rows to those of wider buckets."""
     found: dict[tuple[Any, ...], Sums] = {}
     for row in rows:
         wide = {name: row[name] for name in key} | {"start": start_of(row["start"])}
         into = found.setdefault(tuple(wide.values()), wide | dict.fromkeys(sums, 0))
         for name in sums:
             into[name] += row[name]
-    return list(found.values())
+    conn.execute(insert_sums(conn, table, key, sums), list(found.values()))
 
 
 if __name__ == "__main__":
