@@ -106,11 +106,13 @@ def series(
 
 def _judged(conn: Connection, part: Stretch, by: str, scope: Scope) -> Iterator[tuple[Any, Judged]]:
     table, row = part[0], part[0].c
+    sums: list[sa.ColumnElement[int]]
+    only: list[sa.ColumnElement[bool]] = []
     if table is closing_hour:
-        sums, wanted = (row.n_flagged, row.n_false_calls, row.n_defects), sa.true()
+        sums = [row.n_flagged, row.n_false_calls, row.n_defects]
     else:
-        flagged, wanted = row.kind == FLAGGED, row.kind.in_(INSPECTED)
+        flagged = row.kind == FLAGGED
         told = (flagged, sa.and_(flagged, row.decision == "normal"), row.decision == "defect")
-        sums = tuple(sa.case((one, row.n), else_=0) for one in told)
-    query = scope.within(sa.select(row[by], *map(sa.func.sum, sums)), *part).where(wanted).group_by(row[by])
+        sums, only = [sa.case((one, row.n), else_=0) for one in told], [row.kind.in_(INSPECTED)]
+    query = scope.within(sa.select(row[by], *map(sa.func.sum, sums)), *part).where(*only).group_by(row[by])
     return ((key, Judged(*map(int, numbers))) for key, *numbers in conn.execute(query))
