@@ -106,7 +106,7 @@ def series(
 
 def _judged(conn: Connection, part: Stretch, by: str, scope: Scope) -> Iterator[tuple[Any, Judged]]:
     table, row = part[0], part[0].c
-    sums: list[sa.ColumnElement[int]]
+    sums: list[sa.ColumnElement[Any]]
     only: list[sa.ColumnElement[bool]] = []
     if table is closing_hour:
         sums = [row.n_flagged, row.n_false_calls, row.n_defects]
