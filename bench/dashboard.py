@@ -10,7 +10,7 @@ import argparse
 import random
 import statistics
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import product as pairs
@@ -23,11 +23,21 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 
 from agent.settings import Settings
-from agent.store import products, score_bins, stations
-from agent.store.buckets import quarter
+from agent.store import products, score_bins, stations, trends
+from agent.store.buckets import day as day_of
+from agent.store.buckets import hour, quarter
 from agent.store.engine import open_engine, reading, upgrade, writing
+from agent.store.rows import insert_sums
 from agent.store.scopes import Scope
-from agent.store.tables import closing_rollup, rollup_minute, rollup_quarter, score_bin
+from agent.store.tables import (
+    closing_day,
+    closing_hour,
+    closing_rollup,
+    rollup_hour,
+    rollup_minute,
+    rollup_quarter,
+    score_bin,
+)
 from bench.store import deployed
 from dashboard.asking import GROUPS, WINDOWS, Asked
 from dashboard.findings import find
@@ -36,6 +46,8 @@ from tests.postgresql import postgresql
 DAYS, STATIONS, LOTS_A_DAY = 90, 20, 8
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 REASONS = ("scratch", "dent", "stain", "crack")
+JUDGED = ("n_flagged", "n_false_calls", "n_defects")
+CLOSED = ("start", "station_id", "product_id", "kind", "decision", "reason")
 Sums = dict[str, Any]
 
 
@@ -103,19 +115,24 @@ def fill(engine: Engine, inspections: int) -> tuple[dict[int, str], dict[int, st
     with writing(engine) as conn:
         product_ids = {products.add(conn, name, now=NOW).id: name for name in ("flange", "bracket")}
         station_ids = {stations.add(conn, f"press-{n}", now=NOW).id: f"press-{n}" for n in range(STATIONS)}
-        deployed = {product_id: deployed(conn, product_id, n) for n, product_id in enumerate(product_ids)}
+        live = {product_id: deployed(conn, product_id, n) for n, product_id in enumerate(product_ids)}
     share = inspections / (DAYS * 96 * STATIONS)
     runs = dict(zip(station_ids, list(product_ids) * STATIONS, strict=False))
     for day in range(DAYS):
         start = quarter(NOW) - timedelta(days=day + 1)
         keys = [(start + timedelta(minutes=15 * n), station, n) for n in range(96) for station in station_ids]
-        rows = [_sums(at, station, runs[station], deployed, n, share, rng) for at, station, n in keys]
+        rows = [_sums(at, station, runs[station], live, n, share, rng) for at, station, n in keys]
+        closed = [_closing(row, rng) for row in rows if row["n_review"]]
         with writing(engine) as conn:
-            conn.execute(sa.insert(rollup_quarter), rows)
             if day < 1:
                 conn.execute(sa.insert(rollup_minute), rows)
-            _add(conn, closing_rollup, [_closing(row, rng) for row in rows if row["n_review"]])
-            conn.execute(sa.insert(score_bin), list(_bins(start, runs, deployed, rng)))
+            conn.execute(sa.insert(rollup_quarter), rows)
+            _add(conn, rollup_hour, rows, hour, trends.KEY, trends.SUMS)
+            if closed:
+                conn.execute(sa.insert(closing_rollup), closed)
+                _add(conn, closing_hour, map(_judged, closed), hour, trends.KEY[:4], JUDGED)
+                _add(conn, closing_day, closed, day_of, CLOSED, ("n",))
+            conn.execute(sa.insert(score_bin), list(_bins(start, runs, live, rng)))
     with writing(engine) as conn:
         if engine.dialect.name == "postgresql":
             conn.exec_driver_sql("ANALYZE")
@@ -150,9 +167,23 @@ def _bins(start: datetime, runs: Mapping[int, int], deployed: Mapping[int, int],
             }  # fmt: skip
 
 
-def _add(conn: Connection, table: Table, rows: Sequence[Sums]) -> None:
-    if rows:
-        conn.execute(sa.insert(table), rows)
+def _judged(row: Sums) -> Sums:
+    normal = row["decision"] == "normal"
+    return {**row, "n_flagged": row["n"], "n_false_calls": row["n"] * normal, "n_defects": row["n"] * (not normal)}
+
+
+def _add(
+    conn: Connection, table: Table, rows: Iterable[Sums], start_of: Callable[[datetime], datetime],
+    key: tuple[str, ...], sums: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Adds the rows to those of wider buckets."""
+    found: dict[tuple[Any, ...], Sums] = {}
+    for row in rows:
+        wide = {name: row[name] for name in key} | {"start": start_of(row["start"])}
+        into = found.setdefault(tuple(wide.values()), wide | dict.fromkeys(sums, 0))
+        for name in sums:
+            into[name] += row[name]
+    conn.execute(insert_sums(conn, table, key, sums), list(found.values()))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from datetime import date, datetime, time
 from sqlalchemy import Connection
 
 from agent.store import closings, marks, reviews, score_bins, trends
-from agent.store.buckets import Bucket, cutter
+from agent.store.buckets import Bucket, Fine, cutter, on_hours
 from agent.store.marks import Mark
 from agent.store.reviews import Agreement
 from agent.store.scopes import Scope
@@ -46,10 +46,11 @@ class Findings:
 
 
 def find(conn: Connection, asked: Asked) -> Findings:
-    """Asks for all of it. Sums are read once, by quarters (or minutes), and cut here."""
+    """Asks for all of it. Sums are read once, in buckets as wide as can be, and cut here."""
     span, scope, zone = (asked.since, asked.until), asked.scope, asked.zone
-    fine = trends.flag_series(conn, *span, "minute" if asked.bucket == "minute" else "quarter", scope)
-    judged = closings.judged(conn, *span, "start", scope)
+    width = _width(asked)
+    fine = trends.flag_series(conn, *span, width, scope)
+    judged = closings.series(conn, *span, width, scope)
 
     def cut(bucket: Bucket) -> tuple[list[FlagPoint], dict[datetime, Counts]]:
         start_of = cutter(bucket, zone, asked.shifts)
@@ -64,6 +65,15 @@ def find(conn: Connection, asked: Asked) -> Findings:
     agreed = reviews.agreement(conn, *span, scope)
     reasons = trending.pareto(closings.counts(conn, *span, scope))
     return Findings(points, series, reasons, seen, rates, days, agreed, hours)
+
+
+def _width(asked: Asked) -> Fine:
+    """Of the widest buckets that lie in one of those asked for each."""
+    if asked.bucket == "minute":
+        return "minute"
+    cuts: tuple[Bucket, ...] = (asked.bucket, "shift") if asked.by == "shift" else (asked.bucket,)
+    whole = all(on_hours(one, asked.zone, asked.shifts, asked.since, asked.until) for one in cuts)
+    return "hour" if whole else "quarter"
 
 
 def _rates(conn: Connection, asked: Asked) -> dict[str, Counts]:

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from agent.store import alerts, closings, items, marks, stations, trends
 from agent.store.buckets import end_of
-from agent.store.closings import Judged
-from agent.store.trends import Totals
+from agent.store.closings import NOBODY, Judged
+from agent.store.trends import NOTHING, Totals
 from dashboard import sheets
 from dashboard.trending import pareto, rate
 from dashboard.words import later
@@ -19,7 +19,6 @@ from dashboard.words import later
 Rows = Sequence[Mapping[str, object]]
 MOST = 100_000
 ALL = later("All")
-NOTHING, NOBODY = Totals(0, 0, 0, 0), Judged(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

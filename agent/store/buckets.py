@@ -1,4 +1,4 @@
-"""Buckets of time that trends are summed in: quarters as they are stored, and hours, shifts and days of the plant."""
+"""Buckets of time that trends are summed in: those that are stored, and hours, shifts and days of the plant."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Literal
 
-Fine = Literal["minute", "quarter"]  # as they are stored
-Bucket = Literal[Fine, "hour", "shift", "day"]
+Fine = Literal["minute", "quarter", "hour"]  # as they are stored, hours being those of UTC
+Bucket = Literal[Fine, "shift", "day"]
 WHOLE_DAY = (time(),)
-FIXED = {"minute": timedelta(minutes=1), "quarter": timedelta(minutes=15), "hour": timedelta(hours=1)}
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+FIXED = {"minute": timedelta(minutes=1), "quarter": timedelta(minutes=15), "hour": HOUR}
 
 
 def minute(moment: datetime) -> datetime:
@@ -23,8 +24,20 @@ def quarter(moment: datetime) -> datetime:
     return start - timedelta(minutes=start.minute % 15)
 
 
+def hour(moment: datetime) -> datetime:
+    """The start of its hour, UTC; no hour of a plant whose timezone is half an hour off."""
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def day(moment: datetime) -> datetime:
+    """The start of its day, UTC; no day of the plant."""
+    return hour(moment).replace(hour=0)
+
+
 def cutter(bucket: Bucket, timezone: tzinfo, shifts: Sequence[time] = WHOLE_DAY) -> Callable[[datetime], datetime]:
     """Maps a quarter's start to its bucket's start, in UTC so that the hour that comes twice stays two hours.
+
+    The start of an hour, too, where `on_hours` says so.
 
     Args:
         bucket: a width.
@@ -71,6 +84,17 @@ class _Begins:
         day = moment.astimezone(self._timezone).date()
         found = [one for one in self.of(day) if one > moment]
         return found[0] if found else self.of(day + timedelta(days=1))[0]
+
+
+def on_hours(bucket: Bucket, timezone: tzinfo, shifts: Sequence[time], since: datetime, until: datetime) -> bool:
+    """Whether buckets of the window begin on whole hours of UTC, so that no hour lies in two. Arguments as `cutter`."""
+    if bucket in ("minute", "quarter"):
+        return False
+    begins = _Begins(timezone, shifts if bucket == "shift" else WHOLE_DAY)
+    first, last = (one.astimezone(timezone).date() for one in (since, until))
+    # Also the midnight after it: between two on whole hours no offset has minutes.
+    days = (first + timedelta(days=n) for n in range((last - first).days + 2))
+    return all(one.minute == 0 for one_day in days for one in begins.of(one_day))
 
 
 def nominal(start: datetime, timezone: tzinfo, shifts: Sequence[time]) -> time:

@@ -1,4 +1,7 @@
-"""Closings: what people decided of items in the end, as counts at the quarter hour in which the part was seen.
+"""Closings: what people decided of items in the end, as counts at the time at which the part was seen.
+
+By quarter hours everything is told apart; by hours only what a part was judged to be, and by days no lot: what a chart
+of months sums grows no more with the closings then.
 
 Only the decision that an item is closed with counts, never one that was undone, disagreed with or overridden: a false
 call that a second person or an engineer found is no defect, and the other way round.
@@ -6,23 +9,25 @@ call that a second person or an engineer found is no defect, and the other way r
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
-from agent.store.buckets import quarter
+from agent.store.buckets import DAY, HOUR, Fine, day, hour, quarter
 from agent.store.items import Item
 from agent.store.rows import added, insert_sums
 from agent.store.scopes import EVERYTHING, Scope
-from agent.store.tables import closing_rollup
+from agent.store.stretches import Stretch, stretches
+from agent.store.tables import closing_day, closing_hour, closing_rollup
 
 FLAGGED = "flagged"
 SECOND = "second"  # flagged by a second model alone: its false calls are not those of the model that decides
 INSPECTED = (FLAGGED, SECOND, "audit")  # kinds of closings whose frames have a verdict
-KEY = ("start", "station_id", "product_id", "lot", "deployment_id", "kind", "decision", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,34 +46,73 @@ class Judged:
         return added(self, other)
 
 
+NOBODY = Judged(0, 0, 0)
+
+
 def add(conn: Connection, item: Item, decision: str, reason: str | None, delta: int) -> None:
     """Counts that an item was closed (`delta` 1), or is no longer (-1)."""
     kind = SECOND if (item.kind, item.verdict) == (FLAGGED, "pass") else item.kind
-    key = (
-        quarter(item.event_at), item.station_id, item.product_id, item.lot or "", item.deployment_id or 0, kind,
-        decision, (reason or "") if decision == "defect" else "",
-    )  # fmt: skip
-    conn.execute(insert_sums(conn, closing_rollup, KEY, ("n",)), [dict(zip((*KEY, "n"), (*key, delta), strict=True))])
+    of = {"station_id": item.station_id, "product_id": item.product_id}
+    lot = {"lot": item.lot or ""}
+    how = {"kind": kind, "decision": decision, "reason": (reason or "") if decision == "defect" else ""}
+    by = {"deployment_id": item.deployment_id or 0}
+    _add(conn, closing_rollup, {"start": quarter(item.event_at), **of, **lot, **by, **how}, {"n": delta})
+    _add(conn, closing_day, {"start": day(item.event_at), **of, **how}, {"n": delta})
+    if kind in INSPECTED:
+        flagged = delta * (kind == FLAGGED)
+        judged = {
+            "n_flagged": flagged, "n_false_calls": flagged * (decision == "normal"),
+            "n_defects": delta * (decision == "defect"),
+        }  # fmt: skip
+        _add(conn, closing_hour, {"start": hour(item.event_at), **of, **lot}, judged)
+
+
+def _add(conn: Connection, table: Table, key: Mapping[str, Any], sums: Mapping[str, int]) -> None:
+    conn.execute(insert_sums(conn, table, tuple(key), tuple(sums)), [{**key, **sums}])
 
 
 def counts(
     conn: Connection, since: datetime, until: datetime, scope: Scope = EVERYTHING
 ) -> dict[tuple[str, str, str], int]:
     """How many items of the window were closed how: by kind, decision and reason ('' but for defects)."""
-    row = closing_rollup.c
-    by = (row.kind, row.decision, row.reason)
-    query = scope.within(sa.select(*by, sa.func.sum(row.n)), closing_rollup, since, until).group_by(*by)
-    return {(kind, decision, reason): int(n) for kind, decision, reason, n in conn.execute(query) if n}
+    whole = stretches(since, until, closing_rollup, closing_day, DAY)
+    found = Counter[tuple[str, str, str]]()
+    for part in whole if scope.lot is None else [(closing_rollup, since, until)]:
+        row = part[0].c
+        by = (row.kind, row.decision, row.reason)
+        query = scope.within(sa.select(*by, sa.func.sum(row.n)), *part).group_by(*by)
+        for kind, decision, reason, n in conn.execute(query):
+            found[kind, decision, reason] += int(n)
+    return {how: n for how, n in found.items() if n}
 
 
 def judged(conn: Connection, since: datetime, until: datetime, by: str, scope: Scope = EVERYTHING) -> dict[Any, Judged]:
-    """What was judged by a column of the rollup, such as station_id, lot or start (of quarters, UTC)."""
-    row = closing_rollup.c
+    """What was judged by a column of the sums, such as station_id or lot."""
+    found: dict[Any, Judged] = {}
+    for part in stretches(since, until, closing_rollup, closing_hour, HOUR):
+        for key, one in _judged(conn, part, by, scope):
+            found[key] = one + found.get(key, NOBODY)
+    return found
 
-    def count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-        return sa.func.sum(sa.case((condition, row.n), else_=0))
 
-    flagged = row.kind == FLAGGED
-    sums = (count(flagged), count(sa.and_(flagged, row.decision == "normal")), count(row.decision == "defect"))
-    query = scope.within(sa.select(row[by], *sums), closing_rollup, since, until).where(row.kind.in_(INSPECTED))
-    return {key: Judged(*map(int, numbers)) for key, *numbers in conn.execute(query.group_by(row[by]))}
+def series(
+    conn: Connection, since: datetime, until: datetime, bucket: Fine, scope: Scope = EVERYTHING
+) -> dict[datetime, Judged]:
+    """What was judged over time, UTC. Arguments as `agent.store.trends.flag_series`; minutes are given by quarters."""
+    whole = stretches(since, until, closing_rollup, closing_hour, HOUR)
+    parts = whole if bucket == "hour" else [(closing_rollup, since, until)]
+    return {start: one for part in parts for start, one in _judged(conn, part, "start", scope)}
+
+
+def _judged(conn: Connection, part: Stretch, by: str, scope: Scope) -> Iterator[tuple[Any, Judged]]:
+    table, row = part[0], part[0].c
+    sums: list[sa.ColumnElement[Any]]
+    only: list[sa.ColumnElement[bool]] = []
+    if table is closing_hour:
+        sums = [row.n_flagged, row.n_false_calls, row.n_defects]
+    else:
+        flagged = row.kind == FLAGGED
+        told = (flagged, sa.and_(flagged, row.decision == "normal"), row.decision == "defect")
+        sums, only = [sa.case((one, row.n), else_=0) for one in told], [row.kind.in_(INSPECTED)]
+    query = scope.within(sa.select(row[by], *map(sa.func.sum, sums)), *part).where(*only).group_by(row[by])
+    return ((key, Judged(*map(int, numbers))) for key, *numbers in conn.execute(query))

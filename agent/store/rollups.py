@@ -28,6 +28,7 @@ def _rollup(name: str) -> Table:
 
 rollup_minute = _rollup("rollup_minute")
 rollup_quarter = _rollup("rollup_quarter")
+rollup_hour = _rollup("rollup_hour")  # of UTC
 
 closing_rollup = Table(
     "closing_rollup",
@@ -37,6 +38,32 @@ closing_rollup = Table(
     refers("product_id", "product.id", primary_key=True),
     Column("lot", Name, primary_key=True),  # '' where the frame names none
     Column("deployment_id", Id, primary_key=True, autoincrement=False),  # 0 where none decided
+    Column("kind", Word, primary_key=True),
+    Column("decision", Word, primary_key=True),
+    Column("reason", Word, primary_key=True),  # '' where none
+    Column("n", Big, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+closing_hour = Table(
+    "closing_hour",
+    metadata,
+    Column("start", Utc, primary_key=True),  # an hour of UTC
+    refers("station_id", "station.id", primary_key=True),
+    refers("product_id", "product.id", primary_key=True),
+    Column("lot", Name, primary_key=True),  # '' where the frame names none
+    Column("n_flagged", Big, nullable=False),
+    Column("n_false_calls", Big, nullable=False),
+    Column("n_defects", Big, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+closing_day = Table(
+    "closing_day",
+    metadata,
+    Column("start", Utc, primary_key=True),  # a day of UTC
+    refers("station_id", "station.id", primary_key=True),
+    refers("product_id", "product.id", primary_key=True),
     Column("kind", Word, primary_key=True),
     Column("decision", Word, primary_key=True),
     Column("reason", Word, primary_key=True),  # '' where none

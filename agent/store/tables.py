@@ -40,7 +40,10 @@ from agent.store.plant import camera_history as camera_history
 from agent.store.plant import changeover as changeover
 from agent.store.plant import product as product
 from agent.store.plant import station as station
+from agent.store.rollups import closing_day as closing_day
+from agent.store.rollups import closing_hour as closing_hour
 from agent.store.rollups import closing_rollup as closing_rollup
+from agent.store.rollups import rollup_hour as rollup_hour
 from agent.store.rollups import rollup_minute as rollup_minute
 from agent.store.rollups import rollup_quarter as rollup_quarter
 from agent.store.rollups import score_bin as score_bin

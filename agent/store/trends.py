@@ -1,6 +1,7 @@
-"""Trends: counts by minute and quarter hour, written with the frames that they count.
+"""Trends: counts by minute, quarter hour and hour, written with the frames that they count.
 
-No page reads inspections for a trend. Hours, shifts and days are sums of quarters in the plant's timezone.
+No page reads inspections for a trend. Shifts and days are sums of hours, or of quarters where the plant's timezone or
+its shifts need them.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
-from agent.store.buckets import Fine, minute, quarter
+from agent.store.buckets import HOUR, Fine, hour, minute, quarter
 from agent.store.inspections import Inspection
 from agent.store.lots import Lots
 from agent.store.rows import added, insert_sums
 from agent.store.scopes import EVERYTHING, Scope
-from agent.store.tables import rollup_minute, rollup_quarter
+from agent.store.stretches import Stretch, stretches
+from agent.store.tables import rollup_hour, rollup_minute, rollup_quarter
 
 VERDICTS = ("pass", "review", "reject", "not_inspected")
 KEY = ("start", "station_id", "product_id", "lot", "deployment_id")
 SUMS = (*(f"n_{verdict}" for verdict in VERDICTS), "n_late", "sum_latency_ms")
+_Sums = dict[tuple[Any, ...], list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,9 @@ class Totals:
 
     def __add__(self, other: Totals) -> Totals:
         return added(self, other)
+
+
+NOTHING = Totals(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +120,7 @@ def add_inspections(conn: Connection, rows: Sequence[Inspection], lots: Lots | N
         rows: the inspections.
         lots: which of them have sums of their own; None: all.
     """
-    minutes: dict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
+    minutes: _Sums = defaultdict(lambda: [0] * len(SUMS))
     for row in rows:
         lot = lots.summed(conn, row.lot, row.event_at) if lots else row.lot or ""
         key = (minute(row.event_at), row.station_id, row.product_id, lot, row.deployment_id or 0)
@@ -122,13 +128,20 @@ def add_inspections(conn: Connection, rows: Sequence[Inspection], lots: Lots | N
         found[VERDICTS.index(row.verdict)] += 1
         found[-2] += row.late
         found[-1] += row.latency_ms
-    quarters: dict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0] * len(SUMS))
-    for (start, *rest), numbers in minutes.items():
-        found = quarters[quarter(start), *rest]
-        for place, number in enumerate(numbers):
-            found[place] += number
-    for table, sums in ((rollup_minute, minutes), (rollup_quarter, quarters)):
+    quarters = _wider(minutes, quarter)
+    for table, sums in (
+        (rollup_minute, minutes), (rollup_quarter, quarters), (rollup_hour, _wider(quarters, hour)),
+    ):  # fmt: skip
         _add(conn, table, KEY, SUMS, ((key, sums[key]) for key in sorted(sums)))
+
+
+def _wider(sums: _Sums, start_of: Callable[[datetime], datetime]) -> _Sums:
+    found: _Sums = defaultdict(lambda: [0] * len(SUMS))
+    for (start, *rest), numbers in sums.items():
+        into = found[start_of(start), *rest]
+        for place, number in enumerate(numbers):
+            into[place] += number
+    return found
 
 
 def _add(
@@ -152,14 +165,21 @@ def flag_series(
         conn: any transaction.
         since: start of the first bucket.
         until: end of the last one, not included.
-        bucket: its width: that of one of the rollups.
+        bucket: its width: that of one of the rollups. Of hours those that are not whole are given by quarters.
         scope: what of.
     """
     table = rollup_minute if bucket == "minute" else rollup_quarter
-    sums = [sa.func.sum(table.c[f"n_{verdict}"]) for verdict in VERDICTS]
-    query = scope.within(sa.select(table.c.start, *sums), table, since, until)
-    rows = conn.execute(query.group_by(table.c.start).order_by(table.c.start))
-    return [FlagPoint(start, *map(int, numbers)) for start, *numbers in rows]
+    points: list[FlagPoint] = []
+    for part in _stretches(since, until) if bucket == "hour" else [(table, since, until)]:
+        row = part[0].c
+        sums = [sa.func.sum(row[f"n_{verdict}"]) for verdict in VERDICTS]
+        rows = conn.execute(scope.within(sa.select(row.start, *sums), *part).group_by(row.start).order_by(row.start))
+        points += [FlagPoint(start, *map(int, numbers)) for start, *numbers in rows]
+    return points
+
+
+def _stretches(since: datetime, until: datetime) -> list[Stretch]:
+    return stretches(since, until, rollup_quarter, rollup_hour, HOUR)
 
 
 def recut(
@@ -168,7 +188,7 @@ def recut(
     """The points of wider buckets, oldest first.
 
     Args:
-        points: of minutes or quarters.
+        points: as `flag_series` gives them.
         start_of: maps a start to that of its bucket, as `agent.store.buckets.cutter` makes it.
         timezone: in which the starts are given.
     """
@@ -182,18 +202,24 @@ def recut(
 
 def totals(conn: Connection, since: datetime, until: datetime, by: str, scope: Scope = EVERYTHING) -> dict[Any, Totals]:
     """Sums by a column of the rollup, such as station_id or lot, over the whole window."""
-    row = rollup_quarter.c
-    flagged = row.n_review + row.n_reject
-    sums = (row.n_pass + flagged, flagged, row.n_not_inspected, row.n_late)
-    query = scope.within(sa.select(row[by], *map(sa.func.sum, sums)), rollup_quarter, since, until)
-    return {key: Totals(*map(int, numbers)) for key, *numbers in conn.execute(query.group_by(row[by]))}
+    found: dict[Any, Totals] = {}
+    for part in _stretches(since, until):
+        row = part[0].c
+        flagged = row.n_review + row.n_reject
+        sums = (row.n_pass + flagged, flagged, row.n_not_inspected, row.n_late)
+        query = scope.within(sa.select(row[by], *map(sa.func.sum, sums)), *part)
+        for key, *numbers in conn.execute(query.group_by(row[by])):
+            found[key] = Totals(*map(int, numbers)) + found.get(key, NOTHING)
+    return found
 
 
 def hours_run(conn: Connection, since: datetime, until: datetime, scope: Scope = EVERYTHING) -> float:
     """For how many hours frames were inspected: a quarter for each quarter hour that has one."""
     row = rollup_quarter.c
-    query = scope.within(sa.select(sa.func.count(row.start.distinct())), rollup_quarter, since, until)
-    return float(conn.execute(query.where(row.n_pass + row.n_review + row.n_reject > 0)).scalar_one()) / 4
+    ran = scope.within(sa.select(row.start).distinct(), rollup_quarter, since, until)
+    # Counted outside: rows lie by start, and DISTINCT needs no more than that, but inside of count() it sorts.
+    ran = ran.where(row.n_pass + row.n_review + row.n_reject > 0)
+    return float(conn.execute(sa.select(sa.func.count()).select_from(ran.subquery())).scalar_one()) / 4
 
 
 def station_rates(conn: Connection, since: datetime) -> list[StationRate]:

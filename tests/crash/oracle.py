@@ -24,6 +24,7 @@ from agent.store.tables import (
     frame_seen,
     inspection,
     item,
+    rollup_hour,
     rollup_minute,
     rollup_quarter,
     score_bin,
@@ -85,7 +86,7 @@ class Oracle:
     def rollups(self) -> None:
         """They count what the inspections say."""
         verdicts = Counter(row.verdict for row in rows(self.engine, inspection))
-        for rollup in (rollup_minute, rollup_quarter):
+        for rollup in (rollup_minute, rollup_quarter, rollup_hour):
             columns = [sa.func.coalesce(sa.func.sum(rollup.c[f"n_{verdict}"]), 0) for verdict in VERDICTS]
             with reading(self.engine) as conn:
                 sums = [int(number) for number in conn.execute(sa.select(*columns)).one()]

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from agent.hot_window import make_partitions
 from agent.service import reviews
 from agent.settings import utc_now
-from agent.store import closings, epochs, inspections, normals, partitions, products, samples
+from agent.store import closings, epochs, inspections, normals, partitions, products, samples, trends
 from agent.store.engine import (
     DatabaseBehind,
     StoreError,
@@ -29,7 +29,7 @@ from agent.store.engine import (
 from agent.store.install import install_of
 from agent.store.migrate import head
 from agent.store.scopes import Scope
-from agent.store.tables import metadata
+from agent.store.tables import closing_day, closing_hour, metadata, rollup_hour
 from tests.databases import NOW, add_blob, database, empty_url, line
 
 both = pytest.mark.usefixtures("each_database")
@@ -237,7 +237,7 @@ def test_closings_of_a_second_model_are_told_apart(tmp_path: Path) -> None:
         for item_id in ids[:3]:
             reviews.decide(here.engine, here.operator, item_id, "normal", key=f"k{item_id}", now=NOW)
         reviews.decide(here.engine, here.operator, ids[3], "defect", "dent", key="dent", now=NOW)
-        span = (NOW - timedelta(days=1), NOW + timedelta(days=1))
+        span = (NOW - timedelta(hours=1), NOW + timedelta(hours=1))  # before 0025 days have no sums
         with reading(here.engine) as conn:
             counted = closings.counts(conn, *span)
         assert counted == {
@@ -249,6 +249,38 @@ def test_closings_of_a_second_model_are_told_apart(tmp_path: Path) -> None:
         upgrade(here.engine)
         with reading(here.engine) as conn:
             assert closings.counts(conn, *span) == counted
+
+
+@both
+def test_hours_and_days_are_summed_from_the_quarters(tmp_path: Path) -> None:
+    def sums(conn: Connection) -> dict[str, list[tuple[object, ...]]]:
+        tables = (rollup_hour, closing_hour, closing_day)
+        return {one.name: sorted(map(tuple, conn.execute(sa.select(one)))) for one in tables}
+
+    with line(tmp_path) as here:
+        late = NOW.replace(hour=23, minute=50)
+        times = [NOW, NOW + timedelta(minutes=20), NOW + timedelta(hours=1), late, late + timedelta(minutes=20)]
+        with writing(here.engine) as conn:
+            seen = [here.inspection(n, "review", event_at=at, lot="L7") for n, at in enumerate(2 * times)]
+            trends.add_inspections(conn, seen)
+            kinds = ("flagged", "flagged", "audit", "flagged", "failed")
+            ids = [
+                here.add_item(conn, n, kind=kind, event_at=at).id
+                for n, (kind, at) in enumerate(zip(kinds, times, strict=True))
+            ]
+        for item_id, (decision, reason) in zip(ids, 2 * [("normal", None), ("defect", "dent")], strict=False):
+            reviews.decide(here.engine, here.operator, item_id, decision, reason, key=f"k{item_id}", now=NOW)
+        reviews.decide(here.engine, here.operator, ids[4], "defect", "crack", key="failed", now=NOW)
+        reviews.undo(here.engine, here.operator, ids[1], key="undo", now=NOW)
+        with reading(here.engine) as conn:
+            written = sums(conn)
+        assert {name: len(found) for name, found in written.items()} == {
+            "rollup_hour": 4, "closing_hour": 3, "closing_day": 4,
+        }  # fmt: skip
+        downgrade(here.engine, "0024")
+        upgrade(here.engine)
+        with reading(here.engine) as conn:
+            assert sums(conn) == written
 
 
 @both

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import cycle, islice
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,13 +16,13 @@ from sqlalchemy import Connection, Engine
 from agent.demo import render
 from agent.pipeline.pictures import Heatmap
 from agent.pipeline.pictures import render as drawn
-from agent.store import alerts, items, products, registry, stations, teachings
+from agent.store import alerts, items, products, registry, stations, teachings, trends
 from agent.store.blobs import keep
-from agent.store.buckets import minute, quarter
+from agent.store.buckets import hour, minute, quarter
 from agent.store.engine import writing
 from agent.store.local_blobs import LocalBlobs
-from agent.store.rows import values
-from agent.store.tables import item, rollup_minute, rollup_quarter, station
+from agent.store.rows import insert_sums, values
+from agent.store.tables import item, rollup_hour, rollup_minute, rollup_quarter, station
 from model.certificate import certify
 from model.images import InputSpec
 from tests.databases import Line, add_blob
@@ -104,7 +105,7 @@ def _ran(conn: Connection, station_id: int, product_id: int, deployment_id: int,
     key = {"station_id": station_id, "product_id": product_id, "lot": "L7", "deployment_id": deployment_id}
     usual = PER_MINUTE + station_id % 7
     quarters = [quarter(now) - timedelta(minutes=15 * n) for n in range(1, 40)]
-    conn.execute(sa.insert(rollup_quarter), [{**key, "start": at, **sums(15 * usual, 0.02)} for at in quarters])
+    add_quarters(conn, [{**key, "start": at, **sums(15 * usual, 0.02)} for at in quarters])
     ended = 15 if state == "stopped" else 0
     starts = [minute(now) - timedelta(minutes=n) for n in range(ended, 60)]
     share = {"over its rate": 0.1, "uncertified": 1.0}.get(state, 0.02 + 0.001 * (station_id % 9))
@@ -113,6 +114,13 @@ def _ran(conn: Connection, station_id: int, product_id: int, deployment_id: int,
     late = 0.4 if state == "late" else 0.0
     rows = [{**key, "start": at, **sums(frames, share, late, failed)} for at in starts]
     conn.execute(sa.insert(rollup_minute), rows)
+
+
+def add_quarters(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Sums of quarters, and those of their hours."""
+    conn.execute(sa.insert(rollup_quarter), rows)
+    hours = [{**row, "start": hour(row["start"])} for row in rows]
+    conn.execute(insert_sums(conn, rollup_hour, trends.KEY, trends.SUMS), hours)
 
 
 def sums(frames: int, flagged: float, late: float = 0.0, failed: bool = False) -> Mapping[str, float]:

@@ -6,7 +6,6 @@ import math
 import random
 from datetime import UTC, datetime, timedelta
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.phrases import MADE, Phrase, made_of
@@ -33,9 +32,8 @@ from agent.store.engine import writing
 from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
 from agent.store.samples import NewSample
-from agent.store.tables import rollup_quarter
 from tests.databases import Line, add_blob
-from tests.ui.floor import furnish, pictures, sums
+from tests.ui.floor import add_quarters, furnish, pictures, sums
 
 KINDS = ("scratch", "dent", "stain", "crack", None, None)
 JUDGED = 24
@@ -93,7 +91,7 @@ def _month(conn: Connection, made: Line, deployment_id: int, now: datetime) -> N
             worse = 0.03 if 200 < n < 240 else 0.0
             share = max(0.0, rng.gauss(0.02 + worse, 0.004) + 0.004 * math.sin(n / 24))
             rows.append({**key, "start": start - timedelta(hours=n), "lot": f"L{n // 12}", **sums(400, share)})
-        conn.execute(sa.insert(rollup_quarter), rows)
+        add_quarters(conn, rows)
 
 
 def _stream(conn: Connection, made: Line, now: datetime) -> None:

@@ -144,7 +144,7 @@ def test_the_rollups_count_what_the_inspections_say(
         with reading(here.engine) as conn:
             assert inspections.count(conn) == len(rows)
             assert sorted(inspections.recent(conn, limit=100), key=lambda r: r.offset) == rows
-            for bucket, start_of in (("minute", buckets.minute), ("quarter", buckets.quarter)):
+            for bucket, start_of in (("minute", buckets.minute), ("quarter", buckets.quarter), ("hour", buckets.hour)):
                 wanted = Counter((start_of(row.event_at), row.verdict) for row in rows)
                 points = trends.flag_series(conn, NOW - timedelta(hours=1), NOW + timedelta(hours=2), bucket)  # type: ignore[arg-type]
                 found = {

@@ -95,7 +95,7 @@ def test_a_false_call_is_a_flagged_part_that_closed_as_normal(here: Line) -> Non
     reviews.decide(here.engine, here.engineer, unsure, "defect", "crack", key="e", now=NOW)
     with reading(here.engine) as conn:
         assert closings.judged(conn, *SPAN, "lot") == {"A": Judged(2, 1, 1), "B": Judged(1, 0, 1)}
-        assert closings.judged(conn, *SPAN, "start", Scope(lot="B")) == {buckets.quarter(NOW): Judged(1, 0, 1)}
+        assert closings.series(conn, *SPAN, "quarter", Scope(lot="B")) == {buckets.quarter(NOW): Judged(1, 0, 1)}
         assert closings.counts(conn, *SPAN, Scope(lot="B")) == {
             ("audit", "normal", ""): 1, ("flagged", "defect", "crack"): 1,
         }  # fmt: skip
