@@ -1,6 +1,6 @@
 """Inspections are summed by hours too, and closings by hours and days: months are charted from these.
 
-Revision ID: 0025
+Revision ID: 0026
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from sqlalchemy import Column
 
 from migrations.pieces import BIG, ID, NAME, UTC_TIME, WORD, foreign, primary
 
-revision = "0025"
-down_revision = "0024"
+revision = "0026"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
