@@ -42,9 +42,7 @@ class TrainingRun:
     losses: Sequence[Sequence[float]] | None  # step and loss, thinned
     eta_s: float | None
     attempts: int  # processes that took it up
-    settings: Mapping[
-        str, Any
-    ]  # those that decide, and: command (id), cold, parent (version id), how the reason was made
+    settings: Mapping[str, Any]  # that decide, and: command (id), cold, parent (version id), made (of the reason)
     created_at: datetime
     started_at: datetime | None
     heartbeat_at: datetime | None
