@@ -91,8 +91,8 @@ def commit(
     Raises:
         Fenced: another agent has the partition, or evidence waited so long that it was swept; nothing may be
             committed, and the frames are to be read again.
-        Raced: another agent recorded one of the frame ids meanwhile; nothing may be committed, and the next look sees
-            a duplicate.
+        Raced: another agent recorded one of the frame ids meanwhile, or a day got its partition; nothing may be
+            committed, and the next look sees it.
     """
     kept = _without_duplicates(conn, works, now)
     counts = balance(kept, len(works) - len(kept))

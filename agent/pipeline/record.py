@@ -327,7 +327,7 @@ class Recorder:
                     passing("commit.written")
                     return done
             except Raced:
-                # Each time at least one more frame turns out to be a duplicate: it ends.
+                # Each time one more frame turns out to be a duplicate, or one more day has its partition: it ends.
                 log.info("frame_raced", partition=lane.partition, epoch=lane.claim.epoch)
 
     def _fenced(self, lane: Lane, error: Fenced) -> None:

@@ -26,7 +26,7 @@ class Conflict(StoreError):
 
 
 class Raced(StoreError):
-    """Another transaction wrote the same in between: do it again from the start, and this one will be seen."""
+    """Another transaction wrote there in between: do it again from the start, and what it wrote will be seen."""
 
 
 class Fenced(StoreError):

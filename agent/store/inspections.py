@@ -9,7 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
+from agent.store import partitions
+from agent.store.errors import Raced
 from agent.store.rows import columns, insert_rows, listed, names, read, read_all
 from agent.store.tables import inspection
 
@@ -51,8 +54,17 @@ _VALUES = listed(Inspection)
 
 
 def add_all(conn: Connection, rows: Sequence[Inspection]) -> None:
-    """Adds the inspections of one partition's transaction."""
-    insert_rows(conn, inspection, names(Inspection), map(_VALUES, rows))
+    """Adds the inspections of one partition's transaction.
+
+    Raises:
+        Raced: on PostgreSQL, a day got its partition at that moment; nothing may be committed.
+    """
+    try:
+        insert_rows(conn, inspection, names(Inspection), map(_VALUES, rows))
+    except IntegrityError as error:
+        if not partitions.outran(error):
+            raise
+        raise Raced("the day of a frame got its partition meanwhile: record it there") from error
 
 
 def recent(conn: Connection, station_id: int | None = None, limit: int = 50) -> list[Inspection]:

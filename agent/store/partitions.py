@@ -24,8 +24,10 @@ from datetime import date, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 WAIT_MS, WORK_MS = 200, 800
+CHECK_VIOLATION = "23514"  # SQLSTATE
 _NAME = re.compile(r"inspection_(before_)?y(\d{4})m(\d\d)d(\d\d)")
 
 
@@ -94,6 +96,14 @@ def add(conn: Connection, day: date) -> int:
     moved = conn.execute(sa.text(f"WITH taken AS ({taken}) INSERT INTO {name} SELECT * FROM taken")).rowcount
     conn.execute(sa.text(f"ALTER TABLE inspection ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({end})"))
     return moved
+
+
+def outran(error: IntegrityError) -> bool:
+    """Whether a row was on its way to the default partition, and waited there for `add`, which gave its day another."""
+    told = getattr(error.orig, "diag", None)
+    # A partition's bounds are the one check without a name.
+    found = told and (told.sqlstate, told.table_name, told.constraint_name)
+    return found == (CHECK_VIOLATION, "inspection_default", None)
 
 
 def drop(conn: Connection, one: Partition) -> None:

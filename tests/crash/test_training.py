@@ -15,6 +15,7 @@ import pytest
 
 from agent import failpoints
 from agent import settings as settings_module
+from agent.phrases import MADE
 from agent.retrain import child, holding, job
 from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
@@ -81,7 +82,7 @@ def end_of(plant: Plant) -> dict[str, Any]:
             ],
             "scores": calibration.scores_of(conn, versions[0].id),
             "certificates": [row.record for one in versions for row in registry.certificates(conn, one.id)],
-            "gate": (report.verdict, untimed(report.words), {**report.numbers, "pace": None}),
+            "gate": (report.verdict, untimed(report.words), {**report.numbers, "pace": None, MADE: None}),
             "deployments": [
                 (one.number, untimed(one.reason), one.by) for one in registry.deployments(conn, plant.product.id)
             ],

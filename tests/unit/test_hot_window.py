@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from agent.store import (
 )
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.engine import open_engine, reading, writing
-from agent.store.errors import Unreachable
+from agent.store.errors import Raced, Unreachable
 from agent.store.inspections import Inspection
 from agent.store.offsets import Counts
 from agent.store.partitions import Partition
@@ -53,6 +54,7 @@ from agent.store.tables import (
 from tests import databases
 from tests.databases import NOW, Line, add_blob, line, sha
 from tests.postgresql import PostgreSQL
+from tests.streams import until
 
 TODAY = NOW.date()
 each_database = pytest.mark.usefixtures("each_database")
@@ -107,6 +109,24 @@ def test_making_partitions_waits_for_nobody_who_inserts_into_others(on_postgresq
         make_partitions(here.engine, NOW)
         inspections.add_all(recorder, [here.inspection(1)])
     assert _held(here) == {"inspection_y2026m03d02": [0, 1]}
+
+
+def test_a_row_that_waits_while_its_day_gets_a_partition_is_recorded_there(on_postgresql: Line) -> None:
+    here = on_postgresql
+    with writing(here.engine) as conn, ThreadPoolExecutor(1) as recorder:
+        partitions.add(conn, TODAY)
+        added = recorder.submit(_add, here, here.inspection(0))
+        until(lambda: _waits(here) or added.done())
+        conn.commit()
+        with pytest.raises(Raced, match="got its partition meanwhile"):
+            added.result()
+    _add(here, here.inspection(0))
+    assert _held(here) == {"inspection_y2026m03d02": [0]}
+
+
+def _waits(here: Line) -> bool:
+    with reading(here.engine) as conn:
+        return bool(conn.execute(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one())
 
 
 def test_what_is_locked_stays_as_it_is_until_the_next_turn(on_postgresql: Line) -> None:

@@ -156,5 +156,5 @@ def test_a_consumer_that_could_not_be_begun_anew_is_opened_by_the_next_poll(monk
     ],
 )
 def test_a_records_time_in_another_unit_is_held_in_bounds(timestamp: int, moment: datetime) -> None:
-    found = MagicMock(partition=0, offset=1, timestamp=timestamp, key=None, headers=[], value=b"x")
+    found = MagicMock(partition=0, offset=1, timestamp=timestamp, key=None, headers=[], value=b"x", leader_epoch=-1)
     assert to_record(found).timestamp == moment
