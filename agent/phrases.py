@@ -55,8 +55,14 @@ def made_of(words: str) -> dict[str, Any] | None:
     """What a text was made of, for JSON; None where that is not known."""
     if not isinstance(words, Phrase):
         return None
-    values = {name: made_of(one) if isinstance(one, Phrase) else one for name, one in words.values.items()}
-    return {"template": words.template, "values": values}
+    return {"template": words.template, "values": {name: _plain(one) for name, one in words.values.items()}}
+
+
+def _plain(value: object) -> object:
+    """A value as JSON has it."""
+    if isinstance(value, Phrase):
+        return made_of(value)
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def remade(words: str, made: object) -> str:

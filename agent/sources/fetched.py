@@ -2,17 +2,20 @@
 
 Read with kafka-python 3.0.12. It takes a header's name for UTF-8, which the protocol says and no broker checks, and
 calls the whole batch corrupt where one is not. What it cannot read, it leaves in its line with an iterator that has
-ended, and then looks for records there for ever.
+ended, and then looks for records there for ever. Where an answer has no record, it forgets the leader of the last one.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from kafka import TopicPartition
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import KafkaError
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.memory_records import MemoryRecords
+
+from agent.frame import Record, at
 
 
 class UnreadableError(KafkaError):  # type: ignore[misc]
@@ -28,7 +31,32 @@ class UnreadableError(KafkaError):  # type: ignore[misc]
 
 def mend(consumer: Any) -> None:
     """Makes a KafkaConsumer read records as this module does."""
-    consumer._fetcher.PartitionRecords = _Fetched
+
+    def fetched(fetch_offset: int, partition: TopicPartition, *more: Any, **options: Any) -> _Fetched:
+        made = _Fetched(fetch_offset, partition, *more, **options)
+        # An answer without a record would make the position forget the leader of the last one.
+        made.leader_epoch = consumer._subscription.assignment[partition].position.leader_epoch
+        return made
+
+    consumer._fetcher.PartitionRecords = fetched
+
+
+def known(leader_epoch: int) -> int | None:
+    """A leader epoch of kafka-python's as ours."""
+    return None if leader_epoch < 0 else leader_epoch
+
+
+def to_record(one: Any) -> Record:
+    """A record of kafka-python's as ours."""
+    return Record(
+        partition=one.partition,
+        offset=one.offset,
+        timestamp=at(1000 * (one.timestamp or 0)),
+        key=one.key,
+        headers=tuple((name, value or b"") for name, value in one.headers or ()),
+        value=one.value or b"",
+        leader_epoch=known(one.leader_epoch),
+    )
 
 
 class _Fetched(Fetcher.PartitionRecords):  # type: ignore[misc]

@@ -23,7 +23,7 @@ from kafka.errors import (
 )
 from kafka.structs import MemberState, OffsetAndMetadata
 
-from agent.frame import Record, StreamKey, at
+from agent.frame import Record, StreamKey
 from agent.settings import Kafka
 from agent.sources import broker, fetched, reach
 from agent.sources.base import (
@@ -149,7 +149,7 @@ class KafkaSource:
             self._away, self._looked = None, time.monotonic()
         else:
             self._look()
-        return [to_record(one) for records in found.values() for one in records]
+        return [fetched.to_record(one) for records in found.values() for one in records]
 
     def _watch_metadata(self) -> None:
         """kafka-python 3.0.12 never looks at the cluster again once a look that it was waiting for has failed."""
@@ -259,10 +259,13 @@ class KafkaSource:
 
     def seek(self, partition: int, offset: int, leader_epoch: int | None = None) -> bool:
         for one in self._held([partition]):
-            self._consumer.seek(one, offset)
-            if leader_epoch is not None:
-                # kafka-python 3.0.12 lets nobody say it, and does with it what KIP-320 asks for.
-                self._consumer._subscription.seek(one, OffsetAndMetadata(offset, "", leader_epoch))
+            try:
+                self._consumer.seek(one, offset)
+                if leader_epoch is not None:
+                    # kafka-python 3.0.12 lets nobody say it, and does with it what KIP-320 asks for.
+                    self._consumer._subscription.seek(one, OffsetAndMetadata(offset, "", leader_epoch))
+            except (KeyError, ValueError):  # revoked a moment ago
+                return False
             return True
         return False
 
@@ -278,7 +281,7 @@ class KafkaSource:
                 place = self._consumer._subscription.position(one)  # `consumer.position` may ask the broker and wait
             except KeyError:  # revoked a moment ago
                 return None
-            return None if place is None else Place(int(place.offset), _known(place.leader_epoch))
+            return None if place is None else Place(int(place.offset), fetched.known(place.leader_epoch))
         return None
 
     def end(self, partition: int) -> int | None:
@@ -320,11 +323,21 @@ class KafkaSource:
     def _outside(self, error: Exception) -> None:
         cut = _cut(error) if isinstance(error, LogTruncationError) else {}
         named = {*cut} or {one.partition for one in _named(error) or self._consumer.assignment()}
+        cut |= {one: 0 for one in named - cut.keys() if self._is_older(one)}
         self.pause(named)
         for partition in named:
             # Without a position every later poll would raise for the whole assignment.
             self.seek(partition, 0)
         self._events.put(Outside(frozenset(named), cut))
+
+    def _is_older(self, partition: int) -> bool:
+        """Whether the log has not come as far yet as the leader of the last record: it is an older copy of itself.
+
+        What it has from its start on may be other records than those that were read.
+        """
+        place = self.position(partition)
+        led = self._consumer._cluster.leader_epoch_for_partition(TopicPartition(self._topic, partition))
+        return bool(place and place.leader_epoch is not None and led is not None and 0 <= led < place.leader_epoch)
 
 
 class _Nobody:
@@ -373,20 +386,3 @@ def _named(error: Exception) -> set[TopicPartition]:
 def _cut(error: LogTruncationError) -> dict[int, int]:
     # A leader that knows nothing of the records that were read last may have anything from its start on.
     return {one.partition: place.offset if place else 0 for one, place in error.divergent_offsets.items()}
-
-
-def _known(leader_epoch: int) -> int | None:
-    return None if leader_epoch < 0 else leader_epoch
-
-
-def to_record(one: Any) -> Record:
-    """A record of kafka-python's as ours."""
-    return Record(
-        partition=one.partition,
-        offset=one.offset,
-        timestamp=at(1000 * (one.timestamp or 0)),
-        key=one.key,
-        headers=tuple((name, value or b"") for name, value in one.headers or ()),
-        value=one.value or b"",
-        leader_epoch=_known(one.leader_epoch),
-    )

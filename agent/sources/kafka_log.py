@@ -15,7 +15,7 @@ from agent.frame import Record, StreamKey
 from agent.settings import Kafka
 from agent.sources import broker, fetched
 from agent.sources.base import SourceUnreachableError
-from agent.sources.kafka import to_record
+from agent.sources.fetched import to_record
 
 _BOUNDS_MS = 10_000
 _POLL_MS = 500

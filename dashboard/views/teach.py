@@ -118,7 +118,7 @@ def _lesson(product: Product, user: User | None) -> None:
 def _progress(lesson: Lesson) -> None:
     teaching, run = lesson.teaching, lesson.run
     if lesson.problem:
-        st.error(plain(lesson.problem))
+        st.error(plain(retold(lesson.problem)))
     elif teaching.state == "training" and run and run.state == "running":
         st.progress(min(1.0, run.step / run.steps) if run.steps else 0.0, retold(lesson.words))
     elif teaching.state == "collecting":

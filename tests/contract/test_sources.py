@@ -159,6 +159,72 @@ def test_the_commit_of_the_group_decides_nothing(twin: Twin, reader: Reader) -> 
 
 
 @pytest.mark.promise(3)
+@pytest.mark.parametrize("twin", ["memory", "tansu", "apache"], indirect=True)  # a directory has no leaders
+def test_a_quiet_partition_keeps_the_leader_of_its_last_record(twin: Twin, reader: Reader) -> None:
+    twin.write(b"0")
+    reader.until(lambda: reader.assigned() == {0, 1})
+    reader.source.seek(0, 0)
+    reader.source.resume([0])
+    reader.until(lambda: reader.offsets(0) == [0])
+    reader.source.close()
+    leader_epoch = reader.records[0].leader_epoch
+    again = Reader(twin.source())
+    try:
+        again.until(lambda: again.assigned() == {0, 1})
+        again.source.seek(0, 1, leader_epoch)
+        again.source.resume([0])
+        again.until(lambda: again.source.end(0) == 1)  # an answer came, and had no record
+        for _ in range(5):
+            again.poll()
+        assert again.source.position(0) == Place(1, leader_epoch)
+    finally:
+        again.source.close()
+
+
+@pytest.mark.promise(3)
+def test_a_log_of_kafka_restored_from_a_copy_of_older_leaders_says_so(apache: ApacheKafka, tmp_path: Path) -> None:
+    """All of its leaders are older than that of the last record: no place in it can be told from what was read."""
+    settings = settings_of(apache.bootstrap)
+    create_topics(settings, {settings.frames_topic: 1})
+
+    def write(count: int) -> None:
+        producer = KafkaProducer(bootstrap_servers=apache.bootstrap, acks="all", enable_idempotence=False)
+        for number in range(count):
+            producer.send(settings.frames_topic, value=b"%d" % number, partition=0).get(10)
+        producer.close()
+
+    write(2)
+    apache.stop()
+    shutil.copytree(apache.data, tmp_path / "older")
+    for _ in range(3):  # each start makes a leader
+        apache.start()
+        apache.stop()
+    apache.start()
+    write(2)
+    reader = Reader(KafkaSource(settings, group_id=settings.frames_topic))
+    reader.until(lambda: reader.assigned() == {0})
+    reader.source.seek(0, 0)
+    reader.source.resume([0])
+    reader.until(lambda: len(reader.records) == 4)
+    reader.source.close()
+    apache.stop()
+    shutil.rmtree(apache.data)
+    shutil.copytree(tmp_path / "older", apache.data)
+    apache.start()
+    write(4)
+    later = Reader(KafkaSource(settings, group_id=settings.frames_topic))
+    try:
+        later.until(lambda: later.assigned() == {0})
+        later.source.seek(0, 4, reader.records[-1].leader_epoch)
+        later.source.resume([0])
+        later.until_told()
+        assert later.events[-1] == Outside(frozenset({0}), {0: 0})
+        assert not later.records
+    finally:
+        later.source.close()
+
+
+@pytest.mark.promise(3)
 def test_a_log_in_memory_that_was_cut_behind_what_was_read_says_where() -> None:
     log = MemoryLog()
     _cut_short(Twin(log.append, lambda: MemorySource(log)), lambda: None, lambda: log.cut(0, 5))

@@ -16,7 +16,8 @@ from agent.frame import LAST
 from agent.settings import Kafka
 from agent.sources import broker
 from agent.sources.base import Assigned, Event, Lost, Outside, Revoked, SourceError, SourceUnreachableError
-from agent.sources.kafka import KafkaSource, _Listener, to_record
+from agent.sources.fetched import to_record
+from agent.sources.kafka import KafkaSource, _Listener
 from agent.sources.standing import Standing
 
 

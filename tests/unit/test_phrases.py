@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import pickle
 from collections.abc import Iterator
 from copy import deepcopy
@@ -124,6 +125,12 @@ def test_it_is_kept_with_what_it_was_made_of(spoken: None) -> None:
     }
     assert words.retold(remade("flange: epoch 4", made_of(phrase))) == "⟦flange: ⟦epoch 4⟧⟧"
     assert made_of("a person's reason") is None
+
+
+def test_what_fills_it_is_kept_as_json_has_it(spoken: None) -> None:
+    phrase = Phrase("not checked: {why}", why=Path("blobs"))
+    kept = json.loads(json.dumps(made_of(phrase)))
+    assert words.retold(remade(str(phrase), kept)) == "⟦not checked: blobs⟧"
 
 
 @pytest.mark.parametrize(
