@@ -58,6 +58,17 @@ def made_of(words: str) -> dict[str, Any] | None:
     return {"template": words.template, "values": {name: _plain(one) for name, one in words.values.items()}}
 
 
+def kept(words: str) -> dict[str, Any]:
+    """What a record's JSON keeps beside the words; nothing where it is not known what they were made of."""
+    made = made_of(words)
+    return {MADE: made} if made else {}
+
+
+def bare(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's JSON without what `kept` put there."""
+    return {name: value for name, value in record.items() if name != MADE}
+
+
 def _plain(value: object) -> object:
     """A value as JSON has it."""
     if isinstance(value, Phrase):

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine
 
 from agent.alerts.base import EVENTS, KINDS, Level
 from agent.metrics import Metrics
-from agent.phrases import MADE, made_of
+from agent.phrases import kept
 from agent.store import alerts
 from agent.store.alerts import Alert
 from agent.store.engine import reading, writing
@@ -181,8 +181,7 @@ class AlertWriter:
 def _record(conn: Connection, key: Key, said: _Said) -> tuple[Alert | None, Alert | None]:
     opened = None
     if said.n:
-        made = made_of(said.words)
-        detail = {**(said.detail or {}), **({MADE: made} if made else {})}
+        detail = {**(said.detail or {}), **kept(said.words)}
         # JSON of PostgreSQL knows no NaN, and no types of ours.
         detail = json.loads(json.dumps(detail, default=str), parse_constant=str)
         opened = alerts.raise_(

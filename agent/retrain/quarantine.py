@@ -24,7 +24,7 @@ import numpy as np
 import structlog
 from sqlalchemy import Engine
 
-from agent.phrases import MADE, Phrase, made_of
+from agent.phrases import Phrase, bare, kept
 from agent.retrain.progress import OnProgress, Stage
 from agent.settings import Settings
 from agent.store import audit, products, proposals, registry, samples
@@ -63,7 +63,7 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """As the sample's record keeps it."""
-        return {"found": self.found, "words": self.words, MADE: made_of(self.words), **self.numbers}
+        return {"found": self.found, "words": self.words, **kept(self.words), **self.numbers}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +138,8 @@ class Check:
                 proposals.move(
                     conn, sample.id, state, expected=(sample.state,), by=None, quarantine=record, now=now
                 )  # fmt: skip
-                told = {name: value for name, value in record.items() if name != MADE}
-                audit.append(conn, None, "sample.check", f"sample:{sample.id}", {"state": state, **told}, now)
+                detail = {"state": state, **bare(record)}
+                audit.append(conn, None, "sample.check", f"sample:{sample.id}", detail, now)
         except Conflict:  # a person was faster
             return "decided meanwhile"
         return state
@@ -188,18 +188,20 @@ class _Look:
                 "defects": len(defects), "normals": len(normal), "nearest": [ids[at] for at in one.nearest],
             }  # fmt: skip
             against = {"share": 1 - RATE, "known": known}
-            words = Phrase(
-                "looks no more like a defect than {share:.0%} of the normals do; compared with {known}: others it "
-                "cannot know",
-                **against,
-            )
             if suspect:
                 words = Phrase(
                     "looks more like a defect than {share:.0%} of the normals do; compared with {known}: others it "
                     "cannot know",
                     **against,
                 )
-            verdicts[sample_id] = Verdict("suspect" if suspect else "clear", words, numbers)
+                verdicts[sample_id] = Verdict("suspect", words, numbers)
+            else:
+                words = Phrase(
+                    "looks no more like a defect than {share:.0%} of the normals do; compared with {known}: others it "
+                    "cannot know",
+                    **against,
+                )
+                verdicts[sample_id] = Verdict("clear", words, numbers)
         return verdicts
 
     def _patches(self, wanted: Sequence[Sample], stage: Stage) -> dict[int, Patches]:

@@ -8,7 +8,7 @@ from time import monotonic
 import structlog
 
 from agent.failpoints import passing
-from agent.phrases import MADE, Phrase, made_of
+from agent.phrases import Phrase, kept
 from agent.retrain import champion, checkpoints, comparison, freezing, learning, normals, roles, showing
 from agent.retrain.bench import Bench
 from agent.retrain.comparison import Lists, Scores
@@ -77,7 +77,7 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot, Training
         if run.snapshot_id is None:
             snapshot, held = freezing.freeze(conn, bench.settings, product, now)
             parent = freezing.choose_parent(conn, bench.settings, run)
-            held_back = {"samples": len(held.ids), "words": held.words, MADE: made_of(held.words)}
+            held_back = {"samples": len(held.ids), "words": held.words, **kept(held.words)}
             runs.note(conn, run.id, parent=parent, held_back=held_back)
         else:
             snapshot = samples.snapshot(conn, run.snapshot_id)

@@ -15,7 +15,6 @@ from agent.frame import Record, StreamKey
 from agent.settings import Kafka
 from agent.sources import broker, fetched
 from agent.sources.base import SourceUnreachableError
-from agent.sources.fetched import to_record
 
 _BOUNDS_MS = 10_000
 _POLL_MS = 500
@@ -119,7 +118,7 @@ class KafkaLog:
                 _skip(wanted, one.offset)
                 if wanted and one.offset == wanted[0]:
                     wanted.popleft()
-                    yield to_record(one)
+                    yield fetched.to_record(one)
             before, position = position, self._consumer.position(place)
             _skip(wanted, position)  # markers, and what compaction took
             if position != before:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.phrases import MADE, Phrase, remade
+from agent.phrases import MADE, Phrase, bare, remade
 from agent.store.columns import Utc
 from agent.store.errors import Conflict
 from agent.store.rows import columns, one, read, read_all, serialise
@@ -53,7 +53,7 @@ class Alert:
     @property
     def numbers(self) -> dict[str, Any]:
         """The detail as whoever raised it gave it."""
-        return {name: value for name, value in self.detail.items() if name != MADE}
+        return bare(self.detail)
 
     @property
     def told(self) -> str:

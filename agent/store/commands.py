@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.phrases import MADE, made_of, remade
+from agent.phrases import MADE, kept, remade
 from agent.store.errors import Conflict
 from agent.store.rows import columns, one, read, read_all
 from agent.store.tables import command
@@ -125,9 +125,7 @@ def fail(conn: Connection, command_id: int, problem: str, now: datetime) -> None
     Raises:
         Conflict: it is not running.
     """
-    made = made_of(problem)
-    result = {"problem": problem, **({MADE: made} if made else {})}
-    finish(conn, command_id, failed=True, result=result, now=now)
+    finish(conn, command_id, failed=True, result={"problem": problem, **kept(problem)}, now=now)
 
 
 def withdraw(conn: Connection, command_id: int, by: str, now: datetime) -> None:

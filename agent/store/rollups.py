@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy import Column, Table
 
@@ -10,13 +12,25 @@ from agent.store.columns import Big, Id, Name, Utc, Word, metadata, refers
 _VERDICTS = ("pass", "review", "reject", "not_inspected")
 
 
+def _place() -> tuple[Column[Any], ...]:
+    """When, at which station, and of what."""
+    return (
+        Column("start", Utc, primary_key=True),
+        refers("station_id", "station.id", primary_key=True),
+        refers("product_id", "product.id", primary_key=True),
+    )
+
+
+def _how() -> tuple[Column[Any], ...]:
+    """How items were closed; the reason is '' where there is none."""
+    return tuple(Column(name, Word, primary_key=True) for name in ("kind", "decision", "reason"))
+
+
 def _rollup(name: str) -> Table:
     return Table(
         name,
         metadata,
-        Column("start", Utc, primary_key=True),
-        refers("station_id", "station.id", primary_key=True),
-        refers("product_id", "product.id", primary_key=True),
+        *_place(),
         Column("lot", Name, primary_key=True),  # '' where the frame names none
         Column("deployment_id", Id, primary_key=True, autoincrement=False),  # 0 where none decided
         *(Column(f"n_{verdict}", Big, nullable=False) for verdict in _VERDICTS),
@@ -33,14 +47,10 @@ rollup_hour = _rollup("rollup_hour")  # of UTC
 closing_rollup = Table(
     "closing_rollup",
     metadata,
-    Column("start", Utc, primary_key=True),  # the quarter of the item's event_at
-    refers("station_id", "station.id", primary_key=True),
-    refers("product_id", "product.id", primary_key=True),
+    *_place(),  # start: the quarter of the item's event_at
     Column("lot", Name, primary_key=True),  # '' where the frame names none
     Column("deployment_id", Id, primary_key=True, autoincrement=False),  # 0 where none decided
-    Column("kind", Word, primary_key=True),
-    Column("decision", Word, primary_key=True),
-    Column("reason", Word, primary_key=True),  # '' where none
+    *_how(),
     Column("n", Big, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -48,9 +58,7 @@ closing_rollup = Table(
 closing_hour = Table(
     "closing_hour",
     metadata,
-    Column("start", Utc, primary_key=True),  # an hour of UTC
-    refers("station_id", "station.id", primary_key=True),
-    refers("product_id", "product.id", primary_key=True),
+    *_place(),  # start: an hour of UTC
     Column("lot", Name, primary_key=True),  # '' where the frame names none
     Column("n_flagged", Big, nullable=False),
     Column("n_false_calls", Big, nullable=False),
@@ -61,12 +69,8 @@ closing_hour = Table(
 closing_day = Table(
     "closing_day",
     metadata,
-    Column("start", Utc, primary_key=True),  # a day of UTC
-    refers("station_id", "station.id", primary_key=True),
-    refers("product_id", "product.id", primary_key=True),
-    Column("kind", Word, primary_key=True),
-    Column("decision", Word, primary_key=True),
-    Column("reason", Word, primary_key=True),  # '' where none
+    *_place(),  # start: a day of UTC
+    *_how(),
     Column("n", Big, nullable=False),
     sqlite_with_rowid=False,
 )

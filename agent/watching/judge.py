@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from agent.alerts.base import Alarms
-from agent.phrases import MADE, Phrase, made_of, together
+from agent.phrases import Phrase, bare, kept, together
 from agent.settings import Settings
 from agent.store import alerts, audit, epochs, registry, samples, watches
 from agent.store.alerts import fitted
@@ -194,7 +194,7 @@ def _with(words: str, more: str | None) -> str:
 
 def _told(counts: Counts, words: str) -> dict[str, Any]:
     told = together("{one}; {other}", [counts.words, words])
-    return {"words": told, MADE: made_of(told)}
+    return {"words": told, **kept(told)}
 
 
 def _rate(certificate: Mapping[str, Any] | None) -> float:
@@ -204,6 +204,5 @@ def _rate(certificate: Mapping[str, Any] | None) -> float:
 
 
 def _event(conn: Connection, watch: Watch, action: str, words: str, numbers: Mapping[str, Any], now: datetime) -> None:
-    detail = {"product_id": watch.product_id, "watch": watch.title, "reason": words}
-    detail["numbers"] = {name: value for name, value in numbers.items() if name != MADE}
+    detail = {"product_id": watch.product_id, "watch": watch.title, "reason": words, "numbers": bare(numbers)}
     audit.append(conn, None, action, f"watch:{watch.id}", detail, now)
