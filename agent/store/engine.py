@@ -21,7 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from agent.phrases import Phrase
 from agent.store.errors import Conflict, DatabaseBehind, Fenced, NotFound, StoreError, Unreachable
-from agent.store.migrate import READ, check_revision, downgrade, revision, shown, upgrade
+from agent.store.migrate import READ, check_revision, check_writer, downgrade, revision, shown, upgrade
 
 __all__ = [
     "Conflict",
@@ -78,10 +78,12 @@ def writing(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unreachable: the database does not answer or stays locked; nothing was written, except where the answer to the
             commit itself was lost.
-        DatabaseBehind: a table or column is missing.
+        DatabaseBehind: the database was moved to another revision, such as by an upgrade under this process; nothing was
+            written.
         StoreError: a number is larger than the database can hold.
     """
     with _translated(engine), engine.begin() as conn:
+        check_writer(conn)
         yield conn
 
 
@@ -90,7 +92,8 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that sees one state of the database and cannot write.
 
     Raises:
-        Unreachable, DatabaseBehind, StoreError: as `writing`.
+        Unreachable, StoreError: as `writing`.
+        DatabaseBehind: a table or column is missing.
     """
     with _translated(engine), engine.connect() as plain:
         conn = plain.execution_options(**{READ: True})

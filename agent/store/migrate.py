@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -25,8 +26,10 @@ from agent.store.errors import DatabaseBehind, StoreError, Unreachable
 
 READ = "goodpart_read"  # execution option of a connection whose transactions do not write
 UPGRADE_LOCK = 0x676F6F64  # "good"
+REVISION = sa.text("SELECT version_num FROM alembic_version")
 
 
+@cache
 def head() -> str:
     """The revision that this program was written for."""
     found = ScriptDirectory.from_config(_config()).get_current_head()
@@ -59,7 +62,23 @@ def check_revision(engine: Engine) -> None:
         DatabaseBehind: it has another; the message says which, and what to do.
         Unreachable: nobody answers.
     """
-    found, wanted = revision(engine), head()
+    _check(engine, revision(engine))
+
+
+def check_writer(conn: Connection) -> None:
+    """Checks it where a transaction begins that writes; a migration and that transaction do not run at once then.
+
+    On PostgreSQL this reads a table that a migration locks first: one waits for the other, and who waited for a
+    migration sees its revision. On SQLite writers take turns.
+
+    Raises:
+        DatabaseBehind: as `check_revision`.
+    """
+    _check(conn.engine, conn.execute(REVISION).scalar())
+
+
+def _check(engine: Engine, found: str | None) -> None:
+    wanted = head()
     if found == wanted:
         return
     if found is not None and found not in {one.revision for one in _scripts()}:
@@ -127,7 +146,7 @@ def _alone(engine: Engine) -> Iterator[Connection]:
         try:
             with conn.begin():
                 if not is_sqlite:
-                    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(UPGRADE_LOCK)))
+                    _wait_for_writers(conn)
                 yield conn
                 if is_sqlite and (broken := conn.exec_driver_sql("PRAGMA foreign_key_check").first()):
                     raise StoreError(
@@ -139,6 +158,13 @@ def _alone(engine: Engine) -> Iterator[Connection]:
         finally:
             if is_sqlite:
                 _pragma(conn, "foreign_keys = ON")
+
+
+def _wait_for_writers(conn: Connection) -> None:
+    """Lets transactions that `check_writer` let write end, and the next ones wait for the new revision."""
+    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(UPGRADE_LOCK)))
+    if sa.inspect(conn).has_table("alembic_version"):
+        conn.execute(sa.text("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE"))
 
 
 def _pragma(conn: Connection, words: str) -> None:

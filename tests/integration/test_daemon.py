@@ -250,6 +250,25 @@ def test_it_says_what_is_missing_before_it_starts(engine: Engine, tmp_path: Path
         daemon.run(settings(tmp_path, database={"url": f"sqlite:///{tmp_path / 'empty.db'}"}), wiring=wiring)
 
 
+def test_an_agent_ends_where_the_database_is_moved_under_it(engine: Engine, tmp_path: Path) -> None:
+    log = MemoryLog()
+    log.append(frame(), headers("a"))
+    provider = _provider(engine, tmp_path)
+    agent = Run(
+        settings(tmp_path),
+        daemon.Wiring(provider=provider, source=MemorySource(log), sink=MemoryDecisions(), retrain=None),
+    )
+    agent.start()
+    until(lambda: _received(engine) == 1, check=agent.check)
+    with engine.begin() as conn:
+        conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    log.append(frame(), headers("b"))
+    agent.join(30)
+    assert isinstance(agent.error, daemon.DaemonError)
+    assert "install a newer one" in str(agent.error)
+    assert _received(engine) == 1
+
+
 def _received(engine: Engine) -> int:
     with reading(engine) as conn:
         return offsets.totals(conn).received

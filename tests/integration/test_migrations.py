@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,8 +30,9 @@ from agent.store.engine import (
 from agent.store.install import install_of
 from agent.store.migrate import head
 from agent.store.scopes import Scope
-from agent.store.tables import closing_day, closing_hour, metadata, rollup_hour
-from tests.databases import NOW, add_blob, database, empty_url, line
+from agent.store.tables import blob, closing_day, closing_hour, metadata, rollup_hour
+from tests.databases import NOW, add_blob, database, empty_url, line, sha
+from tests.streams import until
 
 both = pytest.mark.usefixtures("each_database")
 REVISIONS = ["base", *(f"{number:04}" for number in range(1, 27))]
@@ -139,7 +141,7 @@ def test_inspections_survive_being_partitioned_and_made_plain_again(tmp_path: Pa
         days = [today + timedelta(days=n) for n in (-400, -1, 0, 2, 3)]
         rows = [here.inspection(n, event_at=day, score=n / 10) for n, day in enumerate(days)]
         downgrade(here.engine, "0004")
-        with writing(here.engine) as conn:
+        with here.engine.begin() as conn:
             inspections.add_all(conn, rows[:-1])
         upgrade(here.engine)
         with reading(here.engine) as conn:
@@ -158,9 +160,9 @@ def test_inspections_survive_being_partitioned_and_made_plain_again(tmp_path: Pa
             with reading(here.engine) as conn:
                 assert inspections.recent(conn) == rows[::-1]
                 assert partitions.all(conn) == []
-            with pytest.raises(IntegrityError), writing(here.engine) as conn:
+            with pytest.raises(IntegrityError), here.engine.begin() as conn:
                 inspections.add_all(conn, rows[:1])
-            with pytest.raises(IntegrityError), writing(here.engine) as conn:
+            with pytest.raises(IntegrityError), here.engine.begin() as conn:
                 inspections.add_all(conn, [here.inspection(9, station_id=99)])
             upgrade(here.engine)
             with reading(here.engine) as conn:
@@ -173,7 +175,7 @@ def test_only_imported_samples_calibrate_at_once_when_epochs_come(tmp_path: Path
         downgrade(here.engine, "0005")
         rows = [("calibration", "import"), ("holdout", "import"), ("calibration", "audit"), ("train", "flagged")]
         columns = "product_id, role, origin, blob_sha256, pixels_sha256, created_at"
-        with writing(here.engine) as conn:
+        with here.engine.begin() as conn:
             for number, (role, origin) in enumerate(rows):
                 blob = add_blob(conn, number)
                 values = {"p": here.product_id, "r": role, "o": origin, "b": blob, "at": NOW.replace(tzinfo=None)}
@@ -348,7 +350,7 @@ def test_a_newer_database_asks_for_a_newer_program(tmp_path: Path) -> None:
 @both
 def test_a_failed_migration_leaves_the_database_as_it_was(tmp_path: Path) -> None:
     engine = open_engine(empty_url(tmp_path))
-    with writing(engine) as conn:
+    with engine.begin() as conn:
         conn.execute(sa.text("CREATE TABLE item (id INTEGER)"))
     with pytest.raises(StoreError, match="already exists"):
         upgrade(engine)
@@ -358,3 +360,27 @@ def test_a_failed_migration_leaves_the_database_as_it_was(tmp_path: Path) -> Non
         with reading(engine) as conn:
             assert conn.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
     engine.dispose()
+
+
+@both
+def test_who_writes_ends_before_the_database_moves_and_writes_no_more_after_it(tmp_path: Path) -> None:
+    with line(tmp_path) as here:
+        migration = threading.Thread(target=downgrade, args=(here.engine, REVISIONS[-2]))
+        with writing(here.engine) as conn:
+            migration.start()
+            until(lambda: _waits(here.engine))
+            add_blob(conn, 1)
+        migration.join(30)
+        assert revision(here.engine) == REVISIONS[-2]
+        with pytest.raises(DatabaseBehind, match="goodpart db upgrade"), writing(here.engine) as conn:
+            add_blob(conn, 2)
+        with reading(here.engine) as conn:
+            assert conn.execute(sa.select(blob.c.sha256)).scalars().all() == [sha(1)]
+
+
+def _waits(engine: Engine) -> bool:
+    """Whether a migration waits for a lock; on SQLite, where nobody can tell, writers take turns anyway."""
+    if engine.dialect.name == "sqlite":
+        return True
+    with reading(engine) as conn:
+        return bool(conn.execute(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one())
