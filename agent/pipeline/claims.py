@@ -45,6 +45,7 @@ def claim_all(
     key: StreamKey,
     bounds: Mapping[int, Bounds],
     *,
+    partitions: int,
     settings: Kafka,
     holder: str,
     now: datetime,
@@ -61,6 +62,7 @@ def claim_all(
         conn: a writing transaction.
         key: the stream.
         bounds: of its log, by partition.
+        partitions: how many the log has; 0 where unknown.
         settings: the section [kafka].
         holder: who claims, unique to a process.
         now: the time.
@@ -81,6 +83,7 @@ def claim_all(
             key,
             partition,
             limits,
+            partitions=partitions,
             before=stored_before.get(partition),
             cut=cuts.get(partition),
             from_end=from_end,
@@ -98,6 +101,7 @@ def _claim(
     partition: int,
     limits: Bounds,
     *,
+    partitions: int,
     before: int | None,
     cut: Cut | None,
     from_end: bool,
@@ -127,13 +131,19 @@ def _claim(
     claim = offsets.claim(conn, stream_id, partition, holder=holder, start=start, now=now)
     if gap and not gap.replaced:
         claim = offsets.reposition(conn, claim, gap.to_offset)
-    return Granted(Lane(current, claim, older=_older(conn, current, claim)), gap)
+    return Granted(Lane(current, claim, older=_older(conn, current, claim, partitions)), gap)
 
 
-def _older(conn: Connection, key: StreamKey, claim: Claim) -> tuple[Lane, ...]:
-    """Of streams that no log has any more, and nobody claims: whoever has their partition now owes their decisions."""
-    found = outbox.left_behind(conn, key.topic, claim.partition, claim.stream_id)
-    return tuple(Lane(older, replace(claim, stream_id=stream_id)) for stream_id, older in found.items())
+def _older(conn: Connection, key: StreamKey, claim: Claim, partitions: int) -> tuple[Lane, ...]:
+    """Of streams that no log has any more, and nobody claims: whoever has their partition now owes their decisions.
+
+    Those of a partition beyond the log's are shared out among the ones that there are.
+    """
+    return tuple(
+        Lane(older, replace(claim, stream_id=stream_id, partition=partition))
+        for (stream_id, partition), older in outbox.left_behind(conn, key.topic, claim.stream_id).items()
+        if (partition % partitions if partitions else partition) == claim.partition
+    )
 
 
 def _current(conn: Connection, key: StreamKey, partition: int, now: datetime) -> tuple[StreamKey, int]:

@@ -242,7 +242,7 @@ class Intake:
             return
         try:
             bounds = self._source.bounds(due)
-            key = self._source.stream()
+            key, partitions = self._source.stream(), self._source.partitions()
         except SourceUnreachableError as error:
             self._outage(error)
             for partition in due:
@@ -253,7 +253,7 @@ class Intake:
             self._held[partition].asked, self._held[partition].ask_at = self._number, float("inf")
         before = {partition: offset for partition in due if (offset := self._held[partition].stored) is not None}
         cuts = {partition: cut for partition in due if (cut := self._held[partition].cut)}
-        self._recorder.inbox.put(ClaimRequest(self._number, key, bounds, before, cuts))
+        self._recorder.inbox.put(ClaimRequest(self._number, key, partitions, bounds, before, cuts))
 
     def _later(self) -> float:
         # At least a heartbeat: a rebalance that takes the partition away shows by then.

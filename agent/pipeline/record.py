@@ -46,11 +46,13 @@ WAIT_S = 0.2
 class ClaimRequest:
     """The intake wants these partitions; `number` tells its answers apart.
 
-    `stored_before` are offsets that the recorder told it before it read the bounds, `cuts` what the source told.
+    `partitions` is how many the log has; `stored_before` are offsets that the recorder told it before it read the
+    bounds, `cuts` what the source told.
     """
 
     number: int
     key: StreamKey
+    partitions: int
     bounds: Mapping[int, Bounds]
     stored_before: Mapping[int, int]
     cuts: Mapping[int, Cut]
@@ -251,6 +253,7 @@ class Recorder:
                     conn,
                     request.key,
                     request.bounds,
+                    partitions=request.partitions,
                     settings=self._settings.kafka,
                     holder=self._holder,
                     now=self._clock(),

@@ -96,6 +96,9 @@ class Source(Protocol):
     def stream(self) -> StreamKey:
         """Which log this is at present. A recreated topic is another."""
 
+    def partitions(self) -> int:
+        """How many partitions the log has at present, their numbers from 0 on; 0 where unknown."""
+
     def bounds(self, partitions: Collection[int]) -> Mapping[int, Bounds]:
         """The log's bounds now. Raises SourceUnreachableError."""
 

@@ -87,6 +87,9 @@ class DirectorySource:
     def stream(self) -> StreamKey:
         return StreamKey("directory", self._id, self._directory.name)
 
+    def partitions(self) -> int:
+        return 1
+
     def bounds(self, partitions: Collection[int]) -> dict[int, Bounds]:
         return {partition: Bounds(self._start, self._next) for partition in partitions}
 

@@ -246,6 +246,9 @@ class KafkaSource:
         topic_id = cluster.topic_id(self._topic)
         return StreamKey(str(cluster.cluster_id or ""), str(topic_id or self._topic), self._topic)
 
+    def partitions(self) -> int:
+        return len(self._consumer._cluster.partitions_for_topic(self._topic) or ())
+
     def bounds(self, partitions: Collection[int]) -> dict[int, Bounds]:
         asked = [TopicPartition(self._topic, partition) for partition in partitions]
         try:

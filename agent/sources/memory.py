@@ -169,6 +169,9 @@ class MemorySource:
     def stream(self) -> StreamKey:
         return self.log.key
 
+    def partitions(self) -> int:
+        return self.log.partitions
+
     def bounds(self, partitions: Collection[int]) -> dict[int, Bounds]:
         if not self.log.reachable:
             raise SourceUnreachableError("the memory log is switched off")

@@ -78,8 +78,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
     Raises:
         Unreachable: the database does not answer or stays locked; nothing was written, except where the answer to the
             commit itself was lost.
-        DatabaseBehind: the database was moved to another revision, such as by an upgrade under this process; nothing was
-            written.
+        DatabaseBehind: the database was moved to another revision, such as by an upgrade under this process; nothing
+            was written.
         StoreError: a number is larger than the database can hold.
     """
     with _translated(engine), engine.begin() as conn:

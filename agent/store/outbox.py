@@ -52,12 +52,14 @@ def batch(conn: Connection, stream_id: int, partition: int, start: int, limit: i
     return read_all(Decision, conn.execute(_BATCH, given))
 
 
-def left_behind(conn: Connection, topic: str, partition: int, stream_id: int) -> dict[int, StreamKey]:
-    """The other streams of that topic with unsent decisions of that partition, by id, oldest first."""
-    unsent = sa.exists().where(outbox.c.stream_id == stream.c.id, outbox.c.partition == partition)
-    query = sa.select(stream.c.id, stream.c.cluster_id, stream.c.topic_id, stream.c.topic)
-    query = query.where(stream.c.topic == topic, stream.c.id != stream_id, unsent).order_by(stream.c.id)
-    return {row.id: StreamKey(row.cluster_id, row.topic_id, row.topic) for row in conn.execute(query)}
+def left_behind(conn: Connection, topic: str, stream_id: int) -> dict[tuple[int, int], StreamKey]:
+    """The other streams of that topic with unsent decisions, by id and partition, oldest first."""
+    query = sa.select(
+        stream.c.id, outbox.c.partition, stream.c.cluster_id, stream.c.topic_id, stream.c.topic
+    ).distinct()
+    query = query.join_from(stream, outbox).where(stream.c.topic == topic, stream.c.id != stream_id)
+    query = query.order_by(stream.c.id, outbox.c.partition)
+    return {(row.id, row.partition): StreamKey(row.cluster_id, row.topic_id, row.topic) for row in conn.execute(query)}
 
 
 def delete(conn: Connection, stream_id: int, partition: int, end: int) -> None:

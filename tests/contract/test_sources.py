@@ -87,6 +87,7 @@ def test_partitions_come_paused_and_are_read_from_where_they_are_sought(twin: Tw
         reader.poll()
     assert reader.records == []  # nothing before it is claimed, sought and resumed
 
+    assert reader.source.partitions() == twin.partitions
     key = reader.source.stream()
     assert key.cluster_id
     assert key.topic_id

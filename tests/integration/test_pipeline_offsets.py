@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,22 @@ def test_decisions_of_a_topic_that_was_replaced_are_sent_before_those_of_the_new
         assert told[:3] == [one["id"] for one in _said(run)][:3] == [f"goodpart.frames-1/1/{n}" for n in range(3)]
         assert told[3] == ("goodpart.frames-2/1/0" if how == "recreated" else "goodpart.frames-1#1/1/0")
         run.until(lambda: not run.rows(outbox))
+
+
+@pytest.mark.promise(9)
+def test_decisions_of_partitions_that_a_new_topic_does_not_have_are_sent(engine: Engine, tmp_path: Path) -> None:
+    log = MemoryLog(4)
+    with running(engine, settings(tmp_path), MemorySource(log)) as run:
+        run.sink.reachable = False
+        for partition in range(4):
+            log.append(frame(DEFECT), headers(f"f{partition}"), partition=partition)
+        run.until_received(4)
+    fewer = MemoryLog(2)
+    fewer.key = replace(log.key, topic_id="goodpart.frames-2")
+    with running(engine, settings(tmp_path), MemorySource(fewer)) as run:
+        run.until(lambda: not run.rows(outbox))
+        told = sorted(dict(one.headers)["ce_id"].decode() for one in run.sink.published)
+        assert told == [f"goodpart.frames-1/{partition}/0" for partition in range(4)]
 
 
 @pytest.mark.promise(8)

@@ -72,7 +72,7 @@ class Stepped(MemorySource):
         return [*again, *super().poll(0.0, max_records)]
 
     @property
-    def partitions(self) -> set[int]:
+    def held(self) -> set[int]:
         return {*self._places}
 
 

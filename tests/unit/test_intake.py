@@ -67,7 +67,7 @@ class Driven:
                 case Arrived(lane, works):
                     for work in works:
                         lane.window.arrive(work.record.offset)
-                case ClaimRequest(number, _, bounds):
+                case ClaimRequest(number, _, _, bounds):
                     for partition in bounds:
                         self._recorder.answers.put(Answer(number, Granted(self.lanes[partition], None)))
 

@@ -139,8 +139,8 @@ def test_who_lost_a_partition_sends_no_more_of_what_its_older_streams_left(here:
     def claim(holder: str) -> Lane:
         with writing(here.engine) as conn:
             (granted,) = claim_all(
-                conn, replace(KEY, topic_id="new"), {0: Bounds(0, 0)}, settings=Kafka(), holder=holder, now=NOW,
-                stored_before={}, cuts={},
+                conn, replace(KEY, topic_id="new"), {0: Bounds(0, 0)}, partitions=1, settings=Kafka(),
+                holder=holder, now=NOW, stored_before={}, cuts={},
             )  # fmt: skip
         assert isinstance(granted, Granted)
         return granted.lane

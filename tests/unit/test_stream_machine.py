@@ -202,7 +202,7 @@ class Line(RuleBasedStateMachine):
 
     def start_again(self, agent: int) -> None:
         """What took its place gets its partitions."""
-        had = self.agents[agent].source.partitions
+        had = self.agents[agent].source.held
         self.agents[agent] = Agent(self)
         self.agents[agent].source.assign(had)
 
