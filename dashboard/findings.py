@@ -55,7 +55,7 @@ def find(conn: Connection, asked: Asked) -> Findings:
     def cut(bucket: Bucket) -> tuple[list[FlagPoint], dict[datetime, Counts]]:
         start_of = cutter(bucket, zone, asked.shifts)
         points = trends.recut(fine, start_of, zone)
-        return points, trending.series(points, judged, start_of, zone)
+        return points, trending.series(points, judged, start_of)
 
     points, series = cut(asked.bucket)
     seen = [Mark(one.at.astimezone(zone), one.kind, one.words) for one in marks.between(conn, *span, scope.product_id)]

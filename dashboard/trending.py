@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, tzinfo
+from datetime import UTC, datetime, time, tzinfo
 from typing import Any
 
 from agent.store.buckets import Bucket, nominal
@@ -86,26 +86,26 @@ def series(
     points: Sequence[FlagPoint],
     judged: Mapping[datetime, Judged],
     start_of: Callable[[datetime], datetime],
-    zone: tzinfo,
 ) -> dict[datetime, Counts]:
-    """The counts of each bucket, oldest first.
+    """The counts of each bucket by its start, UTC, oldest first.
+
+    By local times the hour that comes twice in autumn would be one: those that differ in their fold are equal.
 
     Args:
-        points: verdicts by bucket, in plant time.
+        points: verdicts by bucket.
         judged: what people said, by quarter.
         start_of: maps a quarter's start to its bucket's, UTC.
-        zone: the plant's.
     """
     found: dict[datetime, Counts] = defaultdict(Counts)
     for point in points:
-        found[point.start] += Counts(point.inspected, point.flagged)
+        found[point.start.astimezone(UTC)] += Counts(point.inspected, point.flagged)
     for start, one in judged.items():
-        found[start_of(start).astimezone(zone)] += Counts(0, 0, one.flagged, one.false_calls, one.defects)
+        found[start_of(start)] += Counts(0, 0, one.flagged, one.false_calls, one.defects)
     return dict(sorted(found.items()))
 
 
 def charted(
-    found: Series, measure: Measure, rules: Sequence[int], *, averaged: bool, base: str
+    found: Series, measure: Measure, rules: Sequence[int], *, zone: tzinfo, averaged: bool, base: str
 ) -> tuple[list[datetime], list[int], Chart | None]:
     """The buckets in which the measure is a proportion, its counts there, and their control chart.
 
@@ -113,13 +113,14 @@ def charted(
         found: counts by bucket.
         measure: one of `MEASURES`.
         rules: run rules to look for.
+        zone: the plant's.
         averaged: an EWMA chart; else Laney's p'.
         base: one of `BASES`: which buckets give centre and limits.
 
     Returns:
-        Starts, counts and chart; no chart where the measure is a proportion in no bucket.
+        Starts in plant time, counts and chart; no chart where the measure is a proportion in no bucket.
     """
-    rows = [(start, *measure.of(counts)) for start, counts in found.items()]
+    rows = [(start.astimezone(zone), *measure.of(counts)) for start, counts in found.items()]
     # A part can be a defect that was never inspected.
     rows = [(start, count, size) for start, count, size in rows if 0 < size >= count]
     if not rows:

@@ -89,7 +89,7 @@ def _control(asked: Asked, series: trending.Series, marks: Sequence[Mark]) -> No
         say("Run rules"), list(RULES), default=[1, 2], key="rules", disabled=averaged,
         format_func=lambda one: f"{one}: {say(RULES[one].words)}",
     )  # fmt: skip
-    starts, counts, chart = trending.charted(series, measure, rules, averaged=averaged, base=base)
+    starts, counts, chart = trending.charted(series, measure, rules, zone=asked.zone, averaged=averaged, base=base)
     if chart is None:
         words, window = say(measure.words), say(asked.window)
         st.info(say("Nothing to draw: no {words} in the last {window}.", words=words, window=window))

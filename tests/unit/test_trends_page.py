@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -22,7 +23,7 @@ def _point(day: int, flagged: int, of: int = 1000) -> FlagPoint:
 
 def _series(points: list[FlagPoint], judged: dict[int, Judged]) -> dict[datetime, Counts]:
     by_day = {DAY + timedelta(days=day, hours=3): one for day, one in judged.items()}
-    return series(points, by_day, cutter("day", UTC), UTC)
+    return series(points, by_day, cutter("day", UTC))
 
 
 def test_a_false_call_is_counted_of_judged_flagged_parts_and_a_defect_of_inspected_frames() -> None:
@@ -36,15 +37,26 @@ def test_a_part_that_was_never_inspected_is_no_cause_among_inspected_frames() ->
 
 def test_a_bucket_without_a_whole_is_not_drawn() -> None:
     found = _series([_point(0, 10)], {1: Judged(1, 1, 0)})
-    starts, counts, chart = charted(found, MEASURES["flagged"], (1,), averaged=False, base="all buckets")
+    starts, counts, chart = charted(found, MEASURES["flagged"], (1,), zone=UTC, averaged=False, base="all buckets")
     assert (starts, counts) == ([DAY], [10]) and chart and chart.centre == 0.01
-    assert charted(found, MEASURES["defects"], (1,), averaged=True, base="all buckets")[1] == [0]
-    assert charted({}, MEASURES["flagged"], (1,), averaged=False, base="all buckets") == ([], [], None)
+    assert charted(found, MEASURES["defects"], (1,), zone=UTC, averaged=True, base="all buckets")[1] == [0]
+    assert charted({}, MEASURES["flagged"], (1,), zone=UTC, averaged=False, base="all buckets") == ([], [], None)
+
+
+def test_the_hour_that_comes_twice_in_autumn_is_two_points() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    hours = [datetime(2026, 10, 25, hour, tzinfo=UTC) for hour in range(3)]
+    points = [FlagPoint(hour.astimezone(zone), 90 + n, 10 - n, 0, 0) for n, hour in enumerate(hours)]
+    found = series(points, {hours[1]: Judged(9, 4, 5)}, cutter("hour", zone))
+    starts, counts, _ = charted(found, MEASURES["flagged"], (1,), zone=zone, averaged=False, base="all buckets")
+    assert [f"{start:%H:%M %z}" for start in starts] == ["02:00 +0200", "02:00 +0100", "03:00 +0100"]
+    assert counts == [10, 9, 8]
+    assert list(found.values())[1] == Counts(100, 9, 9, 4, 5)
 
 
 def test_signals_name_the_bucket_the_numbers_and_the_rule() -> None:
     found = _series([_point(day, 10 + day % 2) for day in range(8)] + [_point(8, 90)], {})
-    starts, counts, chart = charted(found, MEASURES["flagged"], (1,), averaged=False, base="the first half")
+    starts, counts, chart = charted(found, MEASURES["flagged"], (1,), zone=UTC, averaged=False, base="the first half")
     assert chart
     assert signals(starts, counts, chart, "day") == ["2026-03-10: 90 of 1000, beyond the control limits"]
     drawn = charts.control(starts, counts, chart, [], "day", "flag rate").to_dict()
