@@ -63,16 +63,14 @@ SHARPNESS = Relative(
 )  # fmt: skip
 
 
-def _conditions() -> dict[str, Streak]:
-    return {
-        "camera_black": Streak(3, 3),
-        "camera_frozen": Streak(1, 3),  # it counts repeats itself
-        "camera_saturated": Streak(10, 10),
-        "camera_defocused": Streak(10, 10),
-    }
-
-
-PROBLEMS = tuple(_conditions())
+IN_A_ROW = {  # frames that begin a problem, and that end it
+    "camera_black": (3, 3),
+    "camera_frozen": (1, 3),  # it counts repeats itself
+    "camera_saturated": (10, 10),
+    "camera_defocused": (10, 10),
+}
+PROBLEMS = tuple(IN_A_ROW)
+ANY = 0  # no product's id: of problems that show whatever the station runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +95,9 @@ class StationWatch:
     """One camera. Not thread-safe.
 
     A black picture is judged for nothing else, an overexposed one not for its focus: one cause, one alarm. Learned are
-    only frames that are no repeat and not far off, and none of a measure whose problem is open: a camera that
-    stays blurred does not become usual.
+    only frames that are no repeat and not far off, and none of a measure and product whose problem is open: a camera
+    that stays blurred does not become usual. What one product's frames showed, those of another cannot call over: their
+    usual may have been learned since.
 
     Attributes:
         usual: what was learned, by measure and product; `unsaved` those learned of since the last save, `saved` those
@@ -109,7 +108,8 @@ class StationWatch:
         self.usual = dict(usual)
         self.unsaved: set[str] = set()
         self.saved = set(usual)
-        self._conditions = _conditions()
+        self._streaks: dict[tuple[str, int], Streak] = {}
+        self._open: dict[str, bool] = {}
         self._grid: Grid | None = None
         self._equal = self._still = 0
         self._number: int | None = None
@@ -120,7 +120,8 @@ class StationWatch:
         self.usual.clear()
         self.unsaved.clear()
         self.saved.clear()
-        self._conditions = _conditions()
+        self._streaks.clear()
+        self._open.clear()
 
     def count(self, number: int) -> Jump | None:
         """Takes the next frame's sequence number; None where nothing is odd.
@@ -141,7 +142,7 @@ class StationWatch:
         before, self._grid = self._grid, measures.grid
         black = measures.brightest <= BLACK
         words = Phrase("its pictures are black: look at the lamp, the lens and the exposure")
-        self._see(found, "camera_black", black, words, brightest=measures.brightest)
+        self._see(found, "camera_black", ANY, black, words, brightest=measures.brightest)
         if black:
             return found
         repeat = before is not None and self._repeats(found, before, measures.grid)
@@ -175,7 +176,7 @@ class StationWatch:
             words = Phrase(
                 "its camera sent the same picture {n} times: look at the camera and its trigger", n=self._still + 1
             )
-            self._see(found, "camera_frozen", frozen, words, repeats=self._still, equal=self._equal)
+            self._see(found, "camera_frozen", ANY, frozen, words, repeats=self._still, equal=self._equal)
         return not moved
 
     def _compare(self, found: list[Change], how: Relative, value: float, product_id: int, *, repeat: bool) -> bool:
@@ -186,12 +187,19 @@ class StationWatch:
         far = apart is not None and apart * how.worse > FAR
         if usual and apart is not None:
             numbers = {"value": value, "usual": usual.mean, "deviations": apart, "learned_from": usual.n}
-            self._see(found, how.problem, far, how.words(value, usual.mean), **numbers)
-        if not (far or repeat or self._conditions[how.problem].raised):
+            self._see(found, how.problem, product_id, far, how.words(value, usual.mean), **numbers)
+        if not (far or repeat or self._streak(how.problem, product_id).raised):
             self.usual[key] = learned(usual, value, how.floor)
             self.unsaved.add(key)
         return far
 
-    def _see(self, found: list[Change], problem: str, bad: bool, words: str, **detail: float) -> None:
-        if self._conditions[problem].see(bad):
-            found.append(Change(problem, bad, words, {name: round(value, 3) for name, value in detail.items()}))
+    def _see(self, found: list[Change], problem: str, product_id: int, bad: bool, words: str, **detail: float) -> None:
+        if not self._streak(problem, product_id).see(bad):
+            return
+        is_open = any(one.raised for (of, _), one in self._streaks.items() if of == problem)
+        if is_open != self._open.get(problem):
+            self._open[problem] = is_open
+            found.append(Change(problem, is_open, words, {name: round(value, 3) for name, value in detail.items()}))
+
+    def _streak(self, problem: str, product_id: int) -> Streak:
+        return self._streaks.setdefault((problem, product_id), Streak(*IN_A_ROW[problem]))

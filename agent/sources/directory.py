@@ -27,6 +27,7 @@ from agent.sources.directory_log import SIDECAR, Entry, entries, log_name, recor
 
 log = structlog.get_logger()
 LOOK_S = 0.05
+AT_ONCE = 64  # frames accepted in one look: each is synced, and who reads must be heard of meanwhile
 # What is wrong with one file, and not with the spool.
 _OF_FILE = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 
@@ -48,6 +49,7 @@ class DirectorySource:
         self._entries: list[Entry] = []
         self._waiting: set[Path] = set()  # what of `incoming` cannot be read or accepted now, and was told
         self._next = 0
+        self._behind = 0  # frames of `incoming` that were not accepted yet at the last look
         self._position, self._paused = 0, True
         self._events: deque[Event] = deque()
         self._id = ""
@@ -108,7 +110,7 @@ class DirectorySource:
         return Place(self._position) if self._has(partition) else None
 
     def end(self, partition: int) -> int | None:
-        return self._next if self._has(partition) else None
+        return self._next + self._behind if self._has(partition) else None
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         done = bisect_left(self._entries, min(offsets.get(0, 0), self._next - 1), key=lambda one: one.offset)
@@ -154,9 +156,10 @@ class DirectorySource:
 
     def _accept(self) -> None:
         waiting: dict[Path, OSError] = {}
-        before = self._next
+        before, arrived = self._next, deque(sorted(self._arrived(waiting)))
         try:
-            for _, path in sorted(self._arrived(waiting)):
+            while arrived and self._next < before + AT_ONCE:
+                _, path = arrived.popleft()
                 try:
                     self._enter(path)
                 except OSError as error:
@@ -166,7 +169,8 @@ class DirectorySource:
                 sync(self._log)
         for path in waiting.keys() - self._waiting:
             log.warning("frame_waits", path=_shown(path), problem=waiting[path].strerror)
-        self._waiting = set(waiting)
+        self._waiting = set(waiting) | {path for _, path in arrived if path in self._waiting}
+        self._behind = len(arrived)
 
     def _arrived(self, waiting: dict[Path, OSError]) -> Iterator[tuple[int, Path]]:
         """Frames in `incoming` with their times; what cannot be looked at is put among those that wait."""

@@ -41,6 +41,8 @@ __all__ = [
 
 BUSY_TIMEOUT_S = 10
 TOO_LARGE = Phrase("a number is beyond what the database can hold; give a smaller one")
+# Of PostgreSQL, and no OperationalErrors: it gave up a transaction that stood still, or is a standby by now.
+GONE = ("IdleInTransactionSessionTimeout", "TransactionTimeout", "ReadOnlySqlTransaction")
 POSTGRESQL_OPTIONS = "-c lock_timeout=2000 -c idle_in_transaction_session_timeout=5000"
 
 
@@ -206,6 +208,12 @@ def _translated(engine: Engine) -> Iterator[None]:
             ) from error
         if type(error.orig).__name__ == "NumericValueOutOfRange":
             raise StoreError(TOO_LARGE) from error
+        if error.connection_invalidated or type(error.orig).__name__ in GONE:
+            raise Unreachable(
+                "{database} cannot be used: {problem}; check database.url",
+                database=shown(engine),
+                problem=_first_line(error),
+            ) from error
         raise
 
 

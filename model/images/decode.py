@@ -17,6 +17,8 @@ Frame = npt.NDArray[np.uint8]
 Image.MAX_IMAGE_PIXELS = None  # only headers are read with it, and `decode` has its own limit
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 
+LONGEST = 65_535  # pixels of a side: what libjpeg writes; libpng gives up at a million
+
 _RAW: dict[str, tuple[int, int | None]] = {  # PFNC name: bytes per pixel, conversion to RGB
     "Mono8": (1, cv2.COLOR_GRAY2RGB),
     "RGB8": (3, None),
@@ -37,7 +39,7 @@ class Undecodable(ImageError):
 
 
 class TooLarge(ImageError):
-    """More pixels than allowed."""
+    """More pixels than allowed, in all or along a side."""
 
 
 class WrongSize(ImageError):
@@ -58,12 +60,13 @@ def decode(data: bytes, *, max_megapixels: int = 64) -> Frame:
         uint8 H x W x 3, RGB, contiguous.
 
     Raises:
-        TooLarge: more pixels than allowed.
+        TooLarge: more pixels than allowed, or a side beyond LONGEST.
         Undecodable: anything else that is not a whole image.
     """
     width, height, kind, grey = _header(data)
     if width * height > max_megapixels * 1_000_000:
         raise TooLarge(f"the image has {width} x {height} pixels, more than {max_megapixels} megapixels")
+    _check_sides(width, height)
     if (kind == "JPEG" and b"\xff\xd9" not in data[-4096:]) or (kind == "PNG" and b"IEND" not in data[-4096:]):
         raise Undecodable(f"the {kind} ends too early")  # OpenCV would fill the rest with grey
     one_plane = kind == "JPEG" and grey  # decoded as it is, and then repeated: a third less time
@@ -103,6 +106,7 @@ def decode_raw(data: bytes, width: int, height: int, pixel_format: str) -> Frame
         uint8 H x W x 3, RGB.
 
     Raises:
+        TooLarge: a side beyond LONGEST.
         WrongSize: the number of bytes does not fit.
         Undecodable: an unknown pixel format.
     """
@@ -111,9 +115,15 @@ def decode_raw(data: bytes, width: int, height: int, pixel_format: str) -> Frame
     depth, conversion = _RAW[pixel_format]
     if len(data) != width * height * depth:
         raise WrongSize(f"{len(data)} bytes, but {width} x {height} {pixel_format} has {width * height * depth}")
+    _check_sides(width, height)
     pixels = np.frombuffer(data, np.uint8).reshape((height, width, depth) if depth > 1 else (height, width))
     frame = pixels if conversion is None else cv2.cvtColor(pixels, conversion)
     return np.ascontiguousarray(frame, dtype=np.uint8)
+
+
+def _check_sides(width: int, height: int) -> None:
+    if max(width, height) > LONGEST:
+        raise TooLarge(f"the image has {width} x {height} pixels; no side may have more than {LONGEST:,}")
 
 
 def pixels_sha256(frame: Frame) -> str:

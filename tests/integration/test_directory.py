@@ -20,8 +20,8 @@ from sqlalchemy import Engine
 from agent import files
 from agent.frame import BadHeader, Record, parse
 from agent.settings import Settings
-from agent.sources.base import Assigned, Place, SourceError, SourceUnreachableError, Unreadable
-from agent.sources.directory import DirectorySource
+from agent.sources.base import Assigned, Bounds, Place, SourceError, SourceUnreachableError, Unreadable
+from agent.sources.directory import AT_ONCE, DirectorySource
 from agent.sources.directory_decisions import DirectoryDecisions
 from agent.store.offsets import Counts
 from agent.store.tables import dead_letter, stream
@@ -259,6 +259,21 @@ def test_one_poll_reads_no_more_bytes_than_it_may_but_one_frame(tmp_path: Path) 
     source.seek(0, 0)
     source.resume([0])
     assert [[one.offset for one in source.poll(0, 10)] for _ in range(4)] == [[0, 1], [2], [3], [4]]
+
+
+@pytest.mark.promise(4)
+def test_a_backlog_is_accepted_little_by_little_and_counts_as_lag(tmp_path: Path) -> None:
+    for number in range(AT_ONCE + 40):
+        write(tmp_path, f"{number}.jpg")
+        os.utime(tmp_path / "incoming" / "s1" / f"{number}.jpg", (number, number))
+    source = DirectorySource(tmp_path)
+    source.open()
+    source.poll(0, 1)
+    assert source.bounds([0]) == {0: Bounds(0, AT_ONCE)}
+    assert source.end(0) == AT_ONCE + 40, "the lag has what waits"
+    source.poll(0, 1)
+    assert source.bounds([0]) == {0: Bounds(0, AT_ONCE + 40)}
+    assert source.end(0) == AT_ONCE + 40
 
 
 def test_there_is_one_reader_and_another_takes_over(tmp_path: Path) -> None:

@@ -157,7 +157,17 @@ def test_another_product_has_another_history() -> None:
     assert _told(watch, _spoiled()[DEFOCUSED] * 3, product_id=2) == []
     assert {key.partition("/")[2] for key in watch.usual} == {"1", "2"}
     assert _told(watch, _spoiled()[DEFOCUSED]) == [(DEFOCUSED, True)]
-    assert _told(watch, _shuffled(LEAST + 50), product_id=2) == [], "an unknown product cannot say that it is over"
+    assert _told(watch, _shuffled(LEAST + 50), product_id=2) == [], "another product cannot say that it is over"
+
+
+def test_another_product_is_learned_and_watched_while_a_problem_is_open() -> None:
+    watch = _watch()
+    blurred = _spoiled()[DEFOCUSED]
+    assert _told(watch, blurred) == [(DEFOCUSED, True)]
+    _told(watch, _shuffled(LEAST + 50), product_id=2)
+    assert _told(watch, blurred, product_id=2) == [], "open already"
+    assert _told(watch, _shuffled(20)) == [], "the second product's frames are blurred by now"
+    assert _told(watch, _shuffled(20), product_id=2) == [(DEFOCUSED, False)]
 
 
 def test_what_a_person_forgot_is_learned_anew() -> None:

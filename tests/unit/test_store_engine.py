@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
 from agent.store import engine as engine_module
 from agent.store.engine import DatabaseBehind, StoreError, Unreachable, open_engine, reading, writing
 from agent.store.tables import lease, product
+from tests import databases
 from tests.databases import NOW, database
 from tests.postgresql import PostgreSQL
+from tests.streams import until
 
 
 @pytest.mark.parametrize(
@@ -133,6 +136,26 @@ def test_on_postgresql_no_claim_waits_long_and_none_is_kept_by_the_dead(postgres
         ]
     engine.dispose()
     assert found == ["2s", "5s"]
+
+
+@pytest.mark.promise(8)
+def test_what_postgresql_gives_up_is_an_outage(postgresql_server: PostgreSQL, tmp_path: Path) -> None:
+    with databases.on(postgresql_server), database(tmp_path) as engine:
+        with pytest.raises(Unreachable, match="idle-in-transaction"), writing(engine) as conn:
+            conn.exec_driver_sql("SET idle_in_transaction_session_timeout = 50")
+            own = conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            until(lambda: own not in _backends(engine))  # as where the process is stopped meanwhile
+            conn.execute(sa.select(product))
+        with pytest.raises(Unreachable, match="read-only transaction"), writing(engine) as conn:
+            conn.exec_driver_sql("SET TRANSACTION READ ONLY")  # as on what has become a standby
+            conn.execute(sa.insert(product).values(name="a", created_at=NOW))
+        with writing(engine) as conn:
+            conn.execute(sa.insert(product).values(name="a", created_at=NOW))
+
+
+def _backends(engine: Engine) -> set[int]:
+    with reading(engine) as conn:
+        return set(conn.exec_driver_sql("SELECT pid FROM pg_stat_activity").scalars())
 
 
 @pytest.mark.usefixtures("each_database")
