@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from agent.pipeline.decisions import event_id
 from agent.store import audit, offsets, outbox
+from agent.store.buckets import hour, minute, quarter
 from agent.store.engine import reading
 from agent.store.local_blobs import LocalBlobs
 from agent.store.score_bins import bin_of
@@ -45,19 +46,20 @@ class Oracle:
         engine: the round's database.
         store: its blobs.
         ends: the log's end by partition.
-        said: ids of all decisions on the topic, with repetitions.
+        said: id and JSON of all decisions on the topic, with repetitions.
         logs: what each agent logged, JSON lines read.
     """
 
     engine: Engine
     store: LocalBlobs
     ends: Mapping[int, int]
-    said: Sequence[str]
+    said: Sequence[tuple[str, bytes]]
     logs: Sequence[Sequence[Mapping[str, Any]]]
 
     def check(self) -> None:
         """All of it."""
         self.counts()
+        self.decisions()
         self.rollups()
         self.score_bins()
         self.blobs()
@@ -77,29 +79,55 @@ class Oracle:
         assert Counter(row.frame_id for row in rows(self.engine, frame_seen)) == once
         dead = [row for row in letters if row.counted]
         assert len(dead) == len({(row.partition, row.offset) for row in dead}) == FRAMES // 10
-        (log,) = rows(self.engine, stream)
-        assert set(self.said) == {event_id(log.topic_id, row.partition, row.offset) for row in (*frames, *dead)}
         with reading(self.engine) as conn:
             assert {one.partition: one.next_offset for one in offsets.partitions(conn)} == self.ends
         assert rows(self.engine, data_gap) == []
 
+    def decisions(self) -> None:
+        """The topic says of each frame what the database has, however often it says so."""
+        (log,) = rows(self.engine, stream)
+        dead = [row for row in rows(self.engine, dead_letter) if row.counted]
+        wanted = {
+            event_id(log.topic_id, row.partition, row.offset): (
+                row.frame_id, row.verdict, row.reason, row.score, row.p_value, row.deployment_id, row.decided_at,
+            )
+            for row in rows(self.engine, inspection)
+        }  # fmt: skip
+        refused = {event_id(log.topic_id, row.partition, row.offset): row.reason for row in dead}
+        told = {of: json.loads(value) for of, value in self.said}
+        assert len(set(self.said)) == len(told), "a decision is sent again as it was"
+        assert told.keys() == wanted.keys() | refused.keys()
+        for of, row in wanted.items():
+            said = told[of]
+            names = ("frame_id", "verdict", "reason", "score", "p_value", "deployment")
+            assert (*(said[name] for name in names), datetime.fromisoformat(said["decided_at"])) == row, of
+        for of, reason in refused.items():
+            assert (told[of]["verdict"], told[of]["reason"]) == ("not_inspected", reason), of
+
     def rollups(self) -> None:
-        """They count what the inspections say."""
-        verdicts = Counter(row.verdict for row in rows(self.engine, inspection))
-        for rollup in (rollup_minute, rollup_quarter, rollup_hour):
-            columns = [sa.func.coalesce(sa.func.sum(rollup.c[f"n_{verdict}"]), 0) for verdict in VERDICTS]
-            with reading(self.engine) as conn:
-                sums = [int(number) for number in conn.execute(sa.select(*columns)).one()]
-            assert sums == [verdicts[verdict] for verdict in VERDICTS], rollup.name
+        """Each of their rows counts what the inspections of its place and time say."""
+        seen = rows(self.engine, inspection)
+        for rollup, start_of in ((rollup_minute, minute), (rollup_quarter, quarter), (rollup_hour, hour)):
+            wanted: dict[tuple[Any, ...], Counter[str]] = {}
+            for row in seen:
+                key = (start_of(row.event_at), row.station_id, row.product_id, row.deployment_id or 0)
+                wanted.setdefault(key, Counter()).update({row.verdict: 1, "late": int(row.late)})
+            found: dict[tuple[Any, ...], Counter[str]] = {}
+            for row in rows(self.engine, rollup):
+                key = (row.start, row.station_id, row.product_id, row.deployment_id)
+                sums = {one: getattr(row, f"n_{one}") for one in (*VERDICTS, "late")}
+                found.setdefault(key, Counter()).update(sums)
+            assert found == wanted, rollup.name
 
     def blobs(self) -> None:
-        """What an item names is there, with the bytes that its hash says."""
+        """What an item or a dead letter names is there, with the bytes that its hash says."""
         stored = {row.sha256 for row in rows(self.engine, blob) if row.state == "stored"}
-        for row in rows(self.engine, item):
-            for name in BLOBS:
+        named: list[tuple[Any, tuple[str, ...]]] = [(row, BLOBS) for row in rows(self.engine, item)]
+        named += [(row, ("blob_sha256", "preview_sha256")) for row in rows(self.engine, dead_letter)]
+        for row, names in named:
+            for name in names:
                 sha256 = getattr(row, name)
-                assert sha256 is None or (sha256 in stored and self.store.get(sha256)), (row.frame_id, name)
-
+                assert sha256 is None or (sha256 in stored and self.store.get(sha256)), (row.offset, name)
         for row in rows(self.engine, blob):
             # A sweep may be cut off anywhere, but for this.
             assert row.state != "stored" or self.store.size(row.sha256) == row.bytes, row.sha256

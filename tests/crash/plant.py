@@ -96,15 +96,15 @@ def publish(bootstrap: str, numbers: range, topic: str = FRAMES) -> None:
     producer.close()
 
 
-def decisions(bootstrap: str, at_least: int, topic: str = DECISIONS) -> list[str]:
-    """Ids of all decisions on the topic, once there are so many different ones."""
+def decisions(bootstrap: str, at_least: int, topic: str = DECISIONS) -> list[tuple[str, bytes]]:
+    """Id and JSON of all decisions on the topic, repetitions too, once there are so many different ones."""
     reader = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
     reader.assign([TopicPartition(topic, 0)])
-    found: list[str] = []
+    found: list[tuple[str, bytes]] = []
 
     def enough() -> bool:
         for records in reader.poll(100).values():
-            found.extend(dict(one.headers)["ce_id"].decode() for one in records)
+            found.extend((dict(one.headers)["ce_id"].decode(), one.value) for one in records)
         return len(set(found)) >= at_least
 
     try:
