@@ -218,7 +218,8 @@ def _flags(floor: Floor, product: int | None, lately: Iterable[ProductRate]) -> 
     if not inspected:
         return Fact(say("Flagged"), "—")
     allowed = live.certificate["certified_review_rate"] if live and live.certificate and live.certifies else None
-    more = f"≤ {allowed:.1%}" if allowed is not None else ""
+    of = say("of {n}", n=f"{inspected:,}")
+    more = f"{of}, ≤ {allowed:.1%}" if allowed is not None else of
     note = say("{flagged:,} of {inspected:,} frames of the last hour", flagged=flagged, inspected=inspected)
     return Fact(say("Flagged"), f"{flagged / inspected:.1%}", more, note)
 

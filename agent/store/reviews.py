@@ -96,21 +96,44 @@ def agreement(conn: Connection, since: datetime, until: datetime, scope: Scope =
 
     What was taken back says nothing.
     """
+    turns = _turns(_left_open(since, until, scope))
+    same = sa.case((turns.c.decision == turns.c.next, 1), else_=0)
+    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(same), 0)).where(
+        turns.c.turn == 1, turns.c.next.is_not(None), turns.c.undone == 0, turns.c.state == "open",
+        turns.c.created_at >= since, turns.c.created_at < until,
+    )  # fmt: skip
+    pairs, agreed = map(int, conn.execute(query).one())
+    undone = sa.select(turns.c.item_id).distinct().where(turns.c.undone == 1)
+    for ids in chunks(conn.execute(undone).scalars().all(), 500):  # few: what was taken back is looked at one by one
+        for said in of_items(conn, ids).values():
+            one, other = (*standing(said)[:2], None, None)[:2]
+            if one and other and one.state == "open" and since <= one.created_at < until:
+                pairs += 1
+                agreed += one.decision == other.decision
+    return Agreement(pairs, agreed)
+
+
+def _left_open(since: datetime, until: datetime, scope: Scope) -> sa.Select[tuple[int]]:
+    """Ids of the items that a decision of this time left open: a second person judges them too."""
     row = review.c
     query = sa.select(row.item_id).distinct().where(row.state == "open", row.created_at >= since)
     query = query.where(row.created_at < until)
     parts = ((item.c.product_id, scope.product_id), (item.c.station_id, scope.station_id), (item.c.lot, scope.lot))
-    wanted = [column == value for column, value in parts if value is not None]
-    if wanted:
-        query = query.join(item, item.c.id == row.item_id).where(*wanted)
-    pairs = agreed = 0
-    for ids in chunks(conn.execute(query).scalars().all(), 500):
-        for said in of_items(conn, ids).values():
-            first, second = (*standing(said)[:2], None, None)[:2]
-            if first and second and first.state == "open" and since <= first.created_at < until:
-                pairs += 1
-                agreed += first.decision == second.decision
-    return Agreement(pairs, agreed)
+    found = [column == value for column, value in parts if value is not None]
+    return query.join(item, item.c.id == row.item_id).where(*found) if found else query
+
+
+def _turns(item_ids: sa.Select[tuple[int]]) -> sa.Subquery:
+    """Reviews of these items: the turn in its item (1: the first), the decision after it, 1 where one was undone."""
+    row = review.c
+    undo = sa.case((row.decision == "undo", 1), else_=0)
+    query = sa.select(
+        row.item_id, row.decision, row.state, row.created_at,
+        sa.func.row_number().over(partition_by=row.item_id, order_by=row.id).label("turn"),
+        sa.func.lead(row.decision).over(partition_by=row.item_id, order_by=row.id).label("next"),
+        sa.func.max(undo).over(partition_by=row.item_id).label("undone"),
+    )  # fmt: skip
+    return query.where(row.item_id.in_(item_ids)).subquery()
 
 
 def last_of(conn: Connection, user_id: int, since: datetime, limit: int) -> list[Review]:

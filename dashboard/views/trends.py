@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from agent.store.marks import Mark
+from agent.store.scopes import EVERYTHING
 from dashboard import charts, context, gallery, tables, thresholds, trending
 from dashboard.asking import Asked, ask
 from dashboard.codes import shown
@@ -29,12 +30,7 @@ def show() -> None:
     with context.reading() as conn:
         found = find(conn, asked)
     if not found.points:
-        st.info(
-            say(
-                "No frame in the last {window}. Choose a longer window; the page Line says which stations send.",
-                window=say(asked.window),
-            )
-        )
+        st.info(_nothing(asked))
         return
     series = found.series
     _totals(sum(series.values(), Counts()))
@@ -64,6 +60,20 @@ def show() -> None:
             "undone or overridden is not counted.",
             zone=asked.zone.key,
         )
+    )
+
+
+def _nothing(asked: Asked) -> str:
+    window = say(asked.window)
+    if asked.scope == EVERYTHING:
+        return say(
+            "No frame in the last {window}. Choose a longer window; the page Line says which stations send.",
+            window=window,
+        )
+    return say(
+        "Nothing is counted for this choice in the last {window}. Choose a longer window, or less; of many lots in a "
+        "day the later ones are counted together, and cannot be told apart here.",
+        window=window,
     )
 
 
