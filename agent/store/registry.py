@@ -1,4 +1,4 @@
-"""Model versions, certificates and deployments. Promotion and rollback are one function each, for gate and people."""
+"""Model versions and deployments. Promotion and rollback are one function each, for gate and people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.phrases import Phrase, word
-from agent.store import audit, teachings, watches
+from agent.store import audit, certificates, teachings, watches
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import columns, one, read, read_all
 from agent.store.tables import certificate, deployment, model_version, product
@@ -33,21 +33,6 @@ class ModelVersion:
     manifest: Mapping[str, Any]
     metrics: Mapping[str, Any]
     reason: str | None
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateRow:
-    """A certificate as stored; `record` is model.certificate.Certificate.to_dict()."""
-
-    id: int
-    model_version_id: int
-    snapshot_id: int | None
-    epoch_id: int | None  # whose calibration set it rests on
-    look: int
-    calibration_sha256: str
-    n: int
-    record: Mapping[str, Any]
     created_at: datetime
 
 
@@ -127,52 +112,6 @@ def versions(conn: Connection, product_id: int) -> list[ModelVersion]:
     return read_all(ModelVersion, conn.execute(query.order_by(model_version.c.number.desc())))
 
 
-def add_certificate(
-    conn: Connection,
-    *,
-    version_id: int,
-    snapshot_id: int | None = None,
-    epoch_id: int | None = None,
-    record: Mapping[str, Any],
-    now: datetime,
-) -> int:
-    """Adds a certificate and returns its id; `look`, `n` and `calibration_sha256` are read from the record."""
-    statement = sa.insert(certificate).values(
-        model_version_id=version_id,
-        snapshot_id=snapshot_id,
-        epoch_id=epoch_id,
-        look=record["look"],
-        calibration_sha256=record["calibration_sha256"],
-        n=record["n"],
-        record=dict(record),
-        created_at=now,
-    )
-    return int(conn.execute(statement.returning(certificate.c.id)).scalar_one())
-
-
-def certificates(conn: Connection, version_id: int) -> list[CertificateRow]:
-    """The version's certificates, newest first."""
-    query = sa.select(*columns(certificate, CertificateRow)).where(certificate.c.model_version_id == version_id)
-    return read_all(CertificateRow, conn.execute(query.order_by(certificate.c.id.desc())))
-
-
-def newest_certificate(conn: Connection, version_id: int) -> int | None:
-    """What a version decides by from now on: one made anew replaces one whose calibration set held a defect."""
-    return next((one.id for one in certificates(conn, version_id)), None)
-
-
-def looks(conn: Connection, *, epoch_id: int | None) -> int:
-    """How many model versions were certified on an epoch so far (None: no epoch, 0); the next one's look is one more.
-
-    Counted per epoch, not per calibration set: a set that grew by a few samples still shares the others with the sets
-    before it; the sets of two epochs share none. A second certificate of one version (another engine) is no new look.
-    """
-    if epoch_id is None:
-        return 0
-    query = sa.select(sa.func.count(sa.distinct(certificate.c.model_version_id)))
-    return conn.execute(query.where(certificate.c.epoch_id == epoch_id)).scalar_one()
-
-
 def live(conn: Connection, product_id: int) -> Deployment | None:
     """What decides for the product now; None where it has no model."""
     found = conn.execute(_live().where(deployment.c.product_id == product_id)).one_or_none()
@@ -246,7 +185,8 @@ def promote(
             number=chosen.number,
             state=word(chosen.state),
         )
-    if certificate_id is not None and certificate_id not in {row.id for row in certificates(conn, version_id)}:
+    issued = {row.id for row in certificates.of_version(conn, version_id)}
+    if certificate_id is not None and certificate_id not in issued:
         raise Conflict(
             "certificate {certificate_id} is not one of version {number}",
             certificate_id=certificate_id,
@@ -298,7 +238,7 @@ def rollback(
     return _deploy(
         conn,
         version(conn, earlier.model_version_id),
-        earlier.certificate_id and newest_certificate(conn, earlier.model_version_id),
+        earlier.certificate_id and certificates.newest(conn, earlier.model_version_id),
         earlier.config_hash,
         reason,
         by,

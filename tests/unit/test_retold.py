@@ -20,6 +20,7 @@ from agent.pipeline.gap import Gap
 from agent.retrain import gate
 from agent.service import retrain
 from agent.settings import Settings
+from agent.store import certificates as issued
 from agent.store import commands, epochs, gaps, marks, registry, runs, watches
 from agent.store.engine import reading, writing
 from agent.store.epochs import Epoch, Lapse
@@ -146,7 +147,7 @@ def test_what_a_watch_found_is_told_while_it_is_open_and_after(here: Line) -> No
         deployment_id = here.deploy(conn, 900)
         version = registry.versions(conn, here.product_id)[0]
         record = {"calibration_sha256": "c", "look": 1, "n": 1}
-        certificate_id = registry.add_certificate(conn, version_id=version.id, record=record, now=NOW)
+        certificate_id = issued.add(conn, version_id=version.id, record=record, now=NOW)
         opened = watches.open(
             conn, product_id=here.product_id, kind="watch", deployment_id=deployment_id, version_id=version.id,
             certificate_id=certificate_id, share=1.0, now=NOW,
