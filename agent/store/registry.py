@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.phrases import Phrase, word
+from agent.phrases import MADE, Phrase, made_of, remade, word
 from agent.store import audit, certificates, teachings, watches
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import columns, one, read, read_all
@@ -34,6 +34,12 @@ class ModelVersion:
     metrics: Mapping[str, Any]
     reason: str | None
     created_at: datetime
+    made: Mapping[str, Any] | None = None  # of the reason
+
+    @property
+    def told(self) -> str | None:
+        """Its reason as it was made, so that a page can say it in the plant's language."""
+        return self.reason and remade(self.reason, self.made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,12 @@ class Deployment:
     by: int | None  # None: the gate
     live_from: datetime
     live_until: datetime | None
+    made: Mapping[str, Any] | None = None  # of the reason
+
+    @property
+    def told(self) -> str:
+        """Its reason as it was made, so that a page can say it in the plant's language."""
+        return remade(self.reason, self.made)
 
     @property
     def certifies(self) -> bool:
@@ -234,7 +246,7 @@ def rollback(
     if current is None or found is None:
         raise Conflict("there is no earlier model to go back to: train or promote another")
     earlier = read(Deployment, found)
-    _set_state(conn, current.model_version_id, "rejected", f"rolled back: {reason}")
+    _set_state(conn, current.model_version_id, "rejected", Phrase("rolled back: {reason}", reason=reason))
     return _deploy(
         conn,
         version(conn, earlier.model_version_id),
@@ -292,6 +304,7 @@ def _deploy(
             certificate_id=certificate_id,
             config_hash=config_hash,
             reason=reason,
+            made=made_of(reason),
             by=by,
             live_from=now,
         )
@@ -312,7 +325,8 @@ def _deploy(
 
 
 def _set_state(conn: Connection, version_id: int, state: str, reason: str) -> None:
-    conn.execute(sa.update(model_version).where(model_version.c.id == version_id).values(state=state, reason=reason))
+    changes = {"state": state, "reason": reason, MADE: made_of(reason)}
+    conn.execute(sa.update(model_version).where(model_version.c.id == version_id).values(changes))
 
 
 def _deployments() -> sa.Select[Any]:

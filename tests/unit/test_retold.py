@@ -152,11 +152,15 @@ def test_what_a_watch_found_is_told_while_it_is_open_and_after(here: Line) -> No
             conn, product_id=here.product_id, kind="watch", deployment_id=deployment_id, version_id=version.id,
             certificate_id=certificate_id, share=1.0, now=NOW,
         )  # fmt: skip
+        watches.say(conn, opened, Phrase("v{number} cannot score beside it ({why})", number=1, why="{gone}"))
+        broken = watches.get(conn, opened)
+        watches.say(conn, opened, None)
         numbers = {"parts": 50, "words": counted, MADE: made_of(counted)}
         watches.count(conn, opened, numbers)
         before = watches.get(conn, opened)
         watches.close(conn, opened, "kept", why, NOW, numbers)
         after = watches.get(conn, opened)
+    assert retold(broken.told) == "⟦v1 cannot score beside it ({gone})⟧"
     assert before.numbers == numbers, "or the judge would write it again and again"
     assert (before.told, retold(before.told)) == (counted, f"⟦{counted}⟧")
     assert (after.told, retold(after.told)) == (why, f"⟦{why}⟧")
