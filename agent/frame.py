@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from agent.phrases import Worded
+
 ALIASES = {
     "id": "ce_id",
     "station": "ce_source",
@@ -33,7 +35,7 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # sources put it where a header's name is
 LONGEST = 200  # characters of a name: id, station, product, serial, lot
 
 
-class BadHeader(Exception):
+class BadHeader(Worded):
     """A record whose headers do not say what it is; its message says which and what is allowed."""
 
 
@@ -112,13 +114,13 @@ def header_texts(record: Record) -> dict[str, str]:
     for name, value in record.headers:
         canonical = ALIASES.get(name.lower(), name.lower())
         if UNKNOWN in name:
-            raise BadHeader(f"the name of header {name[:40]!r} is not UTF-8")
+            raise BadHeader("the name of header {name!r} is not UTF-8", name=name[:40])
         try:
             text = (value or b"").decode("utf-8").strip()
         except UnicodeDecodeError:
-            raise BadHeader(f"header {name[:40]!r} is not UTF-8") from None
+            raise BadHeader("header {name!r} is not UTF-8", name=name[:40]) from None
         if texts.setdefault(canonical, text) != text:
-            raise BadHeader(f"header {canonical[:40]!r} is given twice with different values")
+            raise BadHeader("header {name!r} is given twice with different values", name=canonical[:40])
     return texts
 
 
@@ -134,11 +136,12 @@ def parse(record: Record, *, stream: str, default_station: str = "") -> Envelope
         BadHeader: a header is missing or malformed.
     """
     texts = header_texts(record)
-    kind = texts.get("ce_type", EVENT_TYPE)
-    if kind != EVENT_TYPE:
-        raise BadHeader(f"ce_type is {kind[:40]!r}; {EVENT_TYPE} is allowed")
-    if texts.get("ce_specversion", "1.0") != "1.0":
-        raise BadHeader(f"ce_specversion is {texts['ce_specversion'][:40]!r}; 1.0 is allowed")
+    for header, allowed in (("ce_type", EVENT_TYPE), ("ce_specversion", "1.0")):
+        text = texts.get(header, allowed)
+        if text != allowed:
+            raise BadHeader(
+                "{header} is {text!r}; {allowed} is allowed", header=header, text=text[:40], allowed=allowed
+            )
     station = _name(texts, "ce_source") or default_station
     if not station:
         raise BadHeader("ce_source (or station) is missing, and kafka.station names no default")
@@ -219,7 +222,7 @@ def raw_format(texts: Mapping[str, str]) -> RawFormat | None:
         return None
     width, height = _whole(texts, "width"), _whole(texts, "height")
     if not width or not height or "pixel_format" not in texts:
-        raise BadHeader(f"{RAW} needs the headers width, height (positive) and pixel_format")
+        raise BadHeader("{kind} needs the headers width, height (positive) and pixel_format", kind=RAW)
     return RawFormat(width, height, texts["pixel_format"])
 
 
@@ -236,7 +239,7 @@ def _dataref(texts: Mapping[str, str], record: Record) -> DataRef | None:
 def _name(texts: Mapping[str, str], header: str) -> str | None:
     text = texts.get(header)
     if text and (len(text) > LONGEST or not text.isprintable()):
-        raise BadHeader(f"{header} must be at most {LONGEST} printable characters")
+        raise BadHeader("{header} must be at most {longest} printable characters", header=header, longest=LONGEST)
     return text or None
 
 
@@ -245,7 +248,7 @@ def _whole(texts: Mapping[str, str], header: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise BadHeader(f"{header} is {text[:40]!r}; a whole number is allowed")
+        raise BadHeader("{header} is {text!r}; a whole number is allowed", header=header, text=text[:40])
     return int(text)
 
 
@@ -255,7 +258,9 @@ def _time(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise BadHeader(f"ce_time is {text[:40]!r}; RFC 3339 such as 2026-01-31T08:00:00Z is allowed") from None
+        raise BadHeader(
+            "ce_time is {text!r}; RFC 3339 such as 2026-01-31T08:00:00Z is allowed", text=text[:40]
+        ) from None
     if moment.tzinfo is None:
-        raise BadHeader(f"ce_time is {text[:40]!r}; it needs a timezone such as Z")
+        raise BadHeader("ce_time is {text!r}; it needs a timezone such as Z", text=text[:40])
     return min(max(moment, FIRST), LAST)

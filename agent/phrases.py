@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import reduce
+from math import isfinite
 from typing import Any, Self
 
 MADE = "made"  # the key of `made_of` where a record's JSON keeps it beside the English
@@ -51,8 +52,8 @@ def together(template: str, words: Iterable[str]) -> str:
     return reduce(lambda one, other: Phrase(template, one=one, other=other), found) if found else ""
 
 
-def made_of(words: str) -> dict[str, Any] | None:
-    """What a text was made of, for JSON; None where that is not known."""
+def made_of(words: str | None) -> dict[str, Any] | None:
+    """What a text was made of, for JSON; None where that is not known, or there is none."""
     if not isinstance(words, Phrase):
         return None
     return {"template": words.template, "values": {name: _plain(one) for name, one in words.values.items()}}
@@ -70,10 +71,12 @@ def bare(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
-    """A value as JSON has it."""
+    """A value as JSON has it, which knows no NaN."""
     if isinstance(value, Phrase):
         return made_of(value)
-    return value if value is None or isinstance(value, str | int | float) else str(value)
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def remade(words: str, made: object) -> str:

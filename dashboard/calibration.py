@@ -8,7 +8,7 @@ from html import escape
 
 import streamlit as st
 
-from agent.store import lesson, registry, users, withdrawals
+from agent.store import certificates, lesson, users, withdrawals
 from agent.store.calibration import Calibrator
 from dashboard import context, withdrawing
 from dashboard.parts import picture
@@ -25,7 +25,7 @@ def show(product_id: int, version_id: int) -> None:
     """Draws them; operators may ask, engineers decide."""
     with context.reading() as conn:
         top = lesson.top_calibration(conn, version_id)
-        issued = registry.certificates(conn, version_id)
+        issued = certificates.of_version(conn, version_id)
         asked = {one.sample_id: one for one in withdrawals.all(conn, product_id)}
         names = {user.id: user.name for user in users.all(conn, disabled=True)}
     if not top:

@@ -15,7 +15,7 @@ from agent.store.registry import Deployment
 from agent.store.reviews import Review
 from agent.store.samples import Sample
 from dashboard.codes import named, shown
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 HIDDEN = later("hidden until the part is judged")
 
@@ -132,7 +132,7 @@ def said(reviews: Sequence[Review], zone: tzinfo) -> list[dict[str, object]]:
 def _decider(deployment: Deployment | None) -> str:
     if deployment is None:
         return say("nothing: no model decided")
-    return say("v{number}, promoted because: {reason}", number=deployment.number, reason=deployment.reason)
+    return say("v{number}, promoted because: {reason}", number=deployment.number, reason=retold(deployment.told))
 
 
 def _number(value: float | None, form: str) -> str | None:

@@ -15,7 +15,7 @@ from agent.store.dead_letters import DeadLetter, Pile
 from dashboard.alerts import since
 from dashboard.codes import shown
 from dashboard.histories import record
-from dashboard.words import later, say, several
+from dashboard.words import later, retold, say, several
 
 Rows = list[dict[str, object]]
 Level = Literal["info", "warning", "error", "success"]
@@ -51,7 +51,7 @@ def letters(found: Sequence[DeadLetter], zone: tzinfo) -> Rows:
             later("When"): f"{one.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
             later("Station"): one.station or "",
             later("Reason"): shown(one.reason),
-            later("Detail"): one.detail,
+            later("Detail"): retold(one.told),
             later("Bytes"): say("kept") if one.blob_sha256 else say("none"),
             later("State"): state(one, zone),
         }
@@ -73,7 +73,7 @@ def became(replays: Sequence[Event]) -> str:
 def facts(one: DeadLetter) -> Rows:
     """Everything that came with it, a name and a value each."""
     where = record(one.stream_id, one.partition, one.offset)
-    own = [(say("Why"), one.detail), (say("Record"), where), (say("SHA-256 of its bytes"), one.value_sha256)]
+    own = [(say("Why"), retold(one.told)), (say("Record"), where), (say("SHA-256 of its bytes"), one.value_sha256)]
     theirs = [(say("header {name}", name=name), value) for name, value in one.headers]
     return [{later("What"): name, later("Value"): value} for name, value in [*own, *theirs]]
 

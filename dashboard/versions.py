@@ -10,7 +10,7 @@ from itertools import pairwise
 from agent.store.audit import Event
 from agent.store.registry import Deployment
 from agent.store.setting_versions import SettingVersion
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 Rows = list[dict[str, object]]
 Fields = Mapping[str, object]  # what a version says, by name
@@ -73,7 +73,7 @@ def history(
         changed = differences(fields(before, known), said) if before else []
         words = "; ".join(f"{row['What']}: {row['Words'] or row['To']}" for row in changed)
         what = say("deployment {id}, v{number}", id=one.id, number=one.number)
-        found.append(Version(one.live_from, _who(one.by, GATE, names), what, one.reason, words, said))
+        found.append(Version(one.live_from, _who(one.by, GATE, names), what, retold(one.told), words, said))
     for new, old in pairwise(settings):
         rows = differences(_flat(old.settings), _flat(new.settings))
         words = "; ".join(f"{row['What']}: {row['From']} → {row['To']}" for row in rows)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from agent.drift.watch import DELAY, DriftWatch
 from agent.metrics import Metrics
 from agent.settings import Drift, Settings
-from agent.store import alerts, buckets, drift, epochs, inspections, registry, trends
+from agent.store import alerts, buckets, certificates, drift, epochs, inspections, registry, trends
 from agent.store.drift import Kept
 from agent.store.engine import reading, writing
 from agent.store.tables import rollup_quarter
@@ -48,7 +48,7 @@ class Plant:
                 "look": 1, "n": len(scores), "calibration_sha256": "c" * 64, "review_threshold": 1.5,
                 "scores": sorted(scores), "unit": "part",
             }  # fmt: skip
-            row = registry.add_certificate(conn, version_id=version.id, epoch_id=epoch_id, record=record, now=at)
+            row = certificates.add(conn, version_id=version.id, epoch_id=epoch_id, record=record, now=at)
             made = registry.promote(
                 conn, version_id=version.id, certificate_id=row, config_hash="0" * 64, reason="test", by=None, now=at
             )

@@ -28,7 +28,7 @@ from agent.pipeline.run import Parts, Pipeline
 from agent.settings import Settings, load, utc_now
 from agent.sources.base import Decisions, Source
 from agent.sources.memory import MemoryDecisions
-from agent.store import offsets, products, registry, stations
+from agent.store import certificates, offsets, products, registry, stations
 from agent.store.blobs import BlobStore, keep
 from agent.store.engine import reading, writing
 from agent.store.install import install_of
@@ -160,7 +160,7 @@ def seed(engine: Engine, store: BlobStore, *, artifact: bytes = b"artifact", wat
         version = registry.add_version(
             conn, product_id=product.id, artifact_sha256=sha256, teacher="none", manifest={}, now=now
         )
-        row = registry.add_certificate(conn, version_id=version.id, record=certificate(sha256).to_dict(), now=now)
+        row = certificates.add(conn, version_id=version.id, record=certificate(sha256).to_dict(), now=now)
         live = registry.promote(
             conn, version_id=version.id, certificate_id=row, config_hash="2" * 64, reason="test", by=None, now=now,
             watch_share=watch_share,

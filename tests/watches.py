@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from agent.service import reviews
 from agent.settings import Settings
-from agent.store import audit, items, registry, watches
+from agent.store import audit, certificates, items, registry, watches
 from agent.store.engine import reading, writing
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.rows import values
@@ -64,13 +64,13 @@ class Watched:
             "look": 1, "n": 82, "calibration_sha256": HASH, "certified_review_rate": RATE,
             "review_threshold": 1.5 if certified else None,
         }  # fmt: skip
-        registry.add_certificate(conn, version_id=made.id, record=record, now=NOW)
+        certificates.add(conn, version_id=made.id, record=record, now=NOW)
         return made
 
     def promote(self, conn: Connection, version: ModelVersion, **how: Any) -> Deployment:
         """As the gate does, or a person where `by` says who."""
         given: dict[str, Any] = {"reason": "test", "by": None, "now": NOW, "watch_share": 0.2, "config_hash": HASH}
-        certificate_id = registry.certificates(conn, version.id)[0].id
+        certificate_id = certificates.of_version(conn, version.id)[0].id
         return registry.promote(conn, version_id=version.id, certificate_id=certificate_id, **(given | how))
 
     @property

@@ -13,7 +13,7 @@ from agent.cli.common import Acting, CommandError, Common, find_product, new_key
 from agent.service import models as service
 from agent.service import watches as watching
 from agent.settings import utc_now
-from agent.store import lesson, registry, runs, watches
+from agent.store import certificates, lesson, registry, runs, watches
 from agent.store.blobs import open_blobs
 from agent.store.engine import reading
 from agent.store.registry import ModelVersion
@@ -73,7 +73,7 @@ def calibration(
     """
     with reading(common.database()) as conn:
         found = _version(conn, product, version)
-        issued = registry.certificates(conn, found.id)
+        issued = certificates.of_version(conn, found.id)
         top = lesson.top_calibration(conn, found.id)
     threshold = issued[0].record["review_threshold"] if issued else None
     rows = [

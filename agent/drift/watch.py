@@ -192,7 +192,10 @@ class DriftWatch:
 def _open_epoch(conn: Connection, reference: Reference, alarm: Raised, station: str, now: datetime) -> None:
     """Opens one unless there is another model by now, or somebody has opened one."""
     if drift.references(conn).get(reference.product_id) == reference:
-        words = f"scores at {station} changed, evidence {odds(alarm.log_e)} after {alarm.n} parts"
+        words = Phrase(
+            "scores at {station} changed, evidence {evidence} after {n} parts",
+            station=station, evidence=odds(alarm.log_e), n=alarm.n,
+        )  # fmt: skip
         epochs.open(conn, reference.product_id, "drift", words, at=alarm.at, now=now)
 
 

@@ -6,6 +6,7 @@ import hashlib
 from urllib.parse import unquote, urlsplit
 
 from agent.frame import BadHeader, DataRef
+from agent.phrases import Worded
 from agent.pipeline.patience import Patience
 from agent.store.blobs import BlobMissing, BlobStore, BlobTooLarge
 
@@ -13,7 +14,7 @@ LONGEST_KEY = 1024  # bytes, of S3
 LONGEST_PART = 255  # bytes, of file systems
 
 
-class ClaimCorrupt(Exception):
+class ClaimCorrupt(Worded):
     """What lies there is not what the headers say."""
 
 
@@ -42,9 +43,9 @@ class ClaimChecks:
         except BlobMissing:
             return None
         except BlobTooLarge as error:
-            raise ClaimCorrupt(f"ce_datasize is {ref.size}, and there is more") from error
+            raise ClaimCorrupt("ce_datasize is {size}, and there is more", size=ref.size) from error
         if len(data) != ref.size:
-            raise ClaimCorrupt(f"ce_datasize is {ref.size}, and there are {len(data)} bytes")
+            raise ClaimCorrupt("ce_datasize is {size}, and there are {n} bytes", size=ref.size, n=len(data))
         if hashlib.sha256(data).hexdigest() != ref.sha256:
             raise ClaimCorrupt("the bytes do not have the hash ce_datasha256")
         return data
@@ -60,13 +61,16 @@ def key_of(uri: str, location: str) -> str:
         wanted, own = urlsplit(uri), urlsplit(location)
         parts, base = (_segments(one.path) for one in (wanted, own))
     except ValueError as error:
-        raise BadHeader(f"ce_dataref cannot be read: {error}") from None
+        raise BadHeader("ce_dataref cannot be read: {error}", error=error) from None
     inside = (wanted.scheme, wanted.netloc) == (own.scheme, own.netloc) and parts[: len(base)] == base
     if not inside or len(parts) == len(base) or wanted.query or wanted.fragment:
-        raise BadHeader(f"ce_dataref is not in the blob store; {location.rstrip('/')}/KEY is allowed")
+        raise BadHeader("ce_dataref is not in the blob store; {location}/KEY is allowed", location=location.rstrip("/"))
     longest = max(len(part.encode()) for part in parts)
     if len("/".join(parts).encode()) > LONGEST_KEY or (own.scheme == "file" and longest > LONGEST_PART):
-        raise BadHeader(f"ce_dataref must have at most {LONGEST_KEY} bytes, in a folder {LONGEST_PART} a part")
+        raise BadHeader(
+            "ce_dataref must have at most {longest} bytes, in a folder {part} a part",
+            longest=LONGEST_KEY, part=LONGEST_PART,
+        )  # fmt: skip
     return "/".join(parts[len(base) :])
 
 
@@ -75,5 +79,8 @@ def _segments(path: str) -> list[str]:
     parts = [unquote(part, errors="strict") for part in path.strip("/").split("/")] if path.strip("/") else []
     for part in parts:
         if part in ("", ".", "..") or any(sign in "/\\%\x7f" or sign < " " for sign in part):
-            raise ValueError("empty parts, dots, encoded separators and control characters are not allowed")
+            raise BadHeader(
+                "ce_dataref cannot be read: empty parts, dots, encoded separators and control characters are not "
+                "allowed"
+            )
     return parts

@@ -10,8 +10,9 @@ from dataclasses import replace
 import structlog
 
 from agent.metrics import Metrics
+from agent.phrases import Phrase, Worded
 from agent.pipeline.patience import AbandonedError
-from agent.pipeline.provider import Companion, Deployed, Scorer, speaks_of
+from agent.pipeline.provider import LONGEST, Companion, Deployed, Scorer, speaks_of
 from agent.store.watches import Watch
 
 log = structlog.get_logger()
@@ -20,7 +21,7 @@ ScorerOf = Callable[[int, str], Scorer]
 Say = Callable[[int, str | None], None]
 
 
-class Unfit(Exception):
+class Unfit(Worded):
     """It can be loaded, but there is nothing to compare by."""
 
 
@@ -75,7 +76,7 @@ class Companions:
             again_s = math.inf if isinstance(error, Unfit) else RETRY_S
             self._again_at[watch.id] = self._monotonic() + again_s
             log.error("companion_unusable", product=watch.product, watch=watch.id, error=repr(error)[:500])
-            self._say(watch.id, _words(watch, f"{type(error).__name__}: {error}"))
+            self._say(watch.id, _words(watch, _why(error)))
             return None
         self._again_at.pop(watch.id, None)
         if judged and watch.words:  # maybe of an agent before this one
@@ -104,11 +105,18 @@ class Companions:
         scorer = self._scorer_of(watch.product_id, watch.other_artifact_sha256)
         certificate = Certificate.from_dict(dict(watch.other_certificate)) if watch.other_certificate else None
         if certificate is None or not speaks_of(certificate, scorer):
-            raise Unfit(f"its certificate does not speak of {scorer.fingerprint}")
+            raise Unfit("its certificate does not speak of {scorer}", scorer=scorer.fingerprint)
         if not deployed.certified:
-            raise Unfit(f"the certificate of what decides does not speak of {deployed.scorer.fingerprint}")
+            raise Unfit(
+                "the certificate of what decides does not speak of {scorer}", scorer=deployed.scorer.fingerprint
+            )
         return Companion(watch.id, scorer, certificate, watch.share, watch.state == "open")
 
 
-def _words(watch: Watch, why: str) -> str:
-    return f"v{watch.other_number} cannot score beside it ({why})"[:500]
+def _why(error: Exception) -> Phrase:
+    problem = error.phrase if isinstance(error, Worded) else str(error)[:LONGEST]
+    return Phrase("{error}: {problem}", error=type(error).__name__, problem=problem)
+
+
+def _words(watch: Watch, why: str) -> Phrase:
+    return Phrase("v{number} cannot score beside it ({why})", number=watch.other_number, why=why)

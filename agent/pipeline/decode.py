@@ -9,6 +9,7 @@ from datetime import datetime
 
 import model.images as images
 from agent.frame import BadHeader, DataRef, Envelope, RawFormat, event_time, parse
+from agent.phrases import Phrase
 from agent.pipeline.budget import Budget
 from agent.pipeline.claim_checks import ClaimChecks, ClaimCorrupt
 from agent.pipeline.directory import Directory
@@ -57,7 +58,7 @@ class Decoder:
                 return work.outcome is not None
         except BadHeader as error:
             work.place = None
-            work.dead_letter(str(error), self._clock())
+            work.dead_letter(error.phrase, self._clock())
             return True
         decode(work, envelope, self._settings.pipeline, self._clock)
         if work.pixels is not None:
@@ -82,12 +83,11 @@ class Decoder:
         try:
             work.claimed = self._claim_checks.read(ref)
         except ClaimCorrupt as error:
-            work.fail("claim_corrupt", str(error), self._clock())
+            work.fail("claim_corrupt", error.phrase, self._clock())
         else:
             if work.claimed is None and self._monotonic() - work.arrived > wait_s:
-                work.fail(
-                    "claim_missing", f"nothing that we may read lies at ce_dataref after {wait_s:.0f} s", self._clock()
-                )
+                words = Phrase("nothing that we may read lies at ce_dataref after {seconds:.0f} s", seconds=wait_s)
+                work.fail("claim_missing", words, self._clock())
         finally:
             self._budget.give_pixels(ref.size)
         return work.claimed is not None
@@ -107,7 +107,8 @@ def refuse(work: Work, envelope: Envelope, limits: Pipeline, now: datetime) -> b
     if age_s > limits.max_age_s:
         work.fail("too_old", f"{age_s:.0f} s old; pipeline.max_age_s is {limits.max_age_s:.0f}", now)
     elif size > limits.max_frame_mb << 20:
-        work.fail("too_large", f"{size} bytes; pipeline.max_frame_mb is {limits.max_frame_mb}", now)
+        words = Phrase("{n} bytes; pipeline.max_frame_mb is {limit}", n=size, limit=limits.max_frame_mb)
+        work.fail("too_large", words, now)
     return work.outcome is not None
 
 

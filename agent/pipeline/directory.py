@@ -90,7 +90,7 @@ class Directory:
     def _place(self, work: Work, envelope: Envelope) -> Place:
         station = self._stations.get(envelope.station)
         if station is None:
-            raise BadHeader(f"station {envelope.station!r} is not registered; goodpart stations add it")
+            raise BadHeader("station {station!r} is not registered; goodpart stations add it", station=envelope.station)
         product = self._product(work, envelope, station)
         rate = self._settings.audit.rate if station.audit_rate is None else station.audit_rate
         if product.id in self._lapsed:
@@ -110,13 +110,15 @@ class Directory:
         runs = None if envelope.product else self._runs(work, station.id)
         if runs is not None:
             if runs not in self._products:
-                raise BadHeader(f"station {station.name!r} runs a retired product; goodpart stations set another")
+                raise BadHeader(
+                    "station {station!r} runs a retired product; goodpart stations set another", station=station.name
+                )
             return self._products[runs]
         name = envelope.product or self._settings.kafka.product
         if not name:
-            raise BadHeader(f"the frame names no product, and station {station.name!r} runs none")
+            raise BadHeader("the frame names no product, and station {station!r} runs none", station=station.name)
         if name not in self._products:
-            raise BadHeader(f"product {name!r} is not registered; goodpart products add it")
+            raise BadHeader("product {product!r} is not registered; goodpart products add it", product=name)
         return self._products[name]
 
     def _runs(self, work: Work, station_id: int) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agent.phrases import Phrase
 from agent.pipeline.streak import Streak
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from model.images import Frame, InputSpec
 
 BELIEVED = 20  # frames in a row that a companion fails on before that is told
+LONGEST = 400  # characters of what a library says of that
 
 
 class Scored(Protocol):
@@ -79,8 +81,9 @@ class Failing:
         """Takes one frame, and why it has no score."""
         if not self._streak.see(error is not None):
             return
-        last = f"{type(error).__name__}: {error}"
-        self.problem = None if error is None else f"{BELIEVED} frames in a row failed, the last with {last}"
+        last = f"{type(error).__name__}: {error}"[:LONGEST]
+        words = Phrase("{n} frames in a row failed, the last with {error}", n=BELIEVED, error=last)
+        self.problem = None if error is None else words
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ from datetime import datetime
 import structlog
 
 from agent.metrics import Metrics
+from agent.phrases import Phrase
 from agent.pipeline.pictures import Heatmap
 from agent.pipeline.provider import Deciding, Deployed, Scored
 from agent.pipeline.vectors import Features
@@ -202,7 +203,7 @@ def decide(work: Work, deployed: Deployed, scored: Scored, now: datetime) -> Non
     """The verdict of one scored frame, under the certificate of what scored it."""
     score = float(scored.score)
     if not math.isfinite(score):
-        work.fail("model_error", f"the score is {score}", now)
+        work.fail("model_error", Phrase("the score is {score}", score=score), now)
         return
     work.map = Heatmap(scored.map, deployed.scorer.spec)
     work.features = Features(scored.features, deployed.scorer.space)

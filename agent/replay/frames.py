@@ -102,7 +102,7 @@ class Frames:
         try:
             work.claimed = self._claim_checks.read(envelope.dataref)
         except ClaimCorrupt as error:
-            work.fail("claim_corrupt", str(error), work.event_at)
+            work.fail("claim_corrupt", error.phrase, work.event_at)
             return False
         if work.claimed is None:
             work.fail("claim_missing", "nothing lies at ce_dataref", work.event_at)

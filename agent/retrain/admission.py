@@ -207,4 +207,4 @@ def _epoch(conn: Connection, product: Product, moment: datetime, window: Window,
     if found and found.cause not in GIVEN:
         return found
     start = max(window.starts_at, found.opened_at) if found else window.starts_at
-    return epochs.open(conn, product.id, "stream", "audited parts", at=start, now=now)
+    return epochs.open(conn, product.id, "stream", Phrase("audited parts"), at=start, now=now)

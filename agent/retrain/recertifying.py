@@ -15,7 +15,7 @@ from agent.retrain.errors import RetrainError
 from agent.service.acts import Done, current, perform
 from agent.service.models import RECERTIFY
 from agent.service.ranks import Invalid, Refused
-from agent.store import audit, calibration, commands, epochs, registry, samples, stations, users
+from agent.store import audit, calibration, certificates, commands, epochs, registry, samples, stations, users
 from agent.store.engine import writing
 from agent.store.errors import NotFound
 from agent.store.rows import values
@@ -130,8 +130,8 @@ def _issue(
     now: datetime,
 ) -> Recertified:
     """Writes the certificate; where the version is live it decides by it from now on."""
-    version, epoch_id = registry.version(conn, version_id), registry.certificates(conn, version_id)[0].epoch_id
-    certificate_id = registry.add_certificate(
+    version, epoch_id = registry.version(conn, version_id), certificates.of_version(conn, version_id)[0].epoch_id
+    certificate_id = certificates.add(
         conn,
         version_id=version_id,
         snapshot_id=version.snapshot_id,
@@ -155,7 +155,7 @@ def _issue(
 def _certify(conn: Connection, version_id: int) -> tuple[Certificate, list[int]]:
     """The certificate on what is left, and the samples that left since the newest one."""
     version = registry.version(conn, version_id)
-    issued, scores = registry.certificates(conn, version_id), calibration.scores_of(conn, version_id)
+    issued, scores = certificates.of_version(conn, version_id), calibration.scores_of(conn, version_id)
     if not issued or not scores or version.snapshot_id is None:
         raise NotRecertifiable(
             "v{number} has no calibration scores on record: train a new version", number=version.number

@@ -14,7 +14,7 @@ from agent.retrain.errors import Cancelled
 from agent.retrain.gate import Report
 from agent.retrain.holding import Holding
 from agent.settings import Settings
-from agent.store import audit, calibration, epochs, registry, runs, samples, teachings, watches
+from agent.store import audit, calibration, certificates, epochs, registry, runs, samples, teachings, watches
 from agent.store.calibration import Shown
 from agent.store.errors import Conflict
 from agent.store.products import Product
@@ -139,7 +139,7 @@ def _add_version(conn: Connection, run: TrainingRun, outcome: Outcome, now: date
         metrics=candidate.metrics,
         now=now,
     )
-    certificate_id = registry.add_certificate(
+    certificate_id = certificates.add(
         conn,
         version_id=version.id,
         snapshot_id=outcome.snapshot.id,

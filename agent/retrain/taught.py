@@ -69,7 +69,7 @@ def _make_samples(conn: Connection, settings: Settings, found: Teaching, by: int
     trained = sum((one.role, one.state) == ("train", "accepted") for one in known)
     wanted = roles.needs(rate, settings.certificate.confidence)
     roles.check_enough(counts["train"] + trained, counts["calibration"], wanted, advice=ADVICE)
-    words = f"{len(grouped)} parts of the stream that the product was taught from"
+    words = Phrase("{n} parts of the stream that the product was taught from", n=len(grouped))
     epoch_id = epochs.open(conn, product_id, "teach", words, by=by, now=now).id
     for part, frames in grouped.items():
         for view in frames:

@@ -20,7 +20,7 @@ from agent.retrain.record import Candidate, Outcome, record
 from agent.retrain.result import RunResult
 from agent.retrain.scoring import open_scorer, training_settings
 from agent.store import blobs as blob_store
-from agent.store import epochs, products, registry, runs, samples, stations
+from agent.store import certificates, epochs, products, runs, samples, stations
 from agent.store.engine import reading, writing
 from agent.store.products import Product
 from agent.store.runs import TrainingRun
@@ -70,10 +70,10 @@ def work(bench: Bench, run: TrainingRun, holding: Holding, on_progress: OnProgre
 
 def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot, TrainingRun]:
     """What the run trains on, and from which weights: as its first attempt froze them."""
-    certificates, now = bench.settings.certificate, bench.clock()
+    rates, now = bench.settings.certificate, bench.clock()
     with writing(bench.engine) as conn:
         product = products.get(conn, run.product_id)
-        epoch = epochs.calibrating(conn, product.id, epochs.asked(product, certificates))
+        epoch = epochs.calibrating(conn, product.id, epochs.asked(product, rates))
         if run.snapshot_id is None:
             snapshot, held = freezing.freeze(conn, bench.settings, product, now)
             parent = freezing.choose_parent(conn, bench.settings, run)
@@ -84,7 +84,7 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot, Training
         runs.start(conn, run.id, snapshot.id, now)
         run = runs.get(conn, run.id)
     lists = Lists.of(snapshot, {})
-    wanted = roles.needs(product.review_rate or certificates.review_rate, certificates.confidence)
+    wanted = roles.needs(product.review_rate or rates.review_rate, rates.confidence)
     advice = epoch.grows_by if epoch else Phrase("import good images")
     warning = roles.check_enough(len(lists.train), lists.units, wanted, advice=advice)
     log.info("training_started", product=product.name, run=run.id, train=len(lists.train),
@@ -107,16 +107,16 @@ def _candidate(
     by_image = comparison.score_images(scorer, lists.calibration, bench.load, stage)
     units = comparison.units(lists, lists.calibration, by_image)
     with reading(bench.engine) as conn:
-        look = 1 + registry.looks(conn, epoch_id=snapshot.epoch_id)
-    certificates = bench.settings.certificate
+        look = 1 + certificates.looks(conn, epoch_id=snapshot.epoch_id)
+    rates = bench.settings.certificate
     certificate = certify(
         units,
         artifact_sha256=sha256,
         calibration_sha256=snapshot.role_sha256("calibration"),
         fingerprint=scorer.fingerprint,
-        review_rate=product.review_rate or certificates.review_rate,
-        reject_rate=certificates.reject_rate,
-        confidence=certificates.confidence,
+        review_rate=product.review_rate or rates.review_rate,
+        reject_rate=rates.reject_rate,
+        confidence=rates.confidence,
         look=look,
         unit=lists.unit,
     )

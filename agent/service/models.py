@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from agent.phrases import Phrase
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid
-from agent.store import commands, registry, watches
+from agent.store import certificates, commands, registry, watches
 from agent.store.engine import reading
 from agent.store.errors import Conflict
 from agent.store.registry import Deployment
@@ -55,7 +55,7 @@ def promote(
     _check(reason)
 
     def work(conn: Connection, actor: User) -> Done:
-        issued = registry.certificates(conn, version_id)
+        issued = certificates.of_version(conn, version_id)
         made = registry.promote(
             conn,
             version_id=version_id,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 from agent.phrases import Phrase, word
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid
-from agent.store import registry, watches
+from agent.store import certificates, registry, watches
 from agent.store.engine import reading
 from agent.store.errors import Conflict
 from agent.store.users import User
@@ -39,7 +39,7 @@ def shadow(engine: Engine, actor: User, version_id: int, share: float, *, key: s
     def work(conn: Connection, actor: User) -> Done:
         chosen = registry.version(conn, version_id)
         live = registry.lock_live(conn, chosen.product_id)
-        issued = registry.certificates(conn, version_id)
+        issued = certificates.of_version(conn, version_id)
         if chosen.state != "candidate":
             raise Conflict(
                 "v{number} is {state}: only a candidate goes into a shadow",

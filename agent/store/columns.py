@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, MetaData
 from sqlalchemy.engine import Dialect
 
+from agent.phrases import MADE
+
 NAMING = {
     "ix": "ix_%(column_0_N_label)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -73,6 +75,11 @@ def one_of(column: str, *words: str) -> sa.CheckConstraint:
     """The column holds one of these words."""
     listed = ", ".join(f"'{word}'" for word in words)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def made() -> Column[Any]:
+    """What the words of its row were made of, as `made_of` gives it; NULL where that is not known, as of a person's."""
+    return Column(MADE, sa.JSON(none_as_null=True))
 
 
 def position() -> list[Column[Any]]:

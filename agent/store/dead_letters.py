@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.phrases import MADE, made_of, remade
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import columns, read_all, values
 from agent.store.tables import LETTER_DONE, LETTER_WAITS, dead_letter
@@ -56,6 +57,12 @@ class DeadLetter:
     preview_sha256: str | None
     replayed_at: datetime | None
     discarded_at: datetime | None
+    made: Mapping[str, Any] | None = None  # of the detail
+
+    @property
+    def told(self) -> str:
+        """Its detail as it was made, so that a page can say it in the plant's language."""
+        return remade(self.detail, self.made)
 
     @property
     def state(self) -> State:
@@ -76,7 +83,7 @@ class Pile:
 def add_all(conn: Connection, rows: Sequence[NewDeadLetter]) -> None:
     """Adds the dead letters of one partition's transaction."""
     if rows:
-        conn.execute(sa.insert(dead_letter), [values(row) for row in rows])
+        conn.execute(sa.insert(dead_letter), [{**values(row), MADE: made_of(row.detail)} for row in rows])
 
 
 def recent(

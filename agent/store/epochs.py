@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.phrases import Phrase, word
+from agent.phrases import MADE, Phrase, made_of, remade, word
 from agent.settings import Certificates
 from agent.store import audit, products
 from agent.store.products import Product
@@ -42,6 +43,12 @@ class Epoch:
     by: int | None  # None: the agent
     opened_at: datetime
     closed_at: datetime | None
+    made: Mapping[str, Any] | None = None  # of the words
+
+    @property
+    def told(self) -> str:
+        """Why it was opened, as that was made, so that a page can say it in the plant's language."""
+        return remade(self.words, self.made)
 
     @property
     def rests_on(self) -> Phrase:
@@ -50,7 +57,7 @@ class Epoch:
             return RESTS_ON[self.cause]
         epoch = Phrase("epoch {id}", id=self.id)
         if self.cuts:
-            epoch = Phrase("epoch {id}, {cause}: {words}", id=self.id, cause=word(self.cause), words=self.words)
+            epoch = Phrase("epoch {id}, {cause}: {words}", id=self.id, cause=word(self.cause), words=self.told)
         return Phrase(
             "it rests on audited parts since {time} UTC ({epoch}) and assumes that the stream has stayed as it was "
             "then",
@@ -62,7 +69,7 @@ class Epoch:
     def began(self) -> Phrase:
         """When it was opened, and why, for people."""
         time = f"{self.opened_at:%Y-%m-%d %H:%M}"
-        return Phrase("{time} UTC ({cause}: {words})", time=time, cause=word(self.cause), words=self.words)
+        return Phrase("{time} UTC ({cause}: {words})", time=time, cause=word(self.cause), words=self.told)
 
     @property
     def grows_by(self) -> Phrase:
@@ -151,7 +158,7 @@ def open(
         conn.execute(sa.update(epoch).where(epoch.c.id == before.id).values(closed_at=start))
     new = {
         "product_id": product_id, "cause": cause, "words": words, "cuts": cause in CUTTING, "by": by,
-        "opened_at": start, "closed_at": after.opened_at if after else None,
+        "opened_at": start, "closed_at": after.opened_at if after else None, MADE: made_of(words),
     }  # fmt: skip
     made = get(conn, int(conn.execute(sa.insert(epoch).values(**new).returning(epoch.c.id)).scalar_one()))
     detail = {"product_id": product_id, "cause": cause, "words": words, "opened_at": start.isoformat()}
@@ -191,7 +198,7 @@ def of_import(conn: Connection, product_id: int, now: datetime) -> Epoch:
         NotFound: there is no such product.
     """
     found = [one for one in of_product(conn, product_id) if one.cause == "import"]
-    return found[-1] if found else open(conn, product_id, "import", "imported images", now=now)
+    return found[-1] if found else open(conn, product_id, "import", Phrase("imported images"), now=now)
 
 
 def of_certificate(conn: Connection, certificate_id: int | None) -> Epoch | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Column, Index, Table, UniqueConstraint
 
-from agent.store.columns import Sha, Utc, Word, metadata, one_of, refers, row_id
+from agent.store.columns import Sha, Utc, Word, made, metadata, one_of, refers, row_id
 
 snapshot = Table(
     "snapshot",
@@ -61,6 +61,7 @@ model_version = Table(
     Column("manifest", sa.JSON, nullable=False),
     Column("metrics", sa.JSON, nullable=False),  # label-dependent figures, {} where there are no labels
     Column("reason", sa.Text),
+    made(),
     Column("created_at", Utc, nullable=False),
     UniqueConstraint("product_id", "number"),
 )
@@ -116,6 +117,7 @@ deployment = Table(
     refers("certificate_id", "certificate.id", nullable=True),
     Column("config_hash", Sha, nullable=False),
     Column("reason", sa.Text, nullable=False),
+    made(),
     refers("by", "user.id", nullable=True),  # None: the gate
     Column("live_from", Utc, nullable=False),
     Column("live_until", Utc),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from agent.phrases import Phrase, word
-from agent.store import calibration, commands, registry, runs, teachings
+from agent.store import calibration, certificates, commands, registry, runs, teachings
 from agent.store.calibration import Calibrator
 from agent.store.commands import Command
 from agent.store.registry import ModelVersion
@@ -99,7 +99,7 @@ def find(conn: Connection, product_id: int) -> Lesson | None:
 
 def top_calibration(conn: Connection, version_id: int) -> list[Calibrator]:
     """The calibration parts that a version scored highest, as many as are to be looked at before it goes live."""
-    issued = registry.certificates(conn, version_id)
+    issued = certificates.of_version(conn, version_id)
     k, unit = (issued[0].record["review_k"], issued[0].record["unit"]) if issued else (0, "frame")
     return calibration.top(conn, version_id, calibration.worth_a_look(k), unit)
 

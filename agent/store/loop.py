@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Column, Index, Table, UniqueConstraint
 
-from agent.store.columns import Big, Name, Sha, Utc, Word, metadata, one_of, position, refers, row_id
+from agent.store.columns import Big, Name, Sha, Utc, Word, made, metadata, one_of, position, refers, row_id
 
 epoch = Table(
     "epoch",
@@ -14,6 +14,7 @@ epoch = Table(
     refers("product_id", "product.id"),
     Column("cause", Word, one_of("cause", "import", "teach", "stream", "drift", "camera", "person"), nullable=False),
     Column("words", sa.Text, nullable=False),  # why it was opened
+    made(),
     Column("cuts", sa.Boolean, nullable=False),  # calibration sets before it no longer speak for the stream
     refers("by", "user.id", nullable=True),
     Column("opened_at", Utc, nullable=False),
@@ -155,6 +156,7 @@ watch = Table(
     Column("share", sa.Float, nullable=False),  # of the parts, drawn before scoring
     Column("state", Word, one_of("state", "open", "kept", "rolled_back", "untrusted", "ended"), nullable=False),
     Column("words", sa.Text),
+    made(),
     Column("numbers", sa.JSON),
     Column("opened_at", Utc, nullable=False),
     Column("closed_at", Utc),

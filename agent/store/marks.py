@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.phrases import Phrase, word
+from agent.phrases import Phrase, remade, word
 from agent.store.tables import data_gap, deployment, epoch, model_version, product
 
 
@@ -29,7 +29,9 @@ def between(conn: Connection, since: datetime, until: datetime, product_id: int 
 
 def _models(conn: Connection, since: datetime, until: datetime, product_id: int | None) -> list[Mark]:
     query = (
-        sa.select(deployment.c.live_from, product.c.name, model_version.c.number, deployment.c.reason)
+        sa.select(
+            deployment.c.live_from, product.c.name, model_version.c.number, deployment.c.reason, deployment.c.made
+        )
         .join(model_version, model_version.c.id == deployment.c.model_version_id)
         .join(product, product.c.id == deployment.c.product_id)
         .where(deployment.c.live_from >= since, deployment.c.live_from < until)
@@ -37,22 +39,22 @@ def _models(conn: Connection, since: datetime, until: datetime, product_id: int 
     if product_id is not None:
         query = query.where(deployment.c.product_id == product_id)
     return [
-        Mark(at, "model", Phrase("{product}: v{number} decides ({why})", product=name, number=number, why=why))
-        for at, name, number, why in conn.execute(query)
+        Mark(at, "model", Phrase("{product}: v{number} decides ({why})", product=name, number=number, why=remade(*why)))
+        for at, name, number, *why in conn.execute(query)
     ]
 
 
 def _epochs(conn: Connection, since: datetime, until: datetime, product_id: int | None) -> list[Mark]:
     query = (
-        sa.select(epoch.c.opened_at, product.c.name, epoch.c.cause, epoch.c.words)
+        sa.select(epoch.c.opened_at, product.c.name, epoch.c.cause, epoch.c.words, epoch.c.made)
         .join(product, product.c.id == epoch.c.product_id)
         .where(epoch.c.opened_at >= since, epoch.c.opened_at < until, epoch.c.cuts)
     )
     if product_id is not None:
         query = query.where(epoch.c.product_id == product_id)
     return [
-        Mark(at, "epoch", Phrase("{product}: {cause}: {words}", product=name, cause=word(cause), words=words))
-        for at, name, cause, words in conn.execute(query)
+        Mark(at, "epoch", Phrase("{product}: {cause}: {words}", product=name, cause=word(cause), words=remade(*why)))
+        for at, name, cause, *why in conn.execute(query)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Model versions, certificates and deployments. Promotion and rollback are one function each, for gate and people."""
+"""Model versions and deployments. Promotion and rollback are one function each, for gate and people."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.phrases import Phrase, word
-from agent.store import audit, teachings, watches
+from agent.phrases import MADE, Phrase, made_of, remade, word
+from agent.store import audit, certificates, teachings, watches
 from agent.store.errors import Conflict, NotFound
 from agent.store.rows import columns, one, read, read_all
 from agent.store.tables import certificate, deployment, model_version, product
@@ -34,21 +34,12 @@ class ModelVersion:
     metrics: Mapping[str, Any]
     reason: str | None
     created_at: datetime
+    made: Mapping[str, Any] | None = None  # of the reason
 
-
-@dataclass(frozen=True, slots=True)
-class CertificateRow:
-    """A certificate as stored; `record` is model.certificate.Certificate.to_dict()."""
-
-    id: int
-    model_version_id: int
-    snapshot_id: int | None
-    epoch_id: int | None  # whose calibration set it rests on
-    look: int
-    calibration_sha256: str
-    n: int
-    record: Mapping[str, Any]
-    created_at: datetime
+    @property
+    def told(self) -> str | None:
+        """Its reason as it was made, so that a page can say it in the plant's language."""
+        return self.reason and remade(self.reason, self.made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +58,12 @@ class Deployment:
     by: int | None  # None: the gate
     live_from: datetime
     live_until: datetime | None
+    made: Mapping[str, Any] | None = None  # of the reason
+
+    @property
+    def told(self) -> str:
+        """Its reason as it was made, so that a page can say it in the plant's language."""
+        return remade(self.reason, self.made)
 
     @property
     def certifies(self) -> bool:
@@ -125,52 +122,6 @@ def versions(conn: Connection, product_id: int) -> list[ModelVersion]:
     """The product's versions, newest first."""
     query = sa.select(*columns(model_version, ModelVersion)).where(model_version.c.product_id == product_id)
     return read_all(ModelVersion, conn.execute(query.order_by(model_version.c.number.desc())))
-
-
-def add_certificate(
-    conn: Connection,
-    *,
-    version_id: int,
-    snapshot_id: int | None = None,
-    epoch_id: int | None = None,
-    record: Mapping[str, Any],
-    now: datetime,
-) -> int:
-    """Adds a certificate and returns its id; `look`, `n` and `calibration_sha256` are read from the record."""
-    statement = sa.insert(certificate).values(
-        model_version_id=version_id,
-        snapshot_id=snapshot_id,
-        epoch_id=epoch_id,
-        look=record["look"],
-        calibration_sha256=record["calibration_sha256"],
-        n=record["n"],
-        record=dict(record),
-        created_at=now,
-    )
-    return int(conn.execute(statement.returning(certificate.c.id)).scalar_one())
-
-
-def certificates(conn: Connection, version_id: int) -> list[CertificateRow]:
-    """The version's certificates, newest first."""
-    query = sa.select(*columns(certificate, CertificateRow)).where(certificate.c.model_version_id == version_id)
-    return read_all(CertificateRow, conn.execute(query.order_by(certificate.c.id.desc())))
-
-
-def newest_certificate(conn: Connection, version_id: int) -> int | None:
-    """What a version decides by from now on: one made anew replaces one whose calibration set held a defect."""
-    return next((one.id for one in certificates(conn, version_id)), None)
-
-
-def looks(conn: Connection, *, epoch_id: int | None) -> int:
-    """How many model versions were certified on an epoch so far (None: no epoch, 0); the next one's look is one more.
-
-    Counted per epoch, not per calibration set: a set that grew by a few samples still shares the others with the sets
-    before it; the sets of two epochs share none. A second certificate of one version (another engine) is no new look.
-    """
-    if epoch_id is None:
-        return 0
-    query = sa.select(sa.func.count(sa.distinct(certificate.c.model_version_id)))
-    return conn.execute(query.where(certificate.c.epoch_id == epoch_id)).scalar_one()
 
 
 def live(conn: Connection, product_id: int) -> Deployment | None:
@@ -246,7 +197,8 @@ def promote(
             number=chosen.number,
             state=word(chosen.state),
         )
-    if certificate_id is not None and certificate_id not in {row.id for row in certificates(conn, version_id)}:
+    issued = {row.id for row in certificates.of_version(conn, version_id)}
+    if certificate_id is not None and certificate_id not in issued:
         raise Conflict(
             "certificate {certificate_id} is not one of version {number}",
             certificate_id=certificate_id,
@@ -294,11 +246,11 @@ def rollback(
     if current is None or found is None:
         raise Conflict("there is no earlier model to go back to: train or promote another")
     earlier = read(Deployment, found)
-    _set_state(conn, current.model_version_id, "rejected", f"rolled back: {reason}")
+    _set_state(conn, current.model_version_id, "rejected", Phrase("rolled back: {reason}", reason=reason))
     return _deploy(
         conn,
         version(conn, earlier.model_version_id),
-        earlier.certificate_id and newest_certificate(conn, earlier.model_version_id),
+        earlier.certificate_id and certificates.newest(conn, earlier.model_version_id),
         earlier.config_hash,
         reason,
         by,
@@ -352,6 +304,7 @@ def _deploy(
             certificate_id=certificate_id,
             config_hash=config_hash,
             reason=reason,
+            made=made_of(reason),
             by=by,
             live_from=now,
         )
@@ -372,7 +325,8 @@ def _deploy(
 
 
 def _set_state(conn: Connection, version_id: int, state: str, reason: str) -> None:
-    conn.execute(sa.update(model_version).where(model_version.c.id == version_id).values(state=state, reason=reason))
+    changes = {"state": state, "reason": reason, MADE: made_of(reason)}
+    conn.execute(sa.update(model_version).where(model_version.c.id == version_id).values(changes))
 
 
 def _deployments() -> sa.Select[Any]:

@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, Index, Table, UniqueConstraint, event
 
 from agent.store.access import credential as credential
 from agent.store.access import session as session
-from agent.store.columns import Big, Name, Sha, Utc, Word, one_of, position, refers, row_id
+from agent.store.columns import Big, Name, Sha, Utc, Word, made, one_of, position, refers, row_id
 from agent.store.columns import metadata as metadata
 from agent.store.gauges import lag_minute as lag_minute
 from agent.store.gauges import stage_minute as stage_minute
@@ -258,6 +258,7 @@ dead_letter = Table(
     Column("station", Name),  # as the frame named it, registered or not; None where it named none
     Column("reason", Word, nullable=False),
     Column("detail", sa.Text, nullable=False),
+    made(),
     Column("headers", sa.JSON, nullable=False),
     Column("value_sha256", Sha, nullable=False),
     refers("blob_sha256", "blob.sha256", nullable=True),  # None: beyond the quota, or let go

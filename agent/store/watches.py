@@ -38,6 +38,7 @@ class Watch:
     share: float  # of the parts, drawn before scoring
     state: str  # open | kept | rolled_back | untrusted | ended
     words: str | None  # of an open one: why the other model cannot score; else what came of it
+    made: Mapping[str, Any] | None  # of the words
     numbers: Mapping[str, Any] | None  # of agent.watching, as it last looked
     opened_at: datetime
     closed_at: datetime | None
@@ -52,7 +53,7 @@ class Watch:
         """What there is to say of it now."""
         numbers = self.numbers or {}
         if self.words:
-            return remade(self.words, numbers.get("why"))
+            return remade(self.words, self.made)
         if numbers:
             return remade(numbers["words"], numbers.get(MADE))
         return Phrase("no part of its sample was inspected yet")
@@ -170,7 +171,7 @@ def all(conn: Connection, product_id: int, limit: int = 20) -> list[Watch]:
 
 def say(conn: Connection, watch_id: int, words: str | None) -> None:
     """Why the other model of an open one cannot score; None: it can."""
-    conn.execute(sa.update(watch).where(watch.c.id == watch_id, watch.c.state == "open").values(words=words))
+    conn.execute(sa.update(watch).where(watch.c.id == watch_id, watch.c.state == "open").values(_told(words)))
 
 
 def count(conn: Connection, watch_id: int, numbers: Mapping[str, Any]) -> None:
@@ -180,15 +181,15 @@ def count(conn: Connection, watch_id: int, numbers: Mapping[str, Any]) -> None:
 
 def distrust(conn: Connection, watch_id: int, words: str, numbers: Mapping[str, Any]) -> bool:
     """Neither model can be trusted: both go on scoring, every part from now on. False where it is open no more."""
-    return _leave(conn, watch_id, state="untrusted", words=words, numbers=_because(numbers, words), share=1.0)
+    return _leave(conn, watch_id, state="untrusted", numbers=dict(numbers), share=1.0, **_told(words))
 
 
 def close(
     conn: Connection, watch_id: int, state: str, words: str, now: datetime, numbers: Mapping[str, Any] | None = None
 ) -> bool:
     """Ends an open one as kept, rolled_back or ended; False where it is open no more."""
-    counted = {} if numbers is None else {"numbers": _because(numbers, words)}
-    return _leave(conn, watch_id, state=state, words=words, closed_at=now, **counted)
+    counted = {} if numbers is None else {"numbers": dict(numbers)}
+    return _leave(conn, watch_id, state=state, closed_at=now, **_told(words), **counted)
 
 
 def end(conn: Connection, product_id: int, why: str, now: datetime) -> Watch | None:
@@ -197,9 +198,8 @@ def end(conn: Connection, product_id: int, why: str, now: datetime) -> Watch | N
         return None
     trusted = found.state == "open"
     words = why if trusted else together("{one}; {other}", [found.told, why])
-    after = {"state": "ended" if trusted else "untrusted", "words": words, "closed_at": now}
-    numbers = _because(found.numbers or {}, words)
-    conn.execute(sa.update(watch).where(watch.c.id == found.id).values(**after, numbers=numbers))
+    after = {"state": "ended" if trusted else "untrusted", "closed_at": now, **_told(words)}
+    conn.execute(sa.update(watch).where(watch.c.id == found.id).values(after))
     return found
 
 
@@ -230,8 +230,8 @@ def over(conn: Connection, before: datetime) -> list[int]:
     return list(conn.execute(sa.select(watch.c.id).where(watch.c.closed_at < before, frames).order_by("id")).scalars())
 
 
-def _because(numbers: Mapping[str, Any], words: str) -> dict[str, Any]:
-    return {**numbers, "why": made_of(words)}
+def _told(words: str | None) -> dict[str, Any]:
+    return {"words": words, MADE: made_of(words)}
 
 
 def _leave(conn: Connection, watch_id: int, **changes: Any) -> bool:
@@ -260,6 +260,7 @@ def _select() -> sa.Select[Any]:
             watch.c.share,
             watch.c.state,
             watch.c.words,
+            watch.c.made,
             watch.c.numbers,
             watch.c.opened_at,
             watch.c.closed_at,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from agent.alerts.base import Alarms
 from agent.phrases import Phrase, bare, kept, together
 from agent.settings import Settings
-from agent.store import alerts, audit, epochs, registry, samples, watches
+from agent.store import alerts, audit, certificates, epochs, registry, samples, watches
 from agent.store.alerts import fitted
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
@@ -136,7 +136,7 @@ class Judge:
         with writing(self._engine) as conn:
             audit.take_turn(conn)
             snapshot_id = registry.version(conn, watch.other_version_id).snapshot_id
-            certificate_id = registry.newest_certificate(conn, watch.other_version_id)
+            certificate_id = certificates.newest(conn, watch.other_version_id)
             epoch = epochs.of_certificate(conn, certificate_id)
             problem = samples.why_not(conn, snapshot_id) if snapshot_id is not None else None
             problem = problem or epochs.outdated(conn, watch.product_id, epoch.id if epoch else None)

@@ -98,7 +98,7 @@ def _live(live: Deployment | None, epoch: Epoch | None, *, taught: bool) -> None
             "**v{number}** is live since {since}: {reason}",
             number=live.number,
             since=f"{since:%Y-%m-%d %H:%M:%S}",
-            reason=plain(live.reason),
+            reason=plain(retold(live.told)),
         )
     )
     st.markdown(words(live.certificate, epoch))
@@ -138,7 +138,7 @@ def _versions(versions: Sequence[ModelVersion]) -> None:
             later("images"): one.manifest.get("settings", {}).get("images"),
             later("made"): one.created_at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S"),
             later("artifact"): one.artifact_sha256[:12],
-            later("why"): one.reason or "",
+            later("why"): retold(one.told or ""),
         }
         for one in reversed(versions)
     ]

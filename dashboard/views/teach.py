@@ -9,7 +9,7 @@ import streamlit as st
 
 from agent.service import models, reviews
 from agent.service import teach as service
-from agent.store import epochs, products, registry, stations, teachings
+from agent.store import certificates, epochs, products, stations, teachings
 from agent.store import lesson as lessons
 from agent.store.lesson import Lesson
 from agent.store.products import Product
@@ -86,7 +86,7 @@ def _lesson(product: Product, user: User | None) -> None:
             return
         station = stations.get(conn, lesson.teaching.station_id).name
         version = lesson.version
-        issued = registry.certificates(conn, version.id)[:1] if version else []
+        issued = certificates.of_version(conn, version.id)[:1] if version else []
         epoch = epochs.of_certificate(conn, issued[0].id) if issued else None
         due = recertifying.read(conn, product.id)
     st.caption(

@@ -20,7 +20,7 @@ from agent.retrain import child, holding, job
 from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import utc_now
-from agent.store import calibration, registry, runs
+from agent.store import calibration, certificates, registry, runs
 from agent.store.engine import reading, writing
 from tests.crash.plant import Agent
 from tests.integration.retrain_parts import Plant, imported, until
@@ -81,7 +81,7 @@ def end_of(plant: Plant) -> dict[str, Any]:
                 for one in versions
             ],
             "scores": calibration.scores_of(conn, versions[0].id),
-            "certificates": [row.record for one in versions for row in registry.certificates(conn, one.id)],
+            "certificates": [row.record for one in versions for row in certificates.of_version(conn, one.id)],
             "gate": (report.verdict, untimed(report.words), {**report.numbers, "pace": None, MADE: None}),
             "deployments": [
                 (one.number, untimed(one.reason), one.by) for one in registry.deployments(conn, plant.product.id)

@@ -8,6 +8,7 @@ from threading import Thread
 import pytest
 from sqlalchemy import Engine
 
+from agent.phrases import Phrase
 from agent.pipeline import companions
 from agent.pipeline.models import ModelManager
 from agent.pipeline.patience import BlobsUnreachableError
@@ -17,6 +18,7 @@ from agent.sources.memory import MemoryLog, MemorySource
 from agent.store import watches
 from agent.store.engine import reading, writing
 from agent.store.tables import shadow_score
+from dashboard.words import retold
 from tests.companions import NEITHER, Choosy, manager_of, send, share_of
 from tests.streams import FakeScorer, Running, running, seed, settings
 
@@ -122,9 +124,11 @@ def test_what_an_agent_before_said_of_a_companion_is_taken_back(engine: Engine, 
 
 
 def _told(run: Running) -> str | None:
+    """Why it cannot score, where it cannot; a page says that in the plant's language."""
     with reading(run.engine) as conn:
         found = watches.active(conn, run.seeded.product_id)
     assert found is not None
+    assert found.words is None or isinstance(found.told, Phrase)
     return found.words
 
 
@@ -134,6 +138,7 @@ def _companion(manager: ModelManager, product_id: int) -> Companion:
     return used.companion
 
 
+@pytest.mark.usefixtures("spoken")
 def test_a_companion_of_another_engine_has_nothing_to_compare_by_and_is_loaded_once(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,4 +155,7 @@ def test_a_companion_of_another_engine_has_nothing_to_compare_by_and_is_loaded_o
         with reading(engine) as conn:
             found = watches.active(conn, second.product_id)
         assert found is not None
-        assert "Unfit: its certificate does not speak of other/1" in (found.words or "")
+        assert found.words == "v1 cannot score beside it (Unfit: its certificate does not speak of other/1)"
+        assert retold(found.told) == (
+            "⟦v1 cannot score beside it (⟦Unfit: ⟦its certificate does not speak of other/1⟧⟧)⟧"
+        )

@@ -88,6 +88,7 @@ def test_every_outcome_is_recorded_once_and_told_once(engine: Engine, tmp_path: 
             ("wrong_size", False): 1,
         }
         assert sum(row.blob_sha256 is not None for row in letters) == 6  # all but the empty one
+        assert Counter(row.reason for row in letters if row.made) == {"bad_header": 4, "too_large": 1}
         # Also a station that nobody registered is named, to people and to the line.
         assert Counter(row.station for row in letters) == {"s1": 4, "nowhere": 1, None: 2}
         assert {(row.frame_id, row.kind) for row in run.rows(item)} == {
@@ -154,6 +155,7 @@ def test_frames_by_reference(engine: Engine, tmp_path: Path) -> None:
             **dict.fromkeys(("never", "loop", "again"), ("not_inspected", "claim_missing")),
             "behind": ("pass", None),
         }
+        assert all(row.made for row in run.rows(dead_letter)), "what is wrong with a reference is ours to say"
         (shown,) = run.rows(item)
         assert run.store.get(shown.frame_sha256) == bad
         run.until(lambda: run.pipeline.stats().in_flight == 0)

@@ -21,7 +21,7 @@ from agent.replay.models import Models
 from agent.replay.run import Replay, ReplayError
 from agent.settings import Settings, utc_now
 from agent.sources.memory import MemoryLog, MemorySource
-from agent.store import products, registry, tables
+from agent.store import certificates, products, registry, tables
 from agent.store.blobs import keep
 from agent.store.engine import reading, writing
 from agent.store.inspections import Window, count_in
@@ -311,9 +311,7 @@ def test_what_is_live_now_is_asked_instead(recorded: Recorded) -> None:
         )
         record = registry.deployments(conn, recorded.seeded.product_id)[0].certificate
         assert record is not None
-        row = registry.add_certificate(
-            conn, version_id=version.id, record={**record, "artifact_sha256": artifact}, now=now
-        )
+        row = certificates.add(conn, version_id=version.id, record={**record, "artifact_sha256": artifact}, now=now)
         registry.promote(
             conn, version_id=version.id, certificate_id=row, config_hash="2" * 64, reason="test", by=None, now=now
         )

@@ -17,6 +17,7 @@ from agent.service import retrain as service
 from agent.settings import utc_now
 from agent.store import (
     ancestry,
+    certificates,
     epochs,
     normals,
     products,
@@ -106,9 +107,9 @@ def test_a_certificate_names_its_epoch_and_counts_its_looks(plant: Plant) -> Non
     assert result.certificate.look == 1
     assert f"it rests on audited parts since {cut.opened_at:%Y-%m-%d %H:%M} UTC (epoch {cut.id}" in result.describe()
     with reading(plant.engine) as conn:
-        (row,) = registry.certificates(conn, result.version_id)
+        (row,) = certificates.of_version(conn, result.version_id)
         assert (row.epoch_id, row.look) == (cut.id, 1)
-        assert registry.looks(conn, epoch_id=cut.id) == 1
+        assert certificates.looks(conn, epoch_id=cut.id) == 1
 
 
 def test_a_poisoned_challenger_is_rejected_with_its_reason_on_record(plant: Plant) -> None:

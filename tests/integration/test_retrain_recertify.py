@@ -20,6 +20,7 @@ from agent.settings import utc_now
 from agent.store import (
     audit,
     calibration,
+    certificates,
     commands,
     lesson,
     registry,
@@ -61,9 +62,9 @@ def test_a_certificate_is_made_anew_without_the_calibration_parts_that_were_take
         live = registry.live(conn, plant.product.id)
         assert not calibration.top(conn, version.id, 1, "frame")[0].usable
         assert [one.action for one in audit.recent(conn)[:2]] == ["model.recertify", "model.promote"]
-        newest, first = registry.certificates(conn, version.id)
+        newest, first = certificates.of_version(conn, version.id)
         assert newest.epoch_id == first.epoch_id is not None
-        assert registry.looks(conn, epoch_id=newest.epoch_id) == 1
+        assert certificates.looks(conn, epoch_id=newest.epoch_id) == 1
     assert live and live.id == made.deployment_id != before.id
     assert live.certificate == made.certificate.to_dict() and live.number == 1
     with pytest.raises(recertifying.NotRecertifiable, match="stands"):
@@ -96,7 +97,7 @@ def test_an_agent_certifies_anew_when_a_page_asks_for_it(plant: Plant) -> None:
     with reading(plant.engine) as conn:
         live = registry.live(conn, plant.product.id)
         assert calibration.taken_out(conn, plant.product.id) == {}
-        (newest, _), (event, *_) = registry.certificates(conn, version.id), audit.recent(conn)
+        (newest, _), (event, *_) = certificates.of_version(conn, version.id), audit.recent(conn)
     assert live and before and live.id != before.id and live.certificate_id == newest.id
     assert (event.action, event.user_id, event.detail["reason"]) == ("model.recertify", plant.user.id, "scratched")
 
@@ -112,7 +113,7 @@ def test_who_is_no_engineer_any_more_certifies_nothing(plant: Plant) -> None:
     assert recertifying.do_next(plant.engine, utc_now()) is None
     with reading(plant.engine) as conn:
         found = commands.get(conn, asked)
-        assert len(registry.certificates(conn, version.id)) == 1
+        assert len(certificates.of_version(conn, version.id)) == 1
     assert found.state == "failed" and found.result and "viewer" in found.result["problem"]
     with pytest.raises(PermissionDenied):
         models.ask_recertify(plant.engine, plant.user, version.id, "again", key="2", now=utc_now())

@@ -13,7 +13,7 @@ from agent.cli import watch as command
 from agent.cli.common import Acting, CommandError, Common
 from agent.service import Invalid, PermissionDenied, models
 from agent.service import watches as service
-from agent.store import epochs, registry, samples, watches
+from agent.store import certificates, epochs, registry, samples, watches
 from agent.store.engine import Conflict, reading, writing
 from agent.store.samples import NewSample
 from agent.store.tables import certificate, model_version
@@ -94,8 +94,8 @@ def test_a_candidate_is_promoted_after_its_shadow_and_watched(watched: Watched, 
 
 
 def _certify_anew(conn: Connection, version_id: int) -> int:
-    record = registry.certificates(conn, version_id)[0].record
-    return registry.add_certificate(conn, version_id=version_id, record={**record, "n": 81}, now=NOW)
+    record = certificates.of_version(conn, version_id)[0].record
+    return certificates.add(conn, version_id=version_id, record={**record, "n": 81}, now=NOW)
 
 
 def test_a_certificate_made_anew_replaces_the_one_of_before_a_shadow_or_a_rollback(

@@ -14,11 +14,12 @@ from structlog.testing import capture_logs
 from agent.cli import watch as command
 from agent.cli.common import Common
 from agent.hot_window import Pruner
+from agent.phrases import Phrase, made_of
 from agent.service import models
 from agent.settings import Retention
 from agent.store import items, products, registry, watches
-from agent.store.engine import Conflict, reading, writing
-from agent.store.tables import certificate
+from agent.store.engine import Conflict, downgrade, reading, upgrade, writing
+from agent.store.tables import certificate, watch
 from tests.databases import NOW, Line
 from tests.watches import HASH, Shot, Watched, stream
 
@@ -55,6 +56,18 @@ def test_a_promotion_over_a_certified_champion_opens_a_watch_and_a_rollback_none
         told = [(one.state, one.words) for one in watches.all(conn, here.product_id)]
         assert bare.certificate is not None
     assert told == [("ended", "v5 was taken back"), ("ended", "v3 was promoted")]
+
+
+def test_what_its_words_were_made_of_moves_with_the_database(watched: Watched, here: Line) -> None:
+    why = Phrase("v{n} was promoted", n=3)
+    with writing(here.engine) as conn:
+        watches.close(conn, watched.watch.id, "ended", why, NOW, {"parts": 5})
+    downgrade(here.engine, "0026")
+    with reading(here.engine) as conn:
+        assert conn.execute(sa.select(watch.c.numbers)).scalar_one() == {"parts": 5, "why": made_of(why)}
+    upgrade(here.engine)
+    after = watched.watch
+    assert (after.told, after.made, after.numbers) == (why, made_of(why), {"parts": 5})
 
 
 def _version_id(conn: Connection, here: Line, number: int) -> int:

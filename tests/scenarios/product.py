@@ -17,7 +17,7 @@ from agent.retrain.run import train_product
 from agent.retrain.scoring import open_scorer
 from agent.service import reviews, stations
 from agent.settings import Settings, utc_now
-from agent.store import items, offsets, products, registry, users
+from agent.store import certificates, items, offsets, products, registry, users
 from agent.store import stations as station_rows
 from agent.store.blobs import keep, open_blobs
 from agent.store.engine import open_engine, reading, upgrade, writing
@@ -112,7 +112,7 @@ class ByHand:
         """How many of these a version flags under its certificate."""
         with reading(self.engine) as conn:
             version = next(one for one in registry.versions(conn, self.product.id) if one.number == number)
-            threshold = float(registry.certificates(conn, version.id)[0].record["review_threshold"])
+            threshold = float(certificates.of_version(conn, version.id)[0].record["review_threshold"])
         scorer = open_scorer(self.settings, artifacts.from_bytes(self.blobs.get(version.artifact_sha256)))
         scores: list[float] = []
         for start in range(0, len(images), BATCH):

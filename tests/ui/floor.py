@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 from agent.demo import render
 from agent.pipeline.pictures import Heatmap
 from agent.pipeline.pictures import render as drawn
-from agent.store import alerts, items, products, registry, stations, teachings, trends
+from agent.store import alerts, certificates, items, products, registry, stations, teachings, trends
 from agent.store.blobs import keep
 from agent.store.buckets import hour, minute, quarter
 from agent.store.engine import writing
@@ -68,7 +68,7 @@ def _products(conn: Connection, made: Line, now: datetime) -> dict[str, tuple[in
     version = registry.add_version(
         conn, product_id=made.product_id, artifact_sha256=add_blob(conn, 900), teacher="none", manifest={}, now=now
     )
-    certificate = registry.add_certificate(conn, version_id=version.id, record=record, now=now)
+    certificate = certificates.add(conn, version_id=version.id, record=record, now=now)
     live = registry.promote(
         conn, version_id=version.id, certificate_id=certificate, config_hash="0" * 64, reason="gate", by=None, now=now
     ).id

@@ -11,7 +11,7 @@ from scipy import stats
 from agent.alerts.disk import AGAIN, GB, DiskWatch, folders
 from agent.alerts.flags import AT_LEAST, LEVEL, LOOKS, FlagRates
 from agent.alerts.watch import Watch
-from agent.store import registry, stations, trends
+from agent.store import certificates, registry, stations, trends
 from agent.store.engine import reading, writing
 from agent.store.tables import rollup_quarter
 from model.statistics import binomial_tail, exceeds_rate
@@ -150,7 +150,7 @@ def deploy(here: Line, number: int) -> int:
             conn, product_id=here.product_id, artifact_sha256=sha, teacher="t", manifest={}, now=NOW
         )
         record = {"look": 1, "n": 100, "calibration_sha256": sha, "certified_review_rate": 0.05}
-        row = registry.add_certificate(conn, version_id=version.id, record=record, now=NOW)
+        row = certificates.add(conn, version_id=version.id, record=record, now=NOW)
         return registry.promote(
             conn, version_id=version.id, certificate_id=row, config_hash="c", reason="r", by=None, now=NOW
         ).id

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from agent.service import Invalid, PermissionDenied, models
-from agent.store import audit, disagreements, items, registry, stations, watches
+from agent.store import audit, certificates, disagreements, items, registry, stations, watches
 from agent.store.disagreements import Disagreement, Split
 from agent.store.engine import Conflict, reading, writing
 from agent.store.tables import item
@@ -87,7 +87,7 @@ def test_an_engineer_rejects_a_candidate_with_a_reason_and_its_shadow_ends(here:
     with writing(here.engine) as conn:
         candidate = made.version(conn, 3)
         watches.end(conn, here.product_id, "test", NOW)
-        certificate_id = registry.certificates(conn, candidate.id)[0].id
+        certificate_id = certificates.of_version(conn, candidate.id)[0].id
         watches.open(
             conn, product_id=here.product_id, kind="shadow", deployment_id=made.live.id, version_id=candidate.id,
             certificate_id=certificate_id, share=0.1, now=NOW,

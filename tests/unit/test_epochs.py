@@ -17,7 +17,7 @@ from agent.retrain import roles
 from agent.service import Invalid, PermissionDenied
 from agent.service import epochs as service
 from agent.settings import Certificates
-from agent.store import audit, epochs, products, registry, samples, stations
+from agent.store import audit, certificates, epochs, products, registry, samples, stations
 from agent.store.engine import Conflict, NotFound, reading, writing
 from agent.store.epochs import CUTTING, GIVEN, Epoch, Held, chosen
 from agent.store.samples import NewSample
@@ -55,7 +55,7 @@ def certify(here: Line, conn: Connection, number: int, epoch_id: int | None, *, 
         conn, product_id=here.product_id, artifact_sha256=add_blob(conn, number), teacher="none", manifest={}, now=NOW
     )
     record = {"look": 1, "n": 82, "calibration_sha256": "c" * 64, "review_threshold": 1.5}
-    row = registry.add_certificate(conn, version_id=version.id, epoch_id=epoch_id, record=record, now=NOW)
+    row = certificates.add(conn, version_id=version.id, epoch_id=epoch_id, record=record, now=NOW)
     if live:
         registry.promote(
             conn, version_id=version.id, certificate_id=row, config_hash="0" * 64, reason="test", by=None, now=NOW
@@ -199,18 +199,18 @@ def test_looks_count_the_certified_versions_of_one_epoch(here: Line) -> None:
     with writing(here.engine) as conn:
         first = epochs.open(conn, here.product_id, "import", "w", now=NOW).id
         second = epochs.open(conn, here.product_id, "camera", "w", now=NOW + DAY).id
-        assert registry.looks(conn, epoch_id=first) == 0
+        assert certificates.looks(conn, epoch_id=first) == 0
         row = certify(here, conn, 1, first)
         certify(here, conn, 2, first, live=False)
         found = epochs.of_certificate(conn, row)
         assert found is not None and found.id == first
         version = registry.versions(conn, here.product_id)[0]
         record = {"look": 2, "n": 82, "calibration_sha256": "c" * 64}
-        registry.add_certificate(conn, version_id=version.id, epoch_id=first, record=record, now=NOW)
-        assert registry.looks(conn, epoch_id=first) == 2, "another engine of the same version is no new look"
-        assert registry.looks(conn, epoch_id=second) == 0
+        certificates.add(conn, version_id=version.id, epoch_id=first, record=record, now=NOW)
+        assert certificates.looks(conn, epoch_id=first) == 2, "another engine of the same version is no new look"
+        assert certificates.looks(conn, epoch_id=second) == 0
         certify(here, conn, 3, None, live=False)
-        assert registry.looks(conn, epoch_id=None) == 0
+        assert certificates.looks(conn, epoch_id=None) == 0
 
 
 def test_a_certificate_lapses_with_a_cut_until_one_of_enough_parts_is_live(here: Line) -> None:

@@ -14,7 +14,7 @@ from agent.live import NoLive
 from agent.retrain import gate
 from agent.retrain.gate import Caught, Evidence, Pace
 from agent.settings import Settings
-from agent.store import calibration, commands, registry, runs, samples
+from agent.store import calibration, certificates, commands, registry, runs, samples
 from agent.store.engine import reading, writing
 from agent.store.runs import GateReport
 from agent.store.samples import NewSample
@@ -123,7 +123,7 @@ def test_an_engineer_asks_for_a_certificate_anew_and_sees_what_comes_of_it(here:
         one = samples.add(conn, new, NOW)
         calibration.add_all(conn, version.id, {one.id: 1.5})
         record = {"look": 1, "n": 1, "calibration_sha256": "c" * 64}
-        registry.add_certificate(conn, version_id=version.id, record=record, now=NOW)
+        certificates.add(conn, version_id=version.id, record=record, now=NOW)
     assert "recertify" not in _keys(_opened(here.engineer)), "nothing was taken out"
     with writing(here.engine) as conn:
         samples.revoke(conn, one.id, NOW)

@@ -124,13 +124,20 @@ def test_it_is_kept_with_what_it_was_made_of(spoken: None) -> None:
         "values": {"product": "flange", "lapse": {"template": "epoch {id}", "values": {"id": 4}}},
     }
     assert words.retold(remade("flange: epoch 4", made_of(phrase))) == "⟦flange: ⟦epoch 4⟧⟧"
-    assert made_of("a person's reason") is None
+    assert made_of("a person's reason") is made_of(None) is None
 
 
 def test_what_fills_it_is_kept_as_json_has_it(spoken: None) -> None:
     phrase = Phrase("not checked: {why}", why=Path("blobs"))
     kept = json.loads(json.dumps(made_of(phrase)))
     assert words.retold(remade(str(phrase), kept)) == "⟦not checked: blobs⟧"
+
+
+@pytest.mark.parametrize("n", [float("nan"), float("inf"), -float("inf"), 0.1, 3])
+def test_a_number_that_json_does_not_know_is_kept_as_text(n: float, spoken: None) -> None:
+    phrase = Phrase("the score is {score}", score=n)
+    kept = json.loads(json.dumps(made_of(phrase), allow_nan=False))
+    assert words.retold(remade(str(phrase), kept)) == f"⟦the score is {n}⟧"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from agent.pipeline.gap import Gap
 from agent.retrain import gate
 from agent.service import retrain
 from agent.settings import Settings
+from agent.store import certificates as issued
 from agent.store import commands, epochs, gaps, marks, registry, runs, watches
 from agent.store.engine import reading, writing
 from agent.store.epochs import Epoch, Lapse
@@ -146,16 +147,20 @@ def test_what_a_watch_found_is_told_while_it_is_open_and_after(here: Line) -> No
         deployment_id = here.deploy(conn, 900)
         version = registry.versions(conn, here.product_id)[0]
         record = {"calibration_sha256": "c", "look": 1, "n": 1}
-        certificate_id = registry.add_certificate(conn, version_id=version.id, record=record, now=NOW)
+        certificate_id = issued.add(conn, version_id=version.id, record=record, now=NOW)
         opened = watches.open(
             conn, product_id=here.product_id, kind="watch", deployment_id=deployment_id, version_id=version.id,
             certificate_id=certificate_id, share=1.0, now=NOW,
         )  # fmt: skip
+        watches.say(conn, opened, Phrase("v{number} cannot score beside it ({why})", number=1, why="{gone}"))
+        broken = watches.get(conn, opened)
+        watches.say(conn, opened, None)
         numbers = {"parts": 50, "words": counted, MADE: made_of(counted)}
         watches.count(conn, opened, numbers)
         before = watches.get(conn, opened)
         watches.close(conn, opened, "kept", why, NOW, numbers)
         after = watches.get(conn, opened)
+    assert retold(broken.told) == "⟦v1 cannot score beside it ({gone})⟧"
     assert before.numbers == numbers, "or the judge would write it again and again"
     assert (before.told, retold(before.told)) == (counted, f"⟦{counted}⟧")
     assert (after.told, retold(after.told)) == (why, f"⟦{why}⟧")

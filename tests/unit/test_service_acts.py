@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from agent.service import Invalid, PermissionDenied, models, products, retrain, samples, stations, users
 from agent.service.ranks import may, require
 from agent.service.samples import Added
-from agent.store import audit, commands, offsets, registry, runs
+from agent.store import audit, certificates, commands, offsets, registry, runs
 from agent.store import products as known_products
 from agent.store import samples as stored
 from agent.store import users as known
@@ -241,7 +241,7 @@ def test_people_promote_with_the_newest_certificate_and_roll_back(here: Line) ->
             for n in range(2)
         ]
         record = {"look": 1, "n": 82, "calibration_sha256": "c" * 64}
-        newest = [registry.add_certificate(conn, version_id=made[0].id, record=record, now=NOW) for _ in range(2)][-1]
+        newest = [certificates.add(conn, version_id=made[0].id, record=record, now=NOW) for _ in range(2)][-1]
     first = models.promote(here.engine, here.engineer, made[0].id, "looks good", "a" * 64, key="1", now=NOW)
     assert (first.certificate_id, first.by) == (newest, here.engineer.id)
     assert models.promote(here.engine, here.engineer, made[0].id, "looks good", "a" * 64, key="1", now=NOW) == first

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from agent.retrain.looks import take
 from agent.service import Invalid, PermissionDenied, models, reviews, teach
 from agent.store import (
+    certificates,
     changeovers,
     commands,
     evidence,
@@ -336,7 +337,7 @@ def test_the_calibration_images_that_scored_highest(here: Class) -> None:
             (one.id for one in kept), reverse=True
         )[:5]
         record = {"look": 1, "n": 24, "calibration_sha256": "0" * 64, "review_k": 4, "unit": "frame"}
-        registry.add_certificate(conn, version_id=version.id, record=record, now=NOW)
+        certificates.add(conn, version_id=version.id, record=record, now=NOW)
         assert len(lesson.top_calibration(conn, version.id)) == 8
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection
 
-from agent.store import audit, calibration, epochs, products, registry, runs, samples, stations
+from agent.store import audit, calibration, certificates, epochs, products, registry, runs, samples, stations
 from agent.store.calibration import Shown
 from agent.store.engine import Conflict, NotFound, writing
 from agent.store.registry import ModelVersion
@@ -34,7 +34,7 @@ def _version(here: Line, conn: Connection, number: int) -> ModelVersion:
 
 def _certify(conn: Connection, version: ModelVersion, look: int = 1) -> int:
     record = {"look": look, "n": 82, "calibration_sha256": "c" * 64, "review_threshold": 1.5}
-    return registry.add_certificate(conn, version_id=version.id, record=record, now=NOW)
+    return certificates.add(conn, version_id=version.id, record=record, now=NOW)
 
 
 def test_identical_pixels_keep_their_first_role(here: Line) -> None:
@@ -235,12 +235,12 @@ def test_what_left_a_calibration_set_is_counted_since_the_newest_certificate(her
         calibration.add_all(conn, version.id, dict.fromkeys(made, 1.0))
         samples.revoke(conn, made[0], NOW)
         record = {"look": 1, "n": 2, "calibration_sha256": "c" * 64}
-        registry.add_certificate(conn, version_id=version.id, record=record, now=NOW + timedelta(minutes=1))
+        certificates.add(conn, version_id=version.id, record=record, now=NOW + timedelta(minutes=1))
         assert calibration.taken_out(conn, here.product_id) == {}, "what left before it is in no certificate"
         samples.revoke(conn, made[1], later)
         assert calibration.taken_out(conn, here.product_id) == {version.id: 1}
         again = NewSample(here.product_id, "defect", "import", sha(1), sha(1001), reason="blot")
         assert samples.add(conn, again, later).id == made[1]  # as a withdrawal does
         assert calibration.taken_out(conn, here.product_id) == {version.id: 1}
-        registry.add_certificate(conn, version_id=version.id, record=record, now=later + timedelta(minutes=1))
+        certificates.add(conn, version_id=version.id, record=record, now=later + timedelta(minutes=1))
         assert calibration.taken_out(conn, here.product_id) == {}

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from agent.live import NoLive
 from agent.service import teach
 from agent.settings import Settings
-from agent.store import commands, items, lesson, products, registry, runs, samples, teachings
+from agent.store import certificates, commands, items, lesson, products, registry, runs, samples, teachings
 from agent.store.calibration import Calibrator
 from agent.store.engine import reading, writing
 from agent.store.lesson import Lesson
@@ -264,7 +264,7 @@ def test_two_people_take_a_calibration_part_out_and_the_version_is_certified_ane
     with writing(here.engine) as conn:
         record = {"look": 1, "calibration_sha256": "c" * 64, "n": 3, "review_k": 1, "unit": "frame",
                   "review_threshold": None}  # fmt: skip
-        registry.add_certificate(conn, version_id=version.id, record=record, now=NOW)
+        certificates.add(conn, version_id=version.id, record=record, now=NOW)
     page = opened(here.operator)
     page.button(key=f"withdraw-{first}").click()
     page = _shown(page.run())

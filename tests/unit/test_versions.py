@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from agent.service import products
 from agent.settings import Scoring, Settings
-from agent.store import audit, registry, setting_versions
+from agent.store import audit, certificates, registry, setting_versions
 from agent.store.engine import reading, writing
 from dashboard import context, versions
 from tests.databases import NOW, Line, add_blob
@@ -34,7 +34,7 @@ def _deploy(here: Line, record: dict[str, Any] | None, hours: int, config: Setti
                 conn, product_id=here.product_id, artifact_sha256=add_blob(conn, 500 + hours), teacher="none",
                 manifest={}, now=NOW,
             ).id  # fmt: skip
-        made = registry.add_certificate(conn, version_id=version_id, record=record, now=NOW) if record else None
+        made = certificates.add(conn, version_id=version_id, record=record, now=NOW) if record else None
         registry.promote(
             conn, version_id=version_id, certificate_id=made, config_hash=config.decision_hash, reason=f"why {hours}",
             by=here.engineer.id if hours else None, now=NOW + hours * HOUR,
