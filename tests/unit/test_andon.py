@@ -51,7 +51,8 @@ def test_a_tile_says_rate_lag_flags_and_age_each_beside_what_to_compare_it_with(
     tile = _tile(timedelta(seconds=4))
     assert (tile.state, tile.level, tile.why, tile.product, tile.model) == ("running", "good", "", "flange", "v4")
     assert _facts(tile) == {
-        "Per minute": ("20", "of 21"), "Lag": ("0.4 s", ""), "Flagged": ("3.1%", "≤ 5.0%"), "Not inspected": ("0", ""),
+        "Per minute": ("20", "of 21"), "Lag": ("0.4 s", ""), "Flagged": ("3.1%", "of 1,000, ≤ 5.0%"),
+        "Not inspected": ("0", ""),
         "Last frame": ("4 s", ""),
     }  # fmt: skip
     assert (tile.waiting, tile.sha256, tile.pictured) == ("12", "b" * 64, "3 min ago")
@@ -130,17 +131,17 @@ def test_a_station_shows_what_its_model_may_not_say() -> None:
     for certificate in (None, {"review_threshold": None, "certified_review_rate": 0.05}):
         bare = _tile(live={7: replace(LIVE, certificate=certificate)})
         assert bare.state == "uncertified"
-        assert _facts(bare)["Flagged"] == ("3.1%", "")
+        assert _facts(bare)["Flagged"] == ("3.1%", "of 1,000")
 
 
 def test_a_station_is_told_by_the_product_that_it_ran_last() -> None:
     now = [*FLOOR.lately, ProductRate(1, 8, 9, 10, 5, NOW + timedelta(minutes=1))]
     other = replace(LIVE, id=9, product_id=8, number=1)
     tile = _tile(lately=now, live={7: LIVE, 8: other})
-    assert (tile.product, tile.model, _facts(tile)["Flagged"]) == ("bracket", "v1", ("50.0%", "≤ 5.0%"))
+    assert (tile.product, tile.model, _facts(tile)["Flagged"]) == ("bracket", "v1", ("50.0%", "of 10, ≤ 5.0%"))
     # What another version of the model flagged is none of this certificate's.
     before = [ProductRate(1, 7, 2, 100, 90, NOW), *FLOOR.lately]
-    assert _facts(_tile(lately=before))["Flagged"] == ("3.1%", "≤ 5.0%")
+    assert _facts(_tile(lately=before))["Flagged"] == ("3.1%", "of 1,000, ≤ 5.0%")
 
 
 def test_tiles_keep_their_places_and_the_banner_names_the_worst_first() -> None:
