@@ -15,7 +15,7 @@ NAMES = (
     "claim.begin", "claim.written", "claim.done",
     "blob.pending", "blob.put", "blob.stored",
     "commit.begin", "commit.offset", "commit.inspections", "commit.written", "commit.done",
-    "broker.commit", "outbox.read", "outbox.published", "outbox.deleted",
+    "broker.commit", "broker.committed", "outbox.read", "outbox.published", "outbox.deleted",
     "sweep.marked", "sweep.deleted", "sweep.forgotten",
     "swap.begin", "swap.done",
 )  # fmt: skip

@@ -380,6 +380,7 @@ class Intake:
         if news := {p: offset for p, offset in done.items() if self._committed.get(p) != offset}:
             passing("broker.commit")
             self._source.commit(news)
+            passing("broker.committed")
             self._committed |= news
 
     @staticmethod

@@ -12,6 +12,8 @@ FRAMES = 150
 BEFORE = 100  # frames recorded when the last fault begins, at most
 EVERYWHERE = ("kill", "freeze", "broker", "storm", "redis", "disk", "swap")
 ON_POSTGRESQL = (*EVERYWHERE, "database")
+ALL = frozenset({*failpoints.NAMES, *ON_POSTGRESQL, "stop"})
+STOPPED = 0.3  # of the points stop an agent instead of killing it
 OFTEN = {"claim": 2, "swap": 1, "sweep": 1}  # how often a point of these is passed at least; others more
 
 
@@ -22,7 +24,7 @@ class Plan:
     Attributes:
         agents: how many run; one that ends is started again.
         faults: (frames recorded before it, kind), in order.
-        points: failpoints of the first agents to start, `NAME:N` each.
+        points: failpoints of the first agents to start: `NAME:N` kills it there, `NAME:N:STOP` stops it for a while.
     """
 
     agents: int
@@ -38,13 +40,16 @@ class Plan:
         faults += [rng.choice(kinds) for _ in range(rng.randint(0 if faults else 1, 3 - len(faults)))]
         rng.shuffle(faults)
         at = sorted(rng.randrange(BEFORE) for _ in faults)
-        points = tuple(f"{name}:{rng.randint(1, OFTEN.get(_room(name), 4))}" for name in names)
+        how = [":STOP" if rng.random() < STOPPED else "" for _ in names]
+        often = [rng.randint(1, OFTEN.get(_room(name), 4)) for name in names]
+        points = tuple(f"{name}:{count}{end}" for name, count, end in zip(names, often, how, strict=True))
         return cls(rng.randint(1, 3), tuple(zip(at, faults, strict=True)), points)
 
     @property
     def kinds(self) -> set[str]:
-        """Every fault and every failpoint in it."""
-        return {*(kind for _, kind in self.faults), *(point.partition(":")[0] for point in self.points)}
+        """Every fault and every failpoint in it, and `stop` where an agent is stopped at one."""
+        stop = {"stop"} if any(point.endswith(":STOP") for point in self.points) else set[str]()
+        return {*(kind for _, kind in self.faults), *(point.partition(":")[0] for point in self.points), *stop}
 
 
 def _room(point: str) -> str:
@@ -58,7 +63,7 @@ def covering(rng: random.Random, seeds: Sequence[tuple[int, tuple[str, ...]]]) -
     """
     found: list[tuple[int, list[list[int]]]] = []
     while len(found) < 50:
-        left, chosen, cost = {*failpoints.NAMES, *ON_POSTGRESQL}, [], 0
+        left, chosen, cost = {*ALL}, [], 0
         for count, kinds in seeds:
             chosen.append(list[int]())
             for _ in range(count):

@@ -60,6 +60,15 @@ class Agent:
     def events(self) -> list[dict[str, Any]]:
         return events(Path(self.log.name))
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether the process is stopped."""
+        try:
+            state = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2]
+        except OSError:
+            return False
+        return state.startswith("T")
+
     def say_where(self) -> None:
         """Has a process that is still there write into its log where each of its threads is."""
         if self.process.poll() is None:

@@ -45,6 +45,7 @@ from tests.streams import until
 
 SESSION_S = 2.0
 ROUND_S = 240.0
+IDLE_S = 6.0
 FULL_S, SWAP_S = 15.0, 60.0
 OLD = [(bytes([number]), "image/png") for number in range(3)]  # blobs that nothing names
 EARLY, MORE = FRAMES // 2, 10  # frames published at first, and during some faults
@@ -65,7 +66,7 @@ class Round:
     started: int = 0
     published: int = 0
     faulty: int = 0  # frames published before the last fault was over: the others outlive every fault
-    reached: set[str] = field(default_factory=set)  # points at which an agent died
+    reached: set[str] = field(default_factory=set)  # points at which an agent died or stood still
 
     def run(self) -> None:
         """Runs it and raises AssertionError, with the end of every agent's log, where the oracle finds something."""
@@ -157,6 +158,18 @@ class Round:
         }  # fmt: skip
         self.crew.append(Agent(self.folder, self.broker.bootstrap, self.engine, **given))
         self.started += 1
+        if armed.endswith(":STOP"):
+            threading.Thread(target=self._wake, args=(self.crew[-1],), daemon=True).start()
+
+    def _wake(self, one: Agent) -> None:
+        """Of an agent that stops at its point: longer than its session, on PostgreSQL than a transaction may rest."""
+        while one.process.poll() is None:
+            if one.stands_still:
+                self.reached.add(one.environ[failpoints.VARIABLE])
+                threading.Event().wait(IDLE_S if self.server else SESSION_S * 1.6)
+                one.process.send_signal(signal.SIGCONT)
+                return
+            threading.Event().wait(0.05)
 
     @property
     def _full(self) -> Path:
