@@ -15,8 +15,7 @@ from agent.pipeline.gap import REPLACED, Cut, DataGapError, Gap, gap_at, partiti
 from agent.pipeline.work import Lane
 from agent.settings import Kafka
 from agent.sources.base import Bounds
-from agent.store import gaps, offsets, outbox
-from agent.store.offsets import Claim
+from agent.store import gaps, offsets
 from agent.store.tables import consumer_offset, data_gap
 
 
@@ -131,19 +130,7 @@ def _claim(
     claim = offsets.claim(conn, stream_id, partition, holder=holder, start=start, now=now)
     if gap and not gap.replaced:
         claim = offsets.reposition(conn, claim, gap.to_offset)
-    return Granted(Lane(current, claim, older=_older(conn, current, claim, partitions)), gap)
-
-
-def _older(conn: Connection, key: StreamKey, claim: Claim, partitions: int) -> tuple[Lane, ...]:
-    """Of streams that no log has any more, and nobody claims: whoever has their partition now owes their decisions.
-
-    Those of a partition beyond the log's are shared out among the ones that there are.
-    """
-    return tuple(
-        Lane(older, replace(claim, stream_id=stream_id, partition=partition))
-        for (stream_id, partition), older in outbox.left_behind(conn, key.topic, claim.stream_id).items()
-        if (partition % partitions if partitions else partition) == claim.partition
-    )
+    return Granted(Lane(current, claim, partitions=partitions), gap)
 
 
 def _current(conn: Connection, key: StreamKey, partition: int, now: datetime) -> tuple[StreamKey, int]:

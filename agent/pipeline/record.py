@@ -219,8 +219,7 @@ class Recorder:
 
     def _drop(self, lane: Lane) -> None:
         """Its frames are another's: those finished end here, the others when they come back."""
-        for one in (*lane.older, lane):
-            one.dropped = True
+        lane.dropped = True
         for work in lane.window.results():
             self._budget.give(len(work.record.value))
         self._remove(lane)
@@ -229,8 +228,7 @@ class Recorder:
         if self.lanes.get(lane.partition) is lane:
             del self.lanes[lane.partition]
             self._metrics.partitions.set(len(self.lanes))
-        for one in (*lane.older, lane):
-            self._relay.disown(one)
+        self._relay.disown(lane)
         self._watch.forget(lane)
 
     def _claim(self) -> None:
@@ -279,8 +277,7 @@ class Recorder:
                 "partition_claimed", partition=lane.partition, offset=lane.claim.next_offset, epoch=lane.claim.epoch
             )
             passing("claim.done")
-            for one in (*lane.older, lane):
-                self._relay.wake(one)
+            self._relay.own(lane)
             self.answers.put(Answer(request.number, granted))
 
     def _tell_gap(self, lane: Lane, gap: Gap) -> None:

@@ -109,6 +109,7 @@ class Pipeline:
             health=parts.health,
             stages=self._stages,
             clock=parts.clock,
+            monotonic=parts.monotonic,
         )
         self._watch = CameraWatch(parts.engine, parts.alarms, parts.metrics, parts.patience, parts.clock)
         self._recorder = Recorder(
