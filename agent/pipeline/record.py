@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -15,7 +15,6 @@ from sqlalchemy import Engine
 from agent.alerts.base import Alarms
 from agent.alerts.watch import tell_blind
 from agent.failpoints import passing
-from agent.frame import StreamKey
 from agent.health import Health
 from agent.live import Live
 from agent.metrics import Metrics
@@ -23,14 +22,15 @@ from agent.pipeline import commit
 from agent.pipeline.budget import Budget
 from agent.pipeline.camera_watch import CameraWatch
 from agent.pipeline.claims import Early, Granted, claim_all
-from agent.pipeline.gap import Cut, DataGapError, Gap, partition_subject
+from agent.pipeline.gap import DataGapError, Gap, partition_subject
+from agent.pipeline.messages import Answer, Arrived, ClaimRequest, Gone, Idle, Message, Void
 from agent.pipeline.patience import Patience
 from agent.pipeline.relay import Relay
 from agent.pipeline.stages import Stages
 from agent.pipeline.stats import Meter
 from agent.pipeline.work import Lane, Work
 from agent.settings import Settings
-from agent.sources.base import Bounds, Place
+from agent.sources.base import Place
 from agent.store.engine import writing
 from agent.store.errors import Fenced, Outdated, Raced
 from agent.store.inspections import Inspection
@@ -40,65 +40,6 @@ from agent.store.offsets import Claim, Counts, advance
 log = structlog.get_logger()
 MOST = 256  # frames of one transaction
 WAIT_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimRequest:
-    """The intake wants these partitions; `number` tells its answers apart.
-
-    `partitions` is how many the log has; `stored_before` are offsets that the recorder told it before it read the
-    bounds, `cuts` what the source told.
-    """
-
-    number: int
-    key: StreamKey
-    partitions: int
-    bounds: Mapping[int, Bounds]
-    stored_before: Mapping[int, int]
-    cuts: Mapping[int, Cut]
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """These frames were read, in this order."""
-
-    lane: Lane
-    works: Sequence[Work]
-
-
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """Everything before `place` was handed out: what no frame came of (markers, compaction) is done too."""
-
-    lane: Lane
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """Partitions that are not ours any more; `lost` ones may be another's already."""
-
-    partitions: frozenset[int]
-    lost: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A claim granted, or to be asked for again, for the request of that number."""
-
-    number: int
-    claimed: Granted | Early
-
-
-@dataclass(frozen=True, slots=True)
-class Void:
-    """This lane's claim is void. `ours`: no other agent has the partition, so it may be claimed again at once."""
-
-    lane: Lane
-    ours: bool
-
-
-Message = ClaimRequest | Arrived | Idle | Gone | Work | None
 
 
 class Recorder:
