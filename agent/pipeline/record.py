@@ -31,6 +31,7 @@ from agent.pipeline.stats import Meter
 from agent.pipeline.work import Lane, Work
 from agent.settings import Settings
 from agent.sources.base import Place
+from agent.store.alerts import Alert
 from agent.store.engine import writing
 from agent.store.errors import Fenced, Outdated, Raced
 from agent.store.inspections import Inspection
@@ -186,6 +187,8 @@ class Recorder:
         self._requests = waiting
 
     def _grant(self, request: ClaimRequest) -> None:
+        now = self._clock()
+
         def transaction() -> list[Granted | Early]:
             with writing(self._engine) as conn:
                 granted = claim_all(
@@ -195,7 +198,7 @@ class Recorder:
                     partitions=request.partitions,
                     settings=self._settings.kafka,
                     holder=self._holder,
-                    now=self._clock(),
+                    now=now,
                     stored_before=request.stored_before,
                     cuts=request.cuts,
                 )
@@ -203,32 +206,35 @@ class Recorder:
                 return granted
 
         passing("claim.begin")
-        for granted in self._patience.call(transaction, "database"):
-            if isinstance(granted, Early):
-                self.answers.put(Answer(request.number, granted))
-                continue
-            lane = granted.lane
-            if old := self.lanes.get(lane.partition):
-                self._drop(old)
-            self.lanes[lane.partition] = lane
-            self._metrics.partitions.set(len(self.lanes))
-            if granted.gap:
-                self._tell_gap(lane, granted.gap)
-            log.info(
-                "partition_claimed", partition=lane.partition, offset=lane.claim.next_offset, epoch=lane.claim.epoch
-            )
-            passing("claim.done")
-            self._relay.own(lane)
-            self.answers.put(Answer(request.number, granted))
+        try:
+            answers = self._patience.call(transaction, "database")
+        except DataGapError as error:  # nothing was committed: the next start finds it, too
+            self._alarms.raised("data_gap", error.subject, error.words, level="error")
+            raise
+        for one in answers:
+            if isinstance(one, Granted):
+                self._begin(one)
+            self.answers.put(Answer(request.number, one))
 
-    def _tell_gap(self, lane: Lane, gap: Gap) -> None:
+    def _begin(self, granted: Granted) -> None:
+        lane = granted.lane
+        if old := self.lanes.get(lane.partition):
+            self._drop(old)
+        self.lanes[lane.partition] = lane
+        self._metrics.partitions.set(len(self.lanes))
+        if granted.gap:
+            self._tell_gap(lane, granted.gap, granted.opened)
+        log.info("partition_claimed", partition=lane.partition, offset=lane.claim.next_offset, epoch=lane.claim.epoch)
+        passing("claim.done")
+        self._relay.own(lane)
+
+    def _tell_gap(self, lane: Lane, gap: Gap, opened: Alert | None) -> None:
         self._metrics.gaps.labels(gap.kind).inc()
-        numbers = {"from_offset": gap.from_offset, "to_offset": gap.to_offset}
-        log.warning("data_gap", partition=lane.partition, kind=gap.kind, **numbers)
-        subject, words = partition_subject(lane.key, lane.partition), gap.words(lane.key, lane.partition)
+        log.warning("data_gap", partition=lane.partition, kind=gap.kind, **gap.numbers)
+        if opened:
+            log.error("alert_opened", **opened.line, detail=opened.numbers)
         if self._settings.kafka.on_gap == "stop":
-            raise DataGapError(words, subject)
-        self._alarms.raised("data_gap", subject, words, level="error", gap=gap.kind, **numbers)
+            raise DataGapError(gap.words(lane.key, lane.partition), partition_subject(lane.key, lane.partition))
 
     def _idle(self, lane: Lane, place: Place) -> None:
         if lane.dropped or len(lane.window) or place.offset <= lane.claim.next_offset:
