@@ -54,7 +54,11 @@ class _Said:
 
 
 class AlertWriter:
-    """The agent's `Alarms`. Nothing is forgotten while the database is away; what a crash loses, the watch says again.
+    """The agent's `Alarms`. Nothing is forgotten while the database is away.
+
+    A crash loses what waits. What lasts is said again by whoever finds it so; an event that is over is not: neither a
+    `sequence_gap`, nor a `breaker` whose engine works again. A `data_gap` after which the agent goes on does not wait
+    here: it is written with the claim that found it.
 
     Args:
         engine: the database.
@@ -207,7 +211,7 @@ class _Lines:
         if len(times) == LINES and times[0] > now - LINES_S:
             return
         times.append(now)
-        row = {"alert": alert.id, "kind": alert.kind, "subject": alert.subject, "words": alert.words, "n": alert.n}
+        row = alert.line
         if len(times) == LINES and times[0] > now - LINES_S:
             row["note"] = "opens and ends again and again: further lines are left out for a while"
         if alert.state == "over":

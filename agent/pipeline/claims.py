@@ -10,22 +10,23 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.frame import StreamKey
-from agent.phrases import Phrase
+from agent.phrases import Phrase, kept
 from agent.pipeline.gap import REPLACED, Cut, DataGapError, Gap, gap_at, partition_subject
 from agent.pipeline.work import Lane
 from agent.settings import Kafka
 from agent.sources.base import Bounds
-from agent.store import gaps, offsets, outbox
-from agent.store.offsets import Claim
+from agent.store import alerts, gaps, offsets
+from agent.store.alerts import Alert
 from agent.store.tables import consumer_offset, data_gap
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A claimed partition; reading starts at the claim's next_offset."""
+    """A claimed partition; reading starts at the claim's next_offset. `opened`: the alert that opened with the gap."""
 
     lane: Lane
     gap: Gap | None
+    opened: Alert | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def claim_all(
         partitions: how many the log has; 0 where unknown.
         settings: the section [kafka].
         holder: who claims, unique to a process.
-        now: the time.
+        now: the time; the same one where this is done again, since the answer to the commit may have been lost.
         stored_before: offsets known to have been stored before the bounds were read.
         cuts: where the log is known to have been cut while it was read.
 
@@ -123,27 +124,29 @@ def _claim(
             kind=gap.kind,
         )  # fmt: skip
         raise DataGapError(words, partition_subject(key, partition))
-    if gap:
-        gaps.add(conn, stream_id, partition, gap.from_offset, gap.to_offset, gap.kind, now)
+    opened = _record(conn, key, stream_id, partition, gap, now) if gap else None
     if gap and gap.replaced:
         current, stream_id = _current(conn, key, partition, now)
     start = gap.to_offset if gap else limits.end if from_end else limits.start
     claim = offsets.claim(conn, stream_id, partition, holder=holder, start=start, now=now)
     if gap and not gap.replaced:
         claim = offsets.reposition(conn, claim, gap.to_offset)
-    return Granted(Lane(current, claim, older=_older(conn, current, claim, partitions)), gap)
+    return Granted(Lane(current, claim, partitions=partitions), gap or _recorded(conn, key, partition, now), opened)
 
 
-def _older(conn: Connection, key: StreamKey, claim: Claim, partitions: int) -> tuple[Lane, ...]:
-    """Of streams that no log has any more, and nobody claims: whoever has their partition now owes their decisions.
+def _record(conn: Connection, key: StreamKey, stream_id: int, partition: int, gap: Gap, now: datetime) -> Alert | None:
+    """Puts the gap on record, and says so in the same transaction: the next claim finds nothing odd any more."""
+    gaps.add(conn, stream_id, partition, gap.from_offset, gap.to_offset, gap.kind, now)
+    words = gap.words(key, partition)
+    detail = {"gap": gap.kind, **gap.numbers, **kept(words)}
+    subject = partition_subject(key, partition)
+    return alerts.raise_(conn, "data_gap", subject, words, level="error", detail=detail, event=True, now=now)
 
-    Those of a partition beyond the log's are shared out among the ones that there are.
-    """
-    return tuple(
-        Lane(older, replace(claim, stream_id=stream_id, partition=partition))
-        for (stream_id, partition), older in outbox.left_behind(conn, key.topic, claim.stream_id).items()
-        if (partition % partitions if partitions else partition) == claim.partition
-    )
+
+def _recorded(conn: Connection, key: StreamKey, partition: int, now: datetime) -> Gap | None:
+    """What this claim recorded when it was tried before, and the answer to the commit was lost."""
+    found = gaps.found_at(conn, key.topic, partition, now)
+    return Gap(found.kind, found.from_offset, found.to_offset) if found else None
 
 
 def _current(conn: Connection, key: StreamKey, partition: int, now: datetime) -> tuple[StreamKey, int]:

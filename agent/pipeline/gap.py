@@ -46,6 +46,11 @@ class Gap:
         """Whether the log has other records now under offsets that were read."""
         return self.kind in REPLACED
 
+    @property
+    def numbers(self) -> dict[str, int]:
+        """For the log, and for the alert's detail."""
+        return {"from_offset": self.from_offset, "to_offset": self.to_offset}
+
     def words(self, key: StreamKey, partition: int) -> Phrase:
         """For whoever must look at it."""
         gap = Phrase(

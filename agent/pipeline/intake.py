@@ -19,7 +19,8 @@ from agent.phrases import Phrase
 from agent.pipeline.budget import Budget
 from agent.pipeline.claims import Early, Granted
 from agent.pipeline.gap import Cut
-from agent.pipeline.record import Answer, Arrived, ClaimRequest, Gone, Idle, Recorder, Void
+from agent.pipeline.messages import Answer, Arrived, ClaimRequest, Gone, Idle, Void
+from agent.pipeline.record import Recorder
 from agent.pipeline.work import Lane, Work
 from agent.settings import Kafka
 from agent.sources.base import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -15,7 +15,6 @@ from sqlalchemy import Engine
 from agent.alerts.base import Alarms
 from agent.alerts.watch import tell_blind
 from agent.failpoints import passing
-from agent.frame import StreamKey
 from agent.health import Health
 from agent.live import Live
 from agent.metrics import Metrics
@@ -23,14 +22,16 @@ from agent.pipeline import commit
 from agent.pipeline.budget import Budget
 from agent.pipeline.camera_watch import CameraWatch
 from agent.pipeline.claims import Early, Granted, claim_all
-from agent.pipeline.gap import Cut, DataGapError, Gap, partition_subject
+from agent.pipeline.gap import DataGapError, Gap, partition_subject
+from agent.pipeline.messages import Answer, Arrived, ClaimRequest, Gone, Idle, Message, Void
 from agent.pipeline.patience import Patience
 from agent.pipeline.relay import Relay
 from agent.pipeline.stages import Stages
 from agent.pipeline.stats import Meter
 from agent.pipeline.work import Lane, Work
 from agent.settings import Settings
-from agent.sources.base import Bounds, Place
+from agent.sources.base import Place
+from agent.store.alerts import Alert
 from agent.store.engine import writing
 from agent.store.errors import Fenced, Outdated, Raced
 from agent.store.inspections import Inspection
@@ -40,65 +41,6 @@ from agent.store.offsets import Claim, Counts, advance
 log = structlog.get_logger()
 MOST = 256  # frames of one transaction
 WAIT_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimRequest:
-    """The intake wants these partitions; `number` tells its answers apart.
-
-    `partitions` is how many the log has; `stored_before` are offsets that the recorder told it before it read the
-    bounds, `cuts` what the source told.
-    """
-
-    number: int
-    key: StreamKey
-    partitions: int
-    bounds: Mapping[int, Bounds]
-    stored_before: Mapping[int, int]
-    cuts: Mapping[int, Cut]
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """These frames were read, in this order."""
-
-    lane: Lane
-    works: Sequence[Work]
-
-
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """Everything before `place` was handed out: what no frame came of (markers, compaction) is done too."""
-
-    lane: Lane
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """Partitions that are not ours any more; `lost` ones may be another's already."""
-
-    partitions: frozenset[int]
-    lost: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A claim granted, or to be asked for again, for the request of that number."""
-
-    number: int
-    claimed: Granted | Early
-
-
-@dataclass(frozen=True, slots=True)
-class Void:
-    """This lane's claim is void. `ours`: no other agent has the partition, so it may be claimed again at once."""
-
-    lane: Lane
-    ours: bool
-
-
-Message = ClaimRequest | Arrived | Idle | Gone | Work | None
 
 
 class Recorder:
@@ -219,8 +161,7 @@ class Recorder:
 
     def _drop(self, lane: Lane) -> None:
         """Its frames are another's: those finished end here, the others when they come back."""
-        for one in (*lane.older, lane):
-            one.dropped = True
+        lane.dropped = True
         for work in lane.window.results():
             self._budget.give(len(work.record.value))
         self._remove(lane)
@@ -229,8 +170,7 @@ class Recorder:
         if self.lanes.get(lane.partition) is lane:
             del self.lanes[lane.partition]
             self._metrics.partitions.set(len(self.lanes))
-        for one in (*lane.older, lane):
-            self._relay.disown(one)
+        self._relay.disown(lane)
         self._watch.forget(lane)
 
     def _claim(self) -> None:
@@ -247,6 +187,8 @@ class Recorder:
         self._requests = waiting
 
     def _grant(self, request: ClaimRequest) -> None:
+        now = self._clock()
+
         def transaction() -> list[Granted | Early]:
             with writing(self._engine) as conn:
                 granted = claim_all(
@@ -256,7 +198,7 @@ class Recorder:
                     partitions=request.partitions,
                     settings=self._settings.kafka,
                     holder=self._holder,
-                    now=self._clock(),
+                    now=now,
                     stored_before=request.stored_before,
                     cuts=request.cuts,
                 )
@@ -264,33 +206,35 @@ class Recorder:
                 return granted
 
         passing("claim.begin")
-        for granted in self._patience.call(transaction, "database"):
-            if isinstance(granted, Early):
-                self.answers.put(Answer(request.number, granted))
-                continue
-            lane = granted.lane
-            if old := self.lanes.get(lane.partition):
-                self._drop(old)
-            self.lanes[lane.partition] = lane
-            self._metrics.partitions.set(len(self.lanes))
-            if granted.gap:
-                self._tell_gap(lane, granted.gap)
-            log.info(
-                "partition_claimed", partition=lane.partition, offset=lane.claim.next_offset, epoch=lane.claim.epoch
-            )
-            passing("claim.done")
-            for one in (*lane.older, lane):
-                self._relay.wake(one)
-            self.answers.put(Answer(request.number, granted))
+        try:
+            answers = self._patience.call(transaction, "database")
+        except DataGapError as error:  # nothing was committed: the next start finds it, too
+            self._alarms.raised("data_gap", error.subject, error.words, level="error")
+            raise
+        for one in answers:
+            if isinstance(one, Granted):
+                self._begin(one)
+            self.answers.put(Answer(request.number, one))
 
-    def _tell_gap(self, lane: Lane, gap: Gap) -> None:
+    def _begin(self, granted: Granted) -> None:
+        lane = granted.lane
+        if old := self.lanes.get(lane.partition):
+            self._drop(old)
+        self.lanes[lane.partition] = lane
+        self._metrics.partitions.set(len(self.lanes))
+        if granted.gap:
+            self._tell_gap(lane, granted.gap, granted.opened)
+        log.info("partition_claimed", partition=lane.partition, offset=lane.claim.next_offset, epoch=lane.claim.epoch)
+        passing("claim.done")
+        self._relay.own(lane)
+
+    def _tell_gap(self, lane: Lane, gap: Gap, opened: Alert | None) -> None:
         self._metrics.gaps.labels(gap.kind).inc()
-        numbers = {"from_offset": gap.from_offset, "to_offset": gap.to_offset}
-        log.warning("data_gap", partition=lane.partition, kind=gap.kind, **numbers)
-        subject, words = partition_subject(lane.key, lane.partition), gap.words(lane.key, lane.partition)
+        log.warning("data_gap", partition=lane.partition, kind=gap.kind, **gap.numbers)
+        if opened:
+            log.error("alert_opened", **opened.line, detail=opened.numbers)
         if self._settings.kafka.on_gap == "stop":
-            raise DataGapError(words, subject)
-        self._alarms.raised("data_gap", subject, words, level="error", gap=gap.kind, **numbers)
+            raise DataGapError(gap.words(lane.key, lane.partition), partition_subject(lane.key, lane.partition))
 
     def _idle(self, lane: Lane, place: Place) -> None:
         if lane.dropped or len(lane.window) or place.offset <= lane.claim.next_offset:

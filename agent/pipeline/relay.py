@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from agent.failpoints import passing
 from agent.health import Health
@@ -25,6 +27,7 @@ log = structlog.get_logger()
 BATCH = 256
 WAKE_S = 1.0
 REST_S = 0.05  # without a commit; until then what was acknowledged waits, to be deleted in one transaction
+LOOK_S = 5.0  # between two looks for what is left of a partition's former streams
 
 
 class Relay:
@@ -32,7 +35,9 @@ class Relay:
 
     It deletes when a BATCH is acknowledged or nothing more comes for REST_S: SQLite's writers take turns, and the
     recorder's shall not be long in coming. What is not deleted at a crash is sent again.
-    A partition's leftovers come first: claiming it wakes the relay too. Any thread may call `wake` and `disown`.
+    A partition's leftovers come first: owning it wakes the relay too. Those of its former streams are looked for again
+    and again: who read them may still finish frames of them, which no claim of the new stream fences, and then die.
+    Any thread may call `own`, `wake` and `disown`.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Relay:
         health: Health,
         stages: Stages,
         clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._sink = sink
@@ -55,15 +61,25 @@ class Relay:
         self._health = health
         self._stages = stages
         self._clock = clock
+        self._monotonic = monotonic
         self._changed = threading.Condition()
+        self._owned: dict[Lane, None] = {}
+        self._look_at = 0.0  # monotonic seconds
         self._due: dict[Lane, None] = {}  # lanes with something to send, in the order in which it was committed
         self._acknowledged: Counter[Lane] = Counter()  # decisions to be deleted
         self._wakes = 1
         self._clean = 0  # the number of wakes at the start of the last turn that left nothing
         self._ended = False
 
+    def own(self, lane: Lane) -> None:
+        """The lane was claimed: what is left of it and of its former streams is sent from here."""
+        with self._changed:
+            self._owned[lane] = None
+            self._look_at = 0.0
+        self.wake(lane)
+
     def wake(self, lane: Lane) -> None:
-        """The lane was claimed, or something was committed on it."""
+        """Something was committed on the lane."""
         with self._changed:
             self._due[lane] = None
             self._wakes += 1
@@ -72,6 +88,7 @@ class Relay:
     def disown(self, lane: Lane) -> None:
         """Its next owner sends what is left."""
         with self._changed:
+            self._owned.pop(lane, None)
             self._due.pop(lane, None)
 
     def wait_clean(self, timeout_s: float) -> bool:
@@ -99,13 +116,17 @@ class Relay:
 
     def turn(self, wait_s: float = WAKE_S) -> None:
         """Sends what was committed since the last turn; waits for that at most `wait_s`. Raises what `run` does."""
+        owned: Collection[Lane] = ()
         with self._changed:
             self._changed.wait_for(self._wanted, min(wait_s, REST_S) if self._acknowledged else wait_s)
             if self._ended:
                 return
             started, lanes, self._due = self._wakes, self._due, {}
+            if self._monotonic() >= self._look_at:
+                owned, self._look_at = [*self._owned], self._monotonic() + LOOK_S
+        self._send_left(owned)
         for lane in lanes:
-            self._send_all(lane)
+            self._send_all(lane, lane)
         if not lanes:
             self._forget()
         if not self._acknowledged:
@@ -116,9 +137,14 @@ class Relay:
     def _wanted(self) -> bool:
         return self._ended or bool(self._due) or (self._clean != self._wakes and not self._acknowledged)
 
-    def _send_all(self, lane: Lane) -> None:
+    def _send_left(self, owned: Collection[Lane]) -> None:
+        for owner, former in self._patience.call(lambda: self._left(owned), "database") if owned else ():
+            self._send_all(former, owner)
+            self._forget()  # the next look finds what it finds, whoever sent it
+
+    def _send_all(self, lane: Lane, owner: Lane) -> None:
         more = True
-        while more and not lane.dropped and not self._ended:
+        while more and not owner.dropped and not self._ended:
             found = self._patience.call(lambda: self._read(lane), "database")
             more = len(found) == BATCH  # what is committed from now on wakes us again
             if not found:
@@ -145,6 +171,10 @@ class Relay:
             self._acknowledged.clear()
             passing("outbox.deleted")
 
+    def _left(self, owned: Collection[Lane]) -> list[tuple[Lane, Lane]]:
+        with reading(self._engine) as conn:
+            return [(owner, former) for owner in owned for former in _former(conn, owner)]
+
     def _read(self, lane: Lane) -> list[outbox.Decision]:
         with reading(self._engine) as conn:
             return outbox.batch(conn, lane.claim.stream_id, lane.partition, lane.sent, BATCH)
@@ -153,3 +183,16 @@ class Relay:
         with writing(self._engine) as conn:
             for lane in self._acknowledged:
                 outbox.delete(conn, lane.claim.stream_id, lane.partition, lane.sent)
+
+
+def _former(conn: Connection, owner: Lane) -> list[Lane]:
+    """Streams with decisions left that no log has any more: whoever has their partition now owes them.
+
+    Those of a partition beyond the log's are shared out among the ones that there are.
+    """
+    n, claim = owner.partitions, owner.claim
+    return [
+        Lane(key, replace(claim, stream_id=stream_id, partition=partition))
+        for (stream_id, partition), key in outbox.left_behind(conn, owner.key.topic, claim.stream_id).items()
+        if (partition % n if n else partition) == owner.partition
+    ]

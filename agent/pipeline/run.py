@@ -27,7 +27,6 @@ from agent.pipeline.commit import REMEMBERED
 from agent.pipeline.decode import Decoder
 from agent.pipeline.directory import Directory
 from agent.pipeline.evidence import EvidenceMaker, Quota
-from agent.pipeline.gap import DataGapError
 from agent.pipeline.intake import Intake
 from agent.pipeline.later import Later
 from agent.pipeline.patience import AbandonedError, Patience, PatientBlobs
@@ -109,6 +108,7 @@ class Pipeline:
             health=parts.health,
             stages=self._stages,
             clock=parts.clock,
+            monotonic=parts.monotonic,
         )
         self._watch = CameraWatch(parts.engine, parts.alarms, parts.metrics, parts.patience, parts.clock)
         self._recorder = Recorder(
@@ -378,8 +378,6 @@ class Pipeline:
             if isinstance(error, EngineFaultError):
                 words = Phrase("{host}: {problem}", host=self._parts.host, problem=str(error))
                 self._parts.alarms.raised("breaker", self._subject, words, level="error")
-            elif isinstance(error, DataGapError):
-                self._parts.alarms.raised("data_gap", error.subject, error.words, level="error")
         self.halted.set()
         self._parts.patience.abandon.set()
 

@@ -49,7 +49,7 @@ class Lane:
     stations: dict[int, StationState] = field(default_factory=dict)  # as last recorded here, by id
     runs: dict[int, Span] = field(default_factory=dict)  # the directory's: what stations run, by id
     sent: int = 0  # the relay's: decisions of earlier offsets are acknowledged
-    older: tuple[Lane, ...] = ()  # the partition's streams before this one, where decisions are left: sent first
+    partitions: int = 0  # that the log has; 0 where unknown
 
     @property
     def partition(self) -> int:

@@ -56,6 +56,11 @@ class Alert:
         return bare(self.detail)
 
     @property
+    def line(self) -> dict[str, Any]:
+        """What a log line says of it."""
+        return {"alert": self.id, "kind": self.kind, "subject": self.subject, "words": self.words, "n": self.n}
+
+    @property
     def told(self) -> str:
         """Its words as they were made, so that a page can say them in the plant's language."""
         return remade(self.words, self.detail.get(MADE))

@@ -8,8 +8,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.rows import columns, read_all
-from agent.store.tables import data_gap
+from agent.store.rows import columns, read, read_all
+from agent.store.tables import data_gap, stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,15 @@ def add(
             created_at=now,
         )
     )
+
+
+def found_at(conn: Connection, topic: str, partition: int, now: datetime) -> Gap | None:
+    """The gap of that topic's partition that was recorded with just this time; None where none was."""
+    row = data_gap.c
+    query = sa.select(*columns(data_gap, Gap)).join(stream)
+    query = query.where(stream.c.topic == topic, row.partition == partition, row.created_at == now)
+    found = conn.execute(query.order_by(row.id.desc()).limit(1)).one_or_none()
+    return read(Gap, found) if found else None
 
 
 def recent(conn: Connection, limit: int = 50) -> list[Gap]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from agent.pipeline import record
 from agent.pipeline.gap import DataGapError
 from agent.sources.base import Bounds
 from agent.sources.memory import MemoryLog, MemorySource
-from agent.store import offsets
-from agent.store.engine import reading
+from agent.store import alerts, gaps, offsets
+from agent.store.engine import reading, writing
+from agent.store.errors import Unreachable
 from agent.store.offsets import Counts
 from agent.store.tables import consumer_offset, data_gap
 from tests.streams import (
@@ -155,6 +158,45 @@ def test_frames_in_flight_where_the_log_was_cut_are_recorded_first(engine: Engin
         assert run.until_received(17) == Counts(17, inspected=17)
         (row,) = run.rows(data_gap)
         assert (row.kind, row.from_offset, row.to_offset) == ("truncated", 8, 2)
+
+
+@pytest.mark.promise(3)
+@pytest.mark.parametrize("policy", ["earliest", "stop"])
+def test_a_gap_whose_commit_was_not_answered_is_told_and_stops_the_agent_where_it_shall(
+    engine: Engine, tmp_path: Path, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[str] = []
+
+    @contextmanager
+    def unanswered(engine: Engine) -> Iterator[Connection]:
+        with writing(engine) as conn:
+            yield conn
+        if not lost and data_gaps(engine):
+            lost.append("the answer")
+            raise Unreachable("the connection broke")
+
+    def data_gaps(engine: Engine) -> list[str]:
+        with reading(engine) as conn:
+            return [one.kind for one in gaps.recent(conn)]
+
+    log, wanted = MemoryLog(), settings(tmp_path, kafka={"on_gap": policy})
+    for number in range(5):
+        log.append(frame(DEFECT), headers(f"f{number}"))
+    with running(engine, wanted, MemorySource(log)) as run:
+        run.until_received(5)
+        monkeypatch.setattr(record, "writing", unanswered)
+        _cut_and_grown(log, *(f"g{number}" for number in range(6)))
+        if policy == "stop":
+            assert run.pipeline.halted.wait(20)
+            assert isinstance(run.pipeline.failed, DataGapError)
+        else:
+            run.until_received(11)
+        assert lost
+        assert data_gaps(engine) == ["truncated"]
+        assert b'goodpart_data_gaps_total{kind="truncated"} 1.0' in run.metrics.text()
+        with reading(engine) as conn:
+            (alert,) = alerts.standing(conn)
+        assert (alert.kind, alert.subject, alert.n) == ("data_gap", "partition:goodpart.frames/0", 1)
 
 
 class LateEnd(MemorySource):

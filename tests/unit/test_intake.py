@@ -14,7 +14,7 @@ from agent.metrics import Metrics
 from agent.pipeline.budget import Budget
 from agent.pipeline.claims import Granted
 from agent.pipeline.intake import RETRY_S, Intake
-from agent.pipeline.record import Answer, Arrived, ClaimRequest
+from agent.pipeline.messages import Answer, Arrived, ClaimRequest
 from agent.pipeline.work import Lane, Work
 from agent.settings import Kafka
 from agent.sources.base import Unreadable

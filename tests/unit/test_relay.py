@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from agent.metrics import Metrics
 from agent.pipeline.claims import Granted, claim_all
 from agent.pipeline.decisions import event_id
 from agent.pipeline.patience import Patience
-from agent.pipeline.relay import BATCH, Relay
+from agent.pipeline.relay import BATCH, LOOK_S, Relay
 from agent.pipeline.stages import Stages
 from agent.pipeline.work import Lane
 from agent.settings import Kafka
@@ -42,18 +43,29 @@ class Slow(MemoryDecisions):
             meanwhile()
 
 
-def _relay(here: Line, sink: MemoryDecisions) -> Relay:
+def _relay(here: Line, sink: MemoryDecisions, monotonic: Callable[[], float] = time.monotonic) -> Relay:
     health, metrics = Health(), Metrics()
     patience = Patience(health, metrics, threading.Event(), random.Random(0))
     return Relay(
         here.engine, sink, install_id="i", patience=patience, metrics=metrics, health=health,
-        stages=Stages(metrics), clock=lambda: NOW,
+        stages=Stages(metrics), clock=lambda: NOW, monotonic=monotonic,
     )  # fmt: skip
 
 
 def _lane(here: Line, holder: str) -> Lane:
     with writing(here.engine) as conn:
         return Lane(KEY, offsets.claim(conn, here.stream_id, 0, holder=holder, start=0, now=NOW))
+
+
+def _claim(here: Line, holder: str, *, partitions: int = 1) -> Lane:
+    """Of the stream that came after KEY's."""
+    with writing(here.engine) as conn:
+        (granted,) = claim_all(
+            conn, replace(KEY, topic_id="new"), {0: Bounds(0, 0)}, partitions=partitions, settings=Kafka(),
+            holder=holder, now=NOW, stored_before={}, cuts={},
+        )  # fmt: skip
+    assert isinstance(granted, Granted)
+    return granted.lane
 
 
 def _commit(here: Line, numbers: range, stream_id: int | None = None) -> None:
@@ -135,35 +147,51 @@ def test_a_relay_that_was_slow_deletes_nothing_that_came_after_what_it_sent(here
 
 
 @pytest.mark.promise(9)
-def test_who_lost_a_partition_sends_no_more_of_what_its_older_streams_left(here: Line) -> None:
-    def claim(holder: str) -> Lane:
-        with writing(here.engine) as conn:
-            (granted,) = claim_all(
-                conn, replace(KEY, topic_id="new"), {0: Bounds(0, 0)}, partitions=1, settings=Kafka(),
-                holder=holder, now=NOW, stored_before={}, cuts={},
-            )  # fmt: skip
-        assert isinstance(granted, Granted)
-        return granted.lane
+def test_what_is_committed_on_a_former_stream_after_the_claim_is_sent_at_the_next_look(here: Line) -> None:
+    seconds, sink = 0.0, MemoryDecisions()
+    relay = _relay(here, sink, lambda: seconds)
+    with writing(here.engine) as conn:
+        old = offsets.stream_id(conn, KEY, NOW)
+    lane = _claim(here, "a", partitions=2)
+    relay.own(lane)
+    _commit(here, range(1), lane.claim.stream_id)
+    _rest(relay, lane)
+    assert _sent(sink) == [event_id("new", 0, 0)]
+    _commit(here, range(3), old)
+    with writing(here.engine) as conn:  # the new log has no partition 2 or 3
+        outbox.add_all(conn, [NewDecision(old, number, 7, "press-1", b"{}", NOW) for number in (2, 3)])
+    _rest(relay)
+    assert len(_sent(sink)) == 1
+    for _ in range(2):
+        seconds += LOOK_S
+        _rest(relay)
+        assert _sent(sink)[1:] == [*_ids(range(3)), event_id("t", 2, 7)]
+        assert _unsent(here) == 1
+    relay.disown(lane)
+    _commit(here, range(3, 4), old)
+    seconds += LOOK_S
+    _rest(relay)
+    assert _unsent(here) == 2
 
+
+@pytest.mark.promise(9)
+def test_who_lost_a_partition_sends_no_more_of_what_its_older_streams_left(here: Line) -> None:
     with writing(here.engine) as conn:
         old = offsets.stream_id(conn, KEY, NOW)
     _commit(here, range(BATCH + 3), old)
     slow, sink = Slow(), MemoryDecisions()
-    first, before = _relay(here, slow), claim("a")
+    first, before = _relay(here, slow), _claim(here, "a")
 
     def lost() -> None:
-        for one in (*before.older, before):
-            one.dropped = True
+        before.dropped = True
 
     slow.meanwhile = lost
-    for one in (*before.older, before):
-        first.wake(one)
+    first.own(before)
     _rest(first)
     assert _sent(slow) == _ids(range(BATCH))
-    second, after = _relay(here, sink), claim("b")
+    second, after = _relay(here, sink), _claim(here, "b")
     _commit(here, range(2), after.claim.stream_id)
-    for one in (*after.older, after):
-        second.wake(one)
+    second.own(after)
     _rest(second)
     assert _sent(sink) == [*_ids(range(BATCH, BATCH + 3)), event_id("new", 0, 0), event_id("new", 0, 1)]
     assert _unsent(here) == 0

@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 
 from agent.pipeline.patience import AbandonedError
 from agent.pipeline.provider import Companion, Deployed
+from agent.pipeline.relay import LOOK_S
 from agent.sources.base import Decision
 from agent.sources.memory import MemoryLog
 from agent.store import offsets
@@ -312,6 +313,46 @@ def test_frames_in_flight_of_a_topic_made_anew_are_recorded_before_its_new_ones_
     assert [one[0] for one in found] == [1, 1, 1, 2, 2, 2]
     told = list(dict.fromkeys(dict(one.headers)["ce_id"].decode() for one in line.published))
     assert told == [f"goodpart.frames-{1 + number // 3}/0/{number % 3}" for number in range(6)]
+    line.look.close()
+
+
+@pytest.mark.promise(9)
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_its_former_owner_finishes_of_a_topic_made_anew_is_sent_by_whoever_has_the_partition_now(
+    dies: bool,
+) -> None:
+    """The claim of the new stream fences nobody from the old one, whose frames are recorded after that claim."""
+    line = Line()
+    old, new = line.agents
+    old.source.assign({0})
+    for number in range(6):
+        if number == 3:
+            for _ in range(3):
+                old.read()
+                old.record()
+            assert old.in_flight == 3
+            line.log.recreate()
+            old.source.revoke({0})
+            new.source.assign({0})
+        line.send(0, "flagged", f"f{number}")
+    line.run(new, 5)
+    assert [*dict.fromkeys(map(line.place, line.published))] == [(0, 0), (0, 1), (0, 2)]
+    while old.work(0):
+        pass
+    for _ in range(2):
+        old.read()
+        old.record()
+    assert len(line.rows("SELECT 1 FROM outbox WHERE stream_id = 1")) == 3, "recorded, and nobody was told"
+    if dies:
+        line.start_again(0)
+    for _ in range(3):
+        for agent in line.agents:
+            line.run(agent, 1)
+        line.seconds += LOOK_S
+    told = [dict(one.headers)["ce_id"].decode() for one in line.published]
+    assert told == [f"goodpart.frames-{stream}/0/{offset}" for stream in (2, 1) for offset in range(3)]
+    assert not line.rows("SELECT 1 FROM outbox")
+    assert line.rows("SELECT received, inspected FROM consumer_offset") == [(3, 3), (3, 3)]
     line.look.close()
 
 
