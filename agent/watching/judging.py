@@ -6,7 +6,7 @@ Source: goodpart's model.md, "Retraining", Watch after promotion.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,12 +77,14 @@ class Judgement:
         new: evidence that the new model flags more good parts than its certificate allows.
         misses: evidence that of the defects which one of them alone flagged, more are the old one's.
         old: as `new`, of the old model on the same parts.
+        new_waits: parts that the new model alone flagged and nobody has reviewed: `misses` takes them for defects.
     """
 
     counts: Counts
     new: Evidence
     misses: Evidence
     old: Evidence
+    new_waits: int
 
     @property
     def accused(self) -> bool:
@@ -103,8 +105,9 @@ class Judgement:
             "old_rate": self.old.rate,
             "false_alarms": self.new.ones,
             "old_false_alarms": self.old.ones,
-            "defects_of_one": self.misses.n,
+            "defects_of_one": self._defects_of_one,
             "defects_of_old": self.misses.ones,
+            "new_waits": self.new_waits,
             "e_false_alarms": self.new.e,
             "e_misses": self.misses.e,
             "e_old": self.old.e,
@@ -112,53 +115,52 @@ class Judgement:
 
     def words(self, new: str, old: str) -> str:
         """What the tests say, for people; `new` and `old` name the models."""
-        found = []
-        if self.new.reached_at is not None:
+        found = [*self._accusations(new, old)] or [self._nothing(new, old)]
+        if self.new_waits:
             found.append(
                 Phrase(
-                    "{model} flagged {n} good ones of {parts} parts, and its certificate allows {rate:.2%} (E reached "
-                    "{limit:g} after {reached} parts)",
+                    "{n} that {model} alone flagged are not reviewed yet and count as defects here",
+                    n=self.new_waits,
                     model=new,
-                    n=self.new.ones,
-                    parts=self.counts.parts,
-                    rate=self.new.rate,
-                    limit=ROLLBACK,
-                    reached=self.new.reached_at,
                 )
             )
-        if self.misses.reached_at is not None:
-            found.append(
-                Phrase(
-                    "of {n} defects that only one of them flagged {ones} were flagged by {model} (E reached {limit:g} "
-                    "after {reached})",
-                    n=self.misses.n,
-                    ones=self.misses.ones,
-                    model=old,
-                    limit=ROLLBACK,
-                    reached=self.misses.reached_at,
-                )
-            )
-        if not found:
-            found.append(
-                Phrase(
-                    "{new} flagged {false_alarms} good ones of {parts} parts (E = {e:.2g}), and of {defects} defects "
-                    "that only one of them flagged {misses} were flagged by {old} (E = {e_misses:.2g}): neither is "
-                    "evidence against it",
-                    new=new,
-                    false_alarms=self.new.ones,
-                    parts=self.counts.parts,
-                    e=self.new.e,
-                    old=old,
-                    defects=self.misses.n,
-                    misses=self.misses.ones,
-                    e_misses=self.misses.e,
-                )
-            )
-        elif self.old_holds:
-            found.append(Phrase("{old} flagged {n} good ones and passes the same test", old=old, n=self.old.ones))
-        else:
-            found.append(Phrase("{old} flagged {n} good ones and fails the same test", old=old, n=self.old.ones))
+        if self.accused:
+            found.append(self._of_old(old))
         return together("{one}; {other}", found)
+
+    @property
+    def _defects_of_one(self) -> int:
+        return self.misses.n - self.new_waits
+
+    def _accusations(self, new: str, old: str) -> Iterator[Phrase]:
+        if self.new.reached_at is not None:
+            yield Phrase(
+                "{model} flagged {n} good ones of {parts} parts, and its certificate allows {rate:.2%} (E reached "
+                "{limit:g} after {reached} parts)",
+                model=new, n=self.new.ones, parts=self.counts.parts, rate=self.new.rate, limit=ROLLBACK,
+                reached=self.new.reached_at,
+            )  # fmt: skip
+        if self.misses.reached_at is not None:
+            yield Phrase(
+                "of {n} defects that only one of them flagged {ones} were flagged by {model} (E reached {limit:g} "
+                "after {reached})",
+                n=self._defects_of_one, ones=self.misses.ones, model=old, limit=ROLLBACK,
+                reached=self.misses.reached_at,
+            )  # fmt: skip
+
+    def _nothing(self, new: str, old: str) -> Phrase:
+        return Phrase(
+            "{new} flagged {false_alarms} good ones of {parts} parts (E = {e:.2g}), and of {defects} defects "
+            "that only one of them flagged {misses} were flagged by {old} (E = {e_misses:.2g}): neither is "
+            "evidence against it",
+            new=new, false_alarms=self.new.ones, parts=self.counts.parts, e=self.new.e, old=old,
+            defects=self._defects_of_one, misses=self.misses.ones, e_misses=self.misses.e,
+        )  # fmt: skip
+
+    def _of_old(self, old: str) -> Phrase:
+        if self.old_holds:
+            return Phrase("{old} flagged {n} good ones and passes the same test", old=old, n=self.old.ones)
+        return Phrase("{old} flagged {n} good ones and fails the same test", old=old, n=self.old.ones)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,17 +223,25 @@ def parts(frames: Iterable[Seen], *, new_decides: bool) -> list[Part]:
 def judge(found: Sequence[Part], rate: float, old_rate: float) -> Judgement:
     """Both tests of the new model, and the first one of the old model.
 
+    People review in any order, so a part that waits must count as what is best for the new model: then after each part
+    E is at most what it will be once all are reviewed, whatever they turn out to be, and who is accused now is then.
+    Of false alarms such a part is none. Of misses, where the new model alone flagged it, it is a defect that the new
+    one alone saw, an outcome of 0: reviewed as one it stays that, and as normal it goes, which takes a factor below 1
+    out of E. Where the old one alone flagged it, it is left out: reviewed as normal it stays out, and as a defect it
+    puts a factor above 1 into E.
+
     Args:
-        found: in the order of inspection. Those that nobody has reviewed count as no false alarm and as no defect.
+        found: in the order of inspection.
         rate: good parts that the new model may flag, by its certificate.
         old_rate: likewise the old one.
     """
-    of_one = [one.old for one in found if one.new != one.old and one.verdict == "defect"]
+    of_one = [one for one in found if one.new != one.old and (one.verdict == "defect" or (one.new and one.waits))]
     return Judgement(
         Counts.of(found),
         new=evidence_against(rate, [one.new and one.verdict == "normal" for one in found]),
-        misses=evidence_against(EVEN, of_one),
+        misses=evidence_against(EVEN, [one.old for one in of_one]),
         old=evidence_against(old_rate, [one.old and one.verdict == "normal" for one in found]),
+        new_waits=sum(one.waits for one in of_one),
     )
 
 
