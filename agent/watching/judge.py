@@ -76,9 +76,9 @@ class Judge:
         numbers = {**judged.numbers(full=full), **_told(judged.counts, words)}
         if judged.accused and judged.old_holds:
             self._roll_back(watch, words, numbers, now)
-        elif judged.accused:
+        elif judged.accused and judged.old_fails:
             self._distrust(watch, words, numbers, now)
-        elif judging.decided(found, len(found) if crowded else wanted):
+        elif not judged.accused and judging.decided(found, len(found) if crowded else wanted):
             self._keep(watch, words, numbers, now)
         else:
             self._count(watch, numbers)

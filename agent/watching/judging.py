@@ -77,6 +77,7 @@ class Judgement:
         new: evidence that the new model flags more good parts than its certificate allows.
         misses: evidence that of the defects which one of them alone flagged, more are the old one's.
         old: as `new`, of the old model on the same parts.
+        old_at_worst: as `old`, were all of its flags that wait for a review false alarms.
         new_waits: parts that the new model alone flagged and nobody has reviewed: `misses` takes them for defects.
     """
 
@@ -84,6 +85,7 @@ class Judgement:
     new: Evidence
     misses: Evidence
     old: Evidence
+    old_at_worst: Evidence
     new_waits: int
 
     @property
@@ -93,8 +95,18 @@ class Judgement:
 
     @property
     def old_holds(self) -> bool:
-        """Whether the old model passes the first test."""
-        return self.old.reached_at is None
+        """Whether the old model passes the first test, whatever its flags that wait turn out to be."""
+        return self.old_at_worst.reached_at is None
+
+    @property
+    def old_fails(self) -> bool:
+        """Whether it fails the test on what is known: no review to come helps it."""
+        return self.old.reached_at is not None
+
+    @property
+    def old_waits(self) -> int:
+        """Parts that the old model flagged and nobody has reviewed."""
+        return self.old_at_worst.ones - self.old.ones
 
     def numbers(self, full: bool) -> dict[str, Any]:
         """The record as plain JSON; `full`: no further parts are needed."""
@@ -108,6 +120,7 @@ class Judgement:
             "defects_of_one": self._defects_of_one,
             "defects_of_old": self.misses.ones,
             "new_waits": self.new_waits,
+            "old_waits": self.old_waits,
             "e_false_alarms": self.new.e,
             "e_misses": self.misses.e,
             "e_old": self.old.e,
@@ -158,9 +171,15 @@ class Judgement:
         )  # fmt: skip
 
     def _of_old(self, old: str) -> Phrase:
+        if self.old_fails:
+            return Phrase("{old} flagged {n} good ones and fails the same test", old=old, n=self.old.ones)
         if self.old_holds:
             return Phrase("{old} flagged {n} good ones and passes the same test", old=old, n=self.old.ones)
-        return Phrase("{old} flagged {n} good ones and fails the same test", old=old, n=self.old.ones)
+        return Phrase(
+            "whether {old} passes the same test and can take over is not known before its flags are reviewed: {n} of "
+            "them wait, and the queue has these first",
+            old=old, n=self.old_waits,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +249,9 @@ def judge(found: Sequence[Part], rate: float, old_rate: float) -> Judgement:
     out of E. Where the old one alone flagged it, it is left out: reviewed as normal it stays out, and as a defect it
     puts a factor above 1 into E.
 
+    The old model is to decide again only where it passes the first test in any case, so `old_at_worst` takes each of
+    its flags that waits for a false alarm: its E is at least what it will be.
+
     Args:
         found: in the order of inspection.
         rate: good parts that the new model may flag, by its certificate.
@@ -241,6 +263,7 @@ def judge(found: Sequence[Part], rate: float, old_rate: float) -> Judgement:
         new=evidence_against(rate, [one.new and one.verdict == "normal" for one in found]),
         misses=evidence_against(EVEN, [one.old for one in of_one]),
         old=evidence_against(old_rate, [one.old and one.verdict == "normal" for one in found]),
+        old_at_worst=evidence_against(old_rate, [one.old and one.verdict != "defect" for one in found]),
         new_waits=sum(one.waits for one in of_one),
     )
 

@@ -162,6 +162,23 @@ def test_where_the_old_model_fails_too_nothing_is_taken_back_and_somebody_is_tol
     assert watched.alarms.take() == [("cleared", "no_trusted_model", "product:flange")]
 
 
+@pytest.mark.parametrize(("truth", "state", "live"), [("normal", "untrusted", 2), ("defect", "rolled_back", 1)])
+def test_an_old_model_takes_over_only_once_its_flags_are_known_to_be_few_enough_in_vain(
+    watched: Watched, truth: str, state: str, live: int
+) -> None:
+    """It flags half of all parts: of the new model one knows enough, of the old one nothing before the reviews."""
+    judge = watched.judge()
+    missed = [Shot(False, True, "defect"), Shot(False, False)] * 20
+    waiting = [Shot(False, i % 2 == 0, truth, reviewed=False) for i in range(40)]
+    watched.see(missed + waiting)
+    judge.check(NOW)
+    assert (watched.watch.state, watched.live.number) == ("open", 2)
+    assert "not known before its flags are reviewed: 20 of them wait" in watched.watch.told
+    watched.review(waiting, len(missed))
+    judge.check(NOW)
+    assert (watched.watch.state, watched.live.number) == (state, live)
+
+
 def test_of_two_agents_one_rolls_back(watched: Watched, here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     watched.see(stream(300, seed=7, flag=0.3, other=0.03))
     before = [watched.watch]

@@ -37,7 +37,7 @@ def test_only_good_parts_that_the_new_model_flagged_count_against_it() -> None:
     judged = judge(found, 0.5, 0.05)
     assert (judged.new.ones, judged.old.ones, judged.misses.n, judged.misses.ones) == (3, 33, 30, 0)
     assert not judged.accused
-    assert not judged.old_holds
+    assert judged.old_fails and not judged.old_holds
     assert judged.numbers(full=False)["both"] == 3
 
 
@@ -60,6 +60,9 @@ def test_what_is_not_reviewed_yet_never_accuses(found: list[Part], data: st.Data
         assert whole.new.reached_at <= now.new.reached_at
     assert now.misses.log_e <= whole.misses.log_e + 1e-9
     assert whole.misses.reached_at is not None or now.misses.reached_at is None
+    assert whole.old_holds or not now.old_holds
+    assert whole.old_fails or not now.old_fails
+    assert whole.old_holds != whole.old_fails, "once all is reviewed it is one of the two"
 
 
 def test_the_order_of_the_reviews_accuses_nobody() -> None:
@@ -74,6 +77,19 @@ def test_the_order_of_the_reviews_accuses_nobody() -> None:
     assert "12 that v2 alone flagged are not reviewed yet and count as defects here" in said
     blind = judge([replace(one, verdict=one.verdict or "normal") for one in waiting], 0.05, 0.05)
     assert blind.misses.reached_at == 11, "none of its flags were defects"
+
+
+def test_an_old_model_whose_flags_wait_neither_passes_nor_fails() -> None:
+    accused, waiting = [Part(False, True, "defect")] * 12, [Part(False, True, None)] * 200
+    judged = judge(accused + waiting, 0.05, 0.05)
+    assert judged.accused and not judged.old_holds and not judged.old_fails
+    assert judged.numbers(full=False)["old_waits"] == 200
+    assert "can take over is not known before its flags are reviewed: 200 of them wait" in judged.words("v2", "v1")
+    few = judge(accused + waiting[:1] + [Part(False, False, None)] * 200, 0.05, 0.05)
+    assert few.old_holds, "one false alarm more would not be too many"
+    for verdict, passes in (("defect", True), ("normal", False)):
+        told = judge(accused + [replace(one, verdict=verdict) for one in waiting], 0.05, 0.05)
+        assert (told.old_holds, told.old_fails) == (passes, not passes)
 
 
 def test_in_a_shadow_flags_count_until_they_are_confirmed_defects() -> None:
