@@ -17,7 +17,7 @@ from agent.store.alerts import fitted
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
 from agent.store.watches import Watch
-from agent.watching import judging
+from agent.watching import judging, stopping
 from agent.watching.judging import Counts, Part
 
 log = structlog.get_logger()
@@ -68,35 +68,34 @@ class Judge:
             self._shadow(watch, found, len(frames), now)
 
     def _watch(self, watch: Watch, found: Sequence[Part], frames: int, now: datetime) -> None:
-        wanted = self._settings.watch.parts
-        crowded = judging.crowded(found, frames, wanted)
+        stop = stopping.stop(found, frames, self._settings.watch.parts, self._settings.watch.defects)
         judged = judging.judge(found, _rate(watch.certificate), _rate(watch.other_certificate))
-        words = _with(judged.words(f"v{watch.number}", f"v{watch.other_number}"), crowded)
-        full = crowded is not None or len(found) >= wanted
-        numbers = {**judged.numbers(full=full), **_told(judged.counts, words)}
+        words = _with(judged.words(f"v{watch.number}", f"v{watch.other_number}"), stop.crowded)
+        if not judged.accused:
+            words = _with(words, stop.words)
+        numbers = {**judged.numbers(), **stop.numbers(), **_told(judged.counts, words)}
         if judged.accused and judged.old_holds:
             self._roll_back(watch, words, numbers, now)
         elif judged.accused and judged.old_fails:
             self._distrust(watch, words, numbers, now)
-        elif not judged.accused and judging.decided(found, len(found) if crowded else wanted):
+        elif not judged.accused and stop.reached:
             self._keep(watch, words, numbers, now)
         else:
             self._count(watch, numbers)
 
     def _shadow(self, watch: Watch, found: Sequence[Part], frames: int, now: datetime) -> None:
-        wanted = self._settings.shadow.parts
-        if crowded := judging.crowded(found, frames, wanted):  # so few parts promote nothing
+        stop, crowded = stopping.stop(found, frames, self._settings.shadow.parts), None
+        if stop.crowded:  # so few parts promote nothing
             crowded = Phrase(
                 "{why}; a person must decide: promote it, or goodpart watch end {watch_id} --reason ...",
-                why=crowded, watch_id=watch.id,
+                why=stop.crowded, watch_id=watch.id,
             )  # fmt: skip
         judged = judging.shadowed(found, _rate(watch.other_certificate))
         words = _with(judged.words(f"v{watch.other_number}"), crowded)
-        full = crowded is not None or len(found) >= wanted
-        numbers = {**judged.numbers(full=full), **_told(judged.counts, words)}
-        if len(found) >= wanted and not judged.exceeds:
+        numbers = {**judged.numbers(), **stop.numbers(), **_told(judged.counts, words)}
+        if stop.full and not crowded and not judged.exceeds:
             self._promote(watch, words, numbers, now)
-        elif judging.decided(found, wanted):
+        elif stop.reached and not crowded:
             self._reject(watch, words, numbers, now)
         else:  # reviews may still show that what it flags are defects
             self._count(watch, numbers)

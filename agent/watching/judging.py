@@ -14,7 +14,6 @@ from agent.phrases import Phrase, together
 from agent.store.watches import Seen
 from model.statistics import EVEN, ROLLBACK, Evidence, binomial_tail, evidence_against, exceeds_rate
 
-FRAMES = 20  # of a part on average, at most: so many times the parts wanted are looked at, however few parts they are
 SHADOW_LEVEL = 0.05  # candidates that hold their rate and fail in the shadow, at most
 
 
@@ -108,11 +107,10 @@ class Judgement:
         """Parts that the old model flagged and nobody has reviewed."""
         return self.old_at_worst.ones - self.old.ones
 
-    def numbers(self, full: bool) -> dict[str, Any]:
-        """The record as plain JSON; `full`: no further parts are needed."""
+    def numbers(self) -> dict[str, Any]:
+        """The record as plain JSON."""
         return {
             **_counted(self.counts),
-            "full": full,
             "rate": self.new.rate,
             "old_rate": self.old.rate,
             "false_alarms": self.new.ones,
@@ -203,9 +201,9 @@ class Shadowed:
         """Whether more is flagged than the certificate allows: exact, one-sided, at one look."""
         return exceeds_rate(self.flagged, self.n, self.rate, level=SHADOW_LEVEL, looks=1)
 
-    def numbers(self, full: bool) -> dict[str, Any]:
-        """The record as plain JSON; `full`: no further parts are needed."""
-        return {**_counted(self.counts), "full": full, "rate": self.rate, "flagged": self.flagged, "of": self.n}
+    def numbers(self) -> dict[str, Any]:
+        """The record as plain JSON."""
+        return {**_counted(self.counts), "rate": self.rate, "flagged": self.flagged, "of": self.n}
 
     def words(self, new: str) -> str:
         """What the test says, for people; `new` names the candidate."""
@@ -272,22 +270,6 @@ def shadowed(found: Sequence[Part], rate: float) -> Shadowed:
     """The candidate's flag rate. Flags that nobody has reviewed count against it; confirmed defects do not."""
     defects = sum(one.new and one.verdict == "defect" for one in found)
     return Shadowed(Counts.of(found), rate, len(found) - defects, sum(one.new for one in found) - defects)
-
-
-def decided(found: Sequence[Part], wanted: int) -> bool:
-    """Whether so many parts were drawn, and people said of all of these that were flagged what they are."""
-    return len(found) >= wanted and not any(one.waits for one in found[:wanted])
-
-
-def crowded(found: Sequence[Part], frames: int, wanted: int) -> str | None:
-    """Why no more frames are drawn though fewer parts were than wanted; None where that is not so."""
-    if len(found) >= wanted or frames < FRAMES * wanted:
-        return None
-    return Phrase(
-        "{frames} frames are of only {parts} different parts, fewer than the {wanted} wanted, and no more are drawn: "
-        "serials repeat",
-        frames=frames, parts=len(found), wanted=wanted,
-    )  # fmt: skip
 
 
 def _part(frames: Sequence[Seen], new_decides: bool) -> Part:

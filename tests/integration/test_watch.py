@@ -81,6 +81,35 @@ def test_a_good_challenger_is_kept_once_enough_parts_are_drawn_and_reviewed(watc
     assert (watched.actions[-1], watched.notices, watched.alarms.said) == ("watch.keep", [], [])
 
 
+def test_a_model_that_sees_nothing_is_not_kept_before_enough_defects_came(watched: Watched) -> None:
+    """Ten defects that the old model alone sees prove nothing yet, however many good parts there are."""
+    judge = watched.judge(watch={"parts": 300, "defects": 20})
+    watched.see([Shot(False, i < 10, "defect" if i < 10 else "normal") for i in range(400)])
+    judge.check(NOW)
+    assert (watched.watch.state, watched.watch.full, watched.live.number) == ("open", False, 2)
+    told = "it waits for 20 confirmed defects that either flagged (10 so far), or for 3,000 parts"
+    assert watched.watch.told.endswith(told)
+    assert ((watched.watch.numbers or {})["defects"], (watched.watch.numbers or {})["cap"]) == (10, 3000)
+    watched.see([Shot(False, True, "defect")])
+    judge.check(NOW)
+    assert (watched.watch.state, watched.live.number) == ("rolled_back", 1)
+    assert told not in watched.watch.told
+
+
+def test_a_watch_in_which_hardly_any_defect_came_ends_at_its_cap_and_says_what_that_is_worth(watched: Watched) -> None:
+    judge = watched.judge(watch={"parts": 20, "defects": 20})
+    watched.see([Shot(False, True, "defect"), *[Shot(False, False)] * 198])
+    judge.check(NOW)
+    assert watched.watch.state == "open"
+    watched.see([Shot(False, False)])
+    judge.check(NOW)
+    assert (watched.watch.state, watched.live.number) == ("kept", 2)
+    assert watched.watch.told.endswith(
+        "only 1 of the 20 confirmed defects wanted came in 200 parts: so few that a model blind to defects could not "
+        "be told for sure"
+    )
+
+
 def test_serials_that_repeat_do_not_keep_a_watch_open_for_good(watched: Watched) -> None:
     judge = watched.judge(watch={"parts": 4})
     watched.see([Shot(False, False)] * 79, part="carrier")
@@ -280,5 +309,8 @@ def test_the_command_lists_the_numbers(
     (told,) = json.loads(capsys.readouterr().out)
     names = ("kind", "state", "decides", "beside", "share", "parts", "new_only", "old_only", "both", "reviewed")
     assert [told[name] for name in names] == ["watch", "open", "v2", "v1", 0.2, 4, 1, 1, 1, 3]
-    assert told["e_misses"] > 1
+    assert told["e_misses"] > 1 and told["defects"] == 1
+    assert told["words"].endswith(
+        "it waits for 400 parts; it waits for 5 confirmed defects that either flagged (1 so far), or for 4,000 parts"
+    )
     assert "4 parts, flagged 1 by the new model only" in told["words"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.store.watches import Seen
-from agent.watching.judging import Part, decided, judge, parts, shadowed
+from agent.watching.judging import Part, judge, parts, shadowed
 
 PARTS = st.builds(Part, st.booleans(), st.booleans(), st.sampled_from(["normal", "defect"]))
 
@@ -29,7 +29,6 @@ def test_a_part_is_one_at_its_station_whatever_frames_it_has() -> None:
     ]  # fmt: skip
     assert parts(frames, new_decides=False) == [Part(one.old, one.new, one.verdict) for one in found]
     assert [one.waits for one in found] == [False, True, True, False]
-    assert (decided(found, 1), decided(found, 2), decided(found, 5)) == (True, False, False)
 
 
 def test_only_good_parts_that_the_new_model_flagged_count_against_it() -> None:
@@ -38,7 +37,7 @@ def test_only_good_parts_that_the_new_model_flagged_count_against_it() -> None:
     assert (judged.new.ones, judged.old.ones, judged.misses.n, judged.misses.ones) == (3, 33, 30, 0)
     assert not judged.accused
     assert judged.old_fails and not judged.old_holds
-    assert judged.numbers(full=False)["both"] == 3
+    assert judged.numbers()["both"] == 3
 
 
 def test_defects_that_the_old_model_alone_flagged_accuse_the_new_one() -> None:
@@ -71,7 +70,7 @@ def test_the_order_of_the_reviews_accuses_nobody() -> None:
     judged = judge(waiting, 0.05, 0.05)
     assert not judged.accused
     assert (judged.misses.n, judged.misses.ones, judged.new_waits) == (24, 12, 12)
-    assert judged.numbers(full=False)["defects_of_one"] == 12, "the others may turn out to be none"
+    assert judged.numbers()["defects_of_one"] == 12, "the others may turn out to be none"
     said = judged.words("v2", "v1")
     assert "of 12 defects that only one of them flagged 12 were flagged by v1" in said
     assert "12 that v2 alone flagged are not reviewed yet and count as defects here" in said
@@ -83,7 +82,7 @@ def test_an_old_model_whose_flags_wait_neither_passes_nor_fails() -> None:
     accused, waiting = [Part(False, True, "defect")] * 12, [Part(False, True, None)] * 200
     judged = judge(accused + waiting, 0.05, 0.05)
     assert judged.accused and not judged.old_holds and not judged.old_fails
-    assert judged.numbers(full=False)["old_waits"] == 200
+    assert judged.numbers()["old_waits"] == 200
     assert "can take over is not known before its flags are reviewed: 200 of them wait" in judged.words("v2", "v1")
     few = judge(accused + waiting[:1] + [Part(False, False, None)] * 200, 0.05, 0.05)
     assert few.old_holds, "one false alarm more would not be too many"
