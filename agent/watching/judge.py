@@ -106,11 +106,19 @@ class Judge:
                 watches.count(conn, watch.id, numbers)
 
     def _roll_back(self, watch: Watch, words: str, numbers: Mapping[str, Any], now: datetime) -> None:
+        """A person does where what the old model learnt from has changed since; until then none is trusted."""
         with writing(self._engine) as conn:
             audit.take_turn(conn)  # before any row, as everybody who changes what decides
-            if not watches.close(conn, watch.id, "rolled_back", words, now, numbers):
-                return
-            registry.rollback(conn, product_id=watch.product_id, reason=words, by=None, now=now)
+            # Unlike a promotion's, its epoch may have passed: it was tested on the very parts of this watch.
+            problem = _changed(conn, watch.other_version_id)
+            if problem is None:
+                if not watches.close(conn, watch.id, "rolled_back", words, now, numbers):
+                    return
+                registry.rollback(conn, product_id=watch.product_id, reason=words, by=None, now=now)
+        if problem:
+            why = Phrase("v{number} does not take over by itself: {why}", number=watch.other_number, why=problem)
+            self._distrust(watch, _with(words, why), numbers, now)
+            return
         log.warning("rolled_back", product=watch.product, watch=watch.id, version=watch.number, words=words)
         self._notify(watch.product_id)
 
@@ -134,10 +142,9 @@ class Judge:
         """A person does where what the candidate learnt from or was measured on has changed since, or the stream."""
         with writing(self._engine) as conn:
             audit.take_turn(conn)
-            snapshot_id = registry.version(conn, watch.other_version_id).snapshot_id
             certificate_id = registry.newest_certificate(conn, watch.other_version_id)
             epoch = epochs.of_certificate(conn, certificate_id)
-            problem = samples.why_not(conn, snapshot_id) if snapshot_id is not None else None
+            problem = _changed(conn, watch.other_version_id)
             problem = problem or epochs.outdated(conn, watch.product_id, epoch.id if epoch else None)
             words = _with(words, problem)
             if not watches.close(conn, watch.id, "ended" if problem else "kept", words, now, numbers):
@@ -185,6 +192,12 @@ class Judge:
                 self._alarms.raised(ALERT, subject, words, level="error", watch=one.id)
         for subject in standing - {fitted(f"product:{one.product}") for one in distrusted}:
             self._alarms.cleared(ALERT, subject)
+
+
+def _changed(conn: Connection, version_id: int) -> Phrase | None:
+    """Why a version may not go live by itself, by what it learnt from."""
+    snapshot_id = registry.version(conn, version_id).snapshot_id
+    return samples.why_not(conn, snapshot_id) if snapshot_id is not None else None
 
 
 def _with(words: str, more: str | None) -> str:

@@ -16,10 +16,11 @@ from agent.cli.common import Common
 from agent.hot_window import Pruner
 from agent.service import models
 from agent.settings import Retention
-from agent.store import items, products, registry, watches
+from agent.store import items, products, registry, samples, watches
 from agent.store.engine import Conflict, reading, writing
-from agent.store.tables import certificate
-from tests.databases import NOW, Line
+from agent.store.samples import NewSample
+from agent.store.tables import certificate, model_version
+from tests.databases import NOW, Line, add_blob, sha
 from tests.watches import HASH, Shot, Watched, stream
 
 pytestmark = pytest.mark.usefixtures("each_database")
@@ -206,6 +207,27 @@ def test_an_old_model_takes_over_only_once_its_flags_are_known_to_be_few_enough_
     watched.review(waiting, len(missed))
     judge.check(NOW)
     assert (watched.watch.state, watched.live.number) == (state, live)
+
+
+def test_an_old_model_that_learnt_from_what_was_revoked_since_takes_over_by_hand_alone(
+    watched: Watched, here: Line
+) -> None:
+    with writing(here.engine) as conn:
+        add_blob(conn, 5)
+        new = NewSample(here.product_id, "train", "flagged", blob_sha256=sha(5), pixels_sha256=sha(5))
+        one = samples.add(conn, new, NOW)
+        taken = samples.freeze(conn, here.product_id, NOW).id
+        conn.execute(sa.update(model_version).where(model_version.c.number == 1).values(snapshot_id=taken))
+        samples.revoke(conn, one.id, NOW)
+    watched.see(stream(400, seed=2, flag=0.1, other=0.03))
+    watched.judge().check(NOW)
+    distrusted = watched.watch
+    assert (distrusted.state, distrusted.closed_at, watched.live.number) == ("untrusted", None, 2)
+    assert "passes the same test; v1 does not take over by itself: samples revoked" in distrusted.told
+    assert watched.alarms.take() == [("raised", "no_trusted_model", "product:flange")]
+    assert (watched.actions[-1], watched.notices) == ("watch.distrust", [])
+    models.rollback(here.engine, here.engineer, here.product_id, "still better", key="r", now=NOW)
+    assert (watched.live.number, watched.watch.closed_at) == (1, NOW)
 
 
 def test_of_two_agents_one_rolls_back(watched: Watched, here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
