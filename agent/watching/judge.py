@@ -12,17 +12,15 @@ from sqlalchemy import Connection, Engine
 from agent.alerts.base import Alarms
 from agent.phrases import Phrase, bare, kept, together
 from agent.settings import Settings
-from agent.store import alerts, audit, epochs, registry, samples, watches
-from agent.store.alerts import fitted
+from agent.store import audit, epochs, registry, samples, watches
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
 from agent.store.watches import Watch
-from agent.watching import judging, stopping
+from agent.watching import judging, stopping, telling
 from agent.watching.judging import Counts, Part
 
 log = structlog.get_logger()
 EVERY_S = 15.0
-ALERT = "no_trusted_model"
 
 
 class Judge:
@@ -31,7 +29,7 @@ class Judge:
     Args:
         engine: the database.
         settings: watch, shadow; a promotion takes its configuration from them.
-        alarms: hears where no model can be trusted.
+        alarms: hears what people are told of watches.
         notify: tells agents that a product has another deployment.
     """
 
@@ -56,7 +54,7 @@ class Judge:
                 log.error(
                     "watch_not_judged", product=one.product, watch=one.id, error=repr(error)[:300], exc_info=error
                 )
-        self._tell()
+        telling.tell(self._engine, self._alarms)
 
     def _look(self, watch: Watch, now: datetime) -> None:
         with reading(self._engine) as conn:
@@ -176,22 +174,6 @@ class Judge:
             registry.reject(conn, watch.other_version_id, words)
             _event(conn, watch, "watch.reject", words, numbers, now)
         log.warning("shadow_rejected", product=watch.product, watch=watch.id, version=watch.other_number, words=words)
-
-    def _tell(self) -> None:
-        with reading(self._engine) as conn:
-            distrusted = [one for one in watches.all_active(conn) if one.state == "untrusted"]
-            standing = {one.subject for one in alerts.standing(conn) if one.kind == ALERT}
-        for one in distrusted:
-            subject = f"product:{one.product}"
-            if fitted(subject) not in standing:
-                words = Phrase(
-                    "{product} has no trusted model: {why}. Both go on, and what either flags goes to review: train "
-                    "another one, or promote one that you trust",
-                    product=one.product, why=one.told,
-                )  # fmt: skip
-                self._alarms.raised(ALERT, subject, words, level="error", watch=one.id)
-        for subject in standing - {fitted(f"product:{one.product}") for one in distrusted}:
-            self._alarms.cleared(ALERT, subject)
 
 
 def _changed(conn: Connection, version_id: int) -> Phrase | None:

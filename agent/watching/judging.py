@@ -14,6 +14,7 @@ from agent.phrases import Phrase, together
 from agent.store.watches import Seen
 from model.statistics import EVEN, ROLLBACK, Evidence, binomial_tail, evidence_against, exceeds_rate
 
+EXCESS_LEVEL, EXCESS_OF = 0.01, 20  # of a hint; fewer parts that one model alone flagged are noise
 SHADOW_LEVEL = 0.05  # candidates that hold their rate and fail in the shadow, at most
 
 
@@ -270,6 +271,21 @@ def shadowed(found: Sequence[Part], rate: float) -> Shadowed:
     """The candidate's flag rate. Flags that nobody has reviewed count against it; confirmed defects do not."""
     defects = sum(one.new and one.verdict == "defect" for one in found)
     return Shadowed(Counts.of(found), rate, len(found) - defects, sum(one.new for one in found) - defects)
+
+
+def in_excess(new_only: int, old_only: int) -> bool:
+    """Whether the new model alone flags more parts than the old one alone, beyond chance: a hint, never an accusation.
+
+    Were both equal, each of these parts would be either's with probability 1/2, independently (the sign test, exact and
+    one-sided). Looks are not corrected for, and a better model flags more defects: a challenger that holds its
+    certificate fails this test often, so it may raise attention and decides nothing.
+
+    Args:
+        new_only: parts that the new model alone flagged, reviewed or not.
+        old_only: likewise the old one.
+    """
+    n = new_only + old_only
+    return n >= EXCESS_OF and exceeds_rate(new_only, n, EVEN, level=EXCESS_LEVEL, looks=1)
 
 
 def _part(frames: Sequence[Seen], new_decides: bool) -> Part:

@@ -15,6 +15,7 @@ from agent.cli import watch as command
 from agent.cli.common import Common
 from agent.hot_window import Pruner
 from agent.service import models
+from agent.service import watches as shadowing
 from agent.settings import Retention
 from agent.store import items, products, registry, samples, watches
 from agent.store.engine import Conflict, reading, writing
@@ -153,10 +154,40 @@ def test_a_model_that_goes_blind_is_rolled_back(watched: Watched, here: Line) ->
     assert "were flagged by v1 (E reached 20" in watched.watch.told
 
 
-def test_excess_flags_that_nobody_confirmed_prove_nothing(watched: Watched) -> None:
+def test_excess_flags_that_nobody_confirmed_prove_nothing(watched: Watched, here: Line) -> None:
+    judge = watched.judge()
+    watched.see([Shot(True, False, reviewed=False)] * 19)
+    judge.check(NOW)
+    assert watched.alarms.take() == [], "so few are noise"
     watched.see([one._replace(reviewed=False) for one in stream(300, seed=4, flag=0.5)])
-    watched.judge().check(NOW)
+    for _ in range(2):
+        judge.check(NOW)
     assert (watched.watch.state, watched.live.number) == ("open", 2)
+    assert watched.alarms.take() == [("raised", "excess_flags", "product:flange")]
+    flagged = (watched.watch.numbers or {})["new_only"]
+    assert f"flange: of the watched parts v2 alone flagged {flagged}, and v1 alone 0." in watched.alarms.words[0]
+    assert "proves nothing by itself" in watched.alarms.words[0]
+    assert watched.alarms.detail == {"watch": watched.watch.id, "new_only": flagged, "old_only": 0}
+    watched.see([Shot(False, True, reviewed=False)] * flagged)
+    judge.check(NOW)
+    assert watched.alarms.take() == [("cleared", "excess_flags", "product:flange")]
+    watched.see([Shot(True, False, reviewed=False)] * 100)
+    judge.check(NOW)
+    assert watched.alarms.take() == [("raised", "excess_flags", "product:flange")]
+    with writing(here.engine) as conn:
+        watches.end(conn, here.product_id, "test", NOW)
+    judge.check(NOW)
+    assert watched.alarms.take() == [("cleared", "excess_flags", "product:flange")]
+
+
+def test_a_candidate_in_a_shadow_that_flags_more_is_not_told(watched: Watched, here: Line) -> None:
+    with writing(here.engine) as conn:
+        watches.end(conn, here.product_id, "test", NOW)
+        candidate = watched.version(conn, 3)
+    shadowing.shadow(here.engine, here.engineer, candidate.id, 0.5, key="s", now=NOW)
+    watched.see([Shot(False, True, reviewed=False)] * 40)
+    watched.judge().check(NOW)
+    assert (watched.watch.kind, watched.watch.state, watched.alarms.said) == ("shadow", "open", [])
 
 
 def test_late_reviews_count_where_their_parts_were_inspected(watched: Watched) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from agent.store.watches import Seen
-from agent.watching.judging import Part, judge, parts, shadowed
+from agent.watching.judging import EXCESS_OF, Part, in_excess, judge, parts, shadowed
 
 PARTS = st.builds(Part, st.booleans(), st.booleans(), st.sampled_from(["normal", "defect"]))
 
@@ -89,6 +91,13 @@ def test_an_old_model_whose_flags_wait_neither_passes_nor_fails() -> None:
     for verdict, passes in (("defect", True), ("normal", False)):
         told = judge(accused + [replace(one, verdict=verdict) for one in waiting], 0.05, 0.05)
         assert (told.old_holds, told.old_fails) == (passes, not passes)
+
+
+@pytest.mark.parametrize("n", [EXCESS_OF - 1, EXCESS_OF, 57, 400])
+def test_an_excess_of_flags_is_one_beyond_chance_and_beyond_noise(n: int) -> None:
+    for new_only in range(n + 1):
+        beyond = stats.binomtest(new_only, n, 0.5, alternative="greater").pvalue < 0.01
+        assert in_excess(new_only, n - new_only) == (beyond and n >= EXCESS_OF)
 
 
 def test_in_a_shadow_flags_count_until_they_are_confirmed_defects() -> None:
