@@ -280,6 +280,7 @@ class Shadow(_Section):
 class Watch(_Section):
     share: Share = 0.2
     parts: Positive = 2000
+    defects: Annotated[int, Field(ge=0)] = 20
 
 
 class Agent(_Section):

@@ -30,8 +30,8 @@ ALERTS = (later("error"), later("warning"), later("acknowledged"), later("ended"
 KINDS = (
     later("breaker"), later("data gap"), later("sequence gap"), later("station blind"), later("station silent"),
     later("camera frozen"), later("camera black"), later("camera saturated"), later("camera defocused"),
-    later("partition stalled"), later("flag rate"), later("drift"), later("no trusted model"), later("disk"),
-    later("disk fills"), later("audit waits"), later("certificate lapsed"),
+    later("partition stalled"), later("flag rate"), later("drift"), later("no trusted model"), later("excess flags"),
+    later("disk"), later("disk fills"), later("audit waits"), later("certificate lapsed"),
 )  # fmt: skip
 MARKS = (later("model"), later("epoch"), later("gap"))
 GAPS = (later("below start"), later("beyond end"), later("truncated"))

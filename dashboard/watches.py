@@ -56,6 +56,8 @@ def shares(settings: Settings) -> str:
     after, before = say("no watch"), say("no shadow")
     if watch.share:
         after = say("{share:.1%} of the parts after a promotion, {n:,} of them", share=watch.share, n=watch.parts)
+        if watch.defects:
+            after = say("{after} and more until {n:,} confirmed defects came", after=after, n=watch.defects)
     if shadow.share:
         before = say("{share:.1%} before one, {n:,} of them", share=shadow.share, n=shadow.parts)
     return say("Parts that two models score: {after}; {before}.", after=after, before=before)

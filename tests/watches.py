@@ -130,7 +130,7 @@ class Watched:
 
     def judge(self, **sections: Any) -> Judge:
         """A chore of one agent."""
-        given = {"watch": {"parts": 400}, "shadow": {"parts": 300}} | sections
+        given = {"watch": {"parts": 400, "defects": 5}, "shadow": {"parts": 300}} | sections
         settings = Settings.model_validate(given)
         return Judge(self.line.engine, settings, self.alarms, notify=self.notices.append)
 

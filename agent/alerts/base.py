@@ -12,8 +12,8 @@ EVENTS = frozenset({"breaker", "data_gap", "sequence_gap"})
 CONDITIONS = frozenset(
     {
         "station_blind", "station_silent", "camera_frozen", "camera_black", "camera_saturated", "camera_defocused",
-        "partition_stalled", "flag_rate", "drift", "no_trusted_model", "disk", "disk_fills", "audit_waits",
-        "certificate_lapsed",
+        "partition_stalled", "flag_rate", "drift", "no_trusted_model", "excess_flags", "disk", "disk_fills",
+        "audit_waits", "certificate_lapsed",
     }
 )  # fmt: skip
 KINDS = EVENTS | CONDITIONS

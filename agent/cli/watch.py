@@ -11,7 +11,7 @@ from agent.store import watches
 from agent.store.engine import reading
 
 app = App(name="watch", help="A second model beside what decides. Example: goodpart watch list --product flange")
-NUMBERS = ("parts", "new_only", "old_only", "both", "reviewed", "e_false_alarms", "e_misses")
+NUMBERS = ("parts", "new_only", "old_only", "both", "reviewed", "defects", "e_false_alarms", "e_misses")
 COLUMNS = ["watch", "kind", "state", "decides", "beside", "share", "opened_at", "closed_at", *NUMBERS, "words"]
 
 
@@ -20,8 +20,9 @@ def list_(*, product: str, json: bool = False, common: Common = Common()) -> Non
     """List a product's shadows and watches, newest first. Example: goodpart watch list --product flange
 
     Of a watch the new model decides and the one before scores beside it; of a shadow it is the reverse. Numbers are of
-    parts: flagged by the new model only, by the old one only, by both, and reviewed of these. A promotion is taken back
-    once one of the two E reaches 20.
+    parts: flagged by the new model only, by the old one only, by both, and reviewed and confirmed as defects of these.
+    A promotion is taken back once one of the two E reaches 20; it is kept after watch.parts and watch.defects, and the
+    words say what it still waits for.
     """
     with reading(common.database()) as conn:
         found = watches.all(conn, find_product(conn, product).id)

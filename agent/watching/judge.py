@@ -12,17 +12,15 @@ from sqlalchemy import Connection, Engine
 from agent.alerts.base import Alarms
 from agent.phrases import Phrase, bare, kept, together
 from agent.settings import Settings
-from agent.store import alerts, audit, certificates, epochs, registry, samples, watches
-from agent.store.alerts import fitted
+from agent.store import audit, certificates, epochs, registry, samples, watches
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
 from agent.store.watches import Watch
-from agent.watching import judging
+from agent.watching import judging, stopping, telling
 from agent.watching.judging import Counts, Part
 
 log = structlog.get_logger()
 EVERY_S = 15.0
-ALERT = "no_trusted_model"
 
 
 class Judge:
@@ -31,7 +29,7 @@ class Judge:
     Args:
         engine: the database.
         settings: watch, shadow; a promotion takes its configuration from them.
-        alarms: hears where no model can be trusted.
+        alarms: hears what people are told of watches.
         notify: tells agents that a product has another deployment.
     """
 
@@ -56,7 +54,7 @@ class Judge:
                 log.error(
                     "watch_not_judged", product=one.product, watch=one.id, error=repr(error)[:300], exc_info=error
                 )
-        self._tell()
+        telling.tell(self._engine, self._alarms)
 
     def _look(self, watch: Watch, now: datetime) -> None:
         with reading(self._engine) as conn:
@@ -68,35 +66,34 @@ class Judge:
             self._shadow(watch, found, len(frames), now)
 
     def _watch(self, watch: Watch, found: Sequence[Part], frames: int, now: datetime) -> None:
-        wanted = self._settings.watch.parts
-        crowded = judging.crowded(found, frames, wanted)
+        stop = stopping.stop(found, frames, self._settings.watch.parts, self._settings.watch.defects)
         judged = judging.judge(found, _rate(watch.certificate), _rate(watch.other_certificate))
-        words = _with(judged.words(f"v{watch.number}", f"v{watch.other_number}"), crowded)
-        full = crowded is not None or len(found) >= wanted
-        numbers = {**judged.numbers(full=full), **_told(judged.counts, words)}
+        words = _with(judged.words(f"v{watch.number}", f"v{watch.other_number}"), stop.crowded)
+        if not judged.accused:
+            words = _with(words, stop.words)
+        numbers = {**judged.numbers(), **stop.numbers(), **_told(judged.counts, words)}
         if judged.accused and judged.old_holds:
             self._roll_back(watch, words, numbers, now)
-        elif judged.accused:
+        elif judged.accused and judged.old_fails:
             self._distrust(watch, words, numbers, now)
-        elif judging.decided(found, len(found) if crowded else wanted):
+        elif not judged.accused and stop.reached:
             self._keep(watch, words, numbers, now)
         else:
             self._count(watch, numbers)
 
     def _shadow(self, watch: Watch, found: Sequence[Part], frames: int, now: datetime) -> None:
-        wanted = self._settings.shadow.parts
-        if crowded := judging.crowded(found, frames, wanted):  # so few parts promote nothing
+        stop, crowded = stopping.stop(found, frames, self._settings.shadow.parts), None
+        if stop.crowded:  # so few parts promote nothing
             crowded = Phrase(
                 "{why}; a person must decide: promote it, or goodpart watch end {watch_id} --reason ...",
-                why=crowded, watch_id=watch.id,
+                why=stop.crowded, watch_id=watch.id,
             )  # fmt: skip
         judged = judging.shadowed(found, _rate(watch.other_certificate))
         words = _with(judged.words(f"v{watch.other_number}"), crowded)
-        full = crowded is not None or len(found) >= wanted
-        numbers = {**judged.numbers(full=full), **_told(judged.counts, words)}
-        if len(found) >= wanted and not judged.exceeds:
+        numbers = {**judged.numbers(), **stop.numbers(), **_told(judged.counts, words)}
+        if stop.full and not crowded and not judged.exceeds:
             self._promote(watch, words, numbers, now)
-        elif judging.decided(found, wanted):
+        elif stop.reached and not crowded:
             self._reject(watch, words, numbers, now)
         else:  # reviews may still show that what it flags are defects
             self._count(watch, numbers)
@@ -107,11 +104,19 @@ class Judge:
                 watches.count(conn, watch.id, numbers)
 
     def _roll_back(self, watch: Watch, words: str, numbers: Mapping[str, Any], now: datetime) -> None:
+        """A person does where what the old model learnt from has changed since; until then none is trusted."""
         with writing(self._engine) as conn:
             audit.take_turn(conn)  # before any row, as everybody who changes what decides
-            if not watches.close(conn, watch.id, "rolled_back", words, now, numbers):
-                return
-            registry.rollback(conn, product_id=watch.product_id, reason=words, by=None, now=now)
+            # Unlike a promotion's, its epoch may have passed: it was tested on the very parts of this watch.
+            problem = _changed(conn, watch.other_version_id)
+            if problem is None:
+                if not watches.close(conn, watch.id, "rolled_back", words, now, numbers):
+                    return
+                registry.rollback(conn, product_id=watch.product_id, reason=words, by=None, now=now)
+        if problem:
+            why = Phrase("v{number} does not take over by itself: {why}", number=watch.other_number, why=problem)
+            self._distrust(watch, _with(words, why), numbers, now)
+            return
         log.warning("rolled_back", product=watch.product, watch=watch.id, version=watch.number, words=words)
         self._notify(watch.product_id)
 
@@ -135,10 +140,9 @@ class Judge:
         """A person does where what the candidate learnt from or was measured on has changed since, or the stream."""
         with writing(self._engine) as conn:
             audit.take_turn(conn)
-            snapshot_id = registry.version(conn, watch.other_version_id).snapshot_id
             certificate_id = certificates.newest(conn, watch.other_version_id)
             epoch = epochs.of_certificate(conn, certificate_id)
-            problem = samples.why_not(conn, snapshot_id) if snapshot_id is not None else None
+            problem = _changed(conn, watch.other_version_id)
             problem = problem or epochs.outdated(conn, watch.product_id, epoch.id if epoch else None)
             words = _with(words, problem)
             if not watches.close(conn, watch.id, "ended" if problem else "kept", words, now, numbers):
@@ -171,21 +175,11 @@ class Judge:
             _event(conn, watch, "watch.reject", words, numbers, now)
         log.warning("shadow_rejected", product=watch.product, watch=watch.id, version=watch.other_number, words=words)
 
-    def _tell(self) -> None:
-        with reading(self._engine) as conn:
-            distrusted = [one for one in watches.all_active(conn) if one.state == "untrusted"]
-            standing = {one.subject for one in alerts.standing(conn) if one.kind == ALERT}
-        for one in distrusted:
-            subject = f"product:{one.product}"
-            if fitted(subject) not in standing:
-                words = Phrase(
-                    "{product} has no trusted model: {why}. Both go on, and what either flags goes to review: train "
-                    "another one, or promote one that you trust",
-                    product=one.product, why=one.told,
-                )  # fmt: skip
-                self._alarms.raised(ALERT, subject, words, level="error", watch=one.id)
-        for subject in standing - {fitted(f"product:{one.product}") for one in distrusted}:
-            self._alarms.cleared(ALERT, subject)
+
+def _changed(conn: Connection, version_id: int) -> Phrase | None:
+    """Why a version may not go live by itself, by what it learnt from."""
+    snapshot_id = registry.version(conn, version_id).snapshot_id
+    return samples.why_not(conn, snapshot_id) if snapshot_id is not None else None
 
 
 def _with(words: str, more: str | None) -> str:

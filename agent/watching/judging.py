@@ -6,7 +6,7 @@ Source: goodpart's model.md, "Retraining", Watch after promotion.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from agent.phrases import Phrase, together
 from agent.store.watches import Seen
 from model.statistics import EVEN, ROLLBACK, Evidence, binomial_tail, evidence_against, exceeds_rate
 
-FRAMES = 20  # of a part on average, at most: so many times the parts wanted are looked at, however few parts they are
+EXCESS_LEVEL, EXCESS_OF = 0.01, 20  # of a hint; fewer parts that one model alone flagged are noise
 SHADOW_LEVEL = 0.05  # candidates that hold their rate and fail in the shadow, at most
 
 
@@ -77,12 +77,16 @@ class Judgement:
         new: evidence that the new model flags more good parts than its certificate allows.
         misses: evidence that of the defects which one of them alone flagged, more are the old one's.
         old: as `new`, of the old model on the same parts.
+        old_at_worst: as `old`, were all of its flags that wait for a review false alarms.
+        new_waits: parts that the new model alone flagged and nobody has reviewed: `misses` takes them for defects.
     """
 
     counts: Counts
     new: Evidence
     misses: Evidence
     old: Evidence
+    old_at_worst: Evidence
+    new_waits: int
 
     @property
     def accused(self) -> bool:
@@ -91,20 +95,31 @@ class Judgement:
 
     @property
     def old_holds(self) -> bool:
-        """Whether the old model passes the first test."""
-        return self.old.reached_at is None
+        """Whether the old model passes the first test, whatever its flags that wait turn out to be."""
+        return self.old_at_worst.reached_at is None
 
-    def numbers(self, full: bool) -> dict[str, Any]:
-        """The record as plain JSON; `full`: no further parts are needed."""
+    @property
+    def old_fails(self) -> bool:
+        """Whether it fails the test on what is known: no review to come helps it."""
+        return self.old.reached_at is not None
+
+    @property
+    def old_waits(self) -> int:
+        """Parts that the old model flagged and nobody has reviewed."""
+        return self.old_at_worst.ones - self.old.ones
+
+    def numbers(self) -> dict[str, Any]:
+        """The record as plain JSON."""
         return {
             **_counted(self.counts),
-            "full": full,
             "rate": self.new.rate,
             "old_rate": self.old.rate,
             "false_alarms": self.new.ones,
             "old_false_alarms": self.old.ones,
-            "defects_of_one": self.misses.n,
+            "defects_of_one": self._defects_of_one,
             "defects_of_old": self.misses.ones,
+            "new_waits": self.new_waits,
+            "old_waits": self.old_waits,
             "e_false_alarms": self.new.e,
             "e_misses": self.misses.e,
             "e_old": self.old.e,
@@ -112,53 +127,58 @@ class Judgement:
 
     def words(self, new: str, old: str) -> str:
         """What the tests say, for people; `new` and `old` name the models."""
-        found = []
-        if self.new.reached_at is not None:
+        found = [*self._accusations(new, old)] or [self._nothing(new, old)]
+        if self.new_waits:
             found.append(
                 Phrase(
-                    "{model} flagged {n} good ones of {parts} parts, and its certificate allows {rate:.2%} (E reached "
-                    "{limit:g} after {reached} parts)",
+                    "{n} that {model} alone flagged are not reviewed yet and count as defects here",
+                    n=self.new_waits,
                     model=new,
-                    n=self.new.ones,
-                    parts=self.counts.parts,
-                    rate=self.new.rate,
-                    limit=ROLLBACK,
-                    reached=self.new.reached_at,
                 )
             )
-        if self.misses.reached_at is not None:
-            found.append(
-                Phrase(
-                    "of {n} defects that only one of them flagged {ones} were flagged by {model} (E reached {limit:g} "
-                    "after {reached})",
-                    n=self.misses.n,
-                    ones=self.misses.ones,
-                    model=old,
-                    limit=ROLLBACK,
-                    reached=self.misses.reached_at,
-                )
-            )
-        if not found:
-            found.append(
-                Phrase(
-                    "{new} flagged {false_alarms} good ones of {parts} parts (E = {e:.2g}), and of {defects} defects "
-                    "that only one of them flagged {misses} were flagged by {old} (E = {e_misses:.2g}): neither is "
-                    "evidence against it",
-                    new=new,
-                    false_alarms=self.new.ones,
-                    parts=self.counts.parts,
-                    e=self.new.e,
-                    old=old,
-                    defects=self.misses.n,
-                    misses=self.misses.ones,
-                    e_misses=self.misses.e,
-                )
-            )
-        elif self.old_holds:
-            found.append(Phrase("{old} flagged {n} good ones and passes the same test", old=old, n=self.old.ones))
-        else:
-            found.append(Phrase("{old} flagged {n} good ones and fails the same test", old=old, n=self.old.ones))
+        if self.accused:
+            found.append(self._of_old(old))
         return together("{one}; {other}", found)
+
+    @property
+    def _defects_of_one(self) -> int:
+        return self.misses.n - self.new_waits
+
+    def _accusations(self, new: str, old: str) -> Iterator[Phrase]:
+        if self.new.reached_at is not None:
+            yield Phrase(
+                "{model} flagged {n} good ones of {parts} parts, and its certificate allows {rate:.2%} (E reached "
+                "{limit:g} after {reached} parts)",
+                model=new, n=self.new.ones, parts=self.counts.parts, rate=self.new.rate, limit=ROLLBACK,
+                reached=self.new.reached_at,
+            )  # fmt: skip
+        if self.misses.reached_at is not None:
+            yield Phrase(
+                "of {n} defects that only one of them flagged {ones} were flagged by {model} (E reached {limit:g} "
+                "after {reached})",
+                n=self._defects_of_one, ones=self.misses.ones, model=old, limit=ROLLBACK,
+                reached=self.misses.reached_at,
+            )  # fmt: skip
+
+    def _nothing(self, new: str, old: str) -> Phrase:
+        return Phrase(
+            "{new} flagged {false_alarms} good ones of {parts} parts (E = {e:.2g}), and of {defects} defects "
+            "that only one of them flagged {misses} were flagged by {old} (E = {e_misses:.2g}): neither is "
+            "evidence against it",
+            new=new, false_alarms=self.new.ones, parts=self.counts.parts, e=self.new.e, old=old,
+            defects=self._defects_of_one, misses=self.misses.ones, e_misses=self.misses.e,
+        )  # fmt: skip
+
+    def _of_old(self, old: str) -> Phrase:
+        if self.old_fails:
+            return Phrase("{old} flagged {n} good ones and fails the same test", old=old, n=self.old.ones)
+        if self.old_holds:
+            return Phrase("{old} flagged {n} good ones and passes the same test", old=old, n=self.old.ones)
+        return Phrase(
+            "whether {old} passes the same test and can take over is not known before its flags are reviewed: {n} of "
+            "them wait, and the queue has these first",
+            old=old, n=self.old_waits,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +202,9 @@ class Shadowed:
         """Whether more is flagged than the certificate allows: exact, one-sided, at one look."""
         return exceeds_rate(self.flagged, self.n, self.rate, level=SHADOW_LEVEL, looks=1)
 
-    def numbers(self, full: bool) -> dict[str, Any]:
-        """The record as plain JSON; `full`: no further parts are needed."""
-        return {**_counted(self.counts), "full": full, "rate": self.rate, "flagged": self.flagged, "of": self.n}
+    def numbers(self) -> dict[str, Any]:
+        """The record as plain JSON."""
+        return {**_counted(self.counts), "rate": self.rate, "flagged": self.flagged, "of": self.n}
 
     def words(self, new: str) -> str:
         """What the test says, for people; `new` names the candidate."""
@@ -221,17 +241,29 @@ def parts(frames: Iterable[Seen], *, new_decides: bool) -> list[Part]:
 def judge(found: Sequence[Part], rate: float, old_rate: float) -> Judgement:
     """Both tests of the new model, and the first one of the old model.
 
+    People review in any order, so a part that waits must count as what is best for the new model: then after each part
+    E is at most what it will be once all are reviewed, whatever they turn out to be, and who is accused now is then.
+    Of false alarms such a part is none. Of misses, where the new model alone flagged it, it is a defect that the new
+    one alone saw, an outcome of 0: reviewed as one it stays that, and as normal it goes, which takes a factor below 1
+    out of E. Where the old one alone flagged it, it is left out: reviewed as normal it stays out, and as a defect it
+    puts a factor above 1 into E.
+
+    The old model is to decide again only where it passes the first test in any case, so `old_at_worst` takes each of
+    its flags that waits for a false alarm: its E is at least what it will be.
+
     Args:
-        found: in the order of inspection. Those that nobody has reviewed count as no false alarm and as no defect.
+        found: in the order of inspection.
         rate: good parts that the new model may flag, by its certificate.
         old_rate: likewise the old one.
     """
-    of_one = [one.old for one in found if one.new != one.old and one.verdict == "defect"]
+    of_one = [one for one in found if one.new != one.old and (one.verdict == "defect" or (one.new and one.waits))]
     return Judgement(
         Counts.of(found),
         new=evidence_against(rate, [one.new and one.verdict == "normal" for one in found]),
-        misses=evidence_against(EVEN, of_one),
+        misses=evidence_against(EVEN, [one.old for one in of_one]),
         old=evidence_against(old_rate, [one.old and one.verdict == "normal" for one in found]),
+        old_at_worst=evidence_against(old_rate, [one.old and one.verdict != "defect" for one in found]),
+        new_waits=sum(one.waits for one in of_one),
     )
 
 
@@ -241,20 +273,19 @@ def shadowed(found: Sequence[Part], rate: float) -> Shadowed:
     return Shadowed(Counts.of(found), rate, len(found) - defects, sum(one.new for one in found) - defects)
 
 
-def decided(found: Sequence[Part], wanted: int) -> bool:
-    """Whether so many parts were drawn, and people said of all of these that were flagged what they are."""
-    return len(found) >= wanted and not any(one.waits for one in found[:wanted])
+def in_excess(new_only: int, old_only: int) -> bool:
+    """Whether the new model alone flags more parts than the old one alone, beyond chance: a hint, never an accusation.
 
+    Were both equal, each of these parts would be either's with probability 1/2, independently (the sign test, exact and
+    one-sided). Looks are not corrected for, and a better model flags more defects: a challenger that holds its
+    certificate fails this test often, so it may raise attention and decides nothing.
 
-def crowded(found: Sequence[Part], frames: int, wanted: int) -> str | None:
-    """Why no more frames are drawn though fewer parts were than wanted; None where that is not so."""
-    if len(found) >= wanted or frames < FRAMES * wanted:
-        return None
-    return Phrase(
-        "{frames} frames are of only {parts} different parts, fewer than the {wanted} wanted, and no more are drawn: "
-        "serials repeat",
-        frames=frames, parts=len(found), wanted=wanted,
-    )  # fmt: skip
+    Args:
+        new_only: parts that the new model alone flagged, reviewed or not.
+        old_only: likewise the old one.
+    """
+    n = new_only + old_only
+    return n >= EXCESS_OF and exceeds_rate(new_only, n, EVEN, level=EXCESS_LEVEL, looks=1)
 
 
 def _part(frames: Sequence[Seen], new_decides: bool) -> Part:

@@ -5,9 +5,10 @@ from model.statistics.drift import Drift
 from model.statistics.intervals import binomial_tail, clopper_pearson, exceeds_rate
 from model.statistics.order import best_rate, certifiable_k, look_delta, smallest_n
 from model.statistics.rates import AuditSample, Judged, Rate
-from model.statistics.watch import EVEN, ROLLBACK, Evidence, evidence_against
+from model.statistics.watch import CAP, EVEN, ROLLBACK, Evidence, enough_at, evidence_against
 
 __all__ = [
+    "CAP",
     "EVEN",
     "ROLLBACK",
     "AuditSample",
@@ -19,6 +20,7 @@ __all__ = [
     "binomial_tail",
     "certifiable_k",
     "clopper_pearson",
+    "enough_at",
     "evidence_against",
     "exceeds_rate",
     "keyed_fraction",

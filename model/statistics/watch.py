@@ -13,6 +13,7 @@ from scipy import special
 ROLLBACK = 20.0  # a rate that holds is accused with probability 1 / ROLLBACK at most, however long one watches
 EVEN = 0.5  # the rate to bet against for misses: each of two models is as likely to be the one that saw the defect
 STAKES = 8
+CAP = 10  # times the parts that a watch needs: it waits no longer for defects
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +91,22 @@ def log_evidence(ones: ArrayLike, n: ArrayLike, rate: float) -> NDArray[np.float
     hits, count = np.asarray(ones)[..., None], np.asarray(n)[..., None]
     logs = hits * np.log1p(stakes * (1 - rate)) + (count - hits) * np.log1p(-stakes * rate)
     return np.asarray(special.logsumexp(logs, axis=-1) - math.log(STAKES))
+
+
+def enough_at(defects: Sequence[bool] | NDArray[np.bool_], parts: int, wanted: int) -> int | None:
+    """After how many parts a watch has seen enough to end without an accusation; None: not yet.
+
+    Parts alone say little of misses: at a threshold of 20 a model that sees no defect at all is accused at the 11th
+    that the other one alone flagged. So it takes `parts` parts and `wanted` defects, at the latest `CAP` times
+    `parts`. It may look at the outcomes so, since `evidence_against` holds at all times at once: where one stops
+    decides what can be told, not how often one is accused wrongly.
+
+    Args:
+        defects: of each part, in the order of inspection, whether it is a confirmed defect that either model flagged.
+        parts: at least 1.
+        wanted: defects; with 0, `parts` parts are enough.
+    """
+    cap = CAP * parts
+    after = [0, *np.flatnonzero(np.asarray(defects[:cap], dtype=bool)) + 1]  # so many parts the k-th defect came
+    end = max(parts, int(after[wanted])) if wanted < len(after) else cap
+    return end if len(defects) >= end else None

@@ -16,11 +16,13 @@ from agent.cli.common import Common
 from agent.hot_window import Pruner
 from agent.phrases import Phrase, made_of
 from agent.service import models
+from agent.service import watches as shadowing
 from agent.settings import Retention
-from agent.store import items, products, registry, watches
+from agent.store import items, products, registry, samples, watches
 from agent.store.engine import Conflict, downgrade, reading, upgrade, writing
-from agent.store.tables import certificate, watch
-from tests.databases import NOW, Line
+from agent.store.samples import NewSample
+from agent.store.tables import certificate, model_version, watch
+from tests.databases import NOW, Line, add_blob, sha
 from tests.watches import HASH, Shot, Watched, stream
 
 pytestmark = pytest.mark.usefixtures("each_database")
@@ -94,6 +96,35 @@ def test_a_good_challenger_is_kept_once_enough_parts_are_drawn_and_reviewed(watc
     assert (watched.actions[-1], watched.notices, watched.alarms.said) == ("watch.keep", [], [])
 
 
+def test_a_model_that_sees_nothing_is_not_kept_before_enough_defects_came(watched: Watched) -> None:
+    """Ten defects that the old model alone sees prove nothing yet, however many good parts there are."""
+    judge = watched.judge(watch={"parts": 300, "defects": 20})
+    watched.see([Shot(False, i < 10, "defect" if i < 10 else "normal") for i in range(400)])
+    judge.check(NOW)
+    assert (watched.watch.state, watched.watch.full, watched.live.number) == ("open", False, 2)
+    told = "it waits for 20 confirmed defects that either flagged (10 so far), or for 3,000 parts"
+    assert watched.watch.told.endswith(told)
+    assert ((watched.watch.numbers or {})["defects"], (watched.watch.numbers or {})["cap"]) == (10, 3000)
+    watched.see([Shot(False, True, "defect")])
+    judge.check(NOW)
+    assert (watched.watch.state, watched.live.number) == ("rolled_back", 1)
+    assert told not in watched.watch.told
+
+
+def test_a_watch_in_which_hardly_any_defect_came_ends_at_its_cap_and_says_what_that_is_worth(watched: Watched) -> None:
+    judge = watched.judge(watch={"parts": 20, "defects": 20})
+    watched.see([Shot(False, True, "defect"), *[Shot(False, False)] * 198])
+    judge.check(NOW)
+    assert watched.watch.state == "open"
+    watched.see([Shot(False, False)])
+    judge.check(NOW)
+    assert (watched.watch.state, watched.live.number) == ("kept", 2)
+    assert watched.watch.told.endswith(
+        "only 1 of the 20 confirmed defects wanted came in 200 parts: so few that a model blind to defects could not "
+        "be told for sure"
+    )
+
+
 def test_serials_that_repeat_do_not_keep_a_watch_open_for_good(watched: Watched) -> None:
     judge = watched.judge(watch={"parts": 4})
     watched.see([Shot(False, False)] * 79, part="carrier")
@@ -136,10 +167,40 @@ def test_a_model_that_goes_blind_is_rolled_back(watched: Watched, here: Line) ->
     assert "were flagged by v1 (E reached 20" in watched.watch.told
 
 
-def test_excess_flags_that_nobody_confirmed_prove_nothing(watched: Watched) -> None:
+def test_excess_flags_that_nobody_confirmed_prove_nothing(watched: Watched, here: Line) -> None:
+    judge = watched.judge()
+    watched.see([Shot(True, False, reviewed=False)] * 19)
+    judge.check(NOW)
+    assert watched.alarms.take() == [], "so few are noise"
     watched.see([one._replace(reviewed=False) for one in stream(300, seed=4, flag=0.5)])
-    watched.judge().check(NOW)
+    for _ in range(2):
+        judge.check(NOW)
     assert (watched.watch.state, watched.live.number) == ("open", 2)
+    assert watched.alarms.take() == [("raised", "excess_flags", "product:flange")]
+    flagged = (watched.watch.numbers or {})["new_only"]
+    assert f"flange: of the watched parts v2 alone flagged {flagged}, and v1 alone 0." in watched.alarms.words[0]
+    assert "proves nothing by itself" in watched.alarms.words[0]
+    assert watched.alarms.detail == {"watch": watched.watch.id, "new_only": flagged, "old_only": 0}
+    watched.see([Shot(False, True, reviewed=False)] * flagged)
+    judge.check(NOW)
+    assert watched.alarms.take() == [("cleared", "excess_flags", "product:flange")]
+    watched.see([Shot(True, False, reviewed=False)] * 100)
+    judge.check(NOW)
+    assert watched.alarms.take() == [("raised", "excess_flags", "product:flange")]
+    with writing(here.engine) as conn:
+        watches.end(conn, here.product_id, "test", NOW)
+    judge.check(NOW)
+    assert watched.alarms.take() == [("cleared", "excess_flags", "product:flange")]
+
+
+def test_a_candidate_in_a_shadow_that_flags_more_is_not_told(watched: Watched, here: Line) -> None:
+    with writing(here.engine) as conn:
+        watches.end(conn, here.product_id, "test", NOW)
+        candidate = watched.version(conn, 3)
+    shadowing.shadow(here.engine, here.engineer, candidate.id, 0.5, key="s", now=NOW)
+    watched.see([Shot(False, True, reviewed=False)] * 40)
+    watched.judge().check(NOW)
+    assert (watched.watch.kind, watched.watch.state, watched.alarms.said) == ("shadow", "open", [])
 
 
 def test_late_reviews_count_where_their_parts_were_inspected(watched: Watched) -> None:
@@ -173,6 +234,44 @@ def test_where_the_old_model_fails_too_nothing_is_taken_back_and_somebody_is_tol
     assert (old.words or "").endswith("; v3 was promoted")
     judge.check(NOW)
     assert watched.alarms.take() == [("cleared", "no_trusted_model", "product:flange")]
+
+
+@pytest.mark.parametrize(("truth", "state", "live"), [("normal", "untrusted", 2), ("defect", "rolled_back", 1)])
+def test_an_old_model_takes_over_only_once_its_flags_are_known_to_be_few_enough_in_vain(
+    watched: Watched, truth: str, state: str, live: int
+) -> None:
+    """It flags half of all parts: of the new model one knows enough, of the old one nothing before the reviews."""
+    judge = watched.judge()
+    missed = [Shot(False, True, "defect"), Shot(False, False)] * 20
+    waiting = [Shot(False, i % 2 == 0, truth, reviewed=False) for i in range(40)]
+    watched.see(missed + waiting)
+    judge.check(NOW)
+    assert (watched.watch.state, watched.live.number) == ("open", 2)
+    assert "not known before its flags are reviewed: 20 of them wait" in watched.watch.told
+    watched.review(waiting, len(missed))
+    judge.check(NOW)
+    assert (watched.watch.state, watched.live.number) == (state, live)
+
+
+def test_an_old_model_that_learnt_from_what_was_revoked_since_takes_over_by_hand_alone(
+    watched: Watched, here: Line
+) -> None:
+    with writing(here.engine) as conn:
+        add_blob(conn, 5)
+        new = NewSample(here.product_id, "train", "flagged", blob_sha256=sha(5), pixels_sha256=sha(5))
+        one = samples.add(conn, new, NOW)
+        taken = samples.freeze(conn, here.product_id, NOW).id
+        conn.execute(sa.update(model_version).where(model_version.c.number == 1).values(snapshot_id=taken))
+        samples.revoke(conn, one.id, NOW)
+    watched.see(stream(400, seed=2, flag=0.1, other=0.03))
+    watched.judge().check(NOW)
+    distrusted = watched.watch
+    assert (distrusted.state, distrusted.closed_at, watched.live.number) == ("untrusted", None, 2)
+    assert "passes the same test; v1 does not take over by itself: samples revoked" in distrusted.told
+    assert watched.alarms.take() == [("raised", "no_trusted_model", "product:flange")]
+    assert (watched.actions[-1], watched.notices) == ("watch.distrust", [])
+    models.rollback(here.engine, here.engineer, here.product_id, "still better", key="r", now=NOW)
+    assert (watched.live.number, watched.watch.closed_at) == (1, NOW)
 
 
 def test_of_two_agents_one_rolls_back(watched: Watched, here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,5 +375,8 @@ def test_the_command_lists_the_numbers(
     (told,) = json.loads(capsys.readouterr().out)
     names = ("kind", "state", "decides", "beside", "share", "parts", "new_only", "old_only", "both", "reviewed")
     assert [told[name] for name in names] == ["watch", "open", "v2", "v1", 0.2, 4, 1, 1, 1, 3]
-    assert told["e_misses"] > 1
+    assert told["e_misses"] > 1 and told["defects"] == 1
+    assert told["words"].endswith(
+        "it waits for 400 parts; it waits for 5 confirmed defects that either flagged (1 so far), or for 4,000 parts"
+    )
     assert "4 parts, flagged 1 by the new model only" in told["words"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from agent.settings import Watch
 from model.statistics import ROLLBACK, look_delta
 from tests.simulations import audits, certificates, drifts, watches
 from tests.simulations.results import Delay, Share
@@ -35,6 +36,11 @@ def at_most(bound: float, sentence: str, simulate: Simulation, few: int = 1000, 
 def breaks(bound: float, sentence: str, simulate: Simulation, few: int = 1000, many: int = 10_000) -> Claim:
     """A share that is above the bound, beyond 4 standard errors: what the method avoids."""
     return Claim(sentence, simulate, f"above {bound:.2%}", lambda seen: share(seen).above(bound), few, many)
+
+
+def at_least(bound: float, sentence: str, simulate: Simulation, few: int = 500, many: int = 5000) -> Claim:
+    """A share that was seen to be so large: what the method catches."""
+    return Claim(sentence, simulate, f"at least {bound:.0%}", lambda seen: share(seen).share >= bound, few, many)
 
 
 def soon(median: int, sentence: str, simulate: Simulation, few: int, many: int) -> Claim:
@@ -96,13 +102,34 @@ def of_false_alarms(rate: float, median: int) -> list[Claim]:
     ]
 
 
+def of_stops(defects: float) -> list[Claim]:
+    """Of a model that misses defects, of which there are so many, before its watch ends; the old one sees 90 %."""
+
+    def seeing(sees: float, wanted: int = Watch().defects) -> Simulation:
+        line = watches.Line(watches.MOST, defects, defects, new_sees=sees)
+        return partial(watches.called_blind, line, wanted=wanted)
+
+    some = f"{defects:.1%} defects"
+    return [
+        at_least(0.99, f"one that sees none is caught before its watch ends, {some}", seeing(0.0)),
+        at_least(0.9, f"one that sees 20 % is, {some}", seeing(0.2)),
+        at_most(0.5, f"one that sees 45 % is: half of what the old one does, {some}", seeing(0.45), 500, 5000),
+    ]
+
+
 def of_watches() -> list[Claim]:
     equal, blind = (partial(watches.called_blind, watches.Line(20_000, new_sees=sees)) for sees in (0.9, 0.2))
+    either = partial(watches.accused_at_all, watches.Line(watches.MOST), rate=0.05)
+    rare = partial(watches.called_blind, watches.Line(watches.MOST, 0.005, 0.005, new_sees=0.0), wanted=0)
     return [
         *of_false_alarms(0.05, median=200),
         *of_false_alarms(0.01, median=1200),
         at_most(1 / ROLLBACK, "an equal model is called blind within 20000 parts, 1 % defects", equal, 500, 5000),
+        at_most(2 / ROLLBACK, f"one is accused by either test within {watches.MOST} parts", either, 500, 5000),
         soon(2500, "parts to catch one that sees 20 % of the defects, the old one 90 %", blind, 300, 3000),
+        *of_stops(0.01),
+        *of_stops(0.005),
+        at_most(0.5, "one that sees none is, were parts alone to end it, 0.5% defects", rare, 500, 5000),
     ]
 
 

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.statistics import EVEN, evidence_against
-from tests.simulations.results import Delay
+from agent.settings import Watch
+from model.statistics import CAP, EVEN, enough_at, evidence_against
+from tests.simulations.results import Delay, Share
+
+MOST = CAP * Watch().parts  # a watch sees no more
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,30 @@ def accused(line: Line, rate: float, runs: int, seed: int, reviewed: bool = True
     return Delay.of(delays)
 
 
-def called_blind(line: Line, runs: int, seed: int) -> Delay:
-    """After how many parts the new model is said to miss what the old one sees."""
+def called_blind(line: Line, runs: int, seed: int, wanted: int | None = None) -> Delay:
+    """After how many parts the new model is said to miss what the old one sees.
+
+    Where defects are `wanted`, the watch ends as the product's does: by its parts, these defects and its cap.
+    """
     rng, delays = np.random.default_rng(seed), []
     for _ in range(runs):
         defect, old, new = line.draw(rng)
-        one = np.flatnonzero(defect & (old != new))
-        at = evidence_against(EVEN, old[one]).reached_at
-        delays.append(None if at is None else int(one[at - 1]) + 1)
+        end = None if wanted is None else enough_at(defect & (old | new), Watch().parts, wanted)
+        delays.append(_missed_at((defect & (old != new))[:end], old[:end]))
     return Delay.of(delays)
+
+
+def accused_at_all(line: Line, rate: float, runs: int, seed: int) -> Share:
+    """How often either test accuses the new model."""
+    rng, hits = np.random.default_rng(seed), []
+    for _ in range(runs):
+        defect, old, new = line.draw(rng)
+        false_alarms = evidence_against(rate, new & ~defect).reached_at
+        hits.append(false_alarms is not None or _missed_at(defect & (old != new), old) is not None)
+    return Share.of(hits)
+
+
+def _missed_at(of_one: np.ndarray, old: np.ndarray) -> int | None:
+    places = np.flatnonzero(of_one)
+    at = evidence_against(EVEN, old[places]).reached_at
+    return None if at is None else int(places[at - 1]) + 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.statistics import EVEN, ROLLBACK, evidence_against
+from model.statistics import CAP, EVEN, ROLLBACK, enough_at, evidence_against
 from model.statistics.watch import log_evidence
 
 rates = st.floats(0.001, 0.9)
@@ -60,6 +60,15 @@ def test_the_order_decides_when_and_not_how_much() -> None:
 def test_of_two_models_one_that_alone_sees_the_defects_is_believed_within_a_few() -> None:
     assert evidence_against(EVEN, [True] * 20).reached_at == 11
     assert evidence_against(EVEN, [True, False] * 500).reached_at is None
+
+
+@given(outcomes, st.integers(1, 20), st.integers(0, 5))
+def test_enough_is_seen_after_the_parts_and_the_defects_or_at_the_cap(
+    seen: list[bool], parts: int, wanted: int
+) -> None:
+    there = [n for n in range(len(seen) + 1) if n >= parts and (sum(seen[:n]) >= wanted or n >= CAP * parts)]
+    assert enough_at(seen, parts, wanted) == (there[0] if there else None)
+    assert enough_at(np.array(seen, dtype=bool), parts, wanted) == enough_at(seen, parts, wanted)
 
 
 @pytest.mark.parametrize("one", [True, False])

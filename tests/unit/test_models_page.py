@@ -23,6 +23,7 @@ from dashboard import context, gates
 from dashboard.certificates import FEW_LOTS, words
 from dashboard.training import left
 from dashboard.training import words as words_of_run
+from dashboard.watches import shares
 from model import certificate
 from model.certificate import certify
 from model.parts import Scored
@@ -249,6 +250,18 @@ def test_the_gate_is_told_check_by_check_what_decided_first() -> None:
     stored = GateReport(1, 1, 1, real.verdict, real.words, real.numbers, NOW)
     told = {(row["Check"], row["Found"]) for row in gates.rows(stored)}
     assert told == {(gates.CHECKS[one.check], one.words) for one in real.findings}
+
+
+def test_the_page_says_how_many_parts_two_models_score() -> None:
+    assert shares(Settings()) == (
+        "Parts that two models score: 20.0% of the parts after a promotion, 2,000 of them and more until 20 confirmed "
+        "defects came; no shadow."
+    )
+    alone = Settings.model_validate({"watch": {"defects": 0}, "shadow": {"share": 0.1}})
+    assert shares(alone) == (
+        "Parts that two models score: 20.0% of the parts after a promotion, 2,000 of them; 10.0% before one, 1,000 of "
+        "them."
+    )
 
 
 def test_a_certificate_says_how_many_of_a_thousand() -> None:
