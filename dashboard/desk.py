@@ -16,6 +16,7 @@ from dashboard.words import retold, say
 
 Data = dict[str, Any]
 LONGEST = 200  # characters of a press's id: an idempotency key
+BACK = 50  # items that one desk holds because they came back to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,33 @@ class Press:
     item: int
     decision: str
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a desk told last.
+
+    Attributes:
+        presses: those that it has not seen answered yet.
+        shown: the item on screen.
+        back: items that came back by an undo and were not passed over since, the last one first.
+    """
+
+    presses: Sequence[Press] = ()
+    shown: int | None = None
+    back: Sequence[int] = ()
+
+
+def heard(state: object) -> Heard:
+    """What the browser reports; anything malformed is left out."""
+    if not isinstance(state, Mapping):
+        return Heard()
+    shown, back = state.get("shown"), state.get("back")
+    return Heard(
+        presses(state.get("presses")),
+        shown if isinstance(shown, int) else None,
+        [one for one in back if isinstance(one, int)][:BACK] if isinstance(back, list) else (),
+    )
 
 
 def presses(state: object) -> list[Press]:

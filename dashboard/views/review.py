@@ -25,7 +25,7 @@ from agent.store.users import User
 from dashboard import context, desk
 from dashboard.codes import named
 from dashboard.components import review as component
-from dashboard.desk import Data, Press
+from dashboard.desk import Data, Heard, Press
 from dashboard.filters import one_or_all
 from dashboard.fragments import fragment
 from dashboard.words import later, retold, say
@@ -53,13 +53,14 @@ def _desk(wanted: Filter, user: User) -> None:
     key = f"desk-{user.id}"  # another user has another desk: a press is never somebody else's
     answers: dict[str, Data] = st.session_state.setdefault(f"answers-{user.id}", {})
     drawn: Data = st.session_state.setdefault(f"drawn-{user.id}", {})
-    sent = component.pressed(key)
+    told = component.told(key)
+    sent = told.presses
     trouble = None
     try:
         for press in sent:
             if press.id not in answers:
                 answers[press.id] = answer(press, user)
-        drawn.update(_queue(wanted, user))
+        drawn.update(_queue(wanted, user, told))
     except (StoreError, Refused) as error:
         trouble = retold(error.phrase)  # what is unanswered stays with the desk, which sends it again
         pressed = {press.item for press in sent}
@@ -73,18 +74,22 @@ def _desk(wanted: Filter, user: User) -> None:
         {
             "user": user.id, "canDecide": context.may("operator"),
             "reasons": [(one, named(one)) for one in settings.reasons],
-            "answers": dict(answers), "trouble": trouble, "items": [], "past": [], "waiting": 0, "most": MOST, **drawn,
+            "answers": dict(answers), "trouble": trouble, "items": [], "filter": wanted, "past": [], "waiting": 0,
+            "most": MOST, **drawn,
         },
     )  # fmt: skip
 
 
-def _queue(wanted: Filter, user: User) -> Data:
+def _queue(wanted: Filter, user: User, told: Heard) -> Data:
     """What the desk holds next, how many wait, and what may be taken back."""
     product_id, station_id = wanted
     now, engineer = utc_now(), context.may("engineer")
     began = cutter("shift", context.settings().timezone, context.settings().plant.shifts)
     if context.may("operator"):
-        held = claims.take(context.engine(), user, product_id=product_id, station_id=station_id, limit=AHEAD, now=now)
+        held = claims.take(
+            context.engine(), user, product_id=product_id, station_id=station_id, limit=AHEAD, shown=told.shown,
+            back=told.back, now=now,
+        )  # fmt: skip
     with context.reading() as conn:
         if not context.may("operator"):
             held = items.queue(conn, product_id=product_id, station_id=station_id, limit=AHEAD)
@@ -94,7 +99,8 @@ def _queue(wanted: Filter, user: User) -> Data:
         last = said.last_of(conn, user.id, began(quarter(now)), PAST)
         seen = {one.id: one for one in items.some(conn, [one.item_id for one in last])}
     past = [desk.past(one, seen[one.item_id]) for one in last]
-    return {"items": [desk.card(one) for one in held], "waiting": waiting, "past": [one for one in past if one]}
+    shown = {"items": [desk.card(one) for one in held], "filter": wanted}
+    return shown | {"waiting": waiting, "past": [one for one in past if one]}
 
 
 def answer(press: Press, user: User) -> Data:

@@ -8,7 +8,7 @@ function verdictOf({ decision, reason }, reasons) {
   return reasons.find(([code]) => code === reason)?.[1] ?? reason;
 }
 
-function headPanel(item, left, most, unsaved) {
+function headPanel(item, left, most, unsaved, lost) {
   const count = element("span", "count", fill(WORDS.left, { n: left >= most ? `${most - 1}+` : left }));
   const pending = unsaved ? element("span", "tag pending", fill(WORDS.unsaved, { n: unsaved })) : null;
   if (!item) return [count, pending];
@@ -17,12 +17,13 @@ function headPanel(item, left, most, unsaved) {
   parts.push(element("time", "dim", new Date(item.time).toLocaleString()));
   if (item.failed) parts.push(element("span", "tag", fill(WORDS.failed, item)));
   for (const said of item.said) parts.push(element("span", "tag", said));
+  if (lost) parts.push(element("span", "tag", WORDS.lost));
   return [count, pending, ...parts];
 }
 
-function stripPanel(open, current, go, step) {
+function stripPanel(open, { current, lost }, go, step) {
   const [back, next] = [button(WORDS.back, "←", "step", () => step(-1)), button(WORDS.next, "→", "step", () => step(1))];
-  for (const one of [back, next]) one.disabled = open.length < 2;
+  for (const one of [back, next]) one.disabled = open.length < 2 && !lost;
   const list = element("div", "list");
   list.append(...open.map((item, at) => {
     const one = button("", "", "next", () => go(item.id));
