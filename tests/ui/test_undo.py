@@ -1,10 +1,11 @@
-"""Undo at the review desk: what comes back stays on screen until the person goes on."""
+"""Undo at the review desk: what comes back stays on screen until the person goes on, and how far back it reaches."""
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 
-from agent.service import reviews
+from agent.service import bulk, reviews
 from agent.settings import utc_now
 from agent.store import claims, items, stations, users
 from agent.store.engine import reading, writing
@@ -61,3 +62,33 @@ def test_what_is_on_screen_stays_there_though_somebody_else_judges_it(page: Page
     expect(page.locator(".head")).not_to_contain_text("Somebody else")
     saved(page)
     assert [shop.item(one.id).state for one in (first, second)] == ["closed", "open"]
+
+
+@pytest.mark.parametrize("shop", [26], indirect=True)
+def test_every_verdict_of_the_shift_is_found_behind_a_bulk_action_and_taken_back(page: Page, shop: Shop) -> None:
+    made, (single, *many) = shop.served.line, shop.queue()[:24]
+    with reading(made.engine) as conn:
+        operator = users.named(conn, f"operator-{shop.number}")
+    reviews.decide(made.engine, operator, single.id, "defect", "dent", key=f"one-{shop.number}", now=utc_now())
+    judged = [one.id for one in many]
+    bulk.decide(made.engine, operator, judged, "normal", key=f"many-{shop.number}", now=utc_now())
+    shop.open(page)
+    rows = page.locator(".said li")
+    older, newer = (page.get_by_role("button", name=name) for name in ("Older", "Newer"))
+    expect(rows).to_have_count(20)
+    expect(newer).to_have_count(0)
+    older.click()
+    expect(rows).to_have_count(4)
+    expect(older).to_have_count(0)
+    page.get_by_role("button", name=f"Undo dent of part {single.serial}").click()
+    expect(page.locator(".desk")).to_have_attribute("data-item", str(single.id))
+    until(lambda: shop.item(single.id).state == "open")
+    expect(rows).to_have_count(3)
+    newer.click()
+    expect(rows).to_have_count(20)
+    page.keyboard.press("z")
+    until(lambda: shop.item(judged[-1]).state == "open")
+    expect(rows).to_have_count(20)
+    saved(page)
+    assert press(page, "n") == judged[-1]
+    expect(page.locator(".desk")).to_have_attribute("data-item", str(single.id))

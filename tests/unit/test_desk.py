@@ -99,15 +99,17 @@ def test_presses_keep_their_order() -> None:
     ("state", "heard"),
     [
         (None, Heard()),
-        ({"shown": 7, "back": [9, 7]}, Heard(shown=7, back=[9, 7])),
-        ({"shown": "7", "back": 9}, Heard()),
-        ({"back": [1, "2", None, 3]}, Heard(back=[1, 3])),
+        ({"shown": 7, "back": [9, 7], "before": 5}, Heard(shown=7, back=[9, 7], before=5)),
+        ({"shown": "7", "back": 9, "before": -1}, Heard()),
+        ({"back": [1, "2", None, 3], "before": 2**63}, Heard(back=[1, 3])),
         ({"presses": [{"id": "a", "item": 7, "decision": "undo"}]}, Heard([Press("a", 7, "undo", None)])),
     ],
 )
 def test_of_what_a_desk_tells_only_what_is_well_formed_is_heard(state: Any, heard: Heard) -> None:
     found = desk.heard(state)
-    assert (list(found.presses), found.shown, list(found.back)) == (list(heard.presses), heard.shown, list(heard.back))
+    assert (list(found.presses), found.shown, list(found.back), found.before) == (
+        list(heard.presses), heard.shown, list(heard.back), heard.before,
+    )  # fmt: skip
 
 
 def test_a_desk_does_not_hold_ever_more() -> None:

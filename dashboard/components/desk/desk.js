@@ -50,7 +50,7 @@ class Desk {
     this.sentOnce = true;
     // With the number of the attempt: a state that is as it was would not be sent.
     const attempt = (this.attempt = (this.attempt ?? 0) + 1);
-    this.send({ attempt, presses: this.presses.sent(), ...this.queue.kept() });
+    this.send({ attempt, presses: this.presses.sent(), ...this.queue.told() });
   }
 
   // Tells the server what is on screen now: once, however fast one goes from part to part.
@@ -88,6 +88,12 @@ class Desk {
 
   undoable() {
     return this.queue.undoable(this.presses);
+  }
+
+  turn(older) {
+    this.queue.turn(older);
+    this.submit();
+    this.draw();
   }
 
   step(by) {
@@ -184,7 +190,8 @@ class Desk {
     areas.normals.hidden = !item;
     show(areas.normals, [item?.id, near], () => normalsPanel(near));
     show(areas.judged, [presses.last?.id], () => judgedPanel(presses.last, data.reasons));
-    show(areas.past, past.map((one) => [one.item, one.time]), () => pastPanel(past, data.reasons, (one) => this.undo(one)));
+    const page = queue.page(presses);
+    show(areas.past, page && { ...page, rows: page.rows.map((one) => [one.item, one.time]) }, () => pastPanel(page, this));
     Object.assign(this.root.dataset, {
       item: item?.id ?? "", ready: Number(this.stage.ready), left, unsaved, view: this.stage.view,
     });

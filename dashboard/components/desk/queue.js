@@ -3,7 +3,9 @@
 class Queue {
   constructor() {
     this.held = []; // as the server lists them
-    this.past = []; // one's verdicts of this shift, newest first, as the server lists them
+    this.past = null; // the newest of one's verdicts of this shift, as the server lists them
+    this.older = null; // a page of older ones, likewise
+    this.pages = []; // what each page lies before that one turned to, from newer to older
     this.gone = new Set(); // items with a verdict that the server has not answered yet
     this.back = new Map(); // cards whose verdict was taken back here, the last one at the end, until one goes on
     this.passed = new Set(); // items that "next" went over
@@ -22,7 +24,7 @@ class Queue {
 
   // The lists of a run hold what it answered; what is unanswered changes them here.
   update(data, presses) {
-    [this.held, this.past] = [data.items, data.past];
+    [this.held, this.past, this.older] = [data.items, data.past, data.older];
     const listed = new Set(this.held.map((item) => item.id));
     const left = (id) => !data.trouble && !listed.has(id) && !presses.of(id).length;
     for (const id of [...this.back.keys()]) if (left(id) && id !== this.current) this.back.delete(id);
@@ -60,9 +62,11 @@ class Queue {
     return this.card;
   }
 
-  // What is to stay with this desk whatever else it holds: the item on screen, and what came back and was not passed over.
-  kept() {
-    return { shown: this.current, back: [...this.back.keys()].reverse().filter((id) => !this.passed.has(id)) };
+  // What the server is told: the item on screen and what came back and was not passed over, which stay with this desk, and
+  // the page of past verdicts that one looks at.
+  told() {
+    const back = [...this.back.keys()].reverse().filter((id) => !this.passed.has(id));
+    return { shown: this.current, back, before: this.before };
   }
 
   // The parts that come after the one on screen: first the one that a verdict leads to, then as "next" goes.
@@ -102,11 +106,32 @@ class Queue {
     this.card = null;
   }
 
-  // The verdicts that may be taken back, newest first.
+  // The newest verdicts that may be taken back, newest first.
   undoable(presses) {
     const pending = presses.unsaved.filter((press, at) =>
       press.decision !== "undo" && !presses.unsaved.slice(at + 1).some((later) => later.item === press.item));
-    const known = this.past.filter((one) => !presses.of(one.item).length);
-    return [...pending.reverse(), ...known];
+    return [...pending.reverse(), ...this.known(this.past, presses)];
+  }
+
+  // The page of them that one looks at: its rows, whether there are newer ones and older ones; null: it is not here yet.
+  page(presses) {
+    const before = this.before;
+    if (before === null) return { rows: this.undoable(presses), newer: false, older: this.past.more !== null };
+    if (this.older?.before !== before) return null;
+    return { rows: this.known(this.older, presses), newer: true, older: this.older.more !== null };
+  }
+
+  known(page, presses) {
+    return page.rows.filter((one) => !presses.of(one.item).length);
+  }
+
+  get before() {
+    return this.pages.at(-1) ?? null;
+  }
+
+  // Turns to the page of older verdicts, or back to the one of newer ones.
+  turn(older) {
+    if (!older) this.pages.pop();
+    else this.pages.push((this.before === null ? this.past : this.older).more);
   }
 }
