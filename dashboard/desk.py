@@ -10,12 +10,14 @@ from agent.service.reviews import DECISIONS, Outcome
 from agent.store.items import Item
 from agent.store.reviews import Review, standing
 from agent.store.score_bins import Histogram, place_of
-from agent.store.teachings import KIND
 from dashboard.codes import named, shown
 from dashboard.words import retold, say
 
 Data = dict[str, Any]
 LONGEST = 200  # characters of a press's id: an idempotency key
+LARGEST = 2**63  # ids are below it
+NOTHING: Data = {"before": None, "rows": [], "more": None}  # a page of past verdicts
+BACK = 50  # items that one desk holds because they came back to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,36 @@ class Press:
     item: int
     decision: str
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a desk told last.
+
+    Attributes:
+        presses: those that it has not seen answered yet.
+        shown: the item on screen.
+        back: items that came back by an undo and were not passed over since, the last one first.
+        before: the review that the page of older verdicts on screen lies before; None: it is the newest ones.
+    """
+
+    presses: Sequence[Press] = ()
+    shown: int | None = None
+    back: Sequence[int] = ()
+    before: int | None = None
+
+
+def heard(state: object) -> Heard:
+    """What the browser reports; anything malformed is left out."""
+    if not isinstance(state, Mapping):
+        return Heard()
+    shown, back, before = (state.get(name) for name in ("shown", "back", "before"))
+    return Heard(
+        presses(state.get("presses")),
+        shown if isinstance(shown, int) else None,
+        [one for one in back if isinstance(one, int)][:BACK] if isinstance(back, list) else (),
+        before if isinstance(before, int) and 0 < before < LARGEST else None,
+    )
 
 
 def presses(state: object) -> list[Press]:
@@ -74,10 +106,8 @@ def card(item: Item) -> Data:
     }
 
 
-def past(review: Review, item: Item) -> Data | None:
-    """A verdict of one's own that may be taken back; None where that is not the desk's business."""
-    if item.released_at is not None or item.kind == KIND:
-        return None
+def past(review: Review, item: Item) -> Data:
+    """A verdict of one's own that may be taken back."""
     return {
         "item": item.id,
         "decision": review.decision,

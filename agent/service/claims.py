@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
@@ -24,28 +25,32 @@ def take(
     product_id: int | None = None,
     station_id: int | None = None,
     limit: int = 10,
+    shown: int | None = None,
+    back: Iterable[int] = (),
     now: datetime,
     span: timedelta = SPAN,
 ) -> list[Item]:
     """The next items, which nobody else is handed until `now + span`: call it again before that.
 
     Watched ones come first, then the oldest; an engineer also gets the escalated ones. What the actor holds already
-    stays theirs; what they hold elsewhere in the queue is given back. Nothing is written while half of the time is left
-    and nothing is missing.
+    stays theirs, the item on screen before all others; what they hold elsewhere in the queue is given back, except for
+    what came back by an undo. Nothing is written while half of the time is left and nothing is missing.
 
     Args:
         engine: the database.
         actor: an operator or higher.
         product_id: only of this product.
         station_id: only of this station.
-        limit: how many to hold; an item that was taken back by `reviews.undo` may be one more.
+        limit: how many to hold; an item that was taken back by `reviews.undo` may be one more, and those of `back`.
+        shown: the item that the actor has on screen.
+        back: items that `reviews.undo` brought back to them, the last one first.
         now: the time.
         span: how long the claims last.
 
     Raises:
         PermissionDenied: the actor's role is too low.
     """
-    desk = Desk(actor.id, product_id, station_id, may(actor, "engineer"))
+    desk = Desk(actor.id, product_id, station_id, may(actor, "engineer"), shown, tuple(back))
     with reading(engine) as conn:
         current(conn, actor, "operator", "review.claim")
         held = claims.held(conn, desk)

@@ -6,7 +6,7 @@ Where hosts' clocks are far apart, two people may: the item's state then lets on
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,33 +28,45 @@ class Desk:
         user_id: who looks.
         product_id, station_id: only of this product, of this station.
         escalated: with the escalated items behind the open ones, as an engineer sees them.
+        shown: the item on screen.
+        back: items that came back there by an undo, the last one first; whatever their product and station.
     """
 
     user_id: int
     product_id: int | None = None
     station_id: int | None = None
     escalated: bool = False
+    shown: int | None = None
+    back: tuple[int, ...] = ()
 
 
 def held(conn: Connection, desk: Desk) -> dict[int, datetime]:
-    """When each of the user's claims ends that are still of use at this desk, by item; some may have ended."""
+    """When each of the user's claims ends that are still of use at this desk, by item; some may have ended.
+
+    What is on screen comes first, then what came back by an undo, then the others in the queue's order.
+    """
     query = sa.select(claim.c.item_id, claim.c.expires_at).where(claim.c.user_id == desk.user_id)
     ends = {row.item_id: row.expires_at for row in conn.execute(query)}
     # In two steps: joined, SQLite begins with all open items.
     if not ends:
         return {}
-    usable = conn.execute(_at(sa.select(item.c.id).where(item.c.id.in_(list(ends))), desk))
-    return {row.id: ends[row.id] for row in usable}
+    query = sa.select(item.c.id).order_by(item.c.state != "open", ~item.c.watched, item.c.id)
+    usable = conn.execute(_at(query.where(item.c.id.in_(list(ends))), desk)).scalars().all()
+    back = ends.keys() & set(desk.back)
+    anywhere = replace(desk, product_id=None, station_id=None)
+    came = conn.execute(_at(query.where(item.c.id.in_(back)), anywhere)).scalars().all() if back else ()
+    first = [one for one in (desk.shown, *desk.back) if one in usable or one in came]
+    return {one: ends[one] for one in (*first, *usable)}
 
 
 def take(conn: Connection, desk: Desk, *, limit: int, until: datetime, now: datetime) -> None:
     """Prolongs the user's claims, gives back those of no use here, and takes the next items' until there are `limit`.
 
-    Of more than `limit` and one, which came back by an undo, the later ones are given back too.
+    Of more than `limit` and one beside those of `desk.back`, the last ones (see `held`) are given back too.
 
     Oldest first, with watched items ahead. What somebody else claims in the same moment is passed over, not waited for.
     """
-    kept = sorted(held(conn, desk))[: limit + 1]
+    kept = list(held(conn, desk))[: limit + 1 + len(desk.back)]
     mine = claim.c.user_id == desk.user_id
     conn.execute(sa.delete(claim).where(mine, claim.c.item_id.not_in(kept)))
     prolonged = sa.update(claim).where(mine, claim.c.item_id.in_(kept)).values(expires_at=until)

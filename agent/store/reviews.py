@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +13,8 @@ from sqlalchemy import Connection
 from agent.store.rows import chunks, read
 from agent.store.scopes import EVERYTHING, Scope
 from agent.store.tables import item, review, user
+
+LOOKED_AT = 2000  # reviews that one query for a page of them looks at, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +138,45 @@ def _turns(item_ids: sa.Select[tuple[int]]) -> sa.Subquery:
     return query.where(row.item_id.in_(item_ids)).subquery()
 
 
-def last_of(conn: Connection, user_id: int, since: datetime, limit: int) -> list[Review]:
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A page of what one person said: newest first, and the id that the older ones lie before; None: there are none."""
+
+    reviews: Sequence[Review]
+    before: int | None
+
+
+def past(conn: Connection, user_id: int, since: datetime, limit: int, before: int | None = None) -> Past:
     """The user's newest reviews that nothing came after: those they may take back, newest first.
+
+    Not of parts to teach a product from, and of none whose evidence was let go. A page costs the same however much they
+    ever said, and may hold fewer than `limit`, even none, though there are older ones.
 
     Args:
         conn: any transaction.
         user_id: whose.
         since: none before it.
         limit: at most so many.
+        before: `Past.before` of the page of newer ones.
     """
-    row = review.c
-    query = sa.select(row.item_id).where(row.user_id == user_id, row.created_at >= since, row.decision != "undo")
-    ids = conn.execute(query.order_by(row.id.desc()).limit(2 * limit)).scalars().all()
-    last = [stack[-1] for stack in map(standing, of_items(conn, set(ids)).values()) if stack]
-    mine = [one for one in last if one.user_id == user_id and one.created_at >= since]
-    return sorted(mine, key=lambda one: one.id, reverse=True)[:limit]
+    row, found = review.c, list[Review]()
+    mine = sa.select(row.id, row.item_id, row.created_at, item.c.kind, item.c.released_at).join(item)
+    mine = mine.where(row.user_id == user_id).order_by(row.id.desc())
+    looks = 2 * limit
+    while looks <= LOOKED_AT:
+        query = mine if before is None else mine.where(row.id < before)
+        rows = conn.execute(query.limit(looks)).all()
+        said = of_items(conn, {one.item_id for one in rows})
+        last = {stack[-1].id: stack[-1] for stack in map(standing, said.values()) if stack}
+        for one in rows:
+            if one.created_at < since:  # ids are in the order of time
+                return Past(found, None)
+            if one.id in last and one.kind != "teach" and one.released_at is None:
+                if len(found) == limit:
+                    return Past(found, before)
+                found.append(last[one.id])
+            before = one.id
+        if len(rows) < looks:
+            return Past(found, None)
+        looks *= 2
+    return Past(found, before)

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard.components.module import component, spoken
-from dashboard.desk import Data, Press, presses
+from dashboard.desk import Data, Heard, heard
 from dashboard.words import later
 
 SCRIPTS = ("page", "presses", "queue", "heatmap", "stage", "histogram", "normals", "panels", "desk")
@@ -34,6 +34,7 @@ WORDS = {
     "unsaved": later("{n} unsaved"),
     "lot": later("lot {lot}"),
     "failed": later("not inspected: {failed}"),
+    "lost": later("Somebody else has this part, or it is judged: → goes on."),
     "back": later("Back"),
     "next": later("Next"),
     "partAt": later("Part {serial} at {station}, {at} of {n}"),
@@ -71,6 +72,10 @@ WORDS = {
     "thisPart": later("this part {score}"),
     "past": later("Your verdicts of this shift"),
     "noneYet": later("None yet."),
+    "noneHere": later("None on this page."),
+    "fetching": later("Fetching them …"),
+    "newer": later("Newer"),
+    "older": later("Older"),
     "nearest": later("Nearest accepted normals"),
     "looking": later("Looking for them …"),
     "unloaded": later("They cannot be loaded."),
@@ -87,10 +92,10 @@ WORDS = {
 }
 
 
-def pressed(key: str) -> list[Press]:
-    """What the browser has sent and not yet seen answered; to be asked before `draw`."""
+def told(key: str) -> Heard:
+    """What the browser has sent last; to be asked before `draw`."""
     state: Any = st.session_state.get(key) or {}
-    return presses((state.get("sent") or {}).get("presses"))
+    return heard(state.get("sent"))
 
 
 def draw(key: str, data: Data) -> None:

@@ -6,10 +6,11 @@ what is new, renews the claims on the items that the desk holds, and draws it wi
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 import streamlit as st
+from sqlalchemy import Connection
 
 from agent.service import claims, reviews
 from agent.service.ranks import Refused
@@ -25,13 +26,14 @@ from agent.store.users import User
 from dashboard import context, desk
 from dashboard.codes import named
 from dashboard.components import review as component
-from dashboard.desk import Data, Press
+from dashboard.desk import Data, Heard, Press
 from dashboard.filters import one_or_all
 from dashboard.fragments import fragment
 from dashboard.words import later, retold, say
 
 AHEAD = 10  # items that one desk holds
-PAST = 20  # verdicts of this shift that may be taken back here
+PAST = 20  # of one's newest verdicts, with each run
+OLDER = 50  # a page of older ones, while one looks at it
 MOST = 1000  # the queue is counted up to here
 DAYS = 30  # of scores in the histogram
 Filter = tuple[int | None, int | None]  # product and station
@@ -53,13 +55,14 @@ def _desk(wanted: Filter, user: User) -> None:
     key = f"desk-{user.id}"  # another user has another desk: a press is never somebody else's
     answers: dict[str, Data] = st.session_state.setdefault(f"answers-{user.id}", {})
     drawn: Data = st.session_state.setdefault(f"drawn-{user.id}", {})
-    sent = component.pressed(key)
+    told = component.told(key)
+    sent = told.presses
     trouble = None
     try:
         for press in sent:
             if press.id not in answers:
                 answers[press.id] = answer(press, user)
-        drawn.update(_queue(wanted, user))
+        drawn.update(_queue(wanted, user, told))
     except (StoreError, Refused) as error:
         trouble = retold(error.phrase)  # what is unanswered stays with the desk, which sends it again
         pressed = {press.item for press in sent}
@@ -73,28 +76,40 @@ def _desk(wanted: Filter, user: User) -> None:
         {
             "user": user.id, "canDecide": context.may("operator"),
             "reasons": [(one, named(one)) for one in settings.reasons],
-            "answers": dict(answers), "trouble": trouble, "items": [], "past": [], "waiting": 0, "most": MOST, **drawn,
+            "answers": dict(answers), "trouble": trouble, "items": [], "filter": wanted, "waiting": 0,
+            "most": MOST, "past": desk.NOTHING, "older": None, **drawn,
         },
     )  # fmt: skip
 
 
-def _queue(wanted: Filter, user: User) -> Data:
+def _queue(wanted: Filter, user: User, told: Heard) -> Data:
     """What the desk holds next, how many wait, and what may be taken back."""
     product_id, station_id = wanted
     now, engineer = utc_now(), context.may("engineer")
-    began = cutter("shift", context.settings().timezone, context.settings().plant.shifts)
     if context.may("operator"):
-        held = claims.take(context.engine(), user, product_id=product_id, station_id=station_id, limit=AHEAD, now=now)
+        held = claims.take(
+            context.engine(), user, product_id=product_id, station_id=station_id, limit=AHEAD, shown=told.shown,
+            back=told.back, now=now,
+        )  # fmt: skip
     with context.reading() as conn:
         if not context.may("operator"):
             held = items.queue(conn, product_id=product_id, station_id=station_id, limit=AHEAD)
         waiting = items.waiting(
             conn, user.id, product_id=product_id, station_id=station_id, escalated=engineer, most=MOST
         )
-        last = said.last_of(conn, user.id, began(quarter(now)), PAST)
-        seen = {one.id: one for one in items.some(conn, [one.item_id for one in last])}
-    past = [desk.past(one, seen[one.item_id]) for one in last]
-    return {"items": [desk.card(one) for one in held], "waiting": waiting, "past": [one for one in past if one]}
+        past = _past(conn, user, PAST, None, now)
+        older = None if told.before is None else _past(conn, user, OLDER, told.before, now)
+    shown = {"items": [desk.card(one) for one in held], "filter": wanted, "waiting": waiting}
+    return shown | {"past": past, "older": older}
+
+
+def _past(conn: Connection, user: User, limit: int, before: int | None, now: datetime) -> Data:
+    """A page of one's verdicts of this shift that may be taken back; `more`: what the next page lies before."""
+    began = cutter("shift", context.settings().timezone, context.settings().plant.shifts)
+    page = said.past(conn, user.id, began(quarter(now)), limit, before)
+    seen = {one.id: one for one in items.some(conn, [one.item_id for one in page.reviews])}
+    rows = [desk.past(one, seen[one.item_id]) for one in page.reviews]
+    return {"before": before, "rows": rows, "more": page.before}
 
 
 def answer(press: Press, user: User) -> Data:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from agent.settings import utc_now
+from agent.store import items, stations, users
+from agent.store.engine import writing
 from agent.store.local_blobs import LocalBlobs
 from tests.databases import line
-from tests.ui.plant import Served, seed, serving
+from tests.ui.plant import PARTS, Served, parts, seed, serving
+from tests.ui.shop import Shop
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
 UNPROVEN = "no Chromium here (Debian: apt-get install chromium): that the pages work in a browser stays unproven"
+NUMBERS = count(2)  # of shops
 
 
 @pytest.fixture(scope="package")
@@ -44,3 +50,25 @@ def served(tmp_path: Path) -> Iterator[Served]:
         seed(made, blobs)
         with serving(made.engine, tmp_path) as url:
             yield Served(url, made, blobs)
+
+
+@pytest.fixture(scope="module")
+def floor(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A dashboard for a module's tests at the desk."""
+    folder = tmp_path_factory.mktemp("review")
+    with line(folder) as made, serving(made.engine, folder) as url:
+        yield Served(url, made, LocalBlobs(folder / "blobs"))
+
+
+@pytest.fixture
+def shop(floor: Served, request: pytest.FixtureRequest) -> Shop:
+    """A station with as many parts as the test is parametrized with."""
+    number, made, now = next(NUMBERS), floor.line, utc_now()
+    with writing(made.engine) as conn:
+        station = stations.add(conn, f"press-{number}", product_id=made.product_id, now=now)
+        for role in ("viewer", "operator", "engineer"):
+            users.add(conn, f"{role}-{number}", role, now)
+    new = parts(made, floor.blobs, getattr(request, "param", PARTS), 1000 * number, station_id=station.id)
+    with writing(made.engine) as conn:
+        items.add_all(conn, new)
+    return Shop(floor.url, floor, number, station.id)

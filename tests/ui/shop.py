@@ -33,8 +33,8 @@ class Shop:
     number: int
     station_id: int
 
-    def open(self, page: Page, role: str = "operator") -> None:
-        page.goto(f"{self.url}/review?user={role}-{self.number}&station=press-{self.number}")
+    def open(self, page: Page, role: str = "operator", station: str = "") -> None:
+        page.goto(f"{self.url}/review?user={role}-{self.number}&station={station or f'press-{self.number}'}")
         page.locator(".desk[data-ready='1']").wait_for()
 
     def item(self, item_id: int) -> Item:

@@ -3,48 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from itertools import count
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, WebSocket, expect
 
 from agent.service import claims
 from agent.settings import utc_now
-from agent.store import item_vectors, items, samples, stations, users
+from agent.store import item_vectors, samples, users
 from agent.store.engine import reading, writing
-from agent.store.local_blobs import LocalBlobs
 from dashboard.components.module import HERE, spoken
 from dashboard.components.review import WORDS
-from tests.databases import line
-from tests.ui.plant import PARTS, Served, parts, serving, until
+from tests.ui.plant import PARTS, until
 from tests.ui.shop import NOTE, Shop, on_screen, press, said, saved
 from tests.vectors import spot
 
 PRESSES = 60
-
-
-@pytest.fixture(scope="module")
-def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("review")
-    with line(folder) as made, serving(made.engine, folder) as url:
-        yield Served(url, made, LocalBlobs(folder / "blobs"))
-
-
-NUMBERS = count(2)
-
-
-@pytest.fixture
-def shop(server: Served, request: pytest.FixtureRequest) -> Shop:
-    number, made, now = next(NUMBERS), server.line, utc_now()
-    with writing(made.engine) as conn:
-        station = stations.add(conn, f"press-{number}", product_id=made.product_id, now=now)
-        for role in ("viewer", "operator", "engineer"):
-            users.add(conn, f"{role}-{number}", role, now)
-    new = parts(made, server.blobs, getattr(request, "param", PARTS), 1000 * number, station_id=station.id)
-    with writing(made.engine) as conn:
-        items.add_all(conn, new)
-    return Shop(server.url, server, number, station.id)
 
 
 def test_an_operator_approves_a_part_and_sees_its_score_only_then(page: Page, shop: Shop) -> None:

@@ -144,3 +144,42 @@ def test_many_that_came_back_are_not_all_kept_from_others(here: Line) -> None:
         desk = stored.Desk(here.operator.id)
         stored.take(conn, desk, limit=2, until=NOW + timedelta(minutes=3), now=NOW)
         assert sorted(stored.held(conn, desk)) == ids[:3]
+
+
+def test_what_is_on_screen_and_what_came_back_is_kept_before_all_others(here: Line) -> None:
+    ids = _fill(here, 6)
+    with writing(here.engine) as conn:
+        add_blob(conn, 9)
+        items.add_all(conn, [here.new_item(9, watched=True)])
+        watched = items.queue(conn)[0].id
+        for one in (*ids, watched):
+            stored.hold(conn, one, here.operator.id, LATER, NOW)
+    later = NOW + claims.SPAN
+    assert _take(here, here.operator, later, limit=1, shown=ids[5], back=(ids[4], ids[3])) == [watched, *ids[3:]]
+    assert _take(here, here.operator, later + claims.SPAN, limit=1, shown=ids[3]) == [watched, ids[3]]
+    assert _take(here, here.engineer, later, limit=9) == [*ids[:3], *ids[4:]]
+
+
+def test_an_undone_item_is_held_whatever_the_filter_until_it_is_passed_over_or_judged(here: Line) -> None:
+    with writing(here.engine) as conn:
+        other = stations.add(conn, "press-2", now=NOW).id
+        first, second = (here.add_item(conn, n, station_id=other).id for n in range(2))
+        ids = [here.add_item(conn, n, station_id=here.station_id).id for n in range(2, 6)]
+    given: dict[str, Any] = {"station_id": here.station_id, "shown": first, "back": (second, first)}
+    for one in (first, second):
+        reviews.decide(here.engine, here.operator, one, "normal", key=f"{one}", now=NOW)
+    assert _take(here, here.operator, **given) == ids[:3], "what is judged is not held"
+    for one in (first, second):
+        reviews.undo(here.engine, here.operator, one, own=True, key=f"{one}-back", now=NOW)
+    assert _take(here, here.operator, **given) == [first, second, *ids[:3]]
+    assert _take(here, here.operator, LATER, **given) == [first, second, *ids[:3]], "renewed with the others"
+    assert _take(here, here.engineer, LATER) == ids[3:]
+    given["back"] = (second,)
+    assert _take(here, here.operator, LATER + claims.SPAN, **given) == [second, *ids[:3]]
+    assert _take(here, here.engineer, LATER + claims.SPAN) == [first, ids[3]]
+
+
+def test_nobody_gets_what_others_hold_by_naming_it(here: Line) -> None:
+    ids = _fill(here, 4)
+    assert _take(here, here.engineer) == ids[:3]
+    assert _take(here, here.operator, shown=ids[0], back=ids[:2]) == ids[3:]

@@ -15,7 +15,7 @@ from agent.store.items import Item
 from agent.store.reviews import Review
 from agent.store.score_bins import Histogram, place_of
 from dashboard import context, desk
-from dashboard.desk import Press
+from dashboard.desk import Heard, Press
 from dashboard.views import review
 from tests.databases import NOW, Line, sha
 
@@ -93,6 +93,27 @@ def test_presses_keep_their_order() -> None:
         {"id": "b", "item": 7, "decision": "undo", "reason": None},
     ]
     assert desk.presses(sent) == [Press("a", 7, "defect", "dent"), Press("b", 7, "undo", None)]
+
+
+@pytest.mark.parametrize(
+    ("state", "heard"),
+    [
+        (None, Heard()),
+        ({"shown": 7, "back": [9, 7], "before": 5}, Heard(shown=7, back=[9, 7], before=5)),
+        ({"shown": "7", "back": 9, "before": -1}, Heard()),
+        ({"back": [1, "2", None, 3], "before": 2**63}, Heard(back=[1, 3])),
+        ({"presses": [{"id": "a", "item": 7, "decision": "undo"}]}, Heard([Press("a", 7, "undo", None)])),
+    ],
+)
+def test_of_what_a_desk_tells_only_what_is_well_formed_is_heard(state: Any, heard: Heard) -> None:
+    found = desk.heard(state)
+    assert (list(found.presses), found.shown, list(found.back), found.before) == (
+        list(heard.presses), heard.shown, list(heard.back), heard.before,
+    )  # fmt: skip
+
+
+def test_a_desk_does_not_hold_ever_more() -> None:
+    assert desk.heard({"back": list(range(1000))}).back == list(range(desk.BACK))
 
 
 @pytest.mark.parametrize("state", ["open", "escalated"])

@@ -3,6 +3,7 @@
 const desks = new WeakMap();
 const AREAS = ["head", "strip", "stage", "views", "bar", "status", "normals", "judged", "past", "trouble"];
 const [ZOOM, MOVE] = [1.5, 0.15];
+const TELL_MS = 250; // of rest, before the server is told what is on screen
 const AHEAD = 6; // parts whose pictures are fetched before they come on screen
 
 class Desk {
@@ -48,7 +49,14 @@ class Desk {
   submit() {
     this.sentOnce = true;
     // With the number of the attempt: a state that is as it was would not be sent.
-    this.send({ attempt: (this.attempt = (this.attempt ?? 0) + 1), presses: this.presses.sent() });
+    const attempt = (this.attempt = (this.attempt ?? 0) + 1);
+    this.send({ attempt, presses: this.presses.sent(), ...this.queue.told() });
+  }
+
+  // Tells the server what is on screen now: once, however fast one goes from part to part.
+  tell() {
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => this.root.isConnected && this.data.canDecide && this.submit(), TELL_MS);
   }
 
   decide(decision, reason) {
@@ -66,13 +74,13 @@ class Desk {
     if (!this.data.canDecide || !one) return;
     this.choosing = null;
     this.press(one.card, "undo", null);
-    this.queue.go(one.item);
     this.say(`${one.card.serial}: ${WORDS.undone}`);
   }
 
   press(card, decision, reason) {
     this.presses.add(card, decision, reason);
     this.queue.note(this.presses.unsaved.at(-1));
+    if (decision === "undo") this.queue.go(card.id);
     this.queue.settle();
     this.submit();
     this.draw();
@@ -82,15 +90,23 @@ class Desk {
     return this.queue.undoable(this.presses);
   }
 
+  turn(older) {
+    this.queue.turn(older);
+    this.submit();
+    this.draw();
+  }
+
   step(by) {
     this.choosing = null;
     this.queue.step(by);
+    this.tell();
     this.draw();
   }
 
   go(id) {
     this.choosing = null;
     this.queue.go(id);
+    this.tell();
     this.draw();
   }
 
@@ -155,7 +171,8 @@ class Desk {
     if (this.choosing !== null && this.choosing !== item?.id) this.choosing = null;
     const left = Math.max(0, data.waiting >= data.most ? data.waiting : data.waiting - this.decidedHere());
     this.stage.fetch(item, queue.next(AHEAD));
-    show(areas.head, [item, left, unsaved], () => headPanel(item, left, data.most, unsaved));
+    const { lost } = queue;
+    show(areas.head, [item, left, unsaved, lost], () => headPanel(item, left, data.most, unsaved, lost));
     show(areas.trouble, data.trouble, () => data.trouble && element("p", "", this.troubled()));
     if (item) this.stage.draw(item);
     else this.empty(left);
@@ -165,15 +182,16 @@ class Desk {
     if (unseen) this.choosing = null;
     show(areas.bar, [this.choosing !== null, data.canDecide, open.length > 0, unseen, past.length > 0, data.reasons], () =>
       (this.choosing !== null ? reasonPanel(this) : verdictPanel(this)));
-    show(areas.strip, [open.map((one) => one.id), queue.current], () =>
-      stripPanel(open, queue.current, (id) => this.go(id), (by) => this.step(by)));
+    show(areas.strip, [open.map((one) => one.id), queue.current, lost], () =>
+      stripPanel(open, queue, (id) => this.go(id), (by) => this.step(by)));
     show(areas.status, this.words || data.canDecide, () =>
       element("p", this.refused ? "refused" : "dim", this.words || this.greeting()));
     const near = !item ? [] : this.stage.ready ? this.normals.of(item.id) : "loading"; // never before the picture
     areas.normals.hidden = !item;
     show(areas.normals, [item?.id, near], () => normalsPanel(near));
     show(areas.judged, [presses.last?.id], () => judgedPanel(presses.last, data.reasons));
-    show(areas.past, past.map((one) => [one.item, one.time]), () => pastPanel(past, data.reasons, (one) => this.undo(one)));
+    const page = queue.page(presses);
+    show(areas.past, page && { ...page, rows: page.rows.map((one) => [one.item, one.time]) }, () => pastPanel(page, this));
     Object.assign(this.root.dataset, {
       item: item?.id ?? "", ready: Number(this.stage.ready), left, unsaved, view: this.stage.view,
     });

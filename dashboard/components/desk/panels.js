@@ -8,7 +8,7 @@ function verdictOf({ decision, reason }, reasons) {
   return reasons.find(([code]) => code === reason)?.[1] ?? reason;
 }
 
-function headPanel(item, left, most, unsaved) {
+function headPanel(item, left, most, unsaved, lost) {
   const count = element("span", "count", fill(WORDS.left, { n: left >= most ? `${most - 1}+` : left }));
   const pending = unsaved ? element("span", "tag pending", fill(WORDS.unsaved, { n: unsaved })) : null;
   if (!item) return [count, pending];
@@ -17,12 +17,13 @@ function headPanel(item, left, most, unsaved) {
   parts.push(element("time", "dim", new Date(item.time).toLocaleString()));
   if (item.failed) parts.push(element("span", "tag", fill(WORDS.failed, item)));
   for (const said of item.said) parts.push(element("span", "tag", said));
+  if (lost) parts.push(element("span", "tag", WORDS.lost));
   return [count, pending, ...parts];
 }
 
-function stripPanel(open, current, go, step) {
+function stripPanel(open, { current, lost }, go, step) {
   const [back, next] = [button(WORDS.back, "←", "step", () => step(-1)), button(WORDS.next, "→", "step", () => step(1))];
-  for (const one of [back, next]) one.disabled = open.length < 2;
+  for (const one of [back, next]) one.disabled = open.length < 2 && !lost;
   const list = element("div", "list");
   list.append(...open.map((item, at) => {
     const one = button("", "", "next", () => go(item.id));
@@ -95,17 +96,26 @@ function judgedPanel(last, reasons) {
   return made;
 }
 
-function pastPanel(past, reasons, act) {
+// A page of one's verdicts: its rows, and the ways to newer and older ones; null while it is fetched.
+function pastPanel(page, desk) {
+  const title = element("h2", "", WORDS.past);
+  if (!page) return [title, element("p", "dim", WORDS.fetching)];
   const list = element("ul", "said");
-  for (const one of past) {
-    const row = element("li");
-    const verdict = verdictOf(one, reasons);
-    const undo = button(WORDS.undo, "", "small", () => act(one));
-    undo.setAttribute("aria-label", fill(WORDS.undoOf, { verdict, serial: one.card.serial }));
-    row.append(element("span", "", `${one.card.serial}: ${verdict}`), element("time", "dim", new Date(one.time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })), undo);
-    list.append(row);
-  }
-  return [element("h2", "", WORDS.past), past.length ? list : element("p", "dim", WORDS.noneYet)];
+  list.append(...page.rows.map((one) => pastRow(one, desk)));
+  const turns = element("div", "turns");
+  if (page.newer) turns.append(button(WORDS.newer, "", "small", () => desk.turn(false)));
+  if (page.older) turns.append(button(WORDS.older, "", "small", () => desk.turn(true)));
+  return [title, page.rows.length ? list : element("p", "dim", page.older || page.newer ? WORDS.noneHere : WORDS.noneYet), turns];
+}
+
+function pastRow(one, desk) {
+  const row = element("li");
+  const verdict = verdictOf(one, desk.data.reasons);
+  const undo = button(WORDS.undo, "", "small", () => desk.undo(one));
+  undo.setAttribute("aria-label", fill(WORDS.undoOf, { verdict, serial: one.card.serial }));
+  const time = new Date(one.time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  row.append(element("span", "", `${one.card.serial}: ${verdict}`), element("time", "dim", time), undo);
+  return row;
 }
 
 function helpPanel(close) {

@@ -3,42 +3,70 @@
 class Queue {
   constructor() {
     this.held = []; // as the server lists them
-    this.past = []; // one's verdicts of this shift, newest first, as the server lists them
+    this.past = null; // the newest of one's verdicts of this shift, as the server lists them
+    this.older = null; // a page of older ones, likewise
+    this.pages = []; // what each page lies before that one turned to, from newer to older
     this.gone = new Set(); // items with a verdict that the server has not answered yet
-    this.back = new Map(); // cards whose verdict was taken back here, until the server lists them again
+    this.back = new Map(); // cards whose verdict was taken back here, the last one at the end, until one goes on
     this.passed = new Set(); // items that "next" went over
-    this.current = null; // the id of what is on screen
+    this.card = null; // what is on screen: it stays there until the person goes on, whatever the server lists
+    this.away = null; // its id, where the server lists it no more
+    this.filter = null; // the part of the queue that the server lists, as text
+  }
+
+  get current() {
+    return this.card?.id ?? null;
+  }
+
+  get lost() {
+    return this.card !== null && this.card.id === this.away;
   }
 
   // The lists of a run hold what it answered; what is unanswered changes them here.
   update(data, presses) {
-    this.held = data.items;
-    this.past = data.past;
+    [this.held, this.past, this.older] = [data.items, data.past, data.older];
+    const listed = new Set(this.held.map((item) => item.id));
+    const left = (id) => !data.trouble && !listed.has(id) && !presses.of(id).length;
+    for (const id of [...this.back.keys()]) if (left(id) && id !== this.current) this.back.delete(id);
+    const filter = JSON.stringify(data.filter);
+    if (filter !== this.filter && left(this.current)) this.leave(); // another filter is the person's own act
+    this.filter = filter;
+    this.away = left(this.current) ? this.current : null;
     this.gone.clear();
-    this.back.clear();
     for (const press of presses.unsaved) this.note(press);
     this.settle();
   }
 
   // What a press changes before the server knows of it.
   note(press) {
+    this.back.delete(press.item);
     if (press.decision === "undo") {
       this.gone.delete(press.item);
       this.back.set(press.item, press.card);
+      if (this.away === press.item) this.away = null;
     } else {
-      this.back.delete(press.item);
       this.gone.add(press.item);
     }
   }
 
+  // What came back by an undo, the last one first, then the others as the server lists them.
   open() {
-    const listed = new Set(this.held.map((item) => item.id));
-    const back = [...this.back.values()].filter((card) => !listed.has(card.id));
-    return [...back, ...this.held].filter((item) => !this.gone.has(item.id));
+    const listed = new Map(this.held.map((item) => [item.id, item]));
+    const back = [...this.back.values()].reverse().map((card) => listed.get(card.id) ?? card);
+    const stays = this.card && !listed.has(this.card.id) && !this.back.has(this.card.id) ? [this.card] : [];
+    const rest = this.held.filter((item) => !this.back.has(item.id));
+    return [...stays, ...back, ...rest].filter((item) => !this.gone.has(item.id));
   }
 
   item() {
-    return this.open().find((item) => item.id === this.current) ?? null;
+    return this.card;
+  }
+
+  // What the server is told: the item on screen and what came back and was not passed over, which stay with this desk, and
+  // the page of past verdicts that one looks at.
+  told() {
+    const back = [...this.back.keys()].reverse().filter((id) => !this.passed.has(id));
+    return { shown: this.current, back, before: this.before };
   }
 
   // The parts that come after the one on screen: first the one that a verdict leads to, then as "next" goes.
@@ -53,29 +81,57 @@ class Queue {
   // Keeps what is on screen; where that is gone, the first in the queue's order that was not passed over.
   settle() {
     const open = this.open();
-    if (open.some((item) => item.id === this.current)) return;
-    this.current = (open.find((item) => !this.passed.has(item.id)) ?? open[0])?.id ?? null;
+    const first = open.find((item) => !this.passed.has(item.id)) ?? open[0] ?? null;
+    this.card = open.find((item) => item.id === this.current) ?? first;
     this.passed.delete(this.current);
   }
 
   step(by) {
+    if (this.lost) this.leave();
     const open = this.open();
     if (!open.length) return;
+    if (!this.card) return this.settle();
     if (by > 0) this.passed.add(this.current);
     const at = open.findIndex((item) => item.id === this.current);
     this.go(open[(at + by + open.length) % open.length].id);
   }
 
   go(id) {
-    this.current = id;
+    this.card = this.open().find((item) => item.id === id) ?? this.card;
     this.passed.delete(id);
   }
 
-  // The verdicts that may be taken back, newest first.
+  leave() {
+    this.back.delete(this.current);
+    this.card = null;
+  }
+
+  // The newest verdicts that may be taken back, newest first.
   undoable(presses) {
     const pending = presses.unsaved.filter((press, at) =>
       press.decision !== "undo" && !presses.unsaved.slice(at + 1).some((later) => later.item === press.item));
-    const known = this.past.filter((one) => !presses.of(one.item).length);
-    return [...pending.reverse(), ...known];
+    return [...pending.reverse(), ...this.known(this.past, presses)];
+  }
+
+  // The page of them that one looks at: its rows, whether there are newer ones and older ones; null: it is not here yet.
+  page(presses) {
+    const before = this.before;
+    if (before === null) return { rows: this.undoable(presses), newer: false, older: this.past.more !== null };
+    if (this.older?.before !== before) return null;
+    return { rows: this.known(this.older, presses), newer: true, older: this.older.more !== null };
+  }
+
+  known(page, presses) {
+    return page.rows.filter((one) => !presses.of(one.item).length);
+  }
+
+  get before() {
+    return this.pages.at(-1) ?? null;
+  }
+
+  // Turns to the page of older verdicts, or back to the one of newer ones.
+  turn(older) {
+    if (!older) this.pages.pop();
+    else this.pages.push((this.before === null ? this.past : this.older).more);
   }
 }

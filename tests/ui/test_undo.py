@@ -1,0 +1,94 @@
+"""Undo at the review desk: what comes back stays on screen until the person goes on, and how far back it reaches."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from agent.service import bulk, reviews
+from agent.settings import utc_now
+from agent.store import claims, items, stations, users
+from agent.store.engine import reading, writing
+from tests.ui.plant import parts, until
+from tests.ui.shop import Shop, press, saved
+
+
+def test_what_an_undo_brings_back_stays_on_screen_whatever_the_filter(page: Page, shop: Shop) -> None:
+    made, name = shop.served.line, f"other-{shop.number}"
+    with writing(made.engine) as conn:
+        other = stations.add(conn, name, product_id=made.product_id, now=utc_now()).id
+    new = parts(made, shop.served.blobs, 2, 1000 * shop.number + 500, station_id=other)
+    with writing(made.engine) as conn:
+        items.add_all(conn, new)
+    shop.open(page, station=name)
+    elsewhere = press(page, "n")
+    saved(page)
+    shop.open(page)
+    expect(page.locator(".said li")).to_have_count(1)
+    page.keyboard.press("z")
+    saved(page)
+    for number in range(13, 15):  # the server has its say
+        more = parts(made, shop.served.blobs, 1, 1000 * shop.number + number, station_id=shop.station_id)
+        with writing(made.engine) as conn:
+            items.add_all(conn, more)
+        expect(page.locator(".desk")).to_have_attribute("data-left", str(number))
+        assert page.locator(".desk").get_attribute("data-item") == str(elsewhere)
+    with reading(made.engine) as conn:
+        operator = users.named(conn, f"operator-{shop.number}")
+        assert elsewhere in claims.held(conn, claims.Desk(operator.id))
+    press(page, "d")
+    page.keyboard.press("1")
+    until(lambda: shop.item(elsewhere).decision == "defect")
+    saved(page)
+    assert len(shop.queue()) == 14, "no other part was hit"
+    page.keyboard.press("z")
+    saved(page)
+    assert press(page, "ArrowRight") == elsewhere
+    expect(page.locator(".strip .next")).to_have_count(10)  # passed over, it goes back to the queue
+    with reading(made.engine) as conn:
+        assert elsewhere not in claims.held(conn, claims.Desk(operator.id, station_id=shop.station_id))
+
+
+def test_what_is_on_screen_stays_there_though_somebody_else_judges_it(page: Page, shop: Shop) -> None:
+    made, (first, second, *_) = shop.served.line, shop.queue()
+    shop.open(page)
+    with writing(made.engine) as conn:
+        claims.clear(conn, first.id)
+    reviews.decide(made.engine, made.engineer, first.id, "normal", key=f"shop-{shop.number}", now=utc_now())
+    expect(page.locator(".head")).to_contain_text("Somebody else has this part, or it is judged")
+    assert press(page, "u") == first.id
+    expect(page.locator(".desk")).to_have_attribute("data-item", str(second.id))
+    expect(page.locator(".status")).to_contain_text("closed as normal already")
+    expect(page.locator(".head")).not_to_contain_text("Somebody else")
+    saved(page)
+    assert [shop.item(one.id).state for one in (first, second)] == ["closed", "open"]
+
+
+@pytest.mark.parametrize("shop", [26], indirect=True)
+def test_every_verdict_of_the_shift_is_found_behind_a_bulk_action_and_taken_back(page: Page, shop: Shop) -> None:
+    made, (single, *many) = shop.served.line, shop.queue()[:24]
+    with reading(made.engine) as conn:
+        operator = users.named(conn, f"operator-{shop.number}")
+    reviews.decide(made.engine, operator, single.id, "defect", "dent", key=f"one-{shop.number}", now=utc_now())
+    judged = [one.id for one in many]
+    bulk.decide(made.engine, operator, judged, "normal", key=f"many-{shop.number}", now=utc_now())
+    shop.open(page)
+    rows = page.locator(".said li")
+    older, newer = (page.get_by_role("button", name=name) for name in ("Older", "Newer"))
+    expect(rows).to_have_count(20)
+    expect(newer).to_have_count(0)
+    older.click()
+    expect(rows).to_have_count(4)
+    expect(older).to_have_count(0)
+    page.get_by_role("button", name=f"Undo dent of part {single.serial}").click()
+    expect(page.locator(".desk")).to_have_attribute("data-item", str(single.id))
+    until(lambda: shop.item(single.id).state == "open")
+    expect(rows).to_have_count(3)
+    newer.click()
+    expect(rows).to_have_count(20)
+    page.keyboard.press("z")
+    until(lambda: shop.item(judged[-1]).state == "open")
+    expect(rows).to_have_count(20)
+    saved(page)
+    assert press(page, "n") == judged[-1]
+    expect(page.locator(".desk")).to_have_attribute("data-item", str(single.id))
