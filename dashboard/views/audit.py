@@ -10,7 +10,7 @@ import streamlit as st
 from agent.store import audit, users
 from agent.store.audit import Event
 from dashboard import context, deciders, details, people
-from dashboard.filters import ALL, one_or_all
+from dashboard.filters import ALL, one_or_all, typed
 from dashboard.style import CSS
 from dashboard.tables import table
 from dashboard.words import later, say
@@ -29,13 +29,11 @@ def show() -> None:
     who, what, whom = st.columns(3)
     name = one_or_all(who, "person", say("Who"), names.values())
     action = one_or_all(what, "action", say("Action"), actions)
-    subject = whom.text_input(
-        say("Subject"), placeholder=say("all, or such as item:12"), key="subject", bind="query-params"
-    )
+    subject = typed(whom, "subject", say("Subject"), say("all, or such as item:12"))
     asked = {
         "user_id": next((id_ for id_, one in names.items() if one == name), None),
         "action": None if action == ALL else action,
-        "subject": subject.strip() or None,
+        "subject": subject or None,
     }
     _events(asked, names)
     _chain()

@@ -13,7 +13,7 @@ from agent.store import speed as stored_speed
 from agent.store.alerts import State
 from dashboard import accounts, context, dead_letters, rooms, speed
 from dashboard.codes import shown
-from dashboard.filters import pick_code
+from dashboard.filters import pick_code, typed
 from dashboard.fragments import fragment
 from dashboard.style import CSS
 from dashboard.tables import table
@@ -79,7 +79,7 @@ def _past() -> None:
     state_at, kind_at, text_at = st.columns((1, 1, 2))
     state = cast(State | None, pick_code(state_at, "alerts", say("Alerts"), get_args(State)))
     kind = pick_code(kind_at, "kind", say("Kind"), sorted(KINDS), shown)
-    text = text_at.text_input(say("With the words"), placeholder=say("any"), key="words", bind="query-params").strip()
+    text = typed(text_at, "words", say("With the words"), say("any"))
     many = int(st.session_state.get("alerts-shown", LIMIT))
     with context.reading() as conn:
         found = alerts.recent(conn, many + 1, state=state, kind=kind, text=text)

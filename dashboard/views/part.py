@@ -7,7 +7,7 @@ import streamlit as st
 from agent.store import epochs
 from agent.store.blobs import BlobMissing, media_type
 from agent.store.items import Item
-from dashboard import context, histories, normals
+from dashboard import context, filters, histories, normals
 from dashboard.certificates import words
 from dashboard.codes import named, shown
 from dashboard.histories import Look
@@ -23,7 +23,7 @@ def show() -> None:
     """Draws the page."""
     st.html(f"<style>{CSS}</style>")
     st.title(say("Part"))
-    asked = st.text_input(say("Serial"), key="serial", bind="query-params", placeholder=say("of the part")).strip()
+    asked = filters.typed(st.container(), "serial", say("Serial"), say("of the part"))
     key = None if asked else st.query_params.get("inspection")
     if not asked and not key:
         st.info(say("Give a part's serial. The names under pictures on the pages Trends and Triage lead here, too."))
