@@ -35,12 +35,20 @@ def show() -> None:
         return
     if asked:
         st.caption(several("{n} inspection, newest first.", "{n} inspections, newest first.", len(found)))
+    if any(look.gone for look in found):
+        st.caption(
+            say(
+                "Inspections stay for {days} days. Of older ones only those that were kept for people show, without "
+                "how long they took.",
+                days=context.settings().retention.inspections_days,
+            )
+        )
     for at, look in enumerate(found):
         _look(look, first=at == 0)
 
 
 def _look(look: Look, *, first: bool) -> None:
-    one, zone = look.inspection, context.settings().timezone
+    one, zone = look.frame, context.settings().timezone
     verdict = say("waits for a review") if look.hidden else shown(one.verdict)
     title = f"{one.event_at.astimezone(zone):%Y-%m-%d %H:%M:%S} · {look.station} · {verdict}"
     with st.expander(plain(title), expanded=first):
@@ -55,7 +63,8 @@ def _look(look: Look, *, first: bool) -> None:
             left.markdown(words(look.deployment.certificate, epoch))
         with right:
             _people(look)
-        st.caption(say("Permalink: `?inspection={key}`", key=histories.key_of(one)))
+        site = context.settings().dashboard.origins[0]
+        st.caption(say("Permalink: `{address}`", address=histories.permalink(one, site)))
 
 
 def _pictures(item: Item) -> None:

@@ -53,3 +53,12 @@ def test_a_text_that_no_database_holds_is_found_nowhere(plant: Line, page: str) 
             found = _open(page, plant, **{name: value or odd for name, value in asked.items()})
             assert not found.exception and not found.error, (asked, odd)
             assert "S1" not in " ".join(one.proto.body for one in found.get("html") if "<style" not in one.proto.body)
+
+
+@pytest.mark.parametrize(
+    "key", ["\0", "1-0-0@0001-01-01T00:00:00+14:00", "1-0-99999999999999999999@2026-03-02T10:07:30Z"]
+)
+def test_an_inspection_that_cannot_be_is_not_known(plant: Line, key: str) -> None:
+    found = _open("part", plant, inspection=key)
+    assert not found.exception and not found.error
+    assert "No inspection of it is known" in found.warning[0].value
