@@ -8,10 +8,11 @@ from datetime import UTC, datetime, tzinfo
 
 from sqlalchemy import Connection
 
-from agent.store import inspections, items, products, registry, samples, stations
+from agent.store import inspections, items, products, registry, replays, samples, stations
 from agent.store.inspections import Inspection
 from agent.store.items import Item
 from agent.store.registry import Deployment
+from agent.store.replays import Replay
 from agent.store.reviews import Review
 from agent.store.samples import Sample
 from dashboard.codes import named, shown
@@ -33,6 +34,7 @@ class Look:
         deployment: what decided; None where nothing did.
         item: where people may look at it.
         samples: that its review made.
+        replays: what came of its decision made again, the newest first.
         hidden: whether verdict, score and reviews are kept from people, since a view of the part still waits in the
             queue: one that is shown would tell whether the part was drawn.
     """
@@ -43,6 +45,7 @@ class Look:
     deployment: Deployment | None
     item: Item | None
     samples: tuple[Sample, ...]
+    replays: tuple[Replay, ...]
     hidden: bool
 
     @property
@@ -77,7 +80,8 @@ def find(conn: Connection, *, serial: str | None = None, inspection: str | None 
     return [
         Look(
             one, station_names[one.station_id], product_names[one.product_id], decided.get(one.deployment_id or 0),
-            item, tuple(samples.of_item(conn, item.id)) if item else (), hidden,
+            item, tuple(samples.of_item(conn, item.id)) if item else (),
+            tuple(replays.of_record(conn, (one.event_at, *_place(one)))), hidden,
         )
         for one in shown
         for item in [kept.get(_place(one))]
@@ -180,6 +184,30 @@ def said(reviews: Sequence[Review], zone: tzinfo) -> list[dict[str, object]]:
         }
         for one in reviews
     ]
+
+
+def replayed(look: Look, zone: tzinfo) -> list[dict[str, object]]:
+    """What came of its decision made again, newest first; nothing while that would tell what is hidden."""
+    return [
+        {
+            later("When"): _time(one.at, zone),
+            later("Who"): one.user or "",
+            later("Result"): shown(one.agreement),
+            later("Made by"): _maker(one),
+            later("Verdict"): shown(one.verdict) + (f" ({named(one.reason)})" if one.reason else ""),
+            later("Score"): _number(one.score, ".7g") or "",
+            later("Engine"): one.engine or "",
+        }
+        for one in (() if look.hidden else look.replays)
+    ]
+
+
+def _maker(one: Replay) -> str:
+    if one.number is None:
+        return say("nothing: no model decided")
+    if one.live:
+        return say("v{number}, which was live", number=one.number)
+    return say("v{number}, which had decided", number=one.number)
 
 
 def _decider(deployment: Deployment | None) -> str:

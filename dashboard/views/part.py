@@ -63,6 +63,9 @@ def _look(look: Look, *, first: bool) -> None:
             left.markdown(words(look.deployment.certificate, epoch))
         with right:
             _people(look)
+        if rows := histories.replayed(look, zone):
+            st.markdown(say("**Decided again** (`goodpart replay`)"))
+            st.html(table(rows))
         site = context.settings().dashboard.origins[0]
         st.caption(say("Permalink: `{address}`", address=histories.permalink(one, site)))
 

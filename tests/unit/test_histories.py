@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from agent.service import reviews
-from agent.store import inspections, registry
+from agent.store import inspections, items, registry
 from agent.store.engine import reading, writing
 from agent.store.tables import inspection
 from dashboard.histories import HIDDEN, Look, facts, find, key_of, permalink, said
 from tests.databases import NOW, Line, add_blob
+from tests.plans import plans_of
 
 both = pytest.mark.usefixtures("each_database")
 
@@ -152,6 +153,12 @@ def test_what_waits_hides_the_views_whose_inspections_are_gone_too(here: Line) -
     assert [(look.hidden, _values(look)["Score"]) for look in _looks(here, serial="S1")] == [(True, HIDDEN)] * 2
     (look,) = _looks(here, inspection=key_of(closed))
     assert look.hidden and _values(look)["Thresholds"] == HIDDEN
+
+
+@both
+def test_the_items_of_a_part_are_found_by_an_index(here: Line) -> None:
+    (plan, *_) = plans_of(here.engine, lambda conn: items.of_serial(conn, "S1"))
+    assert "ix_item_serial_event_at" in plan
 
 
 @both

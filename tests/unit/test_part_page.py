@@ -1,4 +1,4 @@
-"""The page Part: its address, and what it says of what is gone."""
+"""The page Part: its address, what it says of what is gone, and what came of decisions made again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 from agent.service import reviews
 from agent.settings import Settings
-from agent.store import inspections
+from agent.store import inspections, replays
 from agent.store.engine import writing
+from agent.store.replays import NewReplay
 from agent.store.tables import inspection
 from dashboard import context
 from tests.databases import NOW, Line
@@ -21,7 +22,7 @@ from tests.databases import NOW, Line
 
 @pytest.fixture
 def plant(here: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
-    """A judged part S1, seen twice: the first view was kept for people."""
+    """A judged part S1, seen twice: the first view was kept for people and made again."""
     for name in ("engine", "database"):
         monkeypatch.setattr(context, name, lambda: here.engine)
     monkeypatch.setattr(context, "settings", Settings)
@@ -30,6 +31,11 @@ def plant(here: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
         rows = [here.inspection(n, "review", serial="S1", event_at=NOW.replace(second=n)) for n in range(2)]
         rows[0] = here.inspection(0, "review", serial="S1", event_at=NOW)
         inspections.add_all(conn, rows)
+        again = NewReplay(
+            event_at=NOW, stream_id=here.stream_id, partition=0, offset=0, live=False, agreement="different",
+            verdict="pass", reason=None, score=0.5, deployment_id=None, engine="torch cpu fp32", by=None, at=NOW,
+        )  # fmt: skip
+        replays.keep(conn, [again])
     reviews.decide(here.engine, here.operator, item.id, "normal", key="k", now=NOW)
     yield here
 
@@ -59,6 +65,11 @@ def test_the_address_that_the_page_prints_opens_what_it_stands_under(plant: Line
         assert len(opened.expander) == 1
         assert f"stream {plant.stream_id}, partition 0, offset {offset}" in _tables(opened)
         assert "<td>S1</td>" in _tables(opened) and "<td>flange</td>" in _tables(opened)
+
+
+def test_a_decision_made_again_stands_by_its_inspection(plant: Line) -> None:
+    told = _tables(_open(plant, serial="S1"))
+    assert "<td>different</td>" in told and "<td>torch cpu fp32</td>" in told
 
 
 def test_the_page_says_what_is_gone(plant: Line) -> None:
