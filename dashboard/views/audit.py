@@ -9,7 +9,7 @@ import streamlit as st
 
 from agent.store import audit, users
 from agent.store.audit import Event
-from dashboard import context, deciders, details, people
+from dashboard import clocks, context, deciders, details, people
 from dashboard.filters import ALL, one_or_all, typed
 from dashboard.style import CSS
 from dashboard.tables import table
@@ -23,6 +23,7 @@ def show() -> None:
     """Draws the page."""
     st.html(f"<style>{CSS}</style>")
     st.title(say("Audit"))
+    clocks.tell()
     with context.reading() as conn:
         names = {one.id: one.name for one in users.all(conn, disabled=True)}
         actions = audit.actions(conn)
@@ -49,7 +50,7 @@ def _events(asked: Mapping[str, object], names: Mapping[int, str]) -> None:
     if not found:
         st.info(say("Nobody has done that yet."))
         return
-    st.html(table(rows(found[:shown], names, context.settings().timezone)))
+    st.html(table(rows(found[:shown], names, clocks.zone())))
     if len(found) > shown and st.button(say("Show earlier ones"), key="earlier-events"):
         st.session_state["audit-shown"] = shown + PAGE
         st.rerun()

@@ -7,7 +7,7 @@ import streamlit as st
 from agent.store import epochs
 from agent.store.blobs import BlobMissing, media_type
 from agent.store.items import Item
-from dashboard import context, filters, histories, normals
+from dashboard import clocks, context, filters, histories, normals
 from dashboard.certificates import words
 from dashboard.codes import named, shown
 from dashboard.histories import Look
@@ -23,6 +23,7 @@ def show() -> None:
     """Draws the page."""
     st.html(f"<style>{CSS}</style>")
     st.title(say("Part"))
+    clocks.tell()
     asked = filters.typed(st.container(), "serial", say("Serial"), say("of the part"))
     key = None if asked else st.query_params.get("inspection")
     if not asked and not key:
@@ -48,7 +49,7 @@ def show() -> None:
 
 
 def _look(look: Look, *, first: bool) -> None:
-    one, zone = look.frame, context.settings().timezone
+    one, zone = look.frame, clocks.zone()
     verdict = say("waits for a review") if look.hidden else shown(one.verdict)
     title = f"{one.event_at.astimezone(zone):%Y-%m-%d %H:%M:%S} · {look.station} · {verdict}"
     with st.expander(plain(title), expanded=first):
@@ -89,7 +90,7 @@ def _pictures(item: Item) -> None:
 def _normals(item: Item) -> None:
     if found := normals.of_item(context.engine(), item.id):
         st.markdown(say("**Nearest accepted normals**"))
-        st.html(normals.to_html(found, context.settings().timezone))
+        st.html(normals.to_html(found, clocks.zone()))
 
 
 def _download(item: Item, sha256: str) -> None:
@@ -114,7 +115,7 @@ def _people(look: Look) -> None:
     if look.item is None:
         st.caption(say("Nobody was asked about it."))
         return
-    rows = histories.said(look.item.reviews, context.settings().timezone)
+    rows = histories.said(look.item.reviews, clocks.zone())
     st.html(table(rows)) if rows else st.caption(say("Nobody has said anything of it yet."))
     for one in look.samples:
         said = ", ".join(named(word) for word in (one.role, one.state, one.reason) if word)
