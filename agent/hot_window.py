@@ -28,6 +28,7 @@ from agent.store.tables import (
     idempotency_key,
     inspection,
     lag_minute,
+    replay,
     rollup_minute,
     session,
     shadow_score,
@@ -107,6 +108,7 @@ class Pruner:
             before = midnight - timedelta(days=self.wanted.inspections_days)
             self._drop(before)
             self._delete(inspection.c.event_at, before, end)
+            self._delete(replay.c.event_at, before, end)
             with reading(self.engine) as conn:
                 over = watches.over(conn, before)
             for watch_id in over:

@@ -14,7 +14,7 @@ from agent.store import products, stations
 from agent.store.buckets import Bucket, cutter, quarter
 from agent.store.scopes import Scope
 from dashboard import context
-from dashboard.filters import choose, one_or_all
+from dashboard.filters import choose, one_or_all, typed
 from dashboard.trending import MEASURES
 from dashboard.words import later, say
 
@@ -74,7 +74,7 @@ def ask() -> Asked:
     window = choose(columns[0], "window", say("Window"), WINDOWS)
     product = one_or_all(columns[1], "product", say("Product"), product_ids)
     station = one_or_all(columns[2], "station", say("Station"), station_ids)
-    lot = columns[3].text_input(say("Lot"), placeholder=say("all"), key="lot", bind="query-params")
+    lot = typed(columns[3], "lot", say("Lot"), say("all"))
     measure = choose(columns[4], "measure", say("Rate of"), MEASURES)
     by = choose(columns[5], "by", say("Rates by"), GROUPS)
     span, bucket = WINDOWS[window]
@@ -86,7 +86,7 @@ def ask() -> Asked:
         since=cutter(bucket, settings.timezone, settings.plant.shifts)(quarter(now - span)),
         until=now,
         bucket=bucket,
-        scope=Scope(product_ids.get(product or ""), station_ids.get(station or ""), lot.strip() or None),
+        scope=Scope(product_ids.get(product or ""), station_ids.get(station or ""), lot or None),
         measure=measure,
         by=by,
         zone=settings.timezone,

@@ -12,7 +12,7 @@ from agent.store.sample_search import REVOKED, Found, Wanted
 from agent.store.samples import STATES
 from dashboard import context
 from dashboard.codes import named
-from dashboard.filters import day, pick, pick_code
+from dashboard.filters import day, pick, pick_code, typed
 from dashboard.parts import ROW, picture
 from dashboard.samples import NAMES, ORIGINS, in_use, state
 from dashboard.words import say, several
@@ -39,9 +39,9 @@ def samples(product_id: int, look: Look) -> None:
     told = say("import: a folder; flagged, audit: a reviewed part")
     origin = pick_code(first[2], "origin", say("Origin"), ORIGINS, help=told)
     station = pick(first[3], "station", say("Station"), station_ids)
-    serial = second[0].text_input(say("Serial"), placeholder=say("all"), key="serial", bind="query-params").strip()
-    lot = second[1].text_input(say("Lot"), placeholder=say("all"), key="lot", bind="query-params").strip()
-    reason = second[2].text_input(say("Defect"), placeholder=say("all"), key="reason", bind="query-params").strip()
+    serial = typed(second[0], "serial", say("Serial"), say("all"))
+    lot = typed(second[1], "lot", say("Lot"), say("all"))
+    reason = typed(second[2], "reason", say("Defect"), say("all"))
     by = pick(second[3], "added by", say("Added by"), people)
     zone = context.settings().timezone
     since = day(third[0], "added-from-day", say("Added from day"), zone, 0)
@@ -66,7 +66,7 @@ def bank(product_id: int, look: Look) -> None:
         )
     )
     first = st.columns(4)
-    reason = first[0].text_input(say("Defect"), placeholder=say("all"), key="reason", bind="query-params").strip()
+    reason = typed(first[0], "reason", say("Defect"), say("all"))
     origin = pick_code(first[1], "origin", say("Origin"), ORIGINS)
     wanted = Wanted(
         product_id=product_id, role="defect", state="accepted", reason=reason or None, origin=origin

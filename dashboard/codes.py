@@ -34,6 +34,7 @@ KINDS = (
     later("disk"), later("disk fills"), later("audit waits"), later("certificate lapsed"),
 )  # fmt: skip
 MARKS = (later("model"), later("epoch"), later("gap"))
+AGREEMENTS = (later("identical"), later("within tolerance"), later("same verdict"), later("different"))
 GAPS = (later("below start"), later("beyond end"), later("truncated"))
 CAUSES = (later("stream"), later("camera"))
 VERSIONS = (later("candidate"), later("champion"), later("retired"), later("rejected"))

@@ -16,7 +16,7 @@ from agent.store import audit, commands, dead_letters, products, stations, users
 from agent.store.commands import Command
 from agent.store.dead_letters import DeadLetter, State
 from agent.store.errors import NotFound
-from dashboard import codes, context, letters
+from dashboard import clocks, codes, context, letters
 from dashboard.filters import pick, pick_code
 from dashboard.fragments import fragment
 from dashboard.parts import picture
@@ -46,7 +46,7 @@ def show() -> None:
         found = dead_letters.recent(conn, LIMIT, reason=reason, station=station, state=state)
         waiting = dead_letters.count_waiting(conn, reason, station)
         busy = service.busy(conn)
-    st.html(table(letters.letters(found, context.settings().timezone)))
+    st.html(table(letters.letters(found, clocks.zone())))
     st.caption(
         say("The newest {n}. Waiting: {which}.", n=len(found), which=plain(letters.which(waiting, reason, station)))
     )
@@ -131,7 +131,7 @@ def _one(busy: set[int]) -> None:
         st.caption(
             say(
                 "It was {state}{frame}.",
-                state=letters.state(letter, context.settings().timezone),
+                state=letters.state(letter, clocks.zone()),
                 frame=plain(letters.became(replays)),
             )
         )

@@ -8,7 +8,7 @@ from datetime import tzinfo
 import streamlit as st
 
 from agent.store import audit, products, registry, setting_versions
-from dashboard import context, versions
+from dashboard import clocks, context, versions
 from dashboard.tables import table
 from dashboard.words import say
 
@@ -35,7 +35,7 @@ def show(names: Mapping[int, str]) -> None:
     if not found:
         st.info(say("Nothing has decided of it yet."))
         return
-    zone, shown = context.settings().timezone, int(st.session_state.get("deciders-shown", SHOWN))
+    zone, shown = clocks.zone(), int(st.session_state.get("deciders-shown", SHOWN))
     st.html(table(versions.rows(found[:shown], zone)))
     if len(found) > shown and st.button(say("Show earlier ones"), key="earlier-deciders"):
         st.session_state["deciders-shown"] = shown + SHOWN

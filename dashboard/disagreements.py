@@ -9,7 +9,7 @@ import streamlit as st
 from agent.store import disagreements, watches
 from agent.store.disagreements import Disagreement, Split
 from agent.store.watches import Watch
-from dashboard import context
+from dashboard import clocks, context
 from dashboard.codes import shown
 from dashboard.parts import picture
 from dashboard.words import retold, say
@@ -73,7 +73,7 @@ def card(one: Disagreement, watch: Watch) -> str:
     kept = [sha256 for sha256 in (plain, one.overlay_sha256) if sha256]
     pictures = "".join(picture(sha256, one.part, f"width:{100 // len(kept)}%;vertical-align:top") for sha256 in kept)
     said = ((watch.number, one.flagged, one.score), (watch.other_number, one.other_flagged, one.other_score))
-    seen = f"{one.event_at.astimezone(context.settings().timezone):%m-%d %H:%M}"
+    seen = f"{one.event_at.astimezone(clocks.zone()):%m-%d %H:%M}"
     gone = f"<i>{escape(say('its pictures were let go'))}</i>"
     judged = shown(one.decision) if one.decision else say("not judged")
     people = escape(say("people: {said}")).format(said=f"<b>{escape(judged)}</b>")

@@ -9,7 +9,7 @@ from math import log
 import streamlit as st
 
 from agent.store.drift import Reference, Standing, odds
-from dashboard import context
+from dashboard import clocks, context
 from dashboard.words import later, say
 from model.statistics import look_delta
 
@@ -19,7 +19,7 @@ WAITING = later("Drift: not watched until the next model is certified on parts f
 def block(found: Sequence[Standing], reference: Reference | None, places: Mapping[int, str]) -> None:
     """Draws a line for each station."""
     settings = context.settings()
-    for text in lines(found, reference, places, settings.drift.alpha, settings.timezone):
+    for text in lines(found, reference, places, settings.drift.alpha, clocks.zone()):
         st.caption(text)
 
 

@@ -28,6 +28,15 @@ def product() -> Product | None:
     return found[st.selectbox(say("Product"), list(found), key="product", bind="query-params")]
 
 
+def typed(place: DeltaGenerator, key: str, label: str, placeholder: str) -> str:
+    """A text, without the space around it; "" asks for nothing.
+
+    Anybody can write an address: a character that PostgreSQL refuses even to look for becomes one found nowhere.
+    """
+    found = place.text_input(label, placeholder=placeholder, key=key, bind="query-params")
+    return found.strip().replace("\0", "\ufffd")
+
+
 def pick(place: DeltaGenerator, key: str, label: str, names: Collection[str]) -> str | None:
     """One of some names, such as stations; None: all."""
     found = place.selectbox(label, list(names), index=None, placeholder=say(ALL), key=key, bind="query-params")

@@ -12,7 +12,7 @@ from agent.service import samples as service
 from agent.store import proposals, sample_search, samples, users
 from agent.store.sample_search import Found, Wanted
 from agent.store.samples import Sample
-from dashboard import context
+from dashboard import clocks, context
 from dashboard.barred import barred
 from dashboard.codes import named
 from dashboard.gallery import link_to_part
@@ -81,7 +81,7 @@ def nearest(one: Sample) -> list[int]:
 
 
 def _one(found: Found, names: Mapping[int, str], near: Mapping[int, Found], roles: set[str]) -> None:
-    one, zone = found.sample, context.settings().timezone
+    one, zone = found.sample, clocks.zone()
     left, said, right = st.columns((1, 2, 1.5))
     left.html(_picture(found, say("proposed as good"), "100%"))
     why, numbers = held(one)

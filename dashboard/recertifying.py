@@ -13,7 +13,7 @@ from agent.service import models
 from agent.store import calibration, commands, registry
 from agent.store.commands import Command
 from agent.store.users import User
-from dashboard import context
+from dashboard import clocks, context
 from dashboard.tables import plain
 from dashboard.words import retold, say, several
 
@@ -43,7 +43,7 @@ class Due:
                 "v{number} was certified anew on {at}, without {n} images.",
                 (self.last.result or {}).get("dropped", 0),
                 number=self.last.args["number"],
-                at=f"{self.last.finished_at.astimezone(context.settings().timezone):%Y-%m-%d %H:%M}",
+                at=f"{self.last.finished_at.astimezone(clocks.zone()):%Y-%m-%d %H:%M}",
             )
         return None
 

@@ -13,7 +13,7 @@ from agent.store import lineage, sample_search, samples, users, withdrawals
 from agent.store.lineage import Lineage
 from agent.store.sample_search import Found
 from agent.store.samples import Sample
-from dashboard import context, proposals, withdrawing
+from dashboard import clocks, context, proposals, withdrawing
 from dashboard.barred import barred
 from dashboard.gallery import link_to_part
 from dashboard.parts import picture
@@ -34,7 +34,7 @@ def show(product_id: int, sample_id: int) -> None:
         asked = withdrawals.open_of(conn, sample_id)
         roles = samples.roles_of_part(conn, found.sample)
         near = sample_search.some(conn, proposals.nearest(found.sample))
-    one, zone = found.sample, context.settings().timezone
+    one, zone = found.sample, clocks.zone()
     left, right = st.columns((2, 3))
     left.html(picture(one.blob_sha256, say("sample {id}", id=one.id), "width:100%"))
     with right:

@@ -12,7 +12,7 @@ from agent.service import retrain
 from agent.settings import utc_now
 from agent.store.runs import UNFINISHED, GateReport, TrainingRun
 from agent.store.users import User
-from dashboard import charts, context, gates
+from dashboard import charts, clocks, context, gates
 from dashboard.alerts import ago
 from dashboard.codes import named
 from dashboard.tables import headings, table
@@ -29,7 +29,7 @@ def show(recent: Sequence[TrainingRun], reports: Mapping[int, GateReport]) -> No
     for run in recent:
         if run.state in UNFINISHED:
             _running(run)
-    zone = context.settings().timezone
+    zone = clocks.zone()
     rows = [
         {
             later("run"): run.id,

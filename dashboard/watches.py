@@ -6,7 +6,7 @@ import streamlit as st
 
 from agent.settings import Settings
 from agent.store.watches import Watch
-from dashboard import context
+from dashboard import clocks, context
 from dashboard.codes import shown
 from dashboard.tables import headings
 from dashboard.words import later, retold, say
@@ -22,7 +22,7 @@ def block(found: list[Watch]) -> None:
     st.caption(shares(context.settings()))
     if not found:
         return
-    newest, zone = found[0], context.settings().timezone
+    newest, zone = found[0], clocks.zone()
     if newest.state == "untrusted" and newest.closed_at is None:
         st.error(
             say(

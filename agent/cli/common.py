@@ -62,7 +62,7 @@ class Acting(Common):
 
     def actor(self, engine: Engine) -> users.User:
         """The acting user; raises CommandError where there is no such user."""
-        name = self.by or os.environ.get("USER") or os.environ.get("LOGNAME") or ""
+        name = self.by or self._login()
         with reading(engine) as conn:
             found = users.find(conn, name)
             known = [user.name for user in users.all(conn)]
@@ -71,6 +71,17 @@ class Acting(Common):
         if not known:
             raise CommandError("there are no users yet; add the first: goodpart users add NAME --role admin")
         raise CommandError(f"there is no user {name!r}; say who acts with --as NAME (users: {', '.join(known)})")
+
+    def somebody(self, engine: Engine) -> users.User | None:
+        """As `actor`, for what needs nobody: None where nobody is named and no user has the login name."""
+        if self.by:
+            return self.actor(engine)
+        with reading(engine) as conn:
+            return users.find(conn, self._login())
+
+    @staticmethod
+    def _login() -> str:
+        return os.environ.get("USER") or os.environ.get("LOGNAME") or ""
 
 
 def find_product(conn: Connection, name: str) -> products.Product:

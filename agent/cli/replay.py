@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from sqlalchemy import Connection, Engine
 
-from agent.cli.common import CommandError, Common, show
+from agent.cli.common import Acting, CommandError, show
 from agent.cli.progress import bars
 from agent.cli.times import moment
 from agent.settings import Settings, utc_now
@@ -39,9 +39,11 @@ def replay(
     tolerance: float | None = None,
     limit: int | None = None,
     json: bool = False,
-    common: Common = Common(),
+    common: Acting = Acting(),
 ) -> None:
-    """Score recorded frames again and compare; reads only. Exit status 0 if nothing differs.
+    """Score recorded frames again and compare. Exit status 0 if nothing differs.
+
+    It changes no decision; what it finds of a frame is kept for the page Part.
 
     Args:
         from_: first event time: RFC 3339, or plant time such as 2026-01-31T08:00 or 2026-01-31.
@@ -58,6 +60,7 @@ def replay(
     if limit is not None and limit < 1:
         raise CommandError(f"--limit {limit}: 1 or more is needed")
     settings, engine = common.settings(), common.database()
+    who = common.somebody(engine)
     with reading(engine) as conn:
         window = _window(conn, settings, from_, to, station, product)
         total = inspections.count_in(conn, window)
@@ -67,7 +70,8 @@ def replay(
     found: Counter[str] = Counter()
     changes: Counter[str] = Counter()
     differing: list[Replayed] = []
-    with _replayed(engine, settings, window, total, live=with_ == "live", tolerance=tolerance) as decisions:
+    live, by = with_ == "live", who.id if who else None
+    with _replayed(engine, settings, window, total, live=live, tolerance=tolerance, by=by) as decisions:
         for one in decisions:
             found[one.agreement] += 1
             if one.now and _word(one.before) != _word(one.now):
@@ -104,8 +108,16 @@ def _window(
 
 @contextmanager
 def _replayed(
-    engine: Engine, settings: Settings, window: Window, total: int, *, live: bool, tolerance: float | None
+    engine: Engine,
+    settings: Settings,
+    window: Window,
+    total: int,
+    *,
+    live: bool,
+    tolerance: float | None,
+    by: int | None,
 ) -> Iterator[Iterator[Replayed]]:
+    from agent.replay.keeping import keeping
     from agent.replay.models import Models
     from agent.replay.run import Replay
     from model.progress import Report
@@ -116,9 +128,8 @@ def _replayed(
         report = Report("replaying", total, on_progress)
 
         def told() -> Iterator[Replayed]:
-            for number, one in enumerate(
-                Replay(engine, store, settings, log, models, tolerance=tolerance).run(window, total), 1
-            ):
+            made = Replay(engine, store, settings, log, models, tolerance=tolerance).run(window, total)
+            for number, one in enumerate(keeping(engine, made, live=live, by=by, clock=utc_now), 1):
                 report(number)
                 yield one
 

@@ -35,6 +35,7 @@ class Replayed:
         now: what became of it this time; None where nothing could.
         tolerance: of the score; None where scores are not compared.
         detail: why, in words; "" where there is nothing to say.
+        engine: the fingerprint of what scored; None where nothing could.
     """
 
     before: Inspection
@@ -43,6 +44,12 @@ class Replayed:
     now: Outcome | None = None
     tolerance: float | None = None
     detail: str = ""
+    engine: str | None = None
+
+    @property
+    def compared(self) -> bool:
+        """Whether the decision was made again, and holds against the recorded one or does not."""
+        return self.now is not None and self.agreement not in (Agreement.GONE, Agreement.NOT_COMPARABLE)
 
     @property
     def difference(self) -> float | None:

@@ -126,4 +126,5 @@ class Replay:
         tolerance = model.tolerance(row)
         if tolerance is not None and self._tolerance is not None:
             tolerance = self._tolerance
-        return Replayed(row, compare(row, now, tolerance), source, now, tolerance, now.detail)
+        used = model.deployed.scorer.fingerprint if model.deployed else None
+        return Replayed(row, compare(row, now, tolerance), source, now, tolerance, now.detail, used)

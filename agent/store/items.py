@@ -232,6 +232,11 @@ def of_records(conn: Connection, places: Collection[tuple[int, int, int]]) -> di
     return {(one.stream_id, one.partition, one.offset): one for one in found}
 
 
+def of_serial(conn: Connection, serial: str, limit: int = 200) -> list[Item]:
+    """The newest items of a part, newest first, those to teach a product from among them."""
+    return _read(conn, _select().where(item.c.serial == serial).order_by(item.c.event_at.desc()).limit(limit))
+
+
 def get(conn: Connection, item_id: int) -> Item:
     """The item of that id.
 

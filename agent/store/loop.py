@@ -185,6 +185,29 @@ shadow_score = Table(
     Column("other_score", sa.Float),
 )
 
+replay = Table(
+    "replay",
+    metadata,
+    Column("event_at", Utc, primary_key=True),  # of the inspection, and its record
+    refers("stream_id", "stream.id", primary_key=True),
+    Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+    Column("offset", Big, primary_key=True, autoincrement=False),
+    Column("live", sa.Boolean, primary_key=True),  # by what was live then, not by what had decided
+    Column(
+        "agreement",
+        Word,
+        one_of("agreement", "identical", "within_tolerance", "same_verdict", "different"),
+        nullable=False,
+    ),
+    Column("verdict", Word, nullable=False),
+    Column("reason", Word),
+    Column("score", sa.Float),
+    refers("deployment_id", "deployment.id", nullable=True),
+    Column("engine", sa.Text),  # the scorer's fingerprint
+    refers("by", "user.id", nullable=True),
+    Column("at", Utc, nullable=False),
+)
+
 drift = Table(
     "drift",
     metadata,

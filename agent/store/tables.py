@@ -27,6 +27,7 @@ from agent.store.loop import audit_window as audit_window
 from agent.store.loop import calibration_score as calibration_score
 from agent.store.loop import drift as drift
 from agent.store.loop import epoch as epoch
+from agent.store.loop import replay as replay
 from agent.store.loop import sample as sample
 from agent.store.loop import sample_vector as sample_vector
 from agent.store.loop import shadow_score as shadow_score
@@ -214,6 +215,8 @@ ITEM_PICTURED = sa.and_(item.c.state == CLOSED, item.c.preview_sha256.is_not(Non
 # What of a part waits, and the newest judged picture of a station: however many items there are.
 Index("ix_item_waiting", item.c.product_id, item.c.serial, sqlite_where=ITEM_WAITS, postgresql_where=ITEM_WAITS)
 Index("ix_item_pictured", item.c.station_id, item.c.id, sqlite_where=ITEM_PICTURED, postgresql_where=ITEM_PICTURED)
+ITEM_NAMED = item.c.serial.is_not(None)
+Index("ix_item_serial_event_at", item.c.serial, item.c.event_at, sqlite_where=ITEM_NAMED, postgresql_where=ITEM_NAMED)
 Index("ix_item_product_id_kind_event_at", item.c.product_id, item.c.kind, item.c.event_at)
 
 item_vector = Table(

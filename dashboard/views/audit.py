@@ -9,8 +9,8 @@ import streamlit as st
 
 from agent.store import audit, users
 from agent.store.audit import Event
-from dashboard import context, deciders, details, people
-from dashboard.filters import ALL, one_or_all
+from dashboard import clocks, context, deciders, details, people
+from dashboard.filters import ALL, one_or_all, typed
 from dashboard.style import CSS
 from dashboard.tables import table
 from dashboard.words import later, say
@@ -23,19 +23,18 @@ def show() -> None:
     """Draws the page."""
     st.html(f"<style>{CSS}</style>")
     st.title(say("Audit"))
+    clocks.tell()
     with context.reading() as conn:
         names = {one.id: one.name for one in users.all(conn, disabled=True)}
         actions = audit.actions(conn)
     who, what, whom = st.columns(3)
     name = one_or_all(who, "person", say("Who"), names.values())
     action = one_or_all(what, "action", say("Action"), actions)
-    subject = whom.text_input(
-        say("Subject"), placeholder=say("all, or such as item:12"), key="subject", bind="query-params"
-    )
+    subject = typed(whom, "subject", say("Subject"), say("all, or such as item:12"))
     asked = {
         "user_id": next((id_ for id_, one in names.items() if one == name), None),
         "action": None if action == ALL else action,
-        "subject": subject.strip() or None,
+        "subject": subject or None,
     }
     _events(asked, names)
     _chain()
@@ -51,7 +50,7 @@ def _events(asked: Mapping[str, object], names: Mapping[int, str]) -> None:
     if not found:
         st.info(say("Nobody has done that yet."))
         return
-    st.html(table(rows(found[:shown], names, context.settings().timezone)))
+    st.html(table(rows(found[:shown], names, clocks.zone())))
     if len(found) > shown and st.button(say("Show earlier ones"), key="earlier-events"):
         st.session_state["audit-shown"] = shown + PAGE
         st.rerun()

@@ -11,9 +11,9 @@ from agent.settings import utc_now
 from agent.store import alerts, gaps, offsets, storage, users
 from agent.store import speed as stored_speed
 from agent.store.alerts import State
-from dashboard import accounts, context, dead_letters, rooms, speed
+from dashboard import accounts, clocks, context, dead_letters, rooms, speed
 from dashboard.codes import shown
-from dashboard.filters import pick_code
+from dashboard.filters import pick_code, typed
 from dashboard.fragments import fragment
 from dashboard.style import CSS
 from dashboard.tables import table
@@ -26,6 +26,7 @@ def show() -> None:
     """Draws the page."""
     st.html(f"<style>{CSS}</style>")
     st.title(say("Health"))
+    clocks.tell()
     _frames()
     _stages()
     dead_letters.show()
@@ -49,7 +50,7 @@ def _frames() -> None:
         st.caption(say("No partition has been read yet. Start an agent: `goodpart agent`"))
     if missing:
         st.warning(say("The log did not go on where it had been read to. The newest gaps:"))
-        st.html(table(accounts.gaps(missing, context.settings().timezone)))
+        st.html(table(accounts.gaps(missing, clocks.zone())))
 
 
 @fragment(run_every="10s")
@@ -79,7 +80,7 @@ def _past() -> None:
     state_at, kind_at, text_at = st.columns((1, 1, 2))
     state = cast(State | None, pick_code(state_at, "alerts", say("Alerts"), get_args(State)))
     kind = pick_code(kind_at, "kind", say("Kind"), sorted(KINDS), shown)
-    text = text_at.text_input(say("With the words"), placeholder=say("any"), key="words", bind="query-params").strip()
+    text = typed(text_at, "words", say("With the words"), say("any"))
     many = int(st.session_state.get("alerts-shown", LIMIT))
     with context.reading() as conn:
         found = alerts.recent(conn, many + 1, state=state, kind=kind, text=text)
@@ -87,7 +88,7 @@ def _past() -> None:
     if not found:
         st.caption(say("There was none like that.") if state or kind or text else say("There was none."))
         return
-    st.html(table(accounts.alerts(found[:many], names, context.settings().timezone)))
+    st.html(table(accounts.alerts(found[:many], names, clocks.zone())))
     if len(found) > many and st.button(say("Show earlier ones"), key="earlier-alerts"):
         st.session_state["alerts-shown"] = many + LIMIT
         st.rerun()

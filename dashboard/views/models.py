@@ -10,7 +10,7 @@ from agent.store import ancestry, drift, epochs, registry, runs, samples, statio
 from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
-from dashboard import calibration, context, disagreements, drifts, filters, promoting, recertifying, training
+from dashboard import calibration, clocks, context, disagreements, drifts, filters, promoting, recertifying, training
 from dashboard import watches as second
 from dashboard.certificates import words
 from dashboard.codes import shown
@@ -23,6 +23,7 @@ from dashboard.words import later, retold, say
 def show() -> None:
     """Draws the page."""
     st.title(say("Models"))
+    clocks.tell()
     st.html(f"<style>{CSS}</style>")
     product = filters.product()
     if product is None:
@@ -92,7 +93,7 @@ def _live(live: Deployment | None, epoch: Epoch | None, *, taught: bool) -> None
     if live is None:
         st.warning(say("No model is live: frames of this product are not inspected (`no_model`)."))
         return
-    since = live.live_from.astimezone(context.settings().timezone)
+    since = live.live_from.astimezone(clocks.zone())
     st.success(
         say(
             "**v{number}** is live since {since}: {reason}",
@@ -129,7 +130,7 @@ def _calibration(product: Product) -> None:
 
 
 def _versions(versions: Sequence[ModelVersion]) -> None:
-    zone = context.settings().timezone
+    zone = clocks.zone()
     rows = [
         {
             later("version"): f"v{one.number}",

@@ -7,7 +7,7 @@ import streamlit as st
 from agent.store import epochs
 from agent.store.blobs import BlobMissing, media_type
 from agent.store.items import Item
-from dashboard import context, histories, normals
+from dashboard import clocks, context, filters, histories, normals
 from dashboard.certificates import words
 from dashboard.codes import named, shown
 from dashboard.histories import Look
@@ -23,7 +23,8 @@ def show() -> None:
     """Draws the page."""
     st.html(f"<style>{CSS}</style>")
     st.title(say("Part"))
-    asked = st.text_input(say("Serial"), key="serial", bind="query-params", placeholder=say("of the part")).strip()
+    clocks.tell()
+    asked = filters.typed(st.container(), "serial", say("Serial"), say("of the part"))
     key = None if asked else st.query_params.get("inspection")
     if not asked and not key:
         st.info(say("Give a part's serial. The names under pictures on the pages Trends and Triage lead here, too."))
@@ -35,12 +36,20 @@ def show() -> None:
         return
     if asked:
         st.caption(several("{n} inspection, newest first.", "{n} inspections, newest first.", len(found)))
+    if any(look.gone for look in found):
+        st.caption(
+            say(
+                "Inspections stay for {days} days. Of older ones only those that were kept for people show, without "
+                "how long they took.",
+                days=context.settings().retention.inspections_days,
+            )
+        )
     for at, look in enumerate(found):
         _look(look, first=at == 0)
 
 
 def _look(look: Look, *, first: bool) -> None:
-    one, zone = look.inspection, context.settings().timezone
+    one, zone = look.frame, clocks.zone()
     verdict = say("waits for a review") if look.hidden else shown(one.verdict)
     title = f"{one.event_at.astimezone(zone):%Y-%m-%d %H:%M:%S} · {look.station} · {verdict}"
     with st.expander(plain(title), expanded=first):
@@ -55,7 +64,11 @@ def _look(look: Look, *, first: bool) -> None:
             left.markdown(words(look.deployment.certificate, epoch))
         with right:
             _people(look)
-        st.caption(say("Permalink: `?inspection={key}`", key=histories.key_of(one)))
+        if rows := histories.replayed(look, zone):
+            st.markdown(say("**Decided again** (`goodpart replay`)"))
+            st.html(table(rows))
+        site = context.settings().dashboard.origins[0]
+        st.caption(say("Permalink: `{address}`", address=histories.permalink(one, site)))
 
 
 def _pictures(item: Item) -> None:
@@ -77,7 +90,7 @@ def _pictures(item: Item) -> None:
 def _normals(item: Item) -> None:
     if found := normals.of_item(context.engine(), item.id):
         st.markdown(say("**Nearest accepted normals**"))
-        st.html(normals.to_html(found, context.settings().timezone))
+        st.html(normals.to_html(found, clocks.zone()))
 
 
 def _download(item: Item, sha256: str) -> None:
@@ -102,7 +115,7 @@ def _people(look: Look) -> None:
     if look.item is None:
         st.caption(say("Nobody was asked about it."))
         return
-    rows = histories.said(look.item.reviews, context.settings().timezone)
+    rows = histories.said(look.item.reviews, clocks.zone())
     st.html(table(rows)) if rows else st.caption(say("Nobody has said anything of it yet."))
     for one in look.samples:
         said = ", ".join(named(word) for word in (one.role, one.state, one.reason) if word)

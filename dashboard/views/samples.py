@@ -8,7 +8,7 @@ from agent.settings import utc_now
 from agent.store import epochs
 from agent.store.coverage import Weeks
 from agent.store.products import Product
-from dashboard import browsing, charts, context, coverage, filters, tracing, waiting
+from dashboard import browsing, charts, clocks, context, coverage, filters, tracing, waiting
 from dashboard.samples import NAMES, ROLES
 from dashboard.style import CSS
 from dashboard.tables import plain, table
@@ -24,6 +24,7 @@ DIGITS = 15  # of a number that a browser and the database hold exactly
 def show() -> None:
     """Draws the page."""
     st.title(say("Samples"))
+    clocks.tell()
     st.html(f"<style>{CSS}</style>")
     product = filters.product()
     if product is None:

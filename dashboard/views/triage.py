@@ -15,7 +15,7 @@ from agent.store.item_search import Wanted, count, open_ones, search
 from agent.store.items import Item
 from agent.store.reviews import standing
 from dashboard import alike, context, gallery, judging, sheets, ticks
-from dashboard.filters import day, pick, pick_code
+from dashboard.filters import day, pick, pick_code, typed
 from dashboard.style import CSS
 from dashboard.words import say, several
 
@@ -119,10 +119,10 @@ def _wanted() -> Wanted:
     first, second, third, fourth = st.columns(4), st.columns(4), st.columns(4), st.columns(2)
     product = pick(first[0], "product", say("Product"), product_ids)
     station = pick(first[1], "station", say("Station"), station_ids)
-    lot = first[2].text_input(say("Lot"), placeholder=say("all"), key="lot", bind="query-params").strip()
+    lot = typed(first[2], "lot", say("Lot"), say("all"))
     state = pick_code(first[3], "state", say("State"), STATES)
     decision = pick_code(second[0], "decision", say("Decision"), DECISIONS)
-    reason = second[1].text_input(say("Reason"), placeholder=say("all"), key="reason", bind="query-params").strip()
+    reason = typed(second[1], "reason", say("Reason"), say("all"))
     reviewer = pick(second[2], "reviewer", say("Reviewer"), people)
     version = pick(second[3], "model", say("Model"), versions)
     told = say("of the model; found once the part is judged")

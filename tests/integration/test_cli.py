@@ -21,14 +21,17 @@ from agent.cli import products as cli_products
 from agent.cli import rates as cli_rates
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.server import free_port
+from agent.frame import StreamKey
 from agent.service import reviews
 from agent.settings import Kafka, utc_now
-from agent.store import alerts, epochs
-from agent.store.engine import open_engine, writing
+from agent.store import alerts, epochs, inspections, items, offsets, replays, users
+from agent.store.blobs import keep
+from agent.store.engine import open_engine, reading, writing
+from agent.store.local_blobs import LocalBlobs
 from model.artifact import load
 from model.images import InputSpec, decode
 from tests.commands import goodpart
-from tests.databases import line
+from tests.databases import NOW, Line, line
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +97,29 @@ def test_a_line_is_set_up_from_the_command_line(plant: Path) -> None:
         "admin",
         "operator",
     }
+
+
+def test_what_a_replay_found_is_kept_with_who_asked(plant: Path) -> None:
+    goodpart("products", "add", "flange", "--as", "ada", folder=plant)
+    goodpart("stations", "add", "press-1", "--product", "flange", "--as", "ada", folder=plant)
+    engine = open_engine(f"sqlite:///{plant / 'goodpart.db'}")
+    store = LocalBlobs(plant / "blobs")
+    picture = cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()
+    frame = keep(engine, store, picture, "image/png", utc_now())
+    with writing(engine) as conn:
+        stream = offsets.stream_id(conn, StreamKey("cluster", "topic-id", "goodpart.frames"), NOW)
+        (ada,) = users.all(conn)
+        here = Line(engine, ada, ada, ada, ada, product_id=1, station_id=1, stream_id=stream)
+        row = here.inspection(0, "not_inspected", event_at=NOW, reason="no_model", score=None, captured_at=None)
+        inspections.add_all(conn, [row])
+        items.add_all(conn, [here.new_item(0, kind="failed", verdict="not_inspected", frame_sha256=frame)])
+    spool = {"GOODPART_SOURCE__KIND": "directory"}
+    said = goodpart("replay", "--from=2026-03-01", "--to=2026-03-03", "--as=ada", folder=plant, environ=spool)
+    assert said.strip().splitlines()[-1] == "1 identical"
+    with reading(engine) as conn:
+        (kept,) = replays.of_record(conn, (NOW, stream, 0, 0))
+    engine.dispose()
+    assert (kept.agreement, kept.verdict, kept.user, kept.engine) == ("identical", "not_inspected", "ada", None)
 
 
 def test_alerts_are_listed_and_acknowledged(plant: Path) -> None:

@@ -7,13 +7,14 @@ import re
 from datetime import UTC
 from urllib.error import HTTPError
 from urllib.request import urlopen
+from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from agent.service import reviews as deciding
 from agent.settings import utc_now
-from agent.store import alerts, item_vectors, products, score_bins, stations, users
+from agent.store import alerts, inspections, item_vectors, products, score_bins, stations, users
 from agent.store.engine import reading, writing
 from tests.ui.plant import PARTS, Served, open_items
 from tests.vectors import spot
@@ -208,3 +209,20 @@ def test_blobs_that_are_no_pictures_are_not_served(served: Served) -> None:
             urlopen(f"{served.url}{path}")
         assert caught.value.code in (400, 404)
         caught.value.close()
+
+
+def test_the_address_that_a_part_prints_opens_it_in_the_viewers_time(browser: Browser, served: Served) -> None:
+    tokyo = browser.new_context(timezone_id="Asia/Tokyo")
+    page = tokyo.new_page()
+    page.goto(f"{served.url}/part?serial=part-3&user=viewer")
+    address = page.locator("code", has_text="?inspection=").inner_text()
+    page.goto(address)
+    expect(page.get_by_role("img", name="frame of part-3")).to_be_visible()
+    expect(page.get_by_text("Times in Asia/Tokyo")).to_have_count(1)
+    with reading(served.line.engine) as conn:
+        (seen,) = inspections.of_serial(conn, "part-3")
+    local = seen.event_at.astimezone(ZoneInfo("Asia/Tokyo"))
+    expect(page.get_by_role("cell", name=f"{local:%Y-%m-%d %H:%M:%S}").first).to_be_visible()
+    page.goto(address.replace("Z", "+00:00") + "&user=viewer")  # as it was printed once
+    expect(page.get_by_role("img", name="frame of part-3")).to_be_visible()
+    tokyo.close()

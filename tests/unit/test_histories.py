@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import UTC, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from agent.service import reviews
-from agent.store import inspections
+from agent.store import inspections, items, registry
 from agent.store.engine import reading, writing
-from dashboard.histories import HIDDEN, Look, facts, find, key_of, said
-from tests.databases import NOW, Line
+from agent.store.tables import inspection
+from dashboard.histories import HIDDEN, Look, facts, find, key_of, permalink, said
+from tests.databases import NOW, Line, add_blob
+from tests.plans import plans_of
 
 both = pytest.mark.usefixtures("each_database")
 
@@ -44,8 +47,17 @@ def test_a_part_has_all_its_inspections_newest_first(here: Line) -> None:
 
 
 @both
-@pytest.mark.parametrize("key", ["", "x", "1-2-3", "1-2-3@x", "1-0-0@2026-03-02T10:00:00", "1-0@2026-03-02T10:00:00Z"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "", "x", "1-2-3", "1-2-3@x", "1-0-0@2026-03-02T10:00:00", "1-0@2026-03-02T10:00:00Z", "\0",
+        "1-0-0@0001-01-01T00:00:00+14:00", "1-0-0@9999-12-31T23:59:59-14:00", f"1-{2**31}-0@2026-03-02T10:00:00Z",
+        f"{2**63}-0-0@2026-03-02T10:00:00Z", f"1-0-{2**63}@2026-03-02T10:00:00Z", "1-0-0@2026-03-02T10:07:31Z",
+    ],
+)  # fmt: skip
 def test_a_key_that_is_none_finds_nothing(here: Line, key: str) -> None:
+    with writing(here.engine) as conn:
+        here.add_item(conn, 0)
     assert _looks(here, inspection=key) == []
 
 
@@ -86,3 +98,97 @@ def test_a_view_that_waits_hides_the_part_s_other_views(here: Line, state: str) 
     asked: list[dict[str, str]] = [{"serial": "S1"}, *({"inspection": key_of(one)} for one in rows)]
     for one in asked:
         assert {(look.hidden, _values(look)["Score"]) for look in _looks(here, **one)} == {(True, HIDDEN)}
+
+
+@both
+def test_an_address_is_without_a_plus_and_an_older_one_is_understood_though_its_plus_is_a_space(here: Line) -> None:
+    with writing(here.engine) as conn:
+        inspections.add_all(conn, [here.inspection(0, event_at=NOW + timedelta(milliseconds=5))])
+        (one,) = inspections.recent(conn)
+    place = f"{here.stream_id}-0-0@2026-03-02T10:07:30.005000"
+    assert permalink(one, "http://here") == f"http://here/part?inspection={place}Z"
+    for key in (key_of(one), f"{place}+00:00", f"{place} 00:00"):
+        assert [look.frame for look in _looks(here, inspection=key)] == [one]
+
+
+@both
+def test_what_was_kept_for_people_is_found_after_its_inspection_is_gone(here: Line) -> None:
+    with writing(here.engine) as conn:
+        deployed = here.deploy(conn, 50)
+        kept = here.add_item(conn, 0, serial="S1", lot="L7", deployment_id=deployed)
+        nameless = here.add_item(conn, 1)
+        here.add_item(conn, 2, serial="S2", kind="teach")
+        rows = [
+            here.inspection(0, "review", serial="S1", event_at=NOW),
+            here.inspection(3, serial="S1", event_at=NOW + timedelta(days=100)),
+        ]
+        inspections.add_all(conn, rows)
+    reviews.decide(here.engine, here.operator, kept.id, "defect", "dent", key="k", now=NOW)
+    newer, older = _looks(here, serial="S1")
+    assert (newer.gone, older.gone, older.frame) == (False, False, rows[0])
+    with writing(here.engine) as conn:
+        conn.execute(sa.delete(inspection).where(inspection.c.event_at == NOW))
+    newer, older = _looks(here, serial="S1")
+    assert (newer.frame, older.gone) == (rows[1], True)
+    assert _looks(here, inspection=key_of(rows[0])) == [older]
+    told = _values(older)
+    assert (told["Verdict"], told["Score"], told["Lot"], told["Seen"]) == (
+        "review", "2.5", "L7", "2026-03-02 10:07:30.000",
+    )  # fmt: skip
+    assert told["Inspection"] == "no longer kept" and "From event to decision" not in told
+    assert told["Decided by"] == "v1, promoted because: test"
+    assert older.item and [row["Who"] for row in said(older.item.reviews, UTC)] == ["operator"]
+    (look,) = _looks(here, inspection=key_of(nameless))
+    assert look.hidden and look.item and _values(look)["Score"] == HIDDEN
+    (look,) = _looks(here, serial="S2")
+    assert (look.gone, look.item) == (True, None), "whom nobody was asked about"
+
+
+@both
+def test_what_waits_hides_the_views_whose_inspections_are_gone_too(here: Line) -> None:
+    with writing(here.engine) as conn:
+        closed = here.add_item(conn, 0, serial="S1")
+        here.add_item(conn, 1, serial="S1", kind="audit", verdict="pass", event_at=NOW + timedelta(hours=1))
+    reviews.decide(here.engine, here.operator, closed.id, "normal", key="k", now=NOW)
+    assert [(look.hidden, _values(look)["Score"]) for look in _looks(here, serial="S1")] == [(True, HIDDEN)] * 2
+    (look,) = _looks(here, inspection=key_of(closed))
+    assert look.hidden and _values(look)["Thresholds"] == HIDDEN
+
+
+@both
+def test_the_items_of_a_part_are_found_by_an_index(here: Line) -> None:
+    (plan, *_) = plans_of(here.engine, lambda conn: items.of_serial(conn, "S1"))
+    assert "ix_item_serial_event_at" in plan
+
+
+@both
+@pytest.mark.parametrize(
+    ("reject", "told"), [(4.25, "review above 2.125, reject above 4.25"), (None, "review above 2.125, no reject")]
+)
+def test_the_thresholds_of_the_certificate_in_force_stand_beside_the_score(
+    here: Line, reject: float | None, told: str
+) -> None:
+    record = {"look": 1, "n": 9, "calibration_sha256": "0" * 64, "review_threshold": 2.125, "reject_threshold": reject}
+    with writing(here.engine) as conn:
+        version = registry.add_version(
+            conn, product_id=here.product_id, artifact_sha256=add_blob(conn, 50), teacher="none", manifest={}, now=NOW
+        )
+        certificate = registry.add_certificate(conn, version_id=version.id, record=record, now=NOW)
+        deployed = registry.promote(
+            conn, version_id=version.id, certificate_id=certificate, config_hash="0" * 64, reason="r", by=None, now=NOW
+        ).id
+        here.deploy(conn, 51)  # what decides by now has others
+        item = here.add_item(conn, 0, serial="S1", deployment_id=deployed)
+        rows = [
+            here.inspection(0, "review", serial="S1", event_at=NOW, deployment_id=deployed, score=2.125004),
+            here.inspection(1, "review", serial="S1", deployment_id=deployed, reason="uncertified"),
+            here.inspection(2, "not_inspected", serial="S1", deployment_id=deployed, reason="model_error", score=None),
+        ]
+        inspections.add_all(conn, rows)
+    assert {_values(look)["Thresholds"] for look in _looks(here, serial="S1")} == {HIDDEN}
+    reviews.decide(here.engine, here.operator, item.id, "normal", key="k", now=NOW)
+    failed, uncertified, scored = map(_values, _looks(here, serial="S1"))
+    assert scored["Thresholds"] == told and scored["Score"] == "2.125004"
+    assert "Thresholds" not in failed and "Thresholds" not in uncertified
+    (look,) = _looks(here, inspection=key_of(rows[0]))
+    assert (_values(look)["Product"], _values(look)["Serial"]) == ("flange", "S1")

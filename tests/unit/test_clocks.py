@@ -1,0 +1,77 @@
+"""Single time stamps are told in the viewer's time, and its name stands on the page where it is not the plant's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from streamlit.runtime.context import ContextProxy
+from streamlit.testing.v1 import AppTest
+
+from agent.service import reviews
+from agent.settings import Settings
+from agent.store import alerts, inspections
+from agent.store.engine import writing
+from dashboard import clocks, context
+from tests.databases import NOW, Line
+
+TOKYO = "Times in Asia/Tokyo; the plant's days and shifts are in Europe/Berlin."
+
+
+@pytest.fixture
+def plant(here: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """A plant in Berlin, where a part was judged at 11:07:30."""
+    for name in ("engine", "database"):
+        monkeypatch.setattr(context, name, lambda: here.engine)
+    settings = Settings.model_validate({"plant": {"timezone": "Europe/Berlin"}})
+    monkeypatch.setattr(context, "settings", lambda: settings)
+    with writing(here.engine) as conn:
+        item = here.add_item(conn, 0, serial="S1", deployment_id=here.deploy(conn, 50))
+        inspections.add_all(conn, [here.inspection(0, "review", serial="S1", event_at=NOW)])
+        alerts.raise_(conn, "disk", "host:a", "full", level="error", detail={}, event=False, now=NOW)
+    reviews.decide(here.engine, here.operator, item.id, "defect", "dent", key="k", now=NOW)
+    yield here
+
+
+def _open(page: str, plant: Line, **asked: str) -> AppTest:
+    found = AppTest.from_string(f"from dashboard.views import {page}\n{page}.show()\n", default_timeout=60)
+    found.session_state["actor"] = plant.engineer
+    for name, value in asked.items():
+        found.query_params[name] = value
+    found.run()
+    assert not found.exception, found.exception
+    return found
+
+
+def _said(page: AppTest) -> str:
+    texts = [one.value for one in (*page.success, *page.caption, *page.markdown)]
+    return " ".join([*texts, *(one.label for one in page.expander), *(one.proto.body for one in page.get("html"))])
+
+
+@pytest.mark.parametrize(
+    ("page", "asked"),
+    [
+        ("part", {"serial": "S1"}),
+        ("samples", {"show": "One sample", "sample": "1"}),
+        ("models", {}),
+        ("health", {}),
+        ("audit", {}),
+    ],
+)
+def test_a_page_tells_the_viewers_time_and_names_its_zone_once(
+    plant: Line, monkeypatch: pytest.MonkeyPatch, page: str, asked: dict[str, str]
+) -> None:
+    said = _said(_open(page, plant, **asked))
+    assert "11:07" in said and "Asia/Tokyo" not in said and "Times in" not in said
+    monkeypatch.setattr(ContextProxy, "timezone", "Asia/Tokyo")
+    said = _said(_open(page, plant, **asked))
+    assert "19:07" in said and "11:07" not in said
+    assert said.count(TOKYO) == 1
+
+
+@pytest.mark.parametrize("said", [None, "", "Europe/Berlin", "Nowhere/Here", "../x", "/etc/passwd"])
+def test_the_plants_time_stands_in_where_the_browser_says_none_that_is_known(
+    plant: Line, monkeypatch: pytest.MonkeyPatch, said: str | None
+) -> None:
+    monkeypatch.setattr(ContextProxy, "timezone", said)
+    assert clocks.zone().key == "Europe/Berlin"
