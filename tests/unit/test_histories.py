@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from agent.service import reviews
-from agent.store import inspections, items, registry
+from agent.store import certificates, inspections, items, registry
 from agent.store.engine import reading, writing
 from agent.store.tables import inspection
 from dashboard.histories import HIDDEN, Look, facts, find, key_of, permalink, said
@@ -173,7 +173,7 @@ def test_the_thresholds_of_the_certificate_in_force_stand_beside_the_score(
         version = registry.add_version(
             conn, product_id=here.product_id, artifact_sha256=add_blob(conn, 50), teacher="none", manifest={}, now=NOW
         )
-        certificate = registry.add_certificate(conn, version_id=version.id, record=record, now=NOW)
+        certificate = certificates.add(conn, version_id=version.id, record=record, now=NOW)
         deployed = registry.promote(
             conn, version_id=version.id, certificate_id=certificate, config_hash="0" * 64, reason="r", by=None, now=NOW
         ).id
