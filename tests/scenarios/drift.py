@@ -20,17 +20,18 @@ from agent.store.epochs import Epoch
 from agent.store.registry import Deployment
 from agent.store.runs import TrainingRun
 from model.certificate import Certificate
+from model.images import decode
 from model.statistics import binomial_tail
-from tests.scenarios import people
+from tests.scenarios import people, verdicts
 from tests.scenarios.parts import NEW_LAMP, Flanges
 from tests.scenarios.people import Reviewed
 from tests.scenarios.plant import CHUNK, Plant, Seen, plant, sections
 from tests.scenarios.story import Broken, Story
+from tests.scenarios.verdicts import Compared
 
 PAUSE_S = 2.0  # between two parts while a model is trained
 SWAP_PARTS = 30  # after the promotion, a minute
 FOLLOWING = 10_000  # number of the first part under the new certificate
-CAUGHT = 0.4  # of defects, down to faint ones, on few pixels: fewer would be blindness
 UNLIKELY = 0.001  # of so many flags, were the certificate to hold: then it is refuted
 
 
@@ -103,7 +104,7 @@ class Drift:
             self._quarantine()
             epoch = self._admission()
             second = self._training(first)
-            self._following(second, epoch, before)
+            self._following(first, second, epoch, before)
             self._books()
 
     def _teach(self) -> Deployment:
@@ -128,7 +129,9 @@ class Drift:
         self.story.step("the usual lamp")
         seen = self.line.inspect(self.line.flanges.mixed(self.size.usual, self.size.defects // 4))
         self._holds(seen, first)
-        self._caught(seen)
+        defects = _defects(seen)
+        caught = sum(one.flagged for one in defects)
+        self.story.check(2 * caught >= len(defects), f"{caught} of {len(defects)} defects are caught{_missed(seen)}")
         self._drift_has_read()
         self.story.note(f"drift: {self._evidence()}")
         self.story.check(self._cut() is None, "no drift alarm, no new epoch")
@@ -237,7 +240,7 @@ class Drift:
         )
         return second
 
-    def _following(self, second: Deployment, epoch: Epoch, before: float) -> None:
+    def _following(self, first: Deployment, second: Deployment, epoch: Epoch, before: float) -> None:
         line, size = self.line, self.size
         self.story.step("the following parts, under the new certificate")
         assert second.certificate
@@ -250,7 +253,7 @@ class Drift:
         self.story.check(
             _share(seen) < before, f"the flag rate of good parts falls from {before:.1%} to {_share(seen):.1%}"
         )
-        self._caught(seen)
+        self._still_caught(first, seen)
         self.story.until(lambda: "certificate_lapsed" not in self._alerts(), "the end of the alert of the lapse")
 
     def _books(self) -> None:
@@ -272,14 +275,21 @@ class Drift:
             f"{flagged} of {len(good)} good parts are flagged",
         )
 
-    def _caught(self, seen: Sequence[Seen]) -> None:
-        defects = [one for one in seen if one.part.kind is not None]
-        caught = sum(one.flagged for one in defects)
-        missed = ", ".join(f"{one.part.kind} {one.part.strength:.2f}" for one in defects if not one.flagged)
-        words = f"{caught} of {len(defects)} defects are caught" + (
-            f" (missed, with strength: {missed})" if missed else ""
+    def _still_caught(self, first: Deployment, seen: Sequence[Seen]) -> None:
+        """Compared with what the first model says of the same defects under the lamp that it knew."""
+        line, defects = self.line, _defects(seen)
+        assert first.certificate
+        shots = line.flanges.shots([one.part for one in defects])
+        before = verdicts.flags(
+            line.settings, line.blobs, first.artifact_sha256, first.certificate, (decode(shot) for _, shot in shots)
         )
-        self.story.check(caught >= CAUGHT * len(defects), words)
+        found = Compared.of(zip(before, (one.flagged for one in defects), strict=True))
+        self.story.check(
+            found.still_caught,
+            f"{found.after} of {found.total} defects are caught{_missed(seen)}; under the usual lamp v{first.number} "
+            f"catches {found.before} of the same: {found.lost} are lost and {found.won} won (by chance so many "
+            f"lost or more: {found.chance:.1%})",
+        )
 
     def _live(self) -> Deployment:
         with reading(self.line.engine) as conn:
@@ -332,3 +342,12 @@ def _share(seen: Sequence[Seen]) -> float:
     """Of good parts that are flagged."""
     good = [one for one in seen if one.part.kind is None]
     return sum(one.flagged for one in good) / len(good)
+
+
+def _defects(seen: Sequence[Seen]) -> list[Seen]:
+    return [one for one in seen if one.part.kind is not None]
+
+
+def _missed(seen: Sequence[Seen]) -> str:
+    missed = ", ".join(f"{one.part.kind} {one.part.strength:.2f}" for one in _defects(seen) if not one.flagged)
+    return f" (missed, with strength: {missed})" if missed else ""

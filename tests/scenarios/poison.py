@@ -8,15 +8,18 @@ is trained. Then flagged parts are approved as normal, through agent.service, in
 - `clean`: good test images, which no model has seen.
 
 The quarantine checks all three, as the agent does. Then, without quarantine and caps, each is trained from, each on a
-copy of the database of its own, and goes to the gate, whose bank is all the other labelled defects. None that loses
-more of these than the gate's limits may go live, and the clean one must.
+copy of the database of its own, and goes to the gate, whose bank is all the labelled defects but `defects`.
+
+Harm is measured here and not read from the gate's records: every labelled defect among the set's test images, those
+approved included, is scored by the champion and by the challenger, and flagged by the threshold that each was issued.
+None that loses more of these than the gate's limits may be live, and the clean one must be.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,18 +29,20 @@ import numpy as np
 
 from agent.retrain import child
 from agent.retrain.checking import check
-from agent.retrain.gate import LOST_SHARE
 from agent.settings import utc_now
 from agent.store import samples
 from agent.store.engine import reading
 from model.images import GOOD, ImageFolder, LabelledImage
 from tests.scenarios.product import ByHand, Wanted
 from tests.scenarios.story import Story
+from tests.scenarios.verdicts import Compared
 
 ONE_IN = 3
 MOST = 40  # images of a batch
 NOISE = 2.0  # deviation in grey levels, of a part seen again
+FORM = 2  # of what is kept: what was kept in another is played again
 BATCHES = {"defects": "other defects", "repeats": "the bank's defects seen again", "clean": "good parts"}
+GROUPS = ("in the bank", "approved", "others")  # of labelled defects
 Batch = Sequence[LabelledImage]
 
 
@@ -45,35 +50,28 @@ Batch = Sequence[LabelledImage]
 class Outcome:
     """What became of one batch.
 
-    `caught` are those that the quarantine holds up; `lost` and `won` are defects of the bank; `before` and `after` are
-    images of the batch that the champion flags, and that the challenger does.
+    `caught` are those that the quarantine holds up; `state` and `words` are the run's, and `live` is whether its
+    version decides now. `groups` are the labelled defects among the set's test images under champion and challenger:
+    those whose part was approved (whether in the bank or not), the others in the bank, and the rest.
     """
 
     approved: int
     caught: int
     state: str
     words: str
-    bank: int
-    lost: int
-    won: int
-    before: int
-    after: int
+    live: bool
+    groups: dict[str, Compared]
 
     @property
-    def beyond(self) -> bool:
-        """Whether it loses more of the bank than the gate's limits allow; told from the numbers alone."""
-        return self.lost - self.won > max(1.0, LOST_SHARE * self.bank)
-
-    @property
-    def promoted(self) -> bool:
-        return self.state == "promoted"
+    def defects(self) -> Compared:
+        """All of them."""
+        return sum(self.groups.values(), Compared())
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One set; `champion` is how many defects of the bank the first model flags."""
+    """One set."""
 
-    champion: int
     outcomes: dict[str, Outcome]
 
 
@@ -83,7 +81,7 @@ def play(name: str, images: ImageFolder, place: Path, wanted: Wanted, story: Sto
     Raises:
         Broken: the gate promoted a challenger that it must not, or did not promote the clean one.
     """
-    kept, asked = place / f"{name}.json", asdict(wanted)
+    kept, asked = place / f"{name}.json", {"form": FORM, **asdict(wanted)}
     played = _kept(kept, asked)
     if played:
         story.step(f"{name}: as played before ({kept})")
@@ -100,8 +98,11 @@ def _kept(path: Path, asked: dict[str, Any]) -> Played | None:
     found = json.loads(path.read_text()) if path.exists() else {}
     if found.get("asked") != asked:
         return None
-    outcomes = {batch: Outcome(**one) for batch, one in found["played"]["outcomes"].items()}
-    return Played(found["played"]["champion"], outcomes)
+    return Played({batch: _outcome(one) for batch, one in found["played"]["outcomes"].items()})
+
+
+def _outcome(kept: dict[str, Any]) -> Outcome:
+    return Outcome(**{**kept, "groups": {group: Compared(**one) for group, one in kept["groups"].items()}})
 
 
 def tell(played: Played, story: Story) -> None:
@@ -111,18 +112,47 @@ def tell(played: Played, story: Story) -> None:
         Broken: see `play`.
     """
     for batch, one in played.outcomes.items():
+        found = one.defects
+        told = (f"{some.lost} and {some.won} of {some.total} {who}" for who, some in one.groups.items() if some.total)
         story.note(
             f"{one.approved} x {BATCHES[batch]}, approved: the quarantine holds up {one.caught} "
-            f"({one.caught / one.approved:.0%}). Without it: {one.state}; of {one.bank} defects in the bank, of which "
-            f"the champion flags {played.champion}, {one.lost} are lost and {one.won} won; of those approved "
-            f"{one.before} were flagged and {one.after} are then"
+            f"({one.caught / one.approved:.0%}). Without it: {one.state}. Of all {found.total} labelled defects the "
+            f"champion flags {found.before}, the challenger {found.after}; lost and won: {', '.join(told)}"
         )
         if batch == "clean":
-            story.check(one.promoted, f"the clean batch passes the gate ({one.words})")
+            story.check(one.live, f"the clean batch passes the gate ({one.words})")
             continue
-        harm = "harmful: it loses more than the gate's limits" if one.beyond else "harmless within the gate's limits"
-        went = "it passes" if one.promoted else f"it is not promoted ({one.words})"
-        story.check(not (one.beyond and one.promoted), f"this poison is {harm}, and {went}")
+        harm = "harmful: more than the limits" if found.harmful else "harmless: no more than the limits"
+        went = "it is live" if one.live else f"it is not live ({one.words})"
+        story.check(
+            not (found.harmful and one.live),
+            f"this poison is {harm}, {found.lost} lost and {found.won} won of {found.total}, and {went}",
+        )
+
+
+def compared(
+    defects: Batch, bank: Batch, approved: Batch, before: Sequence[bool], after: Sequence[bool]
+) -> dict[str, Compared]:
+    """By group: each defect is in one, and approved before it is in the bank."""
+    places = {one.path: "in the bank" for one in bank} | {one.path: "approved" for one in approved}
+    pairs: dict[str, list[tuple[bool, bool]]] = {group: [] for group in GROUPS}
+    for one, old, new in zip(defects, before, after, strict=True):
+        pairs[places.get(one.path, "others")].append((old, new))
+    return {group: Compared.of(flags) for group, flags in pairs.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What a set is divided into.
+
+    `approved` are test images of the set, by batch; `shown` the pictures of the same parts that are approved.
+    """
+
+    good: Batch
+    defects: Batch
+    bank: Batch
+    approved: Mapping[str, Batch]
+    shown: Mapping[str, Batch]
 
 
 @dataclass
@@ -136,18 +166,17 @@ class _Set:
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.mkdir(parents=True)
         try:
-            good, bank, batches = self._divided()
+            drawn = self._divided()
             with ByHand(self.place / "start", self.wanted) as one:
-                self.story.note(one.teach(good, bank, self.story.progress))
-                champion = one.flagged(1, bank)
-            caught = self._quarantined(batches)
-            outcomes = {name: self._judged(name, batch, caught[name]) for name, batch in batches.items()}
-            return Played(champion, outcomes)
+                self.story.note(one.teach(drawn.good, drawn.bank, self.story.progress))
+                before = one.flags(1, drawn.defects)
+            caught = self._quarantined(drawn.shown)
+            return Played({name: self._judged(name, drawn, caught[name], before) for name in drawn.shown})
         finally:
             shutil.rmtree(self.place, ignore_errors=True)
 
-    def _divided(self) -> tuple[Batch, Batch, dict[str, Batch]]:
-        """Good ones to learn from, the bank, and the batches; drawn by the seed."""
+    def _divided(self) -> _Drawn:
+        """Drawn by the seed."""
         rng = np.random.default_rng((self.wanted.seed, 2))
 
         def drawn(given: Batch, count: int) -> tuple[list[LabelledImage], list[LabelledImage]]:
@@ -161,7 +190,9 @@ class _Set:
         again, _ = drawn(bank, min(MOST, len(bank) // ONE_IN))
         clean, _ = drawn([one for one in self.images.test if one.label == GOOD], len(poison))
         good, _ = drawn(self.images.train_good, self.wanted.good)
-        return good, bank, {"defects": poison, "repeats": [self._again(one, rng) for one in again], "clean": clean}
+        approved = {"defects": poison, "repeats": again, "clean": clean}
+        shown = {**approved, "repeats": [self._again(one, rng) for one in again]}
+        return _Drawn(good, defects, bank, approved, shown)
 
     def _again(self, image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
         """The same part in another picture."""
@@ -171,7 +202,7 @@ class _Set:
         path.write_bytes(cv2.imencode(".png", cv2.cvtColor(shot, cv2.COLOR_RGB2BGR))[1].tobytes())
         return LabelledImage(path, image.label)
 
-    def _quarantined(self, batches: dict[str, Batch]) -> dict[str, int]:
+    def _quarantined(self, batches: Mapping[str, Batch]) -> dict[str, int]:
         with self._copy("quarantine") as one:
             proposed = {name: one.approve(batch) for name, batch in batches.items()}
             check(one.engine, one.settings, utc_now, threads=child.threads())
@@ -179,17 +210,15 @@ class _Set:
                 held = {sample.id for sample in samples.all(conn, one.product.id, "train", state="quarantined")}
         return {name: len(held.intersection(ids)) for name, ids in proposed.items()}
 
-    def _judged(self, name: str, batch: Batch, caught: int) -> Outcome:
+    def _judged(self, name: str, drawn: _Drawn, caught: int, before: Sequence[bool]) -> Outcome:
+        shown = drawn.shown[name]
         with self._copy(name, quarantine=False, new_share=1.0, reviewer_share=1.0) as one:
-            one.approve(batch)
+            one.approve(shown)
             result = one.train(self.story.progress)
-            assert result.report
             self.story.note(f"{name}: {result.state} after {result.seconds:.0f} s")
-            found, after = result.report.evidence.neutral, one.flagged(result.number, batch)
-            return Outcome(
-                len(batch), caught, result.state, result.reason, found.total, found.lost, found.won,
-                one.flagged(1, batch), after,
-            )  # fmt: skip
+            live, after = one.live() == result.number, one.flags(result.number, drawn.defects)
+        found = compared(drawn.defects, drawn.bank, drawn.approved[name], before, after)
+        return Outcome(len(shown), caught, result.state, result.reason, live, found)
 
     def _copy(self, name: str, **rules: Any) -> ByHand:
         shutil.copytree(self.place / "start", self.place / name)

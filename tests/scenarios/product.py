@@ -14,7 +14,6 @@ from agent.retrain.importer import import_images
 from agent.retrain.progress import OnProgress
 from agent.retrain.result import RunResult
 from agent.retrain.run import train_product
-from agent.retrain.scoring import open_scorer
 from agent.service import reviews, stations
 from agent.settings import Settings, utc_now
 from agent.store import certificates, items, offsets, products, registry, users
@@ -22,12 +21,11 @@ from agent.store import stations as station_rows
 from agent.store.blobs import keep, open_blobs
 from agent.store.engine import open_engine, reading, upgrade, writing
 from agent.store.items import NewItem
-from model import artifact as artifacts
 from model.images import LabelledImage
+from tests.scenarios import verdicts
 from tests.scenarios.plant import STATION, sections, settled
 
 NAME = "part"
-BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +106,20 @@ class ByHand:
             made.append(found.sample_id)
         return made
 
-    def flagged(self, number: int, images: Sequence[LabelledImage]) -> int:
-        """How many of these a version flags under its certificate."""
+    def live(self) -> int:
+        """The number of the version that decides."""
+        with reading(self.engine) as conn:
+            found = registry.live(conn, self.product.id)
+        assert found
+        return found.number
+
+    def flags(self, number: int, images: Sequence[LabelledImage]) -> list[bool]:
+        """Which of these a version flags under its own certificate."""
         with reading(self.engine) as conn:
             version = next(one for one in registry.versions(conn, self.product.id) if one.number == number)
-            threshold = float(certificates.of_version(conn, version.id)[0].record["review_threshold"])
-        scorer = open_scorer(self.settings, artifacts.from_bytes(self.blobs.get(version.artifact_sha256)))
-        scores: list[float] = []
-        for start in range(0, len(images), BATCH):
-            scores += [one.score for one in scorer.score([one.frame() for one in images[start : start + BATCH]])]
-        return sum(score > threshold for score in scores)
+            issued = certificates.of_version(conn, version.id)[0].record
+        frames = (one.frame() for one in images)
+        return list(verdicts.flags(self.settings, self.blobs, version.artifact_sha256, issued, frames))
 
     def _item(self, sha: str) -> int:
         """As the recorder makes one of a flagged frame."""

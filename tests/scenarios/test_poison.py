@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from model.images import read_folder
+from agent.retrain import gate
+from model.images import LabelledImage, read_folder
 from tests.scenarios import poison
 from tests.scenarios.parts import Flanges
 from tests.scenarios.product import Wanted
 from tests.scenarios.story import Broken, Story
+from tests.scenarios.verdicts import Compared
+from tests.unit.test_retrain_gate import GOOD
 
 SMALL = Wanted(good=90)
+DEFECTS = [LabelledImage(Path(f"{at}.png"), "scratch") for at in range(42)]
+APPROVED, BANK = DEFECTS[:14], DEFECTS[14:]
+
+
+def outcome(state: str, lost: Iterable[int] = (), won: Iterable[int] = ()) -> poison.Outcome:
+    """Of approving APPROVED: the champion flags all but those won."""
+    lost, won = set(lost), set(won)
+    before = [at not in won for at in range(len(DEFECTS))]
+    after = [at not in lost for at in range(len(DEFECTS))]
+    found = poison.compared(DEFECTS, BANK, APPROVED, before, after)
+    return poison.Outcome(14, 9, state, "words", state == "promoted", found)
 
 
 @pytest.mark.timeout(900)  # half a minute on two idle cores
@@ -20,28 +36,40 @@ def test_poison_that_loses_defects_is_not_promoted(tmp_path: Path, monkeypatch: 
     images = read_folder(Flanges(3).folder(tmp_path / "flange", good=90, defects=42, test_good=14))
     played = poison.play("flange", images, tmp_path, SMALL, Story())
     repeats, clean = played.outcomes["repeats"], played.outcomes["clean"]
-    assert played.champion > repeats.bank / 2, "a champion that sees nothing has nothing to lose"
-    assert repeats.beyond and not repeats.promoted, "the gate has nothing to stop"
+    assert repeats.defects.total == 42
+    assert repeats.defects.before > 42 / 2, "a champion that sees nothing has nothing to lose"
+    assert repeats.defects.harmful and not repeats.live, "the gate has nothing to stop"
     assert repeats.caught == repeats.approved and clean.caught < clean.approved / 2
     monkeypatch.setattr(poison, "_Set", None)
     assert poison.play("flange", images, tmp_path, SMALL, Story()) == played
 
 
 @pytest.mark.parametrize(
-    ("batch", "state", "lost", "comes"),
+    ("batch", "state", "lost", "won", "comes"),
     [
-        ("repeats", "promoted", 2, False),
-        ("repeats", "promoted", 1, True),
-        ("repeats", "rejected", 9, True),
-        ("clean", "rejected", 0, False),
-        ("clean", "promoted", 0, True),
+        ("repeats", "promoted", [20, 21], [], False),
+        ("repeats", "promoted", [20], [], True),
+        ("repeats", "promoted", [20, 21], [22], True),
+        ("repeats", "rejected", range(14, 23), [], True),
+        ("repeats", "needs_person", range(14, 23), [], True),
+        ("defects", "promoted", range(9), [], False),
+        ("clean", "rejected", [], [], False),
+        ("clean", "promoted", [], [], True),
     ],
 )
-def test_what_breaks_the_scenario(batch: str, state: str, lost: int, comes: bool) -> None:
-    outcome = poison.Outcome(9, 9, state, "words", bank=28, lost=lost, won=0, before=9, after=1)
-    played = poison.Played(25, {batch: outcome})
+def test_what_breaks_the_scenario(batch: str, state: str, lost: list[int], won: list[int], comes: bool) -> None:
+    played = poison.Played({batch: outcome(state, lost, won)})
     if comes:
         poison.tell(played, Story())
     else:
         with pytest.raises(Broken):
             poison.tell(played, Story())
+
+
+def test_lost_approved_defects_are_harm_that_the_gate_does_not_see() -> None:
+    found = outcome("promoted", lost=range(9))
+    bank = found.groups["in the bank"]
+    neutral = gate.Caught(bank.total, bank.lost, bank.won)
+    assert gate.judge(replace(GOOD, neutral=neutral)).verdict == "pass"
+    assert bank.lost == 0 and found.groups["approved"] == Compared(14, before=14, lost=9, won=0)
+    assert found.defects.harmful
