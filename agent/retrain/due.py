@@ -12,8 +12,8 @@ from agent.phrases import Phrase
 from agent.retrain import freezing, roles, taught
 from agent.retrain.errors import TooFewImages
 from agent.settings import Settings
-from agent.store import commands, epochs, products, runs, samples, teachings
-from agent.store.epochs import Epoch
+from agent.store import commands, next_looks, products, runs, samples, teachings
+from agent.store.next_looks import NextLook
 from agent.store.products import Product
 from agent.store.runs import TrainingRun
 
@@ -66,15 +66,14 @@ def _trigger(
     history = runs.all(conn, product.id)
     if now < rests_until(history, timedelta(seconds=settings.retrain.cooldown_s), now):
         return None
-    wanted = epochs.asked(product, settings.certificate)
-    epoch = epochs.calibrating(conn, product.id, wanted)
-    if epoch is None or (epoch.cuts and _parts(conn, epoch) < wanted):
+    look = next_looks.of_product(conn, product, settings.certificate)
+    if look is None or not look.enough:
         # Each version spends a look at the epoch: none is spent before it can certify the rate. A person may ask.
         return None
     judged = runs.judged(conn, product.id)
     since, beyond = (judged.started_at, judged.snapshot_id) if judged else (None, None)
-    new = samples.count_new(conn, product.id, since, epoch_id=epoch.id, beyond=beyond)
-    if not new or not _can_train(conn, settings, product, epoch):
+    new = samples.count_new(conn, product.id, since, epoch_id=look.epoch.id, beyond=beyond)
+    if not new or not _can_train(conn, settings, product, look):
         return None
     # Another agent's cron may have fired for the same minute, and its run may be over.
     cron = cron_at is not None and (not history or history[0].created_at < cron_at)
@@ -100,16 +99,10 @@ def rests_until(history: Sequence[TrainingRun], cooldown: timedelta, now: dateti
     return (history[0].finished_at or now) + pause
 
 
-def _can_train(conn: Connection, settings: Settings, product: Product, epoch: Epoch) -> bool:
-    train = samples.counts(conn, product.id, epoch.id)["train"]
-    rate = product.review_rate or settings.certificate.review_rate
+def _can_train(conn: Connection, settings: Settings, product: Product, look: NextLook) -> bool:
+    train = samples.counts(conn, product.id, look.epoch.id)["train"]
     try:
-        roles.check_enough(train, _parts(conn, epoch), roles.needs(rate, settings.certificate.confidence))
+        roles.check_enough(train, look.n, roles.needs(look.review_rate, look.confidence, look.look))
     except TooFewImages:
         return False
     return True
-
-
-def _parts(conn: Connection, epoch: Epoch) -> int:
-    found = epochs.held(conn, epoch.product_id).get(epoch.id)
-    return found.calibration if found else 0

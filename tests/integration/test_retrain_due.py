@@ -14,7 +14,7 @@ from agent.retrain.due import Due, due
 from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import Settings
-from agent.store import commands, epochs, leases, products, registry, runs, samples
+from agent.store import commands, epochs, leases, next_looks, products, registry, runs, samples
 from agent.store.blobs import keep
 from agent.store.engine import writing
 from agent.store.local_blobs import MemoryBlobs
@@ -170,6 +170,39 @@ def test_no_look_at_a_new_epoch_is_spent_before_it_can_certify_the_rate(shop: Sh
     with writing(shop.engine) as conn:
         samples.add(conn, replace(new, pixels_sha256="f" * 64), NOW)
     assert shop.trigger(60) == "samples"
+
+
+def test_an_automatic_run_waits_for_what_the_next_look_needs_wherever_its_parts_are_from(shop: Shop) -> None:
+    """Imported ones too: 20 parts certify 30 % at looks 1 to 4, and look 5 needs 21."""
+
+    def certified(number: int) -> None:
+        with writing(shop.engine) as conn:
+            blob = samples.all(conn, shop.product.id)[0].blob_sha256
+            version = registry.add_version(
+                conn, product_id=shop.product.id, artifact_sha256=blob, teacher="none", manifest={}, now=NOW
+            )
+            record = {"look": number, "n": 20, "calibration_sha256": "c" * 64}
+            registry.add_certificate(conn, version_id=version.id, epoch_id=shop.epoch_id, record=record, now=NOW)
+
+    shop.approve(range(4))
+    for number in range(1, 4):
+        certified(number)
+        assert shop.trigger() == "samples", f"look {number + 1} can certify the rate"
+    certified(4)
+    assert shop.trigger() is None
+    assert shop.trigger(50, cron_minutes=50) is None
+    with writing(shop.engine) as conn:
+        look = next_looks.of_product(conn, shop.product, shop.settings.certificate)
+    assert look and look.waits and "look 5 needs 21 calibration parts for 30.00%, and 20 are there" in look.waits
+    asked = service.request(shop.engine, shop.user, shop.product.id, key="1", now=NOW)
+    assert shop.due() == Due(shop.product.id, "person", shop.user.id, asked)
+    with writing(shop.engine) as conn:
+        one = samples.all(conn, shop.product.id, "calibration")[0]
+        new = samples.NewSample(
+            shop.product.id, "calibration", "import", one.blob_sha256, "f" * 64, epoch_id=shop.epoch_id
+        )
+        samples.add(conn, new, NOW)
+    assert shop.trigger() == "samples"
 
 
 def test_audited_parts_of_an_epoch_that_does_not_calibrate_start_nothing(shop: Shop) -> None:
