@@ -176,8 +176,8 @@ def test_a_snapshot_takes_one_epoch_and_nothing_that_waits(here: Line) -> None:
             assert (len(frozen.of_role("train")), frozen.epoch_id) == (2, epoch_id)
             counts = samples.counts(conn, here.product_id, epoch_id)
             assert (counts["calibration"], counts["holdout"], counts["train"]) == (*counted, 2)
-        assert samples.count_new(conn, here.product_id, None, epoch_id=first) == 5
-        assert samples.count_new(conn, here.product_id, None, epoch_id=second) == 5
+        assert len(samples.came(conn, here.product_id, None, epoch_id=first)) == 5
+        assert len(samples.came(conn, here.product_id, None, epoch_id=second)) == 5
 
 
 def test_what_a_rate_needs_is_what_the_certificate_needs(here: Line) -> None:
