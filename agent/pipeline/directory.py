@@ -12,7 +12,7 @@ from agent.frame import BadHeader, Envelope
 from agent.pipeline.patience import Patience
 from agent.pipeline.work import Place, Work
 from agent.settings import Settings
-from agent.store import changeovers, lapses, products, stations, teachings
+from agent.store import changeovers, drawing, lapses, products, stations, teachings
 from agent.store.engine import reading
 
 REFRESH_S = 1.0
@@ -92,9 +92,7 @@ class Directory:
         if station is None:
             raise BadHeader(f"station {envelope.station!r} is not registered; goodpart stations add it")
         product = self._product(work, envelope, station)
-        rate = self._settings.audit.rate if station.audit_rate is None else station.audit_rate
-        if product.id in self._burst:
-            rate = max(rate, self._settings.audit.burst_rate)
+        rate = drawing.rate_at(station.audit_rate, self._settings.audit, bursts=product.id in self._burst)
         teaching = self._teachings.get(product.id)
         return Place(
             station_id=station.id,

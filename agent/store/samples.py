@@ -216,15 +216,20 @@ def _fresh(beyond: int | None) -> tuple[sa.ColumnElement[bool], ...]:
     return reviewed if beyond is None else (*reviewed, sample.c.id.not_in(frozen_then))
 
 
-def roles_of_serial(conn: Connection, product_id: int, serial: str) -> set[str]:
-    """The roles that samples of this part have, those that wait included."""
-    query = sa.select(sample.c.role).where(
+def of_serial(conn: Connection, product_id: int, serial: str) -> list[Sample]:
+    """The samples of this part that are not revoked or refused, those that wait included."""
+    query = sa.select(*columns(sample, Sample)).where(
         sample.c.product_id == product_id,
         sample.c.serial == serial,
         sample.c.revoked_at.is_(None),
         sample.c.state != "refused",
     )
-    return set(conn.execute(query).scalars())
+    return read_all(Sample, conn.execute(query.order_by(sample.c.id)))
+
+
+def roles_of_serial(conn: Connection, product_id: int, serial: str) -> set[str]:
+    """The roles that samples of this part have, those that wait included."""
+    return {one.role for one in of_serial(conn, product_id, serial)}
 
 
 def roles_of_part(conn: Connection, one: Sample) -> set[str]:
