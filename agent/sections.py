@@ -239,6 +239,8 @@ class Retention(_Section):
 
 class Retrain(_Section):
     new_samples: Positive = 20
+    settle_s: Annotated[float, Field(ge=0)] = 600.0
+    settle_most_s: Annotated[float, Field(ge=0)] = 3600.0
     check_every_s: Seconds = 15.0
     cooldown_s: Annotated[float, Field(ge=0)] = 600.0
     cron: Annotated[str, AfterValidator(_cron)] = ""

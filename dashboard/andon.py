@@ -181,7 +181,7 @@ def _states(
     if "drift" in pair:
         yield "drifting", say("its scores have changed")
     if product in floor.lapsed:
-        yield "lapsed", say("its certificate does not speak for the stream as it is now")
+        yield "lapsed", say("its certificate does not speak for the stream as it is now, or not at the rate asked for")
     if live is not None and not live.certifies:
         yield "uncertified", say("without a certificate every part goes to review")
     if usual and usual * floor.minutes >= LEAST and _per_minute(rate, floor.minutes) < SLOW * usual:

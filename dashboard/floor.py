@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from agent.settings import Certificates
-from agent.store import alerts, epochs, products, registry, station_work, stations, teachings, trends
+from agent.store import alerts, lapses, products, registry, station_work, stations, teachings, trends
 from agent.store.alerts import Alert
 from agent.store.buckets import minute
 from agent.store.registry import Deployment
@@ -57,7 +57,7 @@ def read(conn: Connection, certificates: Certificates, usual: Mapping[int, float
         products={product.id: product.name for product in products.all(conn, retired=True)},
         live=registry.live_all(conn),
         taught={one.product_id for one in teachings.all(conn) if one.unfinished},
-        lapsed=set(epochs.lapsed_all(conn, certificates)),
+        lapsed=set(lapses.all(conn, certificates)),
         standing=alerts.standing(conn),
         waiting=station_work.waiting(conn, MOST),
         pictures=station_work.pictures(conn),

@@ -12,6 +12,7 @@ from agent.service import bulk
 from agent.service.bulk import MOST
 from agent.service.ranks import Refused
 from agent.settings import utc_now
+from agent.store.drawing import Drawing
 from agent.store.errors import StoreError
 from agent.store.items import Item
 from agent.store.users import User
@@ -82,10 +83,11 @@ def _confirm(user: User, ids: Sequence[int], decision: str, reason: str | None, 
         st.warning(say("At most {n} at once: there may be more.", n=MOST))
     label = say("Judge {n} parts as {what}", n=len(ids), what=plain(what))
     if st.button(label, type="primary", disabled=not ids, key="judge-them"):
-        rules, double = context.settings().samples, context.settings().review.double
+        settings = context.settings()
         try:
             done = bulk.decide(
-                context.engine(), user, ids, decision, reason, rules=rules, double=double, key=key, now=utc_now(),
+                context.engine(), user, ids, decision, reason, rules=settings.samples, double=settings.review.double,
+                drawn=Drawing(settings.audit, settings.certificate), key=key, now=utc_now(),
             )  # fmt: skip
         except (Refused, StoreError) as error:
             st.error(plain(retold(error.phrase)))  # pressed again, it goes on where it ended: the key is the same

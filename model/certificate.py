@@ -12,10 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from model.parts import Scored, StationRate, by_part, station_rates
-from model.statistics import best_rate, certifiable_k, look_delta, smallest_n
+from model.statistics import USELESS, best_rate, certifiable_k, needed_n, threshold_delta
 
 Verdict = Literal["pass", "review", "reject"]
-USELESS = 0.5  # a rate from here on says nothing
 FEW_LOTS = 20  # with fewer, what differs between lots is hardly in the calibration scores
 
 
@@ -130,12 +129,11 @@ class Certificate:
             f"certificate: at most {self.certified_review_rate:.2%} of good {self.unit}s are flagged, {at}; "
             f"review above {self.review_threshold:.4g} (k = {self.review_k})"
         ]
-        each = look_delta(1 - self.confidence, self.look) / 2
         if self.certified_review_rate > self.review_rate:
-            needed = smallest_n(self.review_rate, each)
+            needed = needed_n(self.review_rate, self.confidence, self.look)
             lines.append(f"  the {self.review_rate:.2%} asked for would need {needed} good {self.unit}s")
         if self.reject_threshold is None:
-            needed = smallest_n(self.reject_rate, each)
+            needed = needed_n(self.reject_rate, self.confidence, self.look)
             lines.append(f"  reject is off: {self.reject_rate:.2%} would need {needed}; every flag is a review")
         else:
             above = f"above {self.reject_threshold:.4g} (k = {self.reject_k})"
@@ -192,7 +190,7 @@ def certify(
         raise CertificateError(f"{bad} of {len(parts)} calibration scores are not finite; the model cannot be used")
     ordered = tuple(sorted(float(part.score) for part in parts))
     lots = {part.lot for part in parts}
-    n, each = len(ordered), look_delta(1 - confidence, look) / 2
+    n, each = len(ordered), threshold_delta(confidence, look)
     reject_rate = min(reject_rate, review_rate)
     review_k, rate = certifiable_k(n, review_rate, each), review_rate
     if review_k == 0:

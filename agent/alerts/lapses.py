@@ -1,4 +1,4 @@
-"""Certificates that no longer speak for the stream."""
+"""Certificates that do not speak for the stream as it is now, or not at the rate asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agent.alerts.base import Alarms
 from agent.alerts.standing import Said, follow
 from agent.phrases import Phrase
 from agent.settings import Settings
-from agent.store import alerts, epochs, products
+from agent.store import alerts, lapses, products
 from agent.store.engine import reading
 
 EVERY_S = 60.0
@@ -30,13 +30,19 @@ class Lapses:
             StoreError: the database is away.
         """
         with reading(self._engine) as conn:
-            lapsed = epochs.lapsed_all(conn, self._settings.certificate)
+            lapsed = lapses.all(conn, self._settings.certificate)
             names = {one.id: one.name for one in products.all(conn)}
             standing = alerts.standing(conn)
         found = {
             f"product:{names[product_id]}": Said(
                 Phrase("{product}: {lapse}", product=names[product_id], lapse=lapse.words),
-                detail={"epoch": lapse.epoch.id, "calibration": lapse.calibration, "needed": lapse.needed},
+                detail={
+                    "epoch": lapse.since.id,
+                    "calibration": lapse.next.n,
+                    "needed": lapse.next.needed,
+                    "look": lapse.next.look,
+                    "best": lapse.next.best,
+                },
             )
             for product_id, lapse in lapsed.items()
         }

@@ -11,7 +11,7 @@ from cyclopts import App
 from agent.cli.common import Acting, Common, new_key, show
 from agent.service import epochs as service
 from agent.settings import utc_now
-from agent.store import epochs, products
+from agent.store import epochs, lapses, next_looks, products
 from agent.store.engine import reading
 from agent.store.epochs import Held
 
@@ -19,12 +19,14 @@ app = App(
     name="epochs",
     help="Spans of the stream that a product is calibrated for. Example: goodpart epochs list flange",
 )
-COLUMNS = ["id", "cause", "opened_at", "closed_at", "calibration", "needed", "holdout", "calibrates", "why"]
+COLUMNS = ["id", "cause", "opened_at", "closed_at", "calibration", "look", "needed", "holdout", "calibrates", "why"]
 
 
 @app.command(name="list")
 def list_(product: str, /, *, json: bool = False, common: Common = Common()) -> None:
-    """List a product's epochs, and which one's parts calibrate. Example: goodpart epochs list flange
+    """List a product's epochs, which one's parts calibrate, and how many its next certificate needs.
+
+    Example: goodpart epochs list flange
 
     Args:
         product: which product.
@@ -33,21 +35,23 @@ def list_(product: str, /, *, json: bool = False, common: Common = Common()) -> 
     settings = common.settings()
     with reading(common.database()) as conn:
         found = products.named(conn, product)
-        needed = epochs.asked(found, settings.certificate)
         held = epochs.held(conn, found.id)
-        chosen = epochs.calibrating(conn, found.id, needed)
-        lapse = epochs.lapsed(conn, found.id, needed)
+        chosen = next_looks.of_product(conn, found, settings.certificate)
+        lapse = lapses.of_product(conn, found, settings.certificate)
         rows = [
             (
-                one.id, one.cause, one.opened_at, one.closed_at, has.calibration, needed, has.holdout,
-                "yes" if chosen and one.id == chosen.id else "no", one.words,
+                one.id, one.cause, one.opened_at, one.closed_at, has.calibration, look.look, look.needed, has.holdout,
+                "yes" if chosen and one.id == chosen.epoch.id else "no", one.words,
             )
             for one in epochs.of_product(conn, found.id)
             for has in [held.get(one.id, Held())]
+            for look in [next_looks.of_epoch(conn, one, has.calibration, found, settings.certificate)]
         ]  # fmt: skip
     show(COLUMNS, rows, as_json=json, empty="no epochs yet: import or teach the product first")
     if lapse and not json:
         print(f"lapsed: {lapse.words}")
+    if chosen and chosen.waits and not json:
+        print(chosen.waits)
 
 
 @app.command(name="open")
@@ -72,9 +76,7 @@ def open_(
         return
     settings = acting.settings()
     with reading(engine) as conn:
-        lapse = epochs.lapsed(
-            conn, made.product_id, epochs.asked(products.get(conn, made.product_id), settings.certificate)
-        )
+        lapse = lapses.of_product(conn, products.get(conn, made.product_id), settings.certificate)
     print(f"opened epoch {made.id} of {product}; {settings.audit.burst_rate:.0%} of its parts are drawn for review")
     if lapse:
         print(f"lapsed: {lapse.words}")

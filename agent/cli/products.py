@@ -9,7 +9,7 @@ from agent.cli.inputs import CONFIGURED, InputOptions, words
 from agent.cli.teach import teach
 from agent.service import products as service
 from agent.settings import Input, utc_now
-from agent.store import epochs, products, registry
+from agent.store import lapses, products, registry
 from agent.store.engine import reading
 
 app = App(name="products", help="List, add, change and teach products. Example: goodpart products add flange")
@@ -27,7 +27,7 @@ def list_(*, json: bool = False, common: Common = Common()) -> None:
     configured = settings.training.model_dump(include={*Input.model_fields, "ignore"})
     with reading(common.database()) as conn:
         live = registry.live_all(conn)
-        lapsed = epochs.lapsed_all(conn, settings.certificate)
+        lapsed = lapses.all(conn, settings.certificate)
         rows = [
             (
                 product.name,

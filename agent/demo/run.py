@@ -101,7 +101,14 @@ def own(settings: Settings, folder: Path) -> Settings:
             "agent": settings.agent.model_copy(update={"port": free_port()}),
             "kafka": settings.kafka.model_copy(update={"session_timeout_s": 6.0, "heartbeat_s": 2.0}),
             "retrain": settings.retrain.model_copy(
-                update={"check_every_s": 3.0, "cooldown_s": 30.0, "new_samples": 3, "directory": folder / "retrain"}
+                update={
+                    "check_every_s": 3.0,
+                    "cooldown_s": 30.0,
+                    "new_samples": 3,
+                    "settle_s": 10.0,
+                    "settle_most_s": 60.0,
+                    "directory": folder / "retrain",
+                }
             ),
             "samples": settings.samples.model_copy(update={"check_every_s": 10.0}),
         }

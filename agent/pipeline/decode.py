@@ -17,6 +17,7 @@ from agent.pipeline.measures import measure
 from agent.pipeline.patience import AbandonedError
 from agent.pipeline.work import Work
 from agent.settings import Pipeline, Settings
+from agent.store import drawing
 from model.statistics import keyed_fraction
 
 
@@ -72,7 +73,7 @@ class Decoder:
         work.envelope = envelope  # first: a dead letter says which station its frame named, registered or not
         work.place = self._directory.place(work, envelope)
         # Drawn before anything is known of the picture, so that nothing about it can influence the draws.
-        work.audit = keyed_fraction(self._secret, "audit", envelope.part) < work.place.audit_rate
+        work.audit = drawing.draws(self._secret, envelope.part, work.place.audit_rate)
         work.draw = keyed_fraction(self._secret, "watch", envelope.part)
         return envelope
 

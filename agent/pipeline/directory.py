@@ -12,11 +12,11 @@ from agent.frame import BadHeader, Envelope
 from agent.pipeline.patience import Patience
 from agent.pipeline.work import Place, Work
 from agent.settings import Settings
-from agent.store import changeovers, epochs, products, stations, teachings
+from agent.store import changeovers, drawing, lapses, products, stations, teachings
 from agent.store.engine import reading
 
 REFRESH_S = 1.0
-LAPSES_S = 30.0  # which certificates have lapsed takes counting, and changes with days
+LAPSES_S = 30.0  # whose certificate has lapsed and lacks parts takes counting, and changes with days
 
 
 class Directory:
@@ -43,7 +43,7 @@ class Directory:
         self._stations: dict[str, stations.Station] = {}
         self._products: dict[str | int, products.Product] = {}
         self._teachings: dict[int, teachings.Teaching] = {}
-        self._lapsed: frozenset[int] = frozenset()  # products whose certificate does not speak for their stream now
+        self._burst: frozenset[int] = frozenset()  # products of which more parts are drawn for their next certificate
         self._lapses_at = float("-inf")
 
     def place(self, work: Work, envelope: Envelope) -> Place:
@@ -71,10 +71,10 @@ class Directory:
 
         def read() -> tuple[list[stations.Station], list[products.Product], list[teachings.Teaching], frozenset[int]]:
             with reading(self._engine) as conn:
-                lapsed = frozenset(epochs.lapsed_all(conn, self._settings.certificate)) if counts else self._lapsed
-                return stations.all(conn), products.all(conn), teachings.all(conn), lapsed
+                burst = lapses.bursting(conn, self._settings.certificate) if counts else self._burst
+                return stations.all(conn), products.all(conn), teachings.all(conn), burst
 
-        found_stations, found_products, found_teachings, self._lapsed = self._patience.call(read, "database")
+        found_stations, found_products, found_teachings, self._burst = self._patience.call(read, "database")
         if counts:
             self._lapses_at = started
         self._stations = {one.name: one for one in found_stations}
@@ -92,9 +92,7 @@ class Directory:
         if station is None:
             raise BadHeader("station {station!r} is not registered; goodpart stations add it", station=envelope.station)
         product = self._product(work, envelope, station)
-        rate = self._settings.audit.rate if station.audit_rate is None else station.audit_rate
-        if product.id in self._lapsed:
-            rate = max(rate, self._settings.audit.burst_rate)
+        rate = drawing.rate_at(station.audit_rate, self._settings.audit, bursts=product.id in self._burst)
         teaching = self._teachings.get(product.id)
         return Place(
             station_id=station.id,

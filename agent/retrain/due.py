@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 from agent.phrases import Phrase
 from agent.retrain import freezing, roles, taught
 from agent.retrain.errors import TooFewImages
-from agent.settings import Settings
-from agent.store import commands, epochs, products, runs, samples, teachings
-from agent.store.epochs import Epoch
+from agent.settings import Retrain, Settings
+from agent.store import commands, next_looks, products, runs, samples, teachings
+from agent.store.next_looks import NextLook
 from agent.store.products import Product
 from agent.store.runs import TrainingRun
 
@@ -63,26 +63,48 @@ def due(conn: Connection, settings: Settings, now: datetime, cron_at: datetime |
 def _trigger(
     conn: Connection, settings: Settings, product: Product, now: datetime, cron_at: datetime | None
 ) -> str | None:
-    history = runs.all(conn, product.id)
-    if now < rests_until(history, timedelta(seconds=settings.retrain.cooldown_s), now):
-        return None
-    wanted = epochs.asked(product, settings.certificate)
-    epoch = epochs.calibrating(conn, product.id, wanted)
-    if epoch is None or (epoch.cuts and _parts(conn, epoch) < wanted):
+    rules, history = settings.retrain, runs.all(conn, product.id)
+    rested = rests_until(history, timedelta(seconds=rules.cooldown_s), now)
+    look = next_looks.of_product(conn, product, settings.certificate) if now >= rested else None
+    if look is None or not look.enough:
         # Each version spends a look at the epoch: none is spent before it can certify the rate. A person may ask.
         return None
     judged = runs.judged(conn, product.id)
     since, beyond = (judged.started_at, judged.snapshot_id) if judged else (None, None)
-    new = samples.count_new(conn, product.id, since, epoch_id=epoch.id, beyond=beyond)
-    if not new or not _can_train(conn, settings, product, epoch):
+    new = samples.came(conn, product.id, since, epoch_id=look.epoch.id, beyond=beyond)
+    if not new or not _can_train(conn, settings, product, look):
         return None
+    settles = settles_at(new, rested if history else new[0], rules)
+    settled = settles is not None and now >= settles
     # Another agent's cron may have fired for the same minute, and its run may be over.
     cron = cron_at is not None and (not history or history[0].created_at < cron_at)
-    if new < settings.retrain.new_samples and not cron:
+    if not settled and not cron:
         return None
     if judged and freezing.freeze(conn, settings, product, now)[0].id == judged.snapshot_id:
         return None  # the caps leave no place for what is new: the verdict would be the same
-    return "samples" if new >= settings.retrain.new_samples else "cron"
+    return "samples" if settled else "cron"
+
+
+def settles_at(new: Sequence[datetime], rested: datetime, rules: Retrain) -> datetime | None:
+    """From when so many new samples start a run: nobody is at it any more. A pure function; None: they are too few.
+
+    That is `settle_s` after the last of them. Who goes on without such a pause puts a run off by `settle_most_s` at
+    most: since there are enough, the pause after the last run is over, and they began.
+
+    Args:
+        new: when they were accepted, in order.
+        rested: the end of the pause after the last run.
+        rules: new_samples, settle_s, settle_most_s.
+    """
+    if len(new) < rules.new_samples:
+        return None
+    pause, began = timedelta(seconds=rules.settle_s), new[-1]
+    for one in reversed(new):
+        if began - one > pause:
+            break
+        began = one
+    could = max(new[rules.new_samples - 1], rested, began)
+    return min(new[-1] + pause, could + timedelta(seconds=rules.settle_most_s))
 
 
 def rests_until(history: Sequence[TrainingRun], cooldown: timedelta, now: datetime) -> datetime:
@@ -100,16 +122,10 @@ def rests_until(history: Sequence[TrainingRun], cooldown: timedelta, now: dateti
     return (history[0].finished_at or now) + pause
 
 
-def _can_train(conn: Connection, settings: Settings, product: Product, epoch: Epoch) -> bool:
-    train = samples.counts(conn, product.id, epoch.id)["train"]
-    rate = product.review_rate or settings.certificate.review_rate
+def _can_train(conn: Connection, settings: Settings, product: Product, look: NextLook) -> bool:
+    train = samples.counts(conn, product.id, look.epoch.id)["train"]
     try:
-        roles.check_enough(train, _parts(conn, epoch), roles.needs(rate, settings.certificate.confidence))
+        roles.check_enough(train, look.n, roles.needs(look.review_rate, look.confidence, look.look))
     except TooFewImages:
         return False
     return True
-
-
-def _parts(conn: Connection, epoch: Epoch) -> int:
-    found = epochs.held(conn, epoch.product_id).get(epoch.id)
-    return found.calibration if found else 0

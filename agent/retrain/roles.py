@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from agent.retrain.errors import TooFewImages
-from model.statistics import best_rate, keyed_fraction, look_delta, smallest_n
+from model.statistics import USELESS, best_rate, keyed_fraction, needed_n, threshold_delta
 
 LARGE = 500  # images from which a hold-out is set aside
 LEAST_TRAIN = 5  # four to learn from and one validation normal
-USELESS = 0.5  # a certificate that lets half of the good parts be flagged says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +56,13 @@ def assign(secret: bytes, keys: Collection[str], held: Mapping[str, int], first:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a product's first certificate needs, in calibration images."""
+    """What a product's certificate of that look needs, in calibration images."""
 
     least: int  # for any certificate with a rate below one half
     asked: int  # for the review rate asked for
     review_rate: float
     confidence: float
+    look: int = 1
 
     def good_parts(self, calibration: int) -> int:
         """Good parts of which `calibration` come to calibrate."""
@@ -70,15 +70,11 @@ class Needs:
         return math.ceil(round(calibration / share, 6))
 
 
-def needs(review_rate: float, confidence: float) -> Needs:
-    """Counts for two thresholds, each at half of 1 - confidence, on the first look at a calibration set."""
-    delta = _first_delta(confidence)
+def needs(review_rate: float, confidence: float, look: int = 1) -> Needs:
+    """Counts for two thresholds, each at half of the error of that look at a calibration set."""
+    delta = threshold_delta(confidence, look)
     least = next(n for n in range(1, 10_000) if best_rate(n, delta) < USELESS)
-    return Needs(least, smallest_n(review_rate, delta), review_rate, confidence)
-
-
-def _first_delta(confidence: float) -> float:
-    return look_delta(1 - confidence, 1) / 2
+    return Needs(least, needed_n(review_rate, confidence, look), review_rate, confidence, look)
 
 
 def check_enough(train: int, calibration: int, wanted: Needs, *, advice: str = "add good images") -> str | None:
@@ -106,7 +102,7 @@ def check_enough(train: int, calibration: int, wanted: Needs, *, advice: str = "
         )  # fmt: skip
     if calibration >= wanted.asked:
         return None
-    best = best_rate(calibration, _first_delta(wanted.confidence))
+    best = best_rate(calibration, threshold_delta(wanted.confidence, wanted.look))
     return (
         f"{calibration} calibration images certify a review rate of {best:.3g} at best; {rate} at confidence "
         f"{confidence} needs {wanted.asked} (about {wanted.good_parts(wanted.asked)} good images in all)"

@@ -81,11 +81,12 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot, Training
             runs.note(conn, run.id, parent=parent, held_back=held_back)
         else:
             snapshot = samples.snapshot(conn, run.snapshot_id)
+        look = 1 + certificates.looks(conn, epoch_id=snapshot.epoch_id)
         runs.start(conn, run.id, snapshot.id, now)
         run = runs.get(conn, run.id)
     lists = Lists.of(snapshot, {})
-    wanted = roles.needs(product.review_rate or rates.review_rate, rates.confidence)
     advice = epoch.grows_by if epoch else Phrase("import good images")
+    wanted = roles.needs(product.review_rate or rates.review_rate, rates.confidence, look)
     warning = roles.check_enough(len(lists.train), lists.units, wanted, advice=advice)
     log.info("training_started", product=product.name, run=run.id, train=len(lists.train),
              calibration=lists.units, attempt=run.attempts, warning=warning, held_back=run.held_back)  # fmt: skip

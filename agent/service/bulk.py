@@ -13,6 +13,7 @@ from agent.service.ranks import Refused
 from agent.service.reviews import Outcome
 from agent.settings import Samples
 from agent.store import items
+from agent.store.drawing import Drawing
 from agent.store.engine import reading
 from agent.store.errors import Conflict, NotFound
 from agent.store.users import User
@@ -42,6 +43,7 @@ def decide(
     *,
     rules: Samples = reviews.DEFAULTS,
     double: float = 0.0,
+    drawn: Drawing | None = None,
     key: str,
     now: datetime,
 ) -> Bulk:
@@ -56,14 +58,15 @@ def decide(
         raise Invalid("{n} items: at most {most} at once", n=len(item_ids), most=MOST)
     reviews.check(decision, reason)
     with reading(engine) as conn:
-        drawn = items.drawn(conn, item_ids)
+        audited = items.drawn(conn, item_ids)
 
     def one(item_id: int) -> Outcome:
-        if item_id in drawn:
+        if item_id in audited:
             raise Conflict("item {item_id} was drawn for the audit: it is judged by itself", item_id=item_id)
         return reviews.decide(
-            engine, actor, item_id, decision, reason, rules=rules, double=double, key=f"{key}:{item_id}", now=now
-        )
+            engine, actor, item_id, decision, reason,
+            rules=rules, double=double, drawn=drawn, key=f"{key}:{item_id}", now=now,
+        )  # fmt: skip
 
     return _each(item_ids, one)
 

@@ -8,13 +8,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from agent.phrases import Phrase, together, word
-from agent.service import teach
+from agent.phrases import Phrase, word
+from agent.service import sampling, teach
 from agent.service.acts import Done, perform
 from agent.service.claims import SPAN
 from agent.service.ranks import Invalid, PermissionDenied, may
 from agent.settings import Samples
 from agent.store import claims, closings, items, lineage, reviews, samples, teachings, withdrawals
+from agent.store.drawing import Drawing
 from agent.store.errors import Conflict
 from agent.store.install import install_of
 from agent.store.items import Item
@@ -23,7 +24,6 @@ from agent.store.users import User
 from model.statistics import keyed_fraction
 
 DECISIONS = ("normal", "defect", "unsure")
-ORIGINS = {"audit": "audit", "teach": "import"}  # no model had a say in choosing these
 DEFAULTS = Samples()
 
 
@@ -56,6 +56,7 @@ def decide(
     note: str | None = None,
     rules: Samples = DEFAULTS,
     double: float = 0.0,
+    drawn: Drawing | None = None,
     key: str,
     now: datetime,
 ) -> Outcome:
@@ -65,7 +66,7 @@ def decide(
     decision closes it (a defect with the second one's reason), another one escalates it.
 
     A flagged part called normal is only proposed for training: it waits for the quarantine check or a second person,
-    where `rules` want one of them.
+    where `rules` want one of them. One that is `drawn` for the audit, at whatever station, is not: it measures models.
 
     A part that a product is being taught from leaves the set as a defect, by an engineer; there is no other decision.
 
@@ -78,6 +79,7 @@ def decide(
         note: free words.
         rules: [samples].
         double: share of the parts that two people judge, 0 .. 1, drawn by a keyed hash of the serial or frame id.
+        drawn: by which settings parts are drawn for the audit; None: none are.
         key: idempotency key.
         now: the time.
 
@@ -107,7 +109,9 @@ def decide(
         claims.clear(conn, item_id)
         if closing:
             closings.add(conn, item, closing, reason, 1)
-        sample, unused = _sample(conn, item, decision, reason, actor, rules, now) if closing else (None, None)
+        sample, unused = None, None
+        if closing:
+            sample, unused = sampling.make(conn, item, decision, reason, actor, rules, drawn, now)
         made = (sample.id, sample.role, unused, sample.state) if sample else (None, None, unused)
         outcome = replace(Outcome(item_id, state, closing, *made), review_id=review_id)
         return Done(values(outcome), f"item:{item_id}", request | {"state": state, "sample_id": outcome.sample_id})
@@ -130,7 +134,8 @@ def undo(
 
     The actor holds the item's claim then, where it is theirs to judge and `hold` says so.
 
-    A sample that is in a snapshot stays there, revoked. One that measures models leaves only by two people, once its
+    A sample that is in a snapshot stays there, revoked; a proposal that gave way to an audited normal stays withdrawn,
+    since its part is drawn. One that measures models leaves only by two people, once its
     window is admitted, a training run has used it, or two people have moved it: see `agent.service.withdrawals`.
 
     Args:
@@ -274,57 +279,3 @@ def _check_may_leave(conn: Connection, sample: samples.Sample) -> None:
         group=group,
         sample_id=sample.id,
     )
-
-
-def _sample(
-    conn: Connection, item: Item, decision: str, reason: str | None, actor: User, rules: Samples, now: datetime
-) -> tuple[samples.Sample | None, str | None]:
-    """The sample that a decision makes, or why it makes none.
-
-    What was chosen because of its score trains only, and nobody decides that alone (see `_state`); what was drawn
-    before scoring calibrates only, once its audit window is admitted (`agent.retrain.admission`). Pixels and serials
-    that have another role keep it.
-    """
-    if decision == "unsure":
-        return None, None
-    if item.kind == "failed":
-        return None, Phrase("the frame could not be inspected")
-    if item.frame_sha256 is None:
-        return None, Phrase("its evidence is no longer kept")
-    role = "defect" if decision == "defect" else "train" if item.kind == "flagged" else "calibration"
-    pixels_sha256 = item.pixels_sha256 or item.frame_sha256  # identical bytes are identical pixels
-    known = samples.find(conn, item.product_id, pixels_sha256, item.frame_sha256)
-    if known is not None and known.revoked_at is None:
-        return None, Phrase("the same image is a {role} sample already", role=word(known.role))
-    if known is not None:
-        pixels_sha256 = known.pixels_sha256
-    if item.serial and role != "defect":
-        same = {"calibration", "holdout"} if role == "calibration" else {role}
-        others = samples.roles_of_serial(conn, item.product_id, item.serial) - same - {"defect"}
-        if others:
-            roles = together("{one} and {other}", map(word, sorted(others)))
-            return None, Phrase("other images of part {serial} are {roles} samples", serial=item.serial, roles=roles)
-    new = samples.NewSample(
-        product_id=item.product_id,
-        role=role,
-        origin=ORIGINS.get(item.kind, "flagged"),
-        blob_sha256=item.frame_sha256,
-        pixels_sha256=pixels_sha256,
-        item_id=item.id,
-        serial=item.serial,
-        reason=reason,
-        added_by=actor.id,
-        state=_state(role, rules),
-        station_id=item.station_id,
-        lot=item.lot,
-    )
-    return samples.add(conn, new, now), None
-
-
-def _state(role: str, rules: Samples) -> str:
-    """Where a sample of a review starts."""
-    if role != "train":
-        return "accepted"
-    if rules.quarantine:
-        return "proposed"
-    return "quarantined" if rules.second_person == "always" else "accepted"

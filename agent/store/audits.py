@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.store.rows import chunks, columns, read_all
-from agent.store.tables import item, sample
+from agent.store.tables import CLOSED, item, sample
 
 SHOWN = 10
 CHUNK = 1000  # values of one statement
@@ -91,6 +91,13 @@ def undecided(conn: Connection, product_id: int, since: datetime, until: datetim
     n, escalated = conn.execute(numbers).one()
     first = sa.select(row.id).where(*open_ones).order_by(row.event_at, row.id).limit(SHOWN) if n else None
     return Undecided(n, escalated, () if first is None else tuple(conn.execute(first).scalars()))
+
+
+def waits(conn: Connection, product_id: int, serial: str) -> bool:
+    """Whether an audited frame of that part waits for people."""
+    row = item.c
+    mine = (row.product_id == product_id, row.serial == serial, row.state != CLOSED, row.kind == "audit")
+    return bool(conn.execute(sa.select(sa.exists().where(*mine))).scalar_one())
 
 
 def pending(conn: Connection, product_id: int) -> list[Pending]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,8 +19,8 @@ from agent.settings import Certificates
 from agent.store import audit, products
 from agent.store.products import Product
 from agent.store.rows import columns, one, read_all
-from agent.store.tables import certificate, deployment, epoch, sample
-from model.statistics import look_delta, smallest_n
+from agent.store.tables import certificate, epoch, sample
+from model.statistics import needed_n
 
 GIVEN = frozenset({"import", "teach"})  # their images were chosen by people, not drawn from the stream
 CUTTING = frozenset({"drift", "camera", "person"})  # calibration sets before them no longer speak for the stream
@@ -84,42 +83,6 @@ class Held:
 
     calibration: int = 0
     holdout: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Lapse:
-    """Why a product's certificate does not speak for its stream now.
-
-    Attributes:
-        epoch: the newest one that cuts.
-        calibration: parts that calibrate since then, of `needed` for the review rate asked for.
-        certified: whether the certificate in use rests on parts since then; None: there is no certificate.
-    """
-
-    epoch: Epoch
-    calibration: int
-    needed: int
-    certified: bool | None
-
-    @property
-    def words(self) -> Phrase:
-        """One line for people: what is wrong and what comes next."""
-        n, needed, since = self.calibration, self.needed, self.epoch.began
-        if self.certified:
-            return Phrase(
-                "its certificate rests on only {n} of {needed} audited parts since {since}: it holds at the best rate "
-                "that so few allow",
-                n=n, needed=needed, since=since,
-            )  # fmt: skip
-        old = Phrase("there is no certificate since {since}", since=since)
-        if self.certified is False:
-            old = Phrase("its certificate is from before {since}", since=since)
-        if n >= needed:
-            return Phrase("{old}; {n} audited parts are there: a training run gives the next one", old=old, n=n)
-        return Phrase(
-            "{old}; {n} of {needed} audited parts are there for the next one: review the audit items",
-            old=old, n=n, needed=needed,
-        )  # fmt: skip
 
 
 def open(
@@ -227,13 +190,8 @@ def held(conn: Connection, product_id: int) -> dict[int, Held]:
 
 
 def asked(product: Product, certificates: Certificates) -> int:
-    """Calibration parts that the product's review rate needs at the first look, with two thresholds."""
-    return _asked(product.review_rate or certificates.review_rate, certificates.confidence)
-
-
-@cache
-def _asked(review_rate: float, confidence: float) -> int:
-    return smallest_n(review_rate, look_delta(1 - confidence, 1) / 2)
+    """Calibration parts that the product's review rate needs at an epoch's first look, with two thresholds."""
+    return needed_n(product.review_rate or certificates.review_rate, certificates.confidence, 1)
 
 
 def chosen(history: Sequence[Epoch], n: Mapping[int, int], needed_n: int) -> Epoch | None:
@@ -243,12 +201,15 @@ def chosen(history: Sequence[Epoch], n: Mapping[int, int], needed_n: int) -> Epo
     has: the newest cutting one, whose set certifies the best rate that so few allow; without any, the newest one of
     given images (import, teach) that has some, else the newest of them, else the newest.
 
+    Looks count in `agent.store.next_looks` alone: an epoch that has taken over stays, and grows for its next look,
+    rather than giving way to older parts that nobody has looked at so often.
+
     Args:
         history: the product's epochs, oldest first.
         n: calibration parts by epoch id.
-        needed_n: what the review rate asked for needs.
+        needed_n: what the review rate asked for needs at a first look, as `asked` says.
     """
-    cut = _cut(history)
+    cut = newest_cut(history)
     enough = [one for one in history[cut or 0 :] if n.get(one.id, 0) >= needed_n]
     if enough:
         return enough[-1]
@@ -259,7 +220,7 @@ def chosen(history: Sequence[Epoch], n: Mapping[int, int], needed_n: int) -> Epo
     return next(reversed(filled or given or history), None)
 
 
-def _cut(history: Sequence[Epoch]) -> int | None:
+def newest_cut(history: Sequence[Epoch]) -> int | None:
     """The place of the newest cutting one; None where none cuts."""
     return max((place for place, one in enumerate(history) if one.cuts), default=None)
 
@@ -270,34 +231,10 @@ def calibrating(conn: Connection, product_id: int, needed_n: int) -> Epoch | Non
     return chosen(of_product(conn, product_id), n, needed_n)
 
 
-def lapsed(conn: Connection, product_id: int, needed_n: int) -> Lapse | None:
-    """Why the product's certificate does not speak for its stream now; None where it does.
-
-    It has lapsed where the live deployment's certificate is of an epoch older than the newest cutting one, or where the
-    calibrating epoch is a cutting one without its `needed_n`.
-    """
-    history = of_product(conn, product_id)
-    cut = _cut(history)
-    if cut is None:
-        return None
-    n = {epoch_id: one.calibration for epoch_id, one in held(conn, product_id).items()}
-    found = chosen(history, n, needed_n)
-    assert found is not None
-    live = conn.execute(
-        sa.select(certificate.c.id, certificate.c.epoch_id)
-        .select_from(deployment.outerjoin(certificate, certificate.c.id == deployment.c.certificate_id))
-        .where(deployment.c.product_id == product_id, deployment.c.live_until.is_(None))
-    ).one_or_none()
-    since = {one.id for one in history[cut:]}
-    certified = live.epoch_id in since if live is not None and live.id is not None else None
-    few = found.cuts and n.get(found.id, 0) < needed_n
-    return Lapse(history[cut], n.get(found.id, 0), needed_n, certified) if few or certified is False else None
-
-
 def outdated(conn: Connection, product_id: int, epoch_id: int | None) -> Phrase | None:
     """Why a certificate of that epoch speaks for the stream no more, in words; None where it does, or has no epoch."""
     history = of_product(conn, product_id)
-    cut = _cut(history)
+    cut = newest_cut(history)
     if cut is None or epoch_id not in {one.id for one in history[:cut]}:
         return None
     return Phrase(
@@ -305,12 +242,3 @@ def outdated(conn: Connection, product_id: int, epoch_id: int | None) -> Phrase 
         "of now",
         since=history[cut].began,
     )
-
-
-def lapsed_all(conn: Connection, certificates: Certificates) -> dict[int, Lapse]:
-    """The lapsed ones among the products that are made, by id; cheap where no epoch cuts."""
-    cut = set(conn.execute(sa.select(epoch.c.product_id).where(epoch.c.cuts).distinct()).scalars())
-    if not cut:
-        return {}
-    found = {one.id: lapsed(conn, one.id, asked(one, certificates)) for one in products.all(conn) if one.id in cut}
-    return {product_id: lapse for product_id, lapse in found.items() if lapse}

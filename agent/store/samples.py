@@ -181,19 +181,19 @@ def counts(conn: Connection, product_id: int, epoch_id: int | None = None) -> di
     return dict.fromkeys(ROLES, 0) | {str(row[0]): int(row[1]) for row in conn.execute(query)}
 
 
-def count_new(
+def came(
     conn: Connection,
     product_id: int,
     since: datetime | None,
     *,
     epoch_id: int | None = None,
     beyond: int | None = None,
-) -> int:
-    """How many normals of the stream came to what a snapshot takes after `since` (None: ever): what starts a run.
+) -> list[datetime]:
+    """When normals of the stream came to what a snapshot takes after `since` (None: ever), in order: they start a run.
 
     So do those that were there before, but held back from the snapshot `beyond`.
     """
-    query = sa.select(sa.func.count()).where(
+    query = sa.select(_accepted_at).where(
         sample.c.product_id == product_id,
         *usable(epoch_id),
         sample.c.role != "defect",
@@ -201,7 +201,7 @@ def count_new(
     )
     if since is not None:
         query = query.where(sa.or_(_accepted_at > since, sa.and_(*_fresh(beyond)) if beyond else sa.false()))
-    return conn.execute(query).scalar_one()
+    return list(conn.execute(query.order_by(_accepted_at)).scalars())
 
 
 def fresh(conn: Connection, product_id: int, beyond: int | None) -> list[Sample]:
@@ -216,15 +216,20 @@ def _fresh(beyond: int | None) -> tuple[sa.ColumnElement[bool], ...]:
     return reviewed if beyond is None else (*reviewed, sample.c.id.not_in(frozen_then))
 
 
-def roles_of_serial(conn: Connection, product_id: int, serial: str) -> set[str]:
-    """The roles that samples of this part have, those that wait included."""
-    query = sa.select(sample.c.role).where(
+def of_serial(conn: Connection, product_id: int, serial: str) -> list[Sample]:
+    """The samples of this part that are not revoked or refused, those that wait included."""
+    query = sa.select(*columns(sample, Sample)).where(
         sample.c.product_id == product_id,
         sample.c.serial == serial,
         sample.c.revoked_at.is_(None),
         sample.c.state != "refused",
     )
-    return set(conn.execute(query).scalars())
+    return read_all(Sample, conn.execute(query.order_by(sample.c.id)))
+
+
+def roles_of_serial(conn: Connection, product_id: int, serial: str) -> set[str]:
+    """The roles that samples of this part have, those that wait included."""
+    return {one.role for one in of_serial(conn, product_id, serial)}
 
 
 def roles_of_part(conn: Connection, one: Sample) -> set[str]:

@@ -6,7 +6,19 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from agent.store import ancestry, drift, epochs, registry, runs, samples, stations, teachings, watches
+from agent.store import (
+    ancestry,
+    drift,
+    epochs,
+    lapses,
+    next_looks,
+    registry,
+    runs,
+    samples,
+    stations,
+    teachings,
+    watches,
+)
 from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
@@ -17,7 +29,7 @@ from dashboard.codes import shown
 from dashboard.fragments import fragment
 from dashboard.style import CSS
 from dashboard.tables import headings, plain
-from dashboard.words import later, retold, say
+from dashboard.words import later, opening, retold, say
 
 
 def show() -> None:
@@ -60,12 +72,12 @@ def _product(product: Product) -> None:
         live = registry.live(conn, product.id)
         teaching = teachings.find(conn, product.id)
         epoch = epochs.of_certificate(conn, live.certificate_id) if live else None
-        asked = epochs.asked(product, context.settings().certificate)
-        lapse, calibrating = epochs.lapsed(conn, product.id, asked), epochs.calibrating(conn, product.id, asked)
+        asked = context.settings().certificate
+        lapse, look = lapses.of_product(conn, product, asked), next_looks.of_product(conn, product, asked)
         versions = registry.versions(conn, product.id)
         recent = runs.all(conn, product.id, limit=20)
         reports = runs.reports_of(conn, [run.id for run in recent])
-        ready = samples.counts(conn, product.id, calibrating.id if calibrating else None)
+        ready = samples.counts(conn, product.id, look.epoch.id if look else None)
         drifting, reference = drift.all(conn, product.id), drift.references(conn).get(product.id)
         places = {one.id: one.name for one in stations.all(conn, retired=True)}
         watched = watches.all(conn, product.id)
@@ -77,6 +89,8 @@ def _product(product: Product) -> None:
     st.caption(say("Samples that the next training run would take, before its caps"))
     for column, (role, n) in zip(st.columns(len(ready)), ready.items(), strict=True):
         column.metric(shown(role), n, border=True)
+    if look and look.waits:
+        st.caption(f"{plain(opening(retold(look.waits)))}.")
     recertifying.tell(due)
     promoting.actions(product, versions, live, due)
     second.block(watched)

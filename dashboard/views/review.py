@@ -18,6 +18,7 @@ from agent.settings import utc_now
 from agent.store import items, products, registry, score_bins, stations
 from agent.store import reviews as said
 from agent.store.buckets import cutter, quarter
+from agent.store.drawing import Drawing
 from agent.store.errors import Conflict, NotFound, StoreError
 from agent.store.items import Item
 from agent.store.registry import Deployment
@@ -130,7 +131,7 @@ def answer(press: Press, user: User) -> Data:
             return {"ok": True, "words": words}
         done = reviews.decide(
             engine, user, press.item, press.decision, press.reason, rules=settings.samples,
-            double=settings.review.double, key=press.id, now=now,
+            double=settings.review.double, drawn=Drawing(settings.audit, settings.certificate), key=press.id, now=now,
         )  # fmt: skip
     except (Refused, Conflict, NotFound) as error:
         return {"ok": False, "words": retold(error.phrase)}

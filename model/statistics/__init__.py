@@ -3,7 +3,15 @@
 from model.statistics.draws import keyed_fraction
 from model.statistics.drift import Drift
 from model.statistics.intervals import binomial_tail, clopper_pearson, exceeds_rate
-from model.statistics.order import best_rate, certifiable_k, look_delta, smallest_n
+from model.statistics.order import (
+    USELESS,
+    best_rate,
+    certifiable_k,
+    look_delta,
+    needed_n,
+    smallest_n,
+    threshold_delta,
+)
 from model.statistics.rates import AuditSample, Judged, Rate
 from model.statistics.watch import CAP, EVEN, ROLLBACK, Evidence, enough_at, evidence_against
 
@@ -11,6 +19,7 @@ __all__ = [
     "CAP",
     "EVEN",
     "ROLLBACK",
+    "USELESS",
     "AuditSample",
     "Drift",
     "Evidence",
@@ -25,5 +34,7 @@ __all__ = [
     "exceeds_rate",
     "keyed_fraction",
     "look_delta",
+    "needed_n",
     "smallest_n",
+    "threshold_delta",
 ]

@@ -78,6 +78,7 @@ def tiny(place: Path, **retrain: object) -> Settings:
             "certificate": {"review_rate": 0.3, "reject_rate": 0.2},
             "retrain": {
                 "new_samples": 4,
+                "settle_s": 0,
                 "check_every_s": 0.2,
                 "cooldown_s": 0,
                 "directory": place / "retrain",

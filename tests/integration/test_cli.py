@@ -151,7 +151,10 @@ def test_a_changed_camera_is_an_epoch_and_rates_come_of_audited_parts(
             item = here.add_item(conn, 1, kind="audit", verdict="pass", event_at=utc_now() - timedelta(days=2))
         reviews.decide(here.engine, here.operator, item.id, "normal", key="1", now=utc_now())
     said = goodpart(*opening, folder=tmp_path)
-    assert "opened epoch 2 of flange; 10% of its parts" in said and "0 of 82 audited parts" in said
+    assert (
+        "opened epoch 2 of flange; 10% of its parts" in said
+        and "look 1 needs 82 calibration parts for 5.00%, and 0 are there" in said
+    )
     said = goodpart("rates", "--product", "flange", folder=tmp_path)
     assert "flange at press-1: 1 of 1 audit windows" in said and "0 of 1 audited passes" in said
 
@@ -167,7 +170,8 @@ def test_a_changed_camera_is_an_epoch_and_rates_come_of_audited_parts(
     assert (found["station"], found["escape_rate"]["n"], found["escape_rate"]["low"]) == ("press-1", 1, 0)
     assert printed(cli_rates.rates, days=1) == []
     cli_epochs.list_("flange")
-    assert "lapsed: there is no certificate since" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "lapsed: there is no certificate since" in said and "no training run starts by itself: look 1 needs" in said
 
 
 def test_who_may_not_is_told_so(plant: Path) -> None:

@@ -10,11 +10,11 @@ from sqlalchemy import Engine
 
 from agent.live import NoLive
 from agent.retrain import freezing, run
-from agent.retrain.due import Due, due
+from agent.retrain.due import Due, due, settles_at
 from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import Settings
-from agent.store import commands, epochs, leases, products, registry, runs, samples
+from agent.store import certificates, commands, epochs, leases, next_looks, products, registry, runs, samples
 from agent.store.blobs import keep
 from agent.store.engine import writing
 from agent.store.local_blobs import MemoryBlobs
@@ -42,6 +42,10 @@ class Shop:
                 role, epoch_id = ("train", None) if i < 20 else ("calibration", self.epoch_id)
                 new = samples.NewSample(self.product.id, role, "import", sha, f"{i:064}", epoch_id=epoch_id)
                 samples.add(conn, new, NOW)
+
+    def settle(self, minutes: float, most: float) -> None:
+        rules = {"settle_s": 60 * minutes, "settle_most_s": 60 * most}
+        self.settings = self.settings.model_copy(update={"retrain": self.settings.retrain.model_copy(update=rules)})
 
     def approve(self, seeds: range, minutes: int = 0) -> None:
         approve(self.engine, self.blobs, self.product, seeds, NOW + minutes * MINUTE)
@@ -88,6 +92,31 @@ def test_enough_new_samples_start_a_run(shop: Shop) -> None:
     assert shop.trigger() is None
     shop.approve(range(3, 4))
     assert shop.due() == Due(shop.product.id, "samples")
+
+
+def test_a_run_waits_until_nobody_accepts_any_more_but_not_for_ever(shop: Shop) -> None:
+    shop.settle(minutes=10, most=60)
+    shop.approve(range(4))
+    assert (shop.trigger(9.9), shop.trigger(10)) == (None, "samples")
+    assert shop.trigger(1, cron_minutes=1) == "cron", "that moment is somebody's choice"
+    shop.approve(range(4, 5), minutes=8)
+    assert (shop.trigger(17.9), shop.trigger(18)) == (None, "samples")
+    for number in range(5, 11):
+        shop.approve(range(number, number + 1), minutes=(number - 3) * 8)
+    assert (shop.trigger(59.9), shop.trigger(60)) == (None, "samples"), "so long since there are enough"
+
+
+def test_what_was_held_back_lets_no_run_start_while_somebody_accepts(shop: Shop) -> None:
+    """What was there before does not count as put off: neither the rest after a run, nor who begins again."""
+    old = [NOW] * 4
+    rules = shop.settings.retrain.model_copy(update={"settle_s": 600.0, "settle_most_s": 3600.0})
+    steady = [NOW + 100 * MINUTE + one * MINUTE for one in range(0, 100, 5)]
+    assert settles_at(old, NOW, rules) == NOW + 10 * MINUTE
+    assert settles_at(old[:3], NOW, rules) is None
+    assert settles_at([*old, *steady], NOW, rules) == steady[0] + 60 * MINUTE
+    assert settles_at([*old, *steady], NOW + 130 * MINUTE, rules) == NOW + 190 * MINUTE
+    assert settles_at([*old, *steady[:3]], NOW, rules) == steady[2] + 10 * MINUTE
+    assert settles_at(steady, NOW, rules) == steady[3] + 60 * MINUTE, "since the fourth one there are enough"
 
 
 def test_samples_of_a_judged_run_are_not_new_and_those_of_a_failed_run_are(shop: Shop) -> None:
@@ -170,6 +199,39 @@ def test_no_look_at_a_new_epoch_is_spent_before_it_can_certify_the_rate(shop: Sh
     with writing(shop.engine) as conn:
         samples.add(conn, replace(new, pixels_sha256="f" * 64), NOW)
     assert shop.trigger(60) == "samples"
+
+
+def test_an_automatic_run_waits_for_what_the_next_look_needs_wherever_its_parts_are_from(shop: Shop) -> None:
+    """Imported ones too: 20 parts certify 30 % at looks 1 to 4, and look 5 needs 21."""
+
+    def certified(number: int) -> None:
+        with writing(shop.engine) as conn:
+            blob = samples.all(conn, shop.product.id)[0].blob_sha256
+            version = registry.add_version(
+                conn, product_id=shop.product.id, artifact_sha256=blob, teacher="none", manifest={}, now=NOW
+            )
+            record = {"look": number, "n": 20, "calibration_sha256": "c" * 64}
+            certificates.add(conn, version_id=version.id, epoch_id=shop.epoch_id, record=record, now=NOW)
+
+    shop.approve(range(4))
+    for number in range(1, 4):
+        certified(number)
+        assert shop.trigger() == "samples", f"look {number + 1} can certify the rate"
+    certified(4)
+    assert shop.trigger() is None
+    assert shop.trigger(50, cron_minutes=50) is None
+    with writing(shop.engine) as conn:
+        look = next_looks.of_product(conn, shop.product, shop.settings.certificate)
+    assert look and look.waits and "look 5 needs 21 calibration parts for 30.00%, and 20 are there" in look.waits
+    asked = service.request(shop.engine, shop.user, shop.product.id, key="1", now=NOW)
+    assert shop.due() == Due(shop.product.id, "person", shop.user.id, asked)
+    with writing(shop.engine) as conn:
+        one = samples.all(conn, shop.product.id, "calibration")[0]
+        new = samples.NewSample(
+            shop.product.id, "calibration", "import", one.blob_sha256, "f" * 64, epoch_id=shop.epoch_id
+        )
+        samples.add(conn, new, NOW)
+    assert shop.trigger() == "samples"
 
 
 def test_audited_parts_of_an_epoch_that_does_not_calibrate_start_nothing(shop: Shop) -> None:

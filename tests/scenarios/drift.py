@@ -81,7 +81,7 @@ def play(folder: Path, bootstrap: str, url: str, *, seed: int, size: Size, story
     given["certificate"] = {"review_rate": size.review_rate}
     given["audit"] = {"burst_rate": size.burst}
     given["drift"] = {"opens_epoch": True}
-    given["retrain"] |= {"new_samples": size.new_samples, "cooldown_s": 0.0}
+    given["retrain"] |= {"new_samples": size.new_samples, "cooldown_s": 0.0, "settle_s": 0.0}
     with plant(Settings.model_validate(given), Flanges(seed), story) as line:
         Drift(line, size, story, folder).play()
 

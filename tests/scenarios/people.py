@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agent.service import reviews
 from agent.service import samples as service
 from agent.store import items, proposals, samples
+from agent.store.drawing import Drawing
 from agent.store.engine import reading
 from tests.scenarios.plant import Plant
 
@@ -45,7 +46,8 @@ def review(plant: Plant) -> Reviewed:
             said = "defect" if kind else "normal"
             reviews.decide(
                 plant.engine, plant.people.operators[item.id % 2], item.id, said, kind,
-                rules=plant.settings.samples, key=f"review-{item.id}", now=plant.clock(),
+                rules=plant.settings.samples, drawn=Drawing(plant.settings.audit, plant.settings.certificate),
+                key=f"review-{item.id}", now=plant.clock(),
             )  # fmt: skip
             counts[f"{item.kind}_{said}"] += 1
 

@@ -50,7 +50,7 @@ class serving:  # noqa: N801
             {
                 "GOODPART_DATABASE__URL": engine.url.render_as_string(hide_password=False),
                 "GOODPART_BLOBS__DIRECTORY": str(folder / "blobs"), "GOODPART_DASHBOARD__PORT": str(port),
-                "GOODPART_REDIS__URL": f"redis://127.0.0.1:{free_port()}/0", **environ,
+                "GOODPART_REDIS__URL": f"redis://127.0.0.1:{free_port()}/0", "GOODPART_AUDIT__RATE": "0", **environ,
             },
         )  # fmt: skip
         self.url = f"http://127.0.0.1:{port}"

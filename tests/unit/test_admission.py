@@ -302,8 +302,8 @@ def test_an_admitted_sample_is_new_from_then_on(plant: Plant) -> None:
     plant.look()
     with reading(plant.here.engine) as conn:
         stream = epochs.of_product(conn, plant.here.product_id)[-1].id
-        assert samples.count_new(conn, plant.here.product_id, at(24.5), epoch_id=stream) == 1
-        assert samples.count_new(conn, plant.here.product_id, at(OVER), epoch_id=stream) == 0
+        assert len(samples.came(conn, plant.here.product_id, at(24.5), epoch_id=stream)) == 1
+        assert len(samples.came(conn, plant.here.product_id, at(OVER), epoch_id=stream)) == 0
 
 
 # What waits too long

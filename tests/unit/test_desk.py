@@ -156,7 +156,7 @@ def test_a_view_tells_nothing_until_all_views_of_its_part_are_judged(
 ) -> None:
     monkeypatch.setattr(context, "engine", lambda: here.engine)
     monkeypatch.setattr(context, "reading", lambda: reading(here.engine))
-    monkeypatch.setattr(context, "settings", lambda: load(None, {}))
+    monkeypatch.setattr(context, "settings", lambda: load(None, {"GOODPART_AUDIT__RATE": "0"}))
     with writing(here.engine) as conn:
         other = stations.add(conn, "press-2", now=NOW).id
         deployed = here.deploy(conn, 90)
@@ -179,3 +179,15 @@ def test_a_view_tells_nothing_until_all_views_of_its_part_are_judged(
     last = ["now a calibration", "proposed", *["now a calibration"] * 2, *["proposed"] * 2]
     for one, words in zip((said[1], *said[3:]), last, strict=True):
         assert one["words"].startswith(words) and one["figures"]["score"]
+
+
+def test_a_flagged_view_of_a_part_that_is_drawn_is_told_that_it_does_not_train(
+    here: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "engine", lambda: here.engine)
+    monkeypatch.setattr(context, "reading", lambda: reading(here.engine))
+    monkeypatch.setattr(context, "settings", lambda: load(None, {"GOODPART_AUDIT__RATE": "1"}))
+    with writing(here.engine) as conn:
+        item_id = here.add_item(conn, 0, serial="S1").id
+    said = review.answer(Press("p", item_id, "normal", None), here.operator)
+    assert said["words"] == "no sample: part S1 is drawn for the audit: it measures models, so it trains none"

@@ -21,8 +21,8 @@ from agent.cli.common import Common
 from agent.drift import watch as chore
 from agent.drift.watch import DELAY, DriftWatch
 from agent.metrics import Metrics
-from agent.settings import Settings
-from agent.store import drift, epochs, products, stations
+from agent.settings import Certificates, Settings
+from agent.store import drift, epochs, lapses, products, stations
 from agent.store.engine import NotFound, Unreachable, reading, writing
 from agent.store.tables import drift as drift_table
 from dashboard.drifts import WAITING, lines
@@ -235,9 +235,10 @@ def test_an_alarm_opens_an_epoch_where_it_is_told_to_one_for_all_stations(plant:
     alarmed(plant, opens_epoch=True)
     with reading(plant.here.engine) as conn:
         history = epochs.of_product(conn, plant.here.product_id)
-        lapse = epochs.lapsed(conn, plant.here.product_id, 82)
+        product = products.get(conn, plant.here.product_id)
+        lapse = lapses.of_product(conn, product, Certificates())
     assert [one.cause for one in history] == ["import", "drift"]
-    assert lapse and lapse.certified is False
+    assert lapse and lapse.old and lapse.bursts
     at = {plant.row(one).alarmed_at for one in (plant.here.station_id, other)}
     assert history[1].opened_at in at and history[1].by is None
     assert "scores at press-" in history[1].words and "evidence" in history[1].words

@@ -1,10 +1,9 @@
-"""Epochs: spans that never overlap, which one calibrates, when a certificate has lapsed, looks."""
+"""Epochs: spans that never overlap, which one calibrates, looks."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
-from agent.alerts.lapses import Lapses
 from agent.retrain import roles
 from agent.service import Invalid, PermissionDenied
 from agent.service import epochs as service
@@ -21,9 +19,7 @@ from agent.store import audit, certificates, epochs, products, registry, samples
 from agent.store.engine import Conflict, NotFound, reading, writing
 from agent.store.epochs import CUTTING, GIVEN, Epoch, Held, chosen
 from agent.store.samples import NewSample
-from tests.alarms import Noted
 from tests.databases import NOW, Line, add_blob, sha
-from tests.streams import settings as stream_settings
 
 pytestmark = pytest.mark.usefixtures("each_database")
 CAUSES = ("import", "teach", "stream", "drift", "camera", "person")
@@ -49,13 +45,15 @@ def add(
         samples.add(conn, new, NOW)
 
 
-def certify(here: Line, conn: Connection, number: int, epoch_id: int | None, *, live: bool = True) -> int:
+def certify(
+    here: Line, conn: Connection, number: int, epoch_id: int | None, *, live: bool = True, **record: float
+) -> int:
     """A new version with a certificate of that epoch; returns the certificate's id."""
     version = registry.add_version(
         conn, product_id=here.product_id, artifact_sha256=add_blob(conn, number), teacher="none", manifest={}, now=NOW
     )
-    record = {"look": 1, "n": 82, "calibration_sha256": "c" * 64, "review_threshold": 1.5}
-    row = certificates.add(conn, version_id=version.id, epoch_id=epoch_id, record=record, now=NOW)
+    given = {"look": 1, "n": 82, "calibration_sha256": "c" * 64, "review_threshold": 1.5, **record}
+    row = certificates.add(conn, version_id=version.id, epoch_id=epoch_id, record=given, now=NOW)
     if live:
         registry.promote(
             conn, version_id=version.id, certificate_id=row, config_hash="0" * 64, reason="test", by=None, now=NOW
@@ -99,7 +97,6 @@ def test_an_unknown_product_has_no_epochs(here: Line) -> None:
             epochs.open(conn, 99, "stream", "why", now=NOW)
         assert epochs.current(conn, here.product_id) is None
         assert epochs.calibrating(conn, here.product_id, 1) is None
-        assert epochs.lapsed(conn, here.product_id, 1) is None
         assert epochs.of_certificate(conn, None) is None
 
 
@@ -179,8 +176,8 @@ def test_a_snapshot_takes_one_epoch_and_nothing_that_waits(here: Line) -> None:
             assert (len(frozen.of_role("train")), frozen.epoch_id) == (2, epoch_id)
             counts = samples.counts(conn, here.product_id, epoch_id)
             assert (counts["calibration"], counts["holdout"], counts["train"]) == (*counted, 2)
-        assert samples.count_new(conn, here.product_id, None, epoch_id=first) == 5
-        assert samples.count_new(conn, here.product_id, None, epoch_id=second) == 5
+        assert len(samples.came(conn, here.product_id, None, epoch_id=first)) == 5
+        assert len(samples.came(conn, here.product_id, None, epoch_id=second)) == 5
 
 
 def test_what_a_rate_needs_is_what_the_certificate_needs(here: Line) -> None:
@@ -192,7 +189,7 @@ def test_what_a_rate_needs_is_what_the_certificate_needs(here: Line) -> None:
             assert epochs.asked(product, Certificates()) == roles.needs(rate, 0.95).asked
 
 
-# Looks and lapses
+# Looks
 
 
 def test_looks_count_the_certified_versions_of_one_epoch(here: Line) -> None:
@@ -211,70 +208,6 @@ def test_looks_count_the_certified_versions_of_one_epoch(here: Line) -> None:
         assert certificates.looks(conn, epoch_id=second) == 0
         certify(here, conn, 3, None, live=False)
         assert certificates.looks(conn, epoch_id=None) == 0
-
-
-def test_a_certificate_lapses_with_a_cut_until_one_of_enough_parts_is_live(here: Line) -> None:
-    product, alarms = here.product_id, Noted(here.engine)
-    lapses = Lapses(here.engine, stream_settings(Path(), certificate={"review_rate": 0.3}), alarms)
-
-    def look() -> list[str]:
-        lapses.check(NOW)
-        assert {(kind, whose) for _, kind, whose in alarms.said} <= {("certificate_lapsed", "product:flange")}
-        return [what for what, _, _ in alarms.take()]
-
-    with writing(here.engine) as conn:
-        imported = epochs.open(conn, product, "import", "imported images", now=NOW)
-        add(here, conn, range(12), imported.id)
-        certify(here, conn, 100, imported.id)
-        stream = epochs.open(conn, product, "stream", "audited parts", now=NOW)
-        assert epochs.lapsed(conn, product, 12) is None, "a stream epoch cuts nothing"
-        assert epochs.calibrating(conn, product, 12) == epochs.of_product(conn, product)[0]
-        assert "rests on the imported images and assumes that the stream looks like them" in imported.rests_on
-        assert "audited parts since 2026-03-02 10:07 UTC" in stream.rests_on
-    assert look() == []
-    with writing(here.engine) as conn:
-        camera = epochs.open(conn, product, "camera", "new lamp", now=NOW + DAY)
-        add(here, conn, range(12, 16), camera.id)
-        found = epochs.lapsed(conn, product, 12)
-        assert found is not None
-        assert (found.epoch.id, found.calibration, found.needed, found.certified) == (camera.id, 4, 12, False)
-        assert "from before 2026-03-03 10:07 UTC (camera: new lamp); 4 of 12 audited parts" in found.words
-        assert epochs.calibrating(conn, product, 12) == camera
-        assert epochs.lapsed_all(conn, Certificates(review_rate=0.3)) == {product: found}
-    assert look() == ["raised"]
-    assert look() == []
-    with writing(here.engine) as conn:
-        certify(here, conn, 101, camera.id)
-        found = epochs.lapsed(conn, product, 12)
-        assert found is not None and found.certified
-        assert "rests on only 4 of 12" in found.words
-        add(here, conn, range(16, 24), camera.id)
-        assert epochs.lapsed(conn, product, 12) is None
-    assert look() == ["cleared"]
-    with writing(here.engine) as conn:
-        second = epochs.open(conn, product, "person", "another supplier", now=NOW + 2 * DAY)
-        add(here, conn, range(24, 36), second.id)
-        found = epochs.lapsed(conn, product, 12)
-        assert found is not None
-        assert "12 audited parts are there: a training run gives the next one" in found.words
-    assert look() == ["raised"]
-    with writing(here.engine) as conn:
-        certify(here, conn, 102, second.id)
-    assert look() == ["cleared"]
-
-
-def test_a_cut_without_a_certificate_has_lapsed_until_it_has_its_parts(here: Line) -> None:
-    with writing(here.engine) as conn:
-        epochs.open(conn, here.product_id, "import", "w", now=NOW)
-        cut = epochs.open(conn, here.product_id, "drift", "w", now=NOW + DAY)
-        found = epochs.lapsed(conn, here.product_id, 2)
-        assert found is not None and found.certified is None
-        assert "there is no certificate since" in found.words
-        here.deploy(conn, 50)  # uncertified: it flags everything, which promises nothing
-        add(here, conn, range(2), cut.id)
-        assert epochs.lapsed(conn, here.product_id, 2) is None
-        products.retire(conn, here.product_id, NOW)
-        assert epochs.lapsed_all(conn, Certificates()) == {}
 
 
 # A person's act

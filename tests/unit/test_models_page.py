@@ -14,13 +14,14 @@ from agent.live import NoLive
 from agent.retrain import gate
 from agent.retrain.gate import Caught, Evidence, Pace
 from agent.settings import Settings
-from agent.store import calibration, certificates, commands, registry, runs, samples
+from agent.store import calibration, certificates, commands, epochs, registry, runs, samples
 from agent.store.engine import reading, writing
 from agent.store.runs import GateReport
 from agent.store.samples import NewSample
 from agent.store.users import User
 from dashboard import context, gates
 from dashboard.certificates import FEW_LOTS, words
+from dashboard.tables import plain
 from dashboard.training import left
 from dashboard.training import words as words_of_run
 from dashboard.watches import shares
@@ -98,6 +99,13 @@ def _shown(page: AppTest) -> AppTest:
 
 def _keys(page: AppTest) -> set[str]:
     return {str(one.key) for one in page.button}
+
+
+def test_the_page_says_what_an_automatic_run_waits_for(here: Line) -> None:
+    with writing(here.engine) as conn:
+        epochs.open(conn, here.product_id, "import", "imported images", now=NOW)
+    waits = plain("No training run starts by itself: look 1 needs 82 calibration parts for 5.00%, and 0 are there")
+    assert any(one.value.startswith(waits) for one in _opened(here.engineer).caption)
 
 
 def test_an_engineer_cancels_a_run_and_says_why(here: Line) -> None:

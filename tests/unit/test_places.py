@@ -18,7 +18,7 @@ from agent.metrics import Metrics
 from agent.pipeline.directory import Directory
 from agent.pipeline.patience import Patience
 from agent.pipeline.work import Lane, Work
-from agent.store import changeovers, epochs, offsets, products, stations
+from agent.store import changeovers, epochs, lapses, offsets, products, stations
 from agent.store.engine import writing
 from tests.databases import NOW, Line, line
 from tests.streams import headers, settings
@@ -117,13 +117,13 @@ def test_more_parts_are_drawn_while_a_certificate_has_lapsed(desk: Desk) -> None
 def test_who_has_lapsed_is_counted_less_often_than_the_rest_is_read(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted, lapsed_all = [], epochs.lapsed_all
+    counted, bursting = [], lapses.bursting
 
     def counting(*given: Any) -> Any:
         counted.append(given)
-        return lapsed_all(*given)
+        return bursting(*given)
 
-    monkeypatch.setattr(epochs, "lapsed_all", counting)
+    monkeypatch.setattr(lapses, "bursting", counting)
     lane = desk.claim()
     for offset in range(60):
         desk.later(2)

@@ -23,7 +23,9 @@ from agent.settings import Settings
 from agent.store import certificates as issued
 from agent.store import commands, epochs, gaps, marks, registry, runs, watches
 from agent.store.engine import reading, writing
-from agent.store.epochs import Epoch, Lapse
+from agent.store.epochs import Epoch
+from agent.store.lapses import Lapse, Live
+from agent.store.next_looks import NextLook
 from agent.store.runs import GateReport
 from agent.store.samples import Sample
 from agent.watching.judging import Counts
@@ -189,10 +191,11 @@ def test_what_a_certificate_rests_on_and_why_it_lapsed_are_told() -> None:
         plain("⟦it rests on audited parts since 2026-03-02 10:07 UTC (⟦epoch 4, ⟦person⟧: a {lamp}⟧) and assumes that "
               "the stream has stayed as it was then⟧") + "."
     )  # fmt: skip
-    lapse = Lapse(cut, 5, 59, False)
+    lapse = Lapse(cut, Live(3, 0.05), True, NextLook(cut, 2, 59, 0.05, 0.95))
     assert retold(lapse.words) == (
-        "⟦⟦its certificate is from before ⟦2026-03-02 10:07 UTC (⟦person⟧: a {lamp})⟧⟧; 5 of 59 audited parts are "
-        "there for the next one: review the audit items⟧"
+        "⟦its certificate is from before ⟦2026-03-02 10:07 UTC (⟦person⟧: a {lamp})⟧; ⟦look 2 needs 109 calibration "
+        "parts for 5.00%, and 59 are there, ⟦which would certify 9.01%⟧: ⟦review the audit items, or raise "
+        "audit.rate⟧⟧⟧"
     )
 
 

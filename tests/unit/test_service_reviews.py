@@ -90,16 +90,16 @@ def test_a_closed_item_stays_closed(here: Line) -> None:
 
 def test_failed_frames_and_taken_images_make_no_sample(here: Line) -> None:
     assert "could not be inspected" in (_decide(here, _item(here, kind="failed"), "normal").unused or "")
-    first = _item(here, 1, serial="A")
+    first = _item(here, 1, serial="A", kind="audit")
     _decide(here, first, "normal")
-    twin = _item(here, 2, serial="A", kind="audit")
-    assert "part A" in (_decide(here, twin, "normal").unused or "")
+    twin = _item(here, 2, serial="A")
+    assert "other images of part A are calibration samples" in (_decide(here, twin, "normal").unused or "")
     with writing(here.engine) as conn:
         items.add_all(conn, [here.new_item(3, frame_sha256=sha(1))])
         same = items.at(conn, here.stream_id, 0, 3)
     assert same is not None
-    assert "same image is a train sample" in (_decide(here, same.id, "defect", "crack").unused or "")
-    assert _samples(here) == [("train", "flagged", None)]
+    assert "same image is a calibration sample" in (_decide(here, same.id, "defect", "crack").unused or "")
+    assert _samples(here) == [("calibration", "audit", None)]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_flagged_part_called_normal_is_a_proposal(
         usable = {one.role for one in samples.all(conn, here.product_id)}
         assert usable == {"defect", "calibration"} | ({"train"} if state == "accepted" else set())
         assert samples.counts(conn, here.product_id)["train"] == (state == "accepted")
-        assert samples.count_new(conn, here.product_id, None) == (state == "accepted")
+        assert len(samples.came(conn, here.product_id, None)) == (state == "accepted")
 
 
 def test_only_a_second_person_accepts_and_only_what_waits(here: Line) -> None:
@@ -273,7 +273,7 @@ def test_what_a_run_held_back_counts_as_new(here: Line) -> None:
         held = samples.fresh(conn, here.product_id, None)[-1]
         frozen = samples.freeze(conn, here.product_id, NOW, without=[held.id])
         assert held.id not in [one.id for one in frozen.samples] and len(frozen.samples) == 3
-        assert samples.count_new(conn, here.product_id, NOW, beyond=frozen.id) == 1
+        assert len(samples.came(conn, here.product_id, NOW, beyond=frozen.id)) == 1
         assert [one.id for one in samples.fresh(conn, here.product_id, frozen.id)] == [held.id]
         run = runs.open(conn, product_id=here.product_id, trigger="person", settings={"a": 1}, now=NOW)
         assert run.held_back is None

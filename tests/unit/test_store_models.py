@@ -94,10 +94,10 @@ def test_new_samples_are_normals_of_the_stream(here: Line) -> None:
         rows = [("train", "import"), ("train", "flagged"), ("calibration", "audit"), ("defect", "flagged")]
         for number, (role, origin) in enumerate(rows):
             samples.add(conn, replace(_sample(here, conn, number, role, origin), epoch_id=epoch), later)
-        assert samples.count_new(conn, here.product_id, None, epoch_id=epoch) == 2
-        assert samples.count_new(conn, here.product_id, NOW, epoch_id=epoch) == 2
-        assert samples.count_new(conn, here.product_id, NOW) == 1, "calibration of no epoch is of no use"
-        assert samples.count_new(conn, here.product_id, later, epoch_id=epoch) == 0
+        assert len(samples.came(conn, here.product_id, None, epoch_id=epoch)) == 2
+        assert len(samples.came(conn, here.product_id, NOW, epoch_id=epoch)) == 2
+        assert len(samples.came(conn, here.product_id, NOW)) == 1, "calibration of no epoch is of no use"
+        assert len(samples.came(conn, here.product_id, later, epoch_id=epoch)) == 0
         assert samples.roles_of_serial(conn, here.product_id, "s2") == {"calibration"}
 
 

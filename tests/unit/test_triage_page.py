@@ -11,8 +11,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from agent.service import bulk, reviews
-from agent.settings import Settings
-from agent.store import item_vectors, items
+from agent.settings import Settings, load
+from agent.store import item_vectors, items, samples
 from agent.store.engine import reading, writing
 from agent.store.users import User
 from dashboard import context, judging
@@ -27,6 +27,13 @@ def _page() -> None:
     from dashboard.views import triage
 
     triage.show()
+
+
+def _asking(user, ids):  # type: ignore[no-untyped-def]  # Streamlit runs its source alone
+    """What the button opens."""
+    from dashboard import judging
+
+    judging._confirm(user, ids, "normal", None, "key")
 
 
 @pytest.fixture
@@ -110,6 +117,20 @@ def test_a_group_that_grows_keeps_those_that_were_ticked(plant: Line) -> None:
     assert "4 ticked" in _said(page)
     page.checkbox[0].uncheck().run()
     assert "0 ticked" in _said(page) and _judge(page).disabled
+
+
+def test_judging_many_proposes_no_part_that_is_drawn_for_the_audit(
+    plant: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "settings", lambda: load(None, {"GOODPART_AUDIT__RATE": "1"}))
+    with reading(plant.engine) as conn:
+        ids = [one.id for one in items.some(conn, range(100)) if one.serial in ("S1", "S3")]
+    page = AppTest.from_function(_asking, kwargs={"user": plant.operator, "ids": ids}).run()
+    page.button(key="judge-them").click().run()
+    assert not page.exception, page.exception
+    with reading(plant.engine) as conn:
+        assert [one.serial for one in items.some(conn, range(100)) if one.decision == "normal"] == ["S1", "S3"]
+        assert samples.all(conn, plant.product_id, state=None) == []
 
 
 def test_newer_parts_push_no_tick_off_the_page(plant: Line, monkeypatch: pytest.MonkeyPatch) -> None:
