@@ -239,8 +239,10 @@ def void_all(conn: Connection) -> list[Position]:
 
 def totals(conn: Connection) -> Counts:
     """What became of all frames ever received."""
-    sums = (sa.func.coalesce(sa.func.sum(consumer_offset.c[name]), 0) for name in names(Counts))
-    return Counts(*(int(n) for n in conn.execute(sa.select(*sums)).one()))
+    return Counts(*map(int, conn.execute(_TOTALS).one()))
+
+
+_TOTALS = sa.select(*(sa.func.coalesce(sa.func.sum(consumer_offset.c[name]), 0) for name in names(Counts)))
 
 
 def partitions(conn: Connection) -> list[PartitionState]:
