@@ -10,7 +10,7 @@ import argparse
 import random
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import product as pairs
@@ -22,8 +22,9 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 
+from agent.frame import StreamKey
 from agent.settings import Settings
-from agent.store import products, score_bins, stations, trends
+from agent.store import offsets, products, score_bins, stations, trends, users
 from agent.store.buckets import day as day_of
 from agent.store.buckets import hour, quarter
 from agent.store.engine import open_engine, reading, upgrade, writing
@@ -33,6 +34,8 @@ from agent.store.tables import (
     closing_day,
     closing_hour,
     closing_rollup,
+    item,
+    review,
     rollup_hour,
     rollup_minute,
     rollup_quarter,
@@ -44,6 +47,7 @@ from dashboard.findings import find
 from tests.postgresql import postgresql
 
 DAYS, STATIONS, LOTS_A_DAY = 90, 20, 8
+TWICE = 100  # parts a day that two people judged: 10 % of 1,000
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 REASONS = ("scratch", "dent", "stain", "crack")
 JUDGED = ("n_flagged", "n_false_calls", "n_defects")
@@ -116,6 +120,8 @@ def fill(engine: Engine, inspections: int) -> tuple[dict[int, str], dict[int, st
         product_ids = {products.add(conn, name, now=NOW).id: name for name in ("flange", "bracket")}
         station_ids = {stations.add(conn, f"press-{n}", now=NOW).id: f"press-{n}" for n in range(STATIONS)}
         live = {product_id: deployed(conn, product_id, n) for n, product_id in enumerate(product_ids)}
+        said_by = [users.add(conn, name, "operator", NOW).id for name in ("one", "two")]
+        stream_id = offsets.stream_id(conn, StreamKey("bench", "bench", "frames"), NOW)
     share = inspections / (DAYS * 96 * STATIONS)
     runs = dict(zip(station_ids, list(product_ids) * STATIONS, strict=False))
     for day in range(DAYS):
@@ -133,6 +139,7 @@ def fill(engine: Engine, inspections: int) -> tuple[dict[int, str], dict[int, st
                 _add(conn, closing_hour, map(_judged, closed), hour, trends.KEY[:4], JUDGED)
                 _add(conn, closing_day, closed, day_of, CLOSED, ("n",))
             conn.execute(sa.insert(score_bin), list(_bins(start, runs, live, rng)))
+            _judge_twice(conn, start, day, runs, stream_id, said_by)
     with writing(engine) as conn:
         if engine.dialect.name == "postgresql":
             conn.exec_driver_sql("ANALYZE")
@@ -165,6 +172,25 @@ def _bins(start: datetime, runs: Mapping[int, int], deployed: Mapping[int, int],
                 "day": start.date(), "station_id": station, "product_id": made, "deployment_id": deployed[made],
                 "bin": number, "n": rng.randrange(1, 50),
             }  # fmt: skip
+
+
+def _judge_twice(
+    conn: Connection, start: datetime, day: int, runs: Mapping[int, int], stream_id: int, said_by: Sequence[int]
+) -> None:
+    """Parts of one day that two people judged, alike."""
+    rows = []
+    for n, (station, made) in zip(range(TWICE), list(runs.items()) * TWICE, strict=False):
+        at = start + timedelta(minutes=n)
+        rows.append({
+            "id": day * TWICE + n + 1, "stream_id": stream_id, "partition": 0, "offset": day * TWICE + n,
+            "event_at": at, "frame_id": f"{day}-{n}", "station_id": station, "product_id": made, "kind": "flagged",
+            "state": "closed", "decision": "normal", "verdict": "review", "created_at": at, "closed_at": at,
+        })  # fmt: skip
+    conn.execute(sa.insert(item), rows)
+    conn.execute(sa.insert(review), [
+        {"item_id": row["id"], "user_id": who, "decision": "normal", "state": state, "created_at": row["created_at"]}
+        for row in rows for who, state in zip(said_by, ("open", "closed"), strict=True)
+    ])  # fmt: skip
 
 
 def _judged(row: Sums) -> Sums:

@@ -99,12 +99,15 @@ def agreement(conn: Connection, since: datetime, until: datetime, scope: Scope =
     What was taken back says nothing.
     """
     turns = _turns(_left_open(since, until, scope))
-    same = sa.case((turns.c.decision == turns.c.next, 1), else_=0)
-    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(same), 0)).where(
+    pair = sa.and_(
         turns.c.turn == 1, turns.c.next.is_not(None), turns.c.undone == 0, turns.c.state == "open",
         turns.c.created_at >= since, turns.c.created_at < until,
     )  # fmt: skip
-    pairs, agreed = map(int, conn.execute(query).one())
+    sums = [sa.case((one, 1), else_=0) for one in (pair, sa.and_(pair, turns.c.decision == turns.c.next))]
+    query = sa.select(*(sa.func.coalesce(sa.func.sum(one), 0) for one in (*sums, turns.c.undone)))
+    pairs, agreed, taken_back = map(int, conn.execute(query).one())
+    if not taken_back:
+        return Agreement(pairs, agreed)
     undone = sa.select(turns.c.item_id).distinct().where(turns.c.undone == 1)
     for ids in chunks(conn.execute(undone).scalars().all(), 500):  # few: what was taken back is looked at one by one
         for said in of_items(conn, ids).values():
