@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Page, expect
 
+from agent.demo.redis import RedisServer
 from agent.settings import utc_now
 from agent.store import registry, stations, trends
 from agent.store.engine import writing
@@ -94,3 +95,22 @@ def test_a_board_that_is_renewed_no_more_says_so(page: Page, here: Line, tmp_pat
         expect(page.get_by_role("alert").filter(has_text="Nothing here is of now")).to_have_count(0)
     expect(page.get_by_text("Nothing here is of now")).to_contain_text("The dashboard's server does not answer.")
     expect(page.locator(".board")).to_have_attribute("data-old", "1")
+
+
+def test_redis_that_stops_under_an_open_page_is_missed_in_the_list_of_agents_only(
+    page: Page, here: Line, tmp_path: Path
+) -> None:
+    states = furnish(here, LocalBlobs(tmp_path / "blobs"), 3, _soon())
+    nobody, away = page.get_by_text("No agent says that it lives"), page.get_by_text("agents and speed cannot be shown")
+    with RedisServer() as redis, serving(here.engine, tmp_path, {"GOODPART_REDIS__URL": redis.url}) as url:
+        page.goto(f"{url}/?user=viewer")
+        expect(nobody).to_be_visible()
+        redis.kill()
+        expect(away).to_be_visible()
+        with writing(here.engine) as conn:  # the board goes on
+            stations.add(conn, "press-99", product_id=here.product_id, now=utc_now())
+        expect(page.locator(".tile")).to_have_count(len(states) + 1)
+        redis.start()
+        expect(nobody).to_be_visible()
+        expect(away).to_have_count(0)
+        expect(page.locator("[data-testid=stException]")).to_have_count(0)
