@@ -45,11 +45,17 @@ def of_serial(conn: Connection, product_id: int, serial: str, station_id: int, d
     """
     if audits.waits(conn, product_id, serial):
         return True
-    lapse = lapses.of_product(conn, products.get(conn, product_id), drawing.certificates)
     own = [
         one.audit_rate
         for one in stations.all(conn, retired=True)
         if one.id == station_id or (one.retired_at is None and one.product_id in (None, product_id))
     ]
-    largest = max(rate_at(rate, drawing.audit, bursts=bool(lapse and lapse.bursts)) for rate in own)
-    return draws(install_of(conn).secret, serial, largest)
+    secret = install_of(conn).secret
+    usually, in_burst = (
+        draws(secret, serial, max(rate_at(rate, drawing.audit, bursts=bursts) for rate in own))
+        for bursts in (False, True)
+    )
+    if usually or not in_burst:  # whether there is a burst is worth asking for the others only
+        return usually
+    lapse = lapses.of_product(conn, products.get(conn, product_id), drawing.certificates)
+    return bool(lapse and lapse.bursts)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from agent.phrases import Phrase
 from agent.settings import Certificates
 from agent.store import certificates, epochs
-from agent.store.epochs import Epoch, Held
+from agent.store.epochs import Epoch
 from agent.store.products import Product
 from model.statistics import USELESS, best_rate, needed_n, threshold_delta
 
@@ -88,8 +88,6 @@ def of_epoch(conn: Connection, epoch: Epoch, n: int, product: Product, rates: Ce
 
 def of_product(conn: Connection, product: Product, rates: Certificates) -> NextLook | None:
     """The next look at the epoch that calibrates the product's next model; None where it has no epoch yet."""
-    epoch = epochs.calibrating(conn, product.id, epochs.asked(product, rates))
-    if epoch is None:
-        return None
-    n = epochs.held(conn, product.id).get(epoch.id, Held()).calibration
-    return of_epoch(conn, epoch, n, product, rates)
+    n = {epoch_id: held.calibration for epoch_id, held in epochs.held(conn, product.id).items()}
+    epoch = epochs.chosen(epochs.of_product(conn, product.id), n, epochs.asked(product, rates))
+    return of_epoch(conn, epoch, n.get(epoch.id, 0), product, rates) if epoch else None

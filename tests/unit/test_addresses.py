@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from agent.settings import Settings
 from agent.store import inspections
 from agent.store.engine import writing
 from dashboard import context
 from tests.databases import NOW, Line
+from tests.pages import opened
 
 pytestmark = pytest.mark.usefixtures("each_database")
 ODD = ("\0", "S1\0")
@@ -38,20 +38,12 @@ def plant(here: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     yield here
 
 
-def _open(page: str, plant: Line, **asked: str) -> AppTest:
-    found = AppTest.from_string(f"from dashboard.views import {page}\n{page}.show()\n", default_timeout=60)
-    found.session_state["actor"] = plant.engineer
-    for name, value in asked.items():
-        found.query_params[name] = value
-    return found.run()
-
-
 @pytest.mark.parametrize("page", ASKED)
 def test_a_text_that_no_database_holds_is_found_nowhere(plant: Line, page: str) -> None:
     for asked in ASKED[page]:
         for odd in ODD:
-            found = _open(page, plant, **{name: value or odd for name, value in asked.items()})
-            assert not found.exception and not found.error, (asked, odd)
+            found = opened(page, plant.engineer, **{name: value or odd for name, value in asked.items()})
+            assert not found.error, (asked, odd)
             assert "S1" not in " ".join(one.proto.body for one in found.get("html") if "<style" not in one.proto.body)
 
 
@@ -59,6 +51,6 @@ def test_a_text_that_no_database_holds_is_found_nowhere(plant: Line, page: str) 
     "key", ["\0", "1-0-0@0001-01-01T00:00:00+14:00", "1-0-99999999999999999999@2026-03-02T10:07:30Z"]
 )
 def test_an_inspection_that_cannot_be_is_not_known(plant: Line, key: str) -> None:
-    found = _open("part", plant, inspection=key)
+    found = opened("part", plant.engineer, inspection=key)
     assert not found.exception and not found.error
     assert "No inspection of it is known" in found.warning[0].value

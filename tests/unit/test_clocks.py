@@ -14,6 +14,7 @@ from agent.store import alerts, inspections
 from agent.store.engine import writing
 from dashboard import clocks, context
 from tests.databases import NOW, Line
+from tests.pages import opened
 
 TOKYO = "Times in Asia/Tokyo; the plant's days and shifts are in Europe/Berlin."
 
@@ -31,16 +32,6 @@ def plant(here: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
         alerts.raise_(conn, "disk", "host:a", "full", level="error", detail={}, event=False, now=NOW)
     reviews.decide(here.engine, here.operator, item.id, "defect", "dent", key="k", now=NOW)
     yield here
-
-
-def _open(page: str, plant: Line, **asked: str) -> AppTest:
-    found = AppTest.from_string(f"from dashboard.views import {page}\n{page}.show()\n", default_timeout=60)
-    found.session_state["actor"] = plant.engineer
-    for name, value in asked.items():
-        found.query_params[name] = value
-    found.run()
-    assert not found.exception, found.exception
-    return found
 
 
 def _said(page: AppTest) -> str:
@@ -61,10 +52,10 @@ def _said(page: AppTest) -> str:
 def test_a_page_tells_the_viewers_time_and_names_its_zone_once(
     plant: Line, monkeypatch: pytest.MonkeyPatch, page: str, asked: dict[str, str]
 ) -> None:
-    said = _said(_open(page, plant, **asked))
+    said = _said(opened(page, plant.engineer, **asked))
     assert "11:07" in said and "Asia/Tokyo" not in said and "Times in" not in said
     monkeypatch.setattr(ContextProxy, "timezone", "Asia/Tokyo")
-    said = _said(_open(page, plant, **asked))
+    said = _said(opened(page, plant.engineer, **asked))
     assert "19:07" in said and "11:07" not in said
     assert said.count(TOKYO) == 1
 

@@ -18,6 +18,7 @@ from agent.store.replays import NewReplay
 from agent.store.tables import inspection
 from dashboard import context
 from tests.databases import NOW, Line
+from tests.pages import opened
 
 
 @pytest.fixture
@@ -40,43 +41,33 @@ def plant(here: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     yield here
 
 
-def _open(plant: Line, **asked: str) -> AppTest:
-    page = AppTest.from_string("from dashboard.views import part\npart.show()\n", default_timeout=60)
-    page.session_state["actor"] = plant.viewer
-    for name, value in asked.items():
-        page.query_params[name] = value
-    page.run()
-    assert not page.exception, page.exception
-    return page
-
-
 def _tables(page: AppTest) -> str:
     return " ".join(one.proto.body for one in page.get("html") if "<table" in one.proto.body)
 
 
 def test_the_address_that_the_page_prints_opens_what_it_stands_under(plant: Line) -> None:
-    page = _open(plant, serial="S1")
+    page = opened("part", plant.viewer, serial="S1")
     (first, second) = [found[1] for one in page.caption if (found := re.search("Permalink: `(.*)`", one.value))]
     assert first != second
     for address, offset in ((first, 0), (second, 1)):
         parts = urlsplit(address)
         assert (f"{parts.scheme}://{parts.netloc}", parts.path) == (Settings().dashboard.origins[0], "/part")
-        opened = _open(plant, **dict(parse_qsl(parts.query)))  # as a browser reads it
-        assert len(opened.expander) == 1
-        assert f"stream {plant.stream_id}, partition 0, offset {offset}" in _tables(opened)
-        assert "<td>S1</td>" in _tables(opened) and "<td>flange</td>" in _tables(opened)
+        again = opened("part", plant.viewer, **dict(parse_qsl(parts.query)))  # as a browser reads it
+        assert len(again.expander) == 1
+        assert f"stream {plant.stream_id}, partition 0, offset {offset}" in _tables(again)
+        assert "<td>S1</td>" in _tables(again) and "<td>flange</td>" in _tables(again)
 
 
 def test_a_decision_made_again_stands_by_its_inspection(plant: Line) -> None:
-    told = _tables(_open(plant, serial="S1"))
+    told = _tables(opened("part", plant.viewer, serial="S1"))
     assert "<td>different</td>" in told and "<td>torch cpu fp32</td>" in told
 
 
 def test_the_page_says_what_is_gone(plant: Line) -> None:
-    assert not any("Inspections stay for" in one.value for one in _open(plant, serial="S1").caption)
+    assert not any("Inspections stay for" in one.value for one in opened("part", plant.viewer, serial="S1").caption)
     with writing(plant.engine) as conn:
         conn.execute(sa.delete(inspection))
-    page = _open(plant, serial="S1")
+    page = opened("part", plant.viewer, serial="S1")
     assert len(page.expander) == 1 and "<td>operator</td>" in _tables(page)
     assert any("Inspections stay for 90 days" in one.value for one in page.caption)
     assert "<td>no longer kept</td>" in _tables(page)
