@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -300,10 +300,13 @@ class Recorder:
         self._relay.wake(works[0].lane)
         self._measure(done, latencies)
         names = {work.place.station_id: work.place for work in works if work.place}
+        verdicts: Counter[tuple[str, str]] = Counter()
         for row in done.inspections:
             place = names[row.station_id]
-            self._metrics.verdicts.labels(place.station, row.verdict).inc()
+            verdicts[place.station, row.verdict] += 1
             self._live.publish(_event(row, place.station, place.product))
+        for labels, n in verdicts.items():
+            self._metrics.verdicts.labels(*labels).inc(n)
         for station_id, state in done.stations.items():
             self._metrics.blind.labels(names[station_id].station).set(state.blind)
             before = works[0].lane.stations.get(station_id)

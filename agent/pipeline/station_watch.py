@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ EQUAL = 5  # repeats of every pixel
 STILL = 50  # repeats of nearly every pixel
 CHANGED = 0.01  # share of the pixels that are not clipped
 UNCLIPPED = 0.05  # share of all pixels without which a repeat says nothing
+FEW = 480  # pixels that are compared first: with no more numpy does not let other threads go first, which costs more
+
+BLACK_WORDS = Phrase("its pictures are black: look at the lamp, the lens and the exposure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +145,7 @@ class StationWatch:
         found: list[Change] = []
         before, self._grid = self._grid, measures.grid
         black = measures.brightest <= BLACK
-        words = Phrase("its pictures are black: look at the lamp, the lens and the exposure")
-        self._see(found, "camera_black", ANY, black, words, brightest=measures.brightest)
+        self._see(found, "camera_black", ANY, black, lambda: BLACK_WORDS, brightest=measures.brightest)
         if black:
             return found
         repeat = before is not None and self._repeats(found, before, measures.grid)
@@ -162,8 +165,11 @@ class StationWatch:
         and says nothing. A video codec, or a camera that averages over time, may leave no noise in a scene in which
         nothing moves: such a station looks frozen while it stands still.
         """
-        changed = int(np.count_nonzero(before != grid))
-        moved = changed >= CHANGED * grid.size
+        enough = CHANGED * grid.size
+        changed = int(np.count_nonzero(before[:FEW] != grid[:FEW]))
+        if changed < enough:
+            changed = int(np.count_nonzero(before != grid))
+        moved = changed >= enough
         if not moved:
             unclipped = int(np.count_nonzero((grid > DARK) & (grid < CLIPPED)))
             if unclipped < UNCLIPPED * grid.size:
@@ -173,11 +179,13 @@ class StationWatch:
         self._still = 0 if moved else self._still + 1
         frozen = self._equal >= EQUAL or self._still >= STILL
         if moved or frozen:
-            words = Phrase(
-                "its camera sent the same picture {n} times: look at the camera and its trigger", n=self._still + 1
-            )
-            self._see(found, "camera_frozen", ANY, frozen, words, repeats=self._still, equal=self._equal)
+            self._see(found, "camera_frozen", ANY, frozen, self._frozen, repeats=self._still, equal=self._equal)
         return not moved
+
+    def _frozen(self) -> Phrase:
+        return Phrase(
+            "its camera sent the same picture {n} times: look at the camera and its trigger", n=self._still + 1
+        )
 
     def _compare(self, found: list[Change], how: Relative, value: float, product_id: int, *, repeat: bool) -> bool:
         """Whether the frame is far from the usual; learns from it where it may."""
@@ -187,19 +195,28 @@ class StationWatch:
         far = apart is not None and apart * how.worse > FAR
         if usual and apart is not None:
             numbers = {"value": value, "usual": usual.mean, "deviations": apart, "learned_from": usual.n}
-            self._see(found, how.problem, product_id, far, how.words(value, usual.mean), **numbers)
+            words = partial(how.words, value, usual.mean)
+            self._see(found, how.problem, product_id, far, words, **numbers)
         if not (far or repeat or self._streak(how.problem, product_id).raised):
             self.usual[key] = learned(usual, value, how.floor)
             self.unsaved.add(key)
         return far
 
-    def _see(self, found: list[Change], problem: str, product_id: int, bad: bool, words: str, **detail: float) -> None:
+    def _see(
+        self,
+        found: list[Change],
+        problem: str,
+        product_id: int,
+        bad: bool,
+        words: Callable[[], str],
+        **detail: float,
+    ) -> None:
         if not self._streak(problem, product_id).see(bad):
             return
         is_open = any(one.raised for (of, _), one in self._streaks.items() if of == problem)
         if is_open != self._open.get(problem):
             self._open[problem] = is_open
-            found.append(Change(problem, is_open, words, {name: round(value, 3) for name, value in detail.items()}))
+            found.append(Change(problem, is_open, words(), {name: round(value, 3) for name, value in detail.items()}))
 
     def _streak(self, problem: str, product_id: int) -> Streak:
         return self._streaks.setdefault((problem, product_id), Streak(*IN_A_ROW[problem]))

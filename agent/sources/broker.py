@@ -11,7 +11,7 @@ from kafka.errors import AuthorizationError, KafkaConfigurationError, KafkaError
 from kafka.net.compat import KafkaNetClient
 
 from agent.settings import Kafka, is_loopback
-from agent.sources import reach, sockets
+from agent.sources import buffers, reach, sockets
 from agent.sources.base import SourceError, SourceUnreachableError
 
 T = TypeVar("T")
@@ -46,6 +46,7 @@ def connect(make: Callable[..., T], kafka: Kafka, *, bootstrap_s: float = BOOTST
     _demand_secrecy(kafka)
     context = _context(kafka)
     reach.check(kafka.bootstrap, context=context)
+    buffers.use()
     # Given up, kafka-python 3.0.12 keeps the reason to itself, and its IO thread and sockets open.
     kept: list[Any] = []
 

@@ -17,6 +17,8 @@ from kafka.record.memory_records import MemoryRecords
 
 from agent.frame import Record, at
 
+MAGIC = 2  # of batches since Kafka 0.11; older ones are left to kafka-python
+
 
 class UnreadableError(KafkaError):  # type: ignore[misc]
     """The batch at this offset cannot be read; asked for again, it may come whole."""
@@ -78,23 +80,34 @@ class _Batches:
         self._records = records
 
     def next_batch(self) -> Any:
-        batch = self._records.next_batch()
-        if isinstance(batch, DefaultRecordBatch):
-            batch.__class__ = _Batch
-        return batch
+        data = self._records._next_slice
+        if data is None or len(data) <= MemoryRecords.MAGIC_OFFSET or data[MemoryRecords.MAGIC_OFFSET] < MAGIC:
+            return self._records.next_batch()
+        self._records._cache_next()
+        return _Batch(data)
 
 
 class _Batch(DefaultRecordBatch):  # type: ignore[misc]
-    """Reads names of headers that are not UTF-8 with U+FFFD in them, so that the record has its own outcome."""
+    """Reads names of headers that are not UTF-8 with U+FFFD in them, so that the record has its own outcome.
 
-    __slots__ = ()
-    _buffer: bytearray
+    Its records are cut out of bytes: what is cut out of a bytearray is copied again to become bytes.
+    """
+
+    _buffer: bytes | bytearray
+
+    def __init__(self, data: memoryview) -> None:
+        self._buffer = bytes(data)
+        self._header_data = self.HEADER_STRUCT.unpack_from(self._buffer)
+        self._pos = self.HEADER_STRUCT.size
+        self._num_records = self._header_data[12]
+        self._next_record_index = 0
+        self._decompressed = False
 
     def _read_msg(self, *more: Any) -> Any:
         try:
             return super()._read_msg(*more)
         except UnicodeDecodeError:
-            self._buffer = _Lenient(self._buffer)  # type: ignore[misc]  # a slot of its base
+            self._buffer = _Lenient(self._buffer)
             return super()._read_msg(*more)
 
 

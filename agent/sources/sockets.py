@@ -20,6 +20,10 @@ class _Wide(socket.socket):
     def recv(self, size: int, flags: int = 0) -> bytes:
         return super().recv(max(size, AT_ONCE), flags)
 
+    # Python's own asks the kernel for both addresses, and its selector writes it out at every look for a new socket.
+    def __repr__(self) -> str:
+        return f"<socket {self.fileno()}>"
+
 
 class WideTls(ssl.SSLSocket):
     """For `SSLContext.sslsocket_class`."""
