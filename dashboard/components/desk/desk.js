@@ -70,11 +70,24 @@ class Desk {
     this.say(`${item.serial}: ${verdictOf({ decision, reason }, this.data.reasons)}`);
   }
 
-  undo(one = this.undoable()[0]) {
+  undo(one) {
     if (!this.data.canDecide || !one) return;
     this.choosing = null;
-    this.press(one.card, "undo", null);
-    this.say(`${one.card.serial}: ${WORDS.undone}`);
+    if (one.made) this.sendMany(one);
+    else this.press(one.card, "undo", null);
+    this.say(`${nameOf(one)}: ${WORDS.undone}`);
+  }
+
+  // One key takes one verdict back: those of many parts at once were asked for twice.
+  undoLast() {
+    const [last] = this.undoable();
+    if (last?.made) this.say(fill(WORDS.manyBack, { n: last.made.length }));
+    else this.undo(last);
+  }
+
+  sendMany(one) {
+    this.presses.addMany(one);
+    this.submit();
   }
 
   press(card, decision, reason) {
@@ -156,7 +169,7 @@ class Desk {
       return () => stage.pan(MOVE * way[0], MOVE * way[1]);
     }
     return {
-      n: () => this.decide("normal"), u: () => this.decide("unsure"), d: () => this.ask(true), z: () => this.undo(),
+      n: () => this.decide("normal"), u: () => this.decide("unsure"), d: () => this.ask(true), z: () => this.undoLast(),
       arrowright: () => this.step(1), j: () => this.step(1), arrowleft: () => this.step(-1), k: () => this.step(-1),
       v: () => stage.turn(event.shiftKey ? -1 : 1), "[": () => stage.fade(-0.1), "]": () => stage.fade(0.1),
       "+": () => stage.zoomBy(ZOOM), "=": () => stage.zoomBy(ZOOM), "-": () => stage.zoomBy(1 / ZOOM),
@@ -191,7 +204,7 @@ class Desk {
     show(areas.normals, [item?.id, near], () => normalsPanel(near));
     show(areas.judged, [presses.last?.id], () => judgedPanel(presses.last, data.reasons));
     const page = queue.page(presses);
-    show(areas.past, page && { ...page, rows: page.rows.map((one) => [one.item, one.time]) }, () => pastPanel(page, this));
+    show(areas.past, page && { ...page, rows: page.rows.map((one) => [one.item, one.time, one.made?.length]) }, () => pastPanel(page, this));
     Object.assign(this.root.dataset, {
       item: item?.id ?? "", ready: Number(this.stage.ready), left, unsaved, view: this.stage.view,
     });

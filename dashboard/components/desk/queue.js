@@ -39,6 +39,7 @@ class Queue {
 
   // What a press changes before the server knows of it.
   note(press) {
+    if (press.made) return; // many parts: the server lists those that came back
     this.back.delete(press.item);
     if (press.decision === "undo") {
       this.gone.delete(press.item);
