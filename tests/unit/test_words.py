@@ -23,8 +23,9 @@ NOT_SHOWN = {"style.py", "serve.py", "catalogues.py", "identities.py", "seals.py
 # Arguments that people read. What a function of ours passes on to one of these is said by its caller.
 LABELLED = {
     "title", "header", "subheader", "caption", "markdown", "info", "warning", "error", "success", "text", "write",
-    "button", "checkbox", "toggle", "text_input", "number_input", "date_input", "selectbox", "multiselect", "dialog",
-    "segmented_control", "download_button", "form_submit_button", "popover", "expander", "metric", "toast",
+    "button", "checkbox", "toggle", "text_input", "number_input", "date_input", "time_input", "selectbox",
+    "multiselect", "dialog", "segmented_control", "download_button", "form_submit_button", "popover",
+    "expander", "metric", "toast",
 }  # fmt: skip
 READ = {"help", "placeholder", "title", "label"}
 MARKUP = re.compile(r"\{[^}]*\}|@media\b|<[^>]*>?|:material/\w+:|[\w-]+='[^']*'?|[\w.-]+:[\w/.()%-]+;?")
