@@ -34,7 +34,8 @@ def _run(here: Line, *found: Replayed, at: datetime, live: bool = False) -> None
 
 def _kept(here: Line, one: Inspection) -> list[Replay]:
     with reading(here.engine) as conn:
-        return list(replays.of_record(conn, (one.event_at, one.stream_id, one.partition, one.offset)))
+        record = (one.event_at, one.stream_id, one.partition, one.offset)
+        return list(replays.of_records(conn, [record]).get(record, ()))
 
 
 def test_the_newest_result_of_each_question_is_kept(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
