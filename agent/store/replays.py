@@ -82,11 +82,11 @@ def of_records(conn: Connection, records: Collection[Record]) -> Mapping[Record,
         .outerjoin(deployment, deployment.c.id == row.deployment_id)
         .outerjoin(model_version, model_version.c.id == deployment.c.model_version_id)
         .outerjoin(user, user.c.id == row.by)
-        .where(sa.tuple_(*key).in_(list(records)))
+        .where(row.event_at.in_({event_at for event_at, *_ in records}))  # of the key SQLite searches this part alone
         .order_by(row.at.desc(), row.live)
     )  # fmt: skip
     shown = [field.name for field in fields(Replay)]
     found: dict[Record, list[Replay]] = {}
     for at, stream_id, partition, offset, *rest in conn.execute(query):
         found.setdefault((at, stream_id, partition, offset), []).append(Replay(**dict(zip(shown, rest, strict=True))))
-    return found
+    return {record: found[record] for record in records if record in found}

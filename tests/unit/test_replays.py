@@ -18,6 +18,7 @@ from agent.store.inspections import Inspection
 from agent.store.replays import Replay
 from dashboard.histories import find, replayed
 from tests.databases import NOW, Line
+from tests.plans import plans_of
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -30,6 +31,11 @@ def _again(one: Inspection, agreement: Agreement, score: float = 2.0, **given: s
 def _run(here: Line, *found: Replayed, at: datetime, live: bool = False) -> None:
     passed = keeping.keeping(here.engine, found, live=live, by=here.engineer.id, clock=lambda: at)
     assert list(passed) == list(found)
+
+
+def test_the_replays_of_records_are_found_by_the_key(here: Line) -> None:
+    (plan,) = plans_of(here.engine, lambda conn: replays.of_records(conn, [(NOW, 1, 0, n) for n in range(3)]))
+    assert "SCAN replay" not in plan and "Seq Scan on replay" not in plan, plan
 
 
 def _kept(here: Line, one: Inspection) -> list[Replay]:
