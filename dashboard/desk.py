@@ -49,17 +49,19 @@ class Heard:
         shown: the item on screen.
         back: items that came back by an undo and were not passed over since, the last one first.
         before: the review that the page of older verdicts on screen lies before; None: it is the newest ones.
+        spoke: whether it has told anything since the page was loaded.
     """
 
     presses: Sequence[Press] = ()
     shown: int | None = None
     back: Sequence[int] = ()
     before: int | None = None
+    spoke: bool = False
 
 
 def heard(state: object) -> Heard:
     """What the browser reports; anything malformed is left out."""
-    if not isinstance(state, Mapping):
+    if not isinstance(state, Mapping) or not state:
         return Heard()
     shown, back, before = (state.get(name) for name in ("shown", "back", "before"))
     return Heard(
@@ -67,6 +69,7 @@ def heard(state: object) -> Heard:
         shown if isinstance(shown, int) else None,
         [one for one in back if isinstance(one, int)][:BACK] if isinstance(back, list) else (),
         before if isinstance(before, int) and 0 < before < LARGEST else None,
+        spoke=True,
     )
 
 

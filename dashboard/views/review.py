@@ -75,7 +75,7 @@ def _desk(wanted: Filter, user: User) -> None:
     component.draw(
         key,
         {
-            "user": user.id, "canDecide": context.may("operator"),
+            "user": user.id, "canDecide": context.may("operator"), "known": told.spoke,
             "reasons": [(one, named(one)) for one in settings.reasons],
             "answers": dict(answers), "trouble": trouble, "items": [], "filter": wanted, "waiting": 0,
             "most": MOST, "past": desk.NOTHING, "older": None, **drawn,
@@ -90,7 +90,7 @@ def _queue(wanted: Filter, user: User, told: Heard) -> Data:
     if context.may("operator"):
         held = claims.take(
             context.engine(), user, product_id=product_id, station_id=station_id, limit=AHEAD, shown=told.shown,
-            back=told.back, now=now,
+            back=told.back, known=told.spoke, now=now,
         )  # fmt: skip
     with context.reading() as conn:
         if not context.may("operator"):

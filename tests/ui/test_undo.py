@@ -49,6 +49,45 @@ def test_what_an_undo_brings_back_stays_on_screen_whatever_the_filter(page: Page
         assert elsewhere not in claims.held(conn, claims.Desk(operator.id, station_id=shop.station_id))
 
 
+def test_a_reload_leaves_what_came_back_on_screen_whatever_the_filter(page: Page, shop: Shop) -> None:
+    made, name = shop.served.line, f"kept-{shop.number}"
+    with writing(made.engine) as conn:
+        other = stations.add(conn, name, product_id=made.product_id, now=utc_now()).id
+    new = parts(made, shop.served.blobs, 1, 1000 * shop.number + 600, station_id=other)
+    with writing(made.engine) as conn:
+        items.add_all(conn, new)
+    desk, (first, second, *_) = page.locator(".desk"), shop.queue()
+    shop.open(page, station=name)
+    elsewhere = str(press(page, "n"))
+    saved(page)
+    shop.open(page)
+    page.keyboard.press("z")
+    saved(page)
+    with reading(made.engine) as conn:
+        operator, engineer = (users.named(conn, f"{role}-{shop.number}") for role in ("operator", "engineer"))
+    for _ in range(2):
+        page.reload()
+        expect(desk).to_have_attribute("data-item", elsewhere)
+        page.locator(".strip .next").nth(10).wait_for()  # the server lists it beside the ten
+        assert made.item(int(elsewhere)).claimed_by == operator.name
+    press(page, "ArrowRight")
+    expect(page.locator(".strip .next")).to_have_count(10)
+    page.reload()
+    expect(desk).to_have_attribute("data-item", str(first.id))
+    assert press(page, "n") == first.id
+    saved(page)
+    page.keyboard.press("z")
+    saved(page)
+    expect(desk).to_have_attribute("data-item", str(first.id))
+    page.goto("about:blank")
+    with writing(made.engine) as conn:  # it lapsed, and somebody else got it
+        claims.clear(conn, first.id)
+        assert claims.hold(conn, first.id, engineer.id, utc_now() + claims.LONGEST / 2, utc_now())
+    page.go_back()
+    expect(desk).to_have_attribute("data-item", str(second.id))
+    expect(page.locator(".head")).not_to_contain_text("Somebody else")
+
+
 def test_what_is_on_screen_stays_there_though_somebody_else_judges_it(page: Page, shop: Shop) -> None:
     made, (first, second, *_) = shop.served.line, shop.queue()
     shop.open(page)

@@ -110,6 +110,7 @@ def test_presses_keep_their_order() -> None:
         (None, Heard()),
         ({"shown": 7, "back": [9, 7], "before": 5}, Heard(shown=7, back=[9, 7], before=5)),
         ({"shown": "7", "back": 9, "before": -1}, Heard()),
+        ({}, Heard()),
         ({"back": [1, "2", None, 3], "before": 2**63}, Heard(back=[1, 3])),
         ({"presses": [{"id": "a", "item": 7, "decision": "undo"}]}, Heard([Press("a", 7, "undo", None)])),
     ],

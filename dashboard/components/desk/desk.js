@@ -36,13 +36,17 @@ class Desk {
   }
 
   update(data, send) {
-    if (this.data?.user !== data.user) this.presses = new Presses(data.user);
+    if (this.data?.user !== data.user) {
+      this.presses = new Presses(data.user);
+      this.queue.restore(`goodpart-back-${data.user}`);
+    }
     [this.data, this.send] = [data, send];
     const answered = this.presses.acknowledge(data.answers);
     for (const { id } of answered) if (!data.answers[id].ok) this.note(fill(WORDS.refused, data.answers[id]), true);
     this.queue.update(data, this.presses);
     const unanswered = this.presses.unsaved.length && !answered.length;
     if (unanswered && (!this.sentOnce || data.trouble)) this.submit(); // after a reload or an outage
+    else if (!data.known) this.tell();
     this.draw();
   }
 
@@ -180,6 +184,7 @@ class Desk {
   draw() {
     if (!this.data) return;
     const { areas, data, queue, presses } = this;
+    queue.keep();
     const [item, open, unsaved] = [queue.item(), queue.open(), presses.unsaved.length];
     if (this.choosing !== null && this.choosing !== item?.id) this.choosing = null;
     const left = Math.max(0, data.waiting >= data.most ? data.waiting : data.waiting - this.decidedHere());
