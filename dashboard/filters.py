@@ -142,7 +142,7 @@ def moment(
     """
     found = _date(places[0], f"{key}-day", labels[0], zone)
     chosen = places[1].time_input(
-        labels[1], value=None, key=f"{key}-time", bind="query-params", disabled=found is None,
+        labels[1], value=None, key=f"{key}-time", bind="query-params",
         help=say("in {zone}, of the day beside it; without a time: the whole day", zone=zone.key),
     )  # fmt: skip
     if found is None:

@@ -24,6 +24,8 @@ table.line td.n { font-variant-numeric: tabular-nums; }
 [data-testid=stCaptionContainer] { color: inherit; opacity: 0.8; }
 :is([data-testid=stMetricLabel], [data-testid=stMetricValue]) * { white-space: normal; text-overflow: clip; }
 [data-testid=stMetricValue] { font-size: 1.5rem; }
+[data-testid=stBaseButton-primary] { color: light-dark(#fff, #0e1117); }
+@media (prefers-color-scheme: dark) { :is([data-testid=stPopoverBody], [data-testid=stDialog]) { color-scheme: dark; } }
 [data-tag] { background: #475569; }
 @media (max-width: 1000px) {
   [data-testid=stHorizontalBlock] { flex-wrap: wrap; } [data-testid=stColumn] { min-width: 7rem; }
