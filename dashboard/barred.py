@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard import context
 from dashboard.codes import shown
+from dashboard.style import CSS
 from dashboard.tables import plain
 from dashboard.words import later, say
 
@@ -22,6 +23,7 @@ PAGES = {
 
 def page(title: str, least: str) -> None:
     """Draws, at the address of a page that the acting user may not see, whom it is for."""
+    st.html(f"<style>{CSS}</style>")
     st.title(title)
     st.info(say(PAGES[least]), icon=":material/lock:")
     user = context.actor()

@@ -1,4 +1,8 @@
-"""Charts from series of the store. Pure: data in, chart out."""
+"""Charts from series of the store. Pure: data in, chart out.
+
+Streamlit shows a chart's data as a table with a CSV: names that people or frames gave are
+`sheets.safe` in it.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from agent.store.score_bins import Histogram, edges
 from agent.store.trends import FlagPoint
 from dashboard.codes import MARKS, named, shown
 from dashboard.coverage import Cell
+from dashboard.sheets import safe
 from dashboard.spc import Chart
 from dashboard.trending import FORMATS, broken
 from dashboard.words import later, retold, say
@@ -77,7 +82,7 @@ def _tip(field: str, title: str, form: str = "") -> alt.Tooltip:
 
 
 def _marks(marks: Sequence[Mark]) -> alt.Chart:
-    rows = [(mark.at.replace(tzinfo=None), shown(mark.kind), retold(mark.words)) for mark in marks]
+    rows = [(mark.at.replace(tzinfo=None), shown(mark.kind), safe(retold(mark.words))) for mark in marks]
     frame = pd.DataFrame(rows, columns=["at", "kind", "what"])
     dashes = alt.Scale(domain=[shown(one) for one in MARKS], range=[[1, 0], [6, 3], [2, 2]])
     chart: alt.Chart = (
@@ -108,7 +113,7 @@ def verdicts(points: Sequence[FlagPoint], bucket: Bucket) -> alt.Chart:
 
 def pareto(rows: Sequence[tuple[str, int, float]]) -> alt.LayerChart:
     """Defects by reason, the most frequent first, and the share of each with all before it."""
-    frame = pd.DataFrame([(named(reason), *rest) for reason, *rest in rows], columns=["reason", "parts", "share"])
+    frame = pd.DataFrame([(safe(named(reason)), *rest) for reason, *rest in rows], columns=["reason", "parts", "share"])
     x = alt.X("reason:N", sort=list(frame["reason"]), title=None)
     base = alt.Chart(frame, height=HEIGHT).encode(
         tooltip=[
@@ -204,7 +209,7 @@ def coverage(cells: Sequence[Cell], title: str) -> alt.LayerChart:
         cells: in the order of their times.
         title: of the axis of times.
     """
-    frame = pd.DataFrame([asdict(one) for one in cells])
+    frame = pd.DataFrame([asdict(one) | {"station": safe(one.station)} for one in cells])
     tips = [
         _tip("station:N", say("station")), _tip("when:N", title), _tip("samples:Q", say("samples")),
         _tip("frames:Q", say("frames")),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from agent.service.bulk import MOST, Bulk
 from agent.service.reviews import DECISIONS, Outcome
 from agent.store.items import Item
 from agent.store.reviews import Review, standing
 from agent.store.score_bins import Histogram, place_of
 from dashboard.codes import named, shown
-from dashboard.words import retold, say
+from dashboard.words import retold, say, several
 
 Data = dict[str, Any]
 LONGEST = 200  # characters of a press's id: an idempotency key
@@ -22,19 +23,21 @@ BACK = 50  # items that one desk holds because they came back to it
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """One press: a verdict on the item that was on screen, or the undo of one.
+    """One press: a verdict on the item that was on screen, or the undo of one, or of those of many at once.
 
     Attributes:
         id: made in the browser; the idempotency key, so that however often it is sent it is done once.
         item: the item's id.
         decision: normal, defect, unsure or undo.
         reason: the defect's code.
+        made: of an undo of many: the reviews to take back, by item; `item` is one of these.
     """
 
     id: str
     item: int
     decision: str
     reason: str | None
+    made: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +49,19 @@ class Heard:
         shown: the item on screen.
         back: items that came back by an undo and were not passed over since, the last one first.
         before: the review that the page of older verdicts on screen lies before; None: it is the newest ones.
+        spoke: whether it has told anything since the page was loaded.
     """
 
     presses: Sequence[Press] = ()
     shown: int | None = None
     back: Sequence[int] = ()
     before: int | None = None
+    spoke: bool = False
 
 
 def heard(state: object) -> Heard:
     """What the browser reports; anything malformed is left out."""
-    if not isinstance(state, Mapping):
+    if not isinstance(state, Mapping) or not state:
         return Heard()
     shown, back, before = (state.get(name) for name in ("shown", "back", "before"))
     return Heard(
@@ -64,6 +69,7 @@ def heard(state: object) -> Heard:
         shown if isinstance(shown, int) else None,
         [one for one in back if isinstance(one, int)][:BACK] if isinstance(back, list) else (),
         before if isinstance(before, int) and 0 < before < LARGEST else None,
+        spoke=True,
     )
 
 
@@ -74,11 +80,27 @@ def presses(state: object) -> list[Press]:
         if not isinstance(one, Mapping):
             continue
         press_id, item, decision, reason = (one.get(name) for name in ("id", "item", "decision", "reason"))
+        made = _made(one.get("made"))
         if not (isinstance(press_id, str) and 0 < len(press_id) <= LONGEST and isinstance(item, int)):
             continue
-        if decision in (*DECISIONS, "undo") and isinstance(reason, str | None):
-            found.append(Press(press_id, item, str(decision), reason or None))
+        if decision in (*DECISIONS, "undo") and isinstance(reason, str | None) and made is not None:
+            found.append(Press(press_id, item, str(decision), reason or None, made))
     return found
+
+
+def _made(state: object) -> dict[int, int] | None:
+    """Pairs of an item and a review; None where they are malformed."""
+    if state is None:
+        return {}
+    if not isinstance(state, list) or len(state) > MOST:
+        return None
+    if not all(isinstance(pair, list) and len(pair) == 2 and all(map(_an_id, pair)) for pair in state):
+        return None
+    return dict(state)
+
+
+def _an_id(value: object) -> bool:
+    return isinstance(value, int) and 0 < value < LARGEST
 
 
 def card(item: Item) -> Data:
@@ -106,15 +128,36 @@ def card(item: Item) -> Data:
     }
 
 
-def past(review: Review, item: Item) -> Data:
-    """A verdict of one's own that may be taken back."""
+def past(act: Sequence[Review], item: Item) -> Data:
+    """A verdict of one's own that may be taken back; of many at once the reviews by item, and no card.
+
+    Args:
+        act: its reviews.
+        item: of the first one.
+    """
+    review, *others = act
+    many = {"made": [[one.item_id, one.id] for one in act]} if others else {"card": card(item)}
     return {
         "item": item.id,
         "decision": review.decision,
         "reason": review.reason,
         "time": review.created_at.isoformat(),
-        "card": card(item),
+        **many,
     }
+
+
+def back(done: Bulk) -> str:
+    """What the undo of many did, in words."""
+    words = several("{n:,} part is back in the queue", "{n:,} parts are back in the queue", len(done.done))
+    if done.refused:
+        (_, why), *_ = done.refused
+        words += "; " + say("{n:,} could not be taken back: {why}", n=len(done.refused), why=retold(why))
+    return words + (f"; {learnt(done.live)}" if done.live else "")
+
+
+def learnt(number: int) -> str:
+    """What a person is told whose undo took back a sample that is in the live model."""
+    return say("v{number}, which is live, learnt from it: tell an engineer", number=number)
 
 
 def became(outcome: Outcome) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -16,6 +17,7 @@ from dashboard import context
 from dashboard.words import later, say
 
 ALL = later("all")
+NONE = "none"
 
 
 def product() -> Product | None:
@@ -103,10 +105,57 @@ def in_address(key: str, codes: Collection[str], first: str | None) -> Iterator[
         st.query_params[key] = found
 
 
+def some(
+    place: DeltaGenerator, key: str, label: str, codes: Collection[int], first: Collection[int],
+    shown: Callable[[int], str], *, disabled: bool = False,
+) -> list[int]:  # fmt: skip
+    """Some of some numbers, at first `first`; in the address with commas between them."""
+    if key not in st.session_state:
+        asked = st.query_params.get(key, "")
+        known = [one for one in codes if str(one) in asked.split(",")]
+        st.session_state[key] = known if known or asked == NONE else list(first)
+    found = place.multiselect(label, list(codes), key=key, format_func=shown, disabled=disabled)
+    if set(found) == set(first):
+        st.query_params.pop(key, None)
+    else:
+        st.query_params[key] = ",".join(map(str, sorted(found))) or NONE
+    return sorted(found)
+
+
 def day(place: DeltaGenerator, key: str, label: str, zone: tzinfo, more: int) -> datetime | None:
     """The beginning of the chosen day, or of the one so many days after it."""
-    today = utc_now().astimezone(zone).date()
-    found = place.date_input(label, value=None, max_value=today, key=key, bind="query-params")
+    found = _date(place, key, label, zone)
+    return None if found is None else _at(found + timedelta(days=more), time(), zone)
+
+
+def moment(
+    places: Sequence[DeltaGenerator], key: str, labels: tuple[str, str], zone: ZoneInfo, more: int
+) -> datetime | None:
+    """As `day`, or at a time of the chosen day: at the first of two such times in autumn, where `more`, at the second.
+
+    Args:
+        places: for the day, and for the time.
+        key: `-day` and `-time` behind it.
+        labels: of both.
+        zone: of the days.
+        more: as `day`, where no time is chosen.
+    """
+    found = _date(places[0], f"{key}-day", labels[0], zone)
+    chosen = places[1].time_input(
+        labels[1], value=None, key=f"{key}-time", bind="query-params",
+        help=say("in {zone}, of the day beside it; without a time: the whole day", zone=zone.key),
+    )  # fmt: skip
     if found is None:
         return None
-    return datetime.combine(found + timedelta(days=more), time(), zone).astimezone(UTC)
+    if chosen is None:
+        return _at(found + timedelta(days=more), time(), zone)
+    return _at(found, chosen.replace(fold=min(more, 1)), zone)
+
+
+def _date(place: DeltaGenerator, key: str, label: str, zone: tzinfo) -> date | None:
+    today = utc_now().astimezone(zone).date()
+    return place.date_input(label, value=None, max_value=today, key=key, bind="query-params")
+
+
+def _at(day: date, clock: time, zone: tzinfo) -> datetime:
+    return datetime.combine(day, clock, zone).astimezone(UTC)

@@ -10,6 +10,7 @@ from typing import ParamSpec
 import streamlit as st
 
 from agent.store.errors import StoreError
+from dashboard.style import CSS
 from dashboard.tables import plain
 from dashboard.words import later, retold, say
 
@@ -24,6 +25,7 @@ def told(after: str) -> Iterator[None]:
     try:
         yield
     except StoreError as error:
+        st.html(f"<style>{CSS}</style>")  # it may stand before the page's own
         st.error(plain(retold(error.phrase)), icon=":material/database_off:")
         st.caption(say("The agent keeps what is in flight and goes on by itself. {after}", after=say(after)))
 

@@ -76,12 +76,13 @@ def find(conn: Connection, *, serial: str | None = None, inspection: str | None 
     decided = registry.deployments_of(conn, {one.deployment_id for one in shown if one.deployment_id})
     station_names = {station.id: station.name for station in stations.all(conn, retired=True)}
     product_names = {product.id: product.name for product in products.all(conn, retired=True)}
+    added = samples.of_items(conn, [item.id for item in kept.values()])
+    again = replays.of_records(conn, [_record(one) for one in shown])
     hidden = any(one.state != "closed" for one in kept.values())
     return [
         Look(
             one, station_names[one.station_id], product_names[one.product_id], decided.get(one.deployment_id or 0),
-            item, tuple(samples.of_item(conn, item.id)) if item else (),
-            tuple(replays.of_record(conn, (one.event_at, *_place(one)))), hidden,
+            item, tuple(added.get(item.id, ())) if item else (), tuple(again.get(_record(one), ())), hidden,
         )
         for one in shown
         for item in [kept.get(_place(one))]
@@ -90,6 +91,10 @@ def find(conn: Connection, *, serial: str | None = None, inspection: str | None 
 
 def _place(one: Inspection | Item) -> Place:
     return one.stream_id, one.partition, one.offset
+
+
+def _record(one: Inspection | Item) -> replays.Record:
+    return one.event_at, *_place(one)
 
 
 def _of_serial(conn: Connection, serial: str | None) -> dict[Place, Inspection | Item]:

@@ -18,6 +18,7 @@ from agent.store.items import Item
 from agent.store.users import User
 from dashboard import context, ticks
 from dashboard.codes import named
+from dashboard.desk import learnt
 from dashboard.tables import plain
 from dashboard.words import later, retold, say
 
@@ -110,6 +111,7 @@ def way_back() -> None:
     if last.made and button.button(say("Undo"), icon=":material/undo:", key="bulk-undo"):
         back = bulk.undo(context.engine(), user, last.made, key=last.key, now=utc_now())
         told = say("{n} parts are as they were.", n=len(back.done))
+        told += f" {learnt(back.live)}" if back.live else ""
         st.session_state[f"bulk-{user.id}"] = Last(told, say("Not taken back:"), back.refused)
         st.rerun()
     if last.refused:

@@ -18,11 +18,14 @@ table.line td.n { font-variant-numeric: tabular-nums; }
 .row img { width: 100%; height: 6.5rem; object-fit: contain; background: #0b0f14; border-radius: 4px; }
 .row img.fill { object-fit: fill; }
 .faint { opacity: 0.8; } .small { font-size: 0.85rem; }
+.low { max-height: 26rem; overflow-y: auto; }
 .wide { overflow-x: auto; } .wide:focus-visible { outline: 3px solid #2563eb; }
 [data-testid=stMainBlockContainer] { padding: 4rem 1.5rem 2rem; }
 [data-testid=stCaptionContainer] { color: inherit; opacity: 0.8; }
 :is([data-testid=stMetricLabel], [data-testid=stMetricValue]) * { white-space: normal; text-overflow: clip; }
 [data-testid=stMetricValue] { font-size: 1.5rem; }
+[data-testid=stBaseButton-primary] { color: light-dark(#fff, #0e1117); }
+@media (prefers-color-scheme: dark) { :is([data-testid=stPopoverBody], [data-testid=stDialog]) { color-scheme: dark; } }
 [data-tag] { background: #475569; }
 @media (max-width: 1000px) {
   [data-testid=stHorizontalBlock] { flex-wrap: wrap; } [data-testid=stColumn] { min-width: 7rem; }

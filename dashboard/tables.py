@@ -18,16 +18,19 @@ def plain(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", TORN.sub(JOINER, re.sub(r"\s+", " ", text)))
 
 
-def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """A row each, under the keys of the first one as headings, said; with the class `line` of `dashboard.style`."""
+def table(rows: Sequence[Mapping[str, object]], *, low: bool = False) -> str:
+    """A row each, under the keys of the first one as headings, said; with the class `line` of `dashboard.style`.
+
+    Not as `st.dataframe`: that offers a CSV of its own, in which a text may be a formula (see `dashboard.sheets`).
+
+    Args:
+        rows: the table.
+        low: scrolled by itself where it has many rows.
+    """
     head = "".join(f"<th scope='col'>{escape(say(name))}</th>" for name in (rows[0] if rows else ()))
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) + "</tr>" for row in rows
     )
     inside = f"<table class='line'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"<div class='wide' tabindex='0'>{inside}</div>"  # scrolled by itself where it is wider, by keys too
-
-
-def headings(rows: Sequence[Mapping[str, object]]) -> dict[str, str]:
-    """The keys of the first row as `st.dataframe` is told to show them (`column_config`)."""
-    return {name: say(name) for name in (rows[0] if rows else ())}
+    # Scrolled by itself where it is wider, by keys too.
+    return f"<div class='wide{' low' if low else ''}' tabindex='0'>{inside}</div>"

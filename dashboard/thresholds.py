@@ -23,7 +23,9 @@ def show(asked: Asked, found: Findings) -> None:
     left, right = st.columns(2)
     left.altair_chart(charts.severities(whole))
     right.altair_chart(charts.quantiles(found.days, QUANTILES))
-    threshold = st.number_input(say("Were the threshold at severity"), value=0.0, step=0.1, key="threshold")
+    threshold = st.number_input(
+        say("Were the threshold at severity"), value=0.0, step=0.1, key="threshold", bind="query-params"
+    )
     least, most = whole.flagged_at(threshold)
     hours, (first, last) = found.hours, asked.days
     counted = {"least": least, "most": most, "n": whole.n, "first": first, "last": last}

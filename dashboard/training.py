@@ -15,7 +15,7 @@ from agent.store.users import User
 from dashboard import charts, clocks, context, gates
 from dashboard.alerts import ago
 from dashboard.codes import named
-from dashboard.tables import headings, table
+from dashboard.tables import table
 from dashboard.words import later, retold, say
 
 QUIET_S = 120.0  # without a sign of life before the page says so
@@ -40,7 +40,7 @@ def show(recent: Sequence[TrainingRun], reports: Mapping[int, GateReport]) -> No
         }
         for run in recent
     ]
-    st.dataframe(rows, hide_index=True, column_config=headings(rows))
+    st.html(table(rows, low=True))
     _one({run.id: run for run in recent if run.id in reports or run.losses}, reports)
 
 

@@ -8,7 +8,7 @@ from agent.settings import Settings
 from agent.store.watches import Watch
 from dashboard import clocks, context
 from dashboard.codes import shown
-from dashboard.tables import headings
+from dashboard.tables import table
 from dashboard.words import later, retold, say
 
 
@@ -47,7 +47,7 @@ def block(found: list[Watch]) -> None:
         }
         for one in found
     ]
-    st.dataframe(rows, hide_index=True, column_config=headings(rows))
+    st.html(table(rows, low=True))
 
 
 def shares(settings: Settings) -> str:

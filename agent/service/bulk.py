@@ -23,10 +23,14 @@ MOST = 500  # items at once: a person answers for each
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """What came of it: the items that were done, each with the review that was made, and why the others were not."""
+    """What came of it: the items that were done, each with the review that was made, and why the others were not.
+
+    `live` is the number of the newest live model that learnt from a sample which an undo took back.
+    """
 
     reviews: Mapping[int, int]
     refused: tuple[tuple[int, str], ...]
+    live: int | None = None
 
     @property
     def done(self) -> tuple[int, ...]:
@@ -49,7 +53,8 @@ def decide(
 ) -> Bulk:
     """Records the same decision on each, as `reviews.decide` does, each in a transaction of its own.
 
-    A retry with the same key goes on where the first try ended.
+    All reviews are of the same moment, by which they are found again as one act (`agent.store.reviews.past`). A retry
+    with the same key goes on where the first try ended.
 
     Raises:
         Invalid: there are too many at once, or the decision or its reason cannot be used on any.
@@ -83,10 +88,11 @@ def undo(engine: Engine, actor: User, made: Mapping[int, int], *, key: str, now:
 
 
 def _each(item_ids: Sequence[int], work: Callable[[int], Outcome]) -> Bulk:
-    done, refused = dict[int, int](), []
+    done, refused = dict[int, Outcome](), []
     for item_id in item_ids:
         try:
-            done[item_id] = work(item_id).review_id or 0
+            done[item_id] = work(item_id)
         except (Refused, Conflict, NotFound) as error:
             refused.append((item_id, error.phrase))
-    return Bulk(done, tuple(refused))
+    made = {item_id: outcome.review_id or 0 for item_id, outcome in done.items()}
+    return Bulk(made, tuple(refused), max((one.live for one in done.values() if one.live), default=None))

@@ -27,6 +27,7 @@ def take(
     limit: int = 10,
     shown: int | None = None,
     back: Iterable[int] = (),
+    known: bool = True,
     now: datetime,
     span: timedelta = SPAN,
 ) -> list[Item]:
@@ -44,13 +45,14 @@ def take(
         limit: how many to hold; an item that was taken back by `reviews.undo` may be one more, and those of `back`.
         shown: the item that the actor has on screen.
         back: items that `reviews.undo` brought back to them, the last one first.
+        known: whether the page has said `shown` and `back` since it was loaded; before that nothing is given back.
         now: the time.
         span: how long the claims last.
 
     Raises:
         PermissionDenied: the actor's role is too low.
     """
-    desk = Desk(actor.id, product_id, station_id, may(actor, "engineer"), shown, tuple(back))
+    desk = Desk(actor.id, product_id, station_id, may(actor, "engineer"), shown, tuple(back), known)
     with reading(engine) as conn:
         current(conn, actor, "operator", "review.claim")
         held = claims.held(conn, desk)

@@ -30,6 +30,7 @@ class Desk:
         escalated: with the escalated items behind the open ones, as an engineer sees them.
         shown: the item on screen.
         back: items that came back there by an undo, the last one first; whatever their product and station.
+        known: whether the desk has said so since it was opened; before that nothing is given back.
     """
 
     user_id: int
@@ -38,6 +39,7 @@ class Desk:
     escalated: bool = False
     shown: int | None = None
     back: tuple[int, ...] = ()
+    known: bool = True
 
 
 def held(conn: Connection, desk: Desk) -> dict[int, datetime]:
@@ -68,7 +70,8 @@ def take(conn: Connection, desk: Desk, *, limit: int, until: datetime, now: date
     """
     kept = list(held(conn, desk))[: limit + 1 + len(desk.back)]
     mine = claim.c.user_id == desk.user_id
-    conn.execute(sa.delete(claim).where(mine, claim.c.item_id.not_in(kept)))
+    if desk.known:
+        conn.execute(sa.delete(claim).where(mine, claim.c.item_id.not_in(kept)))
     prolonged = sa.update(claim).where(mine, claim.c.item_id.in_(kept)).values(expires_at=until)
     count = conn.execute(prolonged).rowcount if kept else 0
     for state, watched in places(escalated=desk.escalated):

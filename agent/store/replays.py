@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from operator import attrgetter
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.rows import insert, read_all, values
+from agent.store.rows import insert, values
 from agent.store.tables import deployment, model_version, replay, user
 
 KEY = ("event_at", "stream_id", "partition", "offset", "live")
@@ -68,18 +68,25 @@ def keep(conn: Connection, rows: Collection[NewReplay]) -> None:
     conn.execute(statement, [values(one) for one in sorted(rows, key=attrgetter(*KEY))])
 
 
-def of_record(conn: Connection, record: Record) -> Sequence[Replay]:
-    """What came of one record's decision made again, the newest first."""
+def of_records(conn: Connection, records: Collection[Record]) -> Mapping[Record, Sequence[Replay]]:
+    """What came of each record's decision made again, the newest first; of those that were made again."""
+    if not records:
+        return {}
     row = replay.c
+    key = [row[name] for name in KEY[:-1]]
     query = (
         sa.select(
-            row.live, row.agreement, row.verdict, row.reason, row.score, model_version.c.number, row.engine,
+            *key, row.live, row.agreement, row.verdict, row.reason, row.score, model_version.c.number, row.engine,
             user.c.name.label("user"), row.at,
         )
         .outerjoin(deployment, deployment.c.id == row.deployment_id)
         .outerjoin(model_version, model_version.c.id == deployment.c.model_version_id)
         .outerjoin(user, user.c.id == row.by)
-        .where(*(row[name] == value for name, value in zip(KEY, record, strict=False)))
+        .where(row.event_at.in_({event_at for event_at, *_ in records}))  # of the key SQLite searches this part alone
         .order_by(row.at.desc(), row.live)
     )  # fmt: skip
-    return read_all(Replay, conn.execute(query))
+    shown = [field.name for field in fields(Replay)]
+    found: dict[Record, list[Replay]] = {}
+    for at, stream_id, partition, offset, *rest in conn.execute(query):
+        found.setdefault((at, stream_id, partition, offset), []).append(Replay(**dict(zip(shown, rest, strict=True))))
+    return {record: found[record] for record in records if record in found}

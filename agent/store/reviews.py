@@ -143,26 +143,30 @@ def _turns(item_ids: sa.Select[tuple[int]]) -> sa.Subquery:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A page of what one person said: newest first, and the id that the older ones lie before; None: there are none."""
+    """A page of what one person did: newest first, and the id that the older ones lie before; None: there are none.
 
-    reviews: Sequence[Review]
+    An act is one review, or those that one decision on many items made, the newest first.
+    """
+
+    acts: Sequence[Sequence[Review]]
     before: int | None
 
 
 def past(conn: Connection, user_id: int, since: datetime, limit: int, before: int | None = None) -> Past:
-    """The user's newest reviews that nothing came after: those they may take back, newest first.
+    """The user's newest reviews that nothing came after, act by act: those they may take back, newest first.
 
     Not of parts to teach a product from, and of none whose evidence was let go. A page costs the same however much they
-    ever said, and may hold fewer than `limit`, even none, though there are older ones.
+    ever said, and may hold fewer than `limit`, even none, though there are older ones. Reviews that say the same at the
+    same moment are one act: `agent.service.bulk` writes them so, and no two presses share a microsecond.
 
     Args:
         conn: any transaction.
         user_id: whose.
         since: none before it.
-        limit: at most so many.
+        limit: at most so many acts.
         before: `Past.before` of the page of newer ones.
     """
-    row, found = review.c, list[Review]()
+    row, found = review.c, dict[tuple[datetime, str, str | None], list[Review]]()
     mine = sa.select(row.id, row.item_id, row.created_at, item.c.kind, item.c.released_at).join(item)
     mine = mine.where(row.user_id == user_id).order_by(row.id.desc())
     looks = 2 * limit
@@ -173,13 +177,14 @@ def past(conn: Connection, user_id: int, since: datetime, limit: int, before: in
         last = {stack[-1].id: stack[-1] for stack in map(standing, said.values()) if stack}
         for one in rows:
             if one.created_at < since:  # ids are in the order of time
-                return Past(found, None)
+                return Past([*found.values()], None)
             if one.id in last and one.kind != "teach" and one.released_at is None:
-                if len(found) == limit:
-                    return Past(found, before)
-                found.append(last[one.id])
+                act = (one.created_at, last[one.id].decision, last[one.id].reason)
+                if act not in found and len(found) == limit:
+                    return Past([*found.values()], before)
+                found.setdefault(act, []).append(last[one.id])
             before = one.id
         if len(rows) < looks:
-            return Past(found, None)
+            return Past([*found.values()], None)
         looks *= 2
-    return Past(found, before)
+    return Past([*found.values()], before)

@@ -265,8 +265,16 @@ def revoke(conn: Connection, sample_id: int, now: datetime) -> None:
 
 def of_item(conn: Connection, item_id: int) -> list[Sample]:
     """What an item's review added and nobody revoked."""
-    query = sa.select(*columns(sample, Sample)).where(sample.c.item_id == item_id, sample.c.revoked_at.is_(None))
-    return read_all(Sample, conn.execute(query))
+    return of_items(conn, [item_id]).get(item_id, [])
+
+
+def of_items(conn: Connection, item_ids: Collection[int]) -> dict[int, list[Sample]]:
+    """What the reviews of each of these items added and nobody revoked; of those that have any."""
+    query = sa.select(*columns(sample, Sample)).where(sample.c.item_id.in_(item_ids), sample.c.revoked_at.is_(None))
+    found: dict[int, list[Sample]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row.item_id, []).append(read(Sample, row))
+    return found
 
 
 def revoke_of_item(conn: Connection, item_id: int, now: datetime) -> list[int]:

@@ -28,7 +28,7 @@ from dashboard.certificates import words
 from dashboard.codes import shown
 from dashboard.fragments import fragment
 from dashboard.style import CSS
-from dashboard.tables import headings, plain
+from dashboard.tables import plain, table
 from dashboard.words import later, opening, retold, say
 
 
@@ -150,7 +150,7 @@ def _versions(versions: Sequence[ModelVersion]) -> None:
             later("version"): f"v{one.number}",
             later("state"): shown(one.state),
             later("teacher"): one.teacher,
-            later("images"): one.manifest.get("settings", {}).get("images"),
+            later("images"): one.manifest.get("settings", {}).get("images", ""),
             later("made"): one.created_at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S"),
             later("artifact"): one.artifact_sha256[:12],
             later("why"): retold(one.told or ""),
@@ -158,6 +158,6 @@ def _versions(versions: Sequence[ModelVersion]) -> None:
         for one in reversed(versions)
     ]
     if rows:
-        st.dataframe(rows, hide_index=True, column_config=headings(rows))
+        st.html(table(rows, low=True))
     else:
         st.caption(say("none yet"))

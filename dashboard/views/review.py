@@ -12,7 +12,7 @@ from functools import lru_cache
 import streamlit as st
 from sqlalchemy import Connection
 
-from agent.service import claims, reviews
+from agent.service import bulk, claims, reviews
 from agent.service.ranks import Refused
 from agent.settings import utc_now
 from agent.store import items, products, registry, score_bins, stations
@@ -75,7 +75,7 @@ def _desk(wanted: Filter, user: User) -> None:
     component.draw(
         key,
         {
-            "user": user.id, "canDecide": context.may("operator"),
+            "user": user.id, "canDecide": context.may("operator"), "known": told.spoke,
             "reasons": [(one, named(one)) for one in settings.reasons],
             "answers": dict(answers), "trouble": trouble, "items": [], "filter": wanted, "waiting": 0,
             "most": MOST, "past": desk.NOTHING, "older": None, **drawn,
@@ -90,7 +90,7 @@ def _queue(wanted: Filter, user: User, told: Heard) -> Data:
     if context.may("operator"):
         held = claims.take(
             context.engine(), user, product_id=product_id, station_id=station_id, limit=AHEAD, shown=told.shown,
-            back=told.back, now=now,
+            back=told.back, known=told.spoke, now=now,
         )  # fmt: skip
     with context.reading() as conn:
         if not context.may("operator"):
@@ -108,8 +108,8 @@ def _past(conn: Connection, user: User, limit: int, before: int | None, now: dat
     """A page of one's verdicts of this shift that may be taken back; `more`: what the next page lies before."""
     began = cutter("shift", context.settings().timezone, context.settings().plant.shifts)
     page = said.past(conn, user.id, began(quarter(now)), limit, before)
-    seen = {one.id: one for one in items.some(conn, [one.item_id for one in page.reviews])}
-    rows = [desk.past(one, seen[one.item_id]) for one in page.reviews]
+    seen = {one.id: one for one in items.some(conn, [act[0].item_id for act in page.acts])}
+    rows = [desk.past(act, seen[act[0].item_id]) for act in page.acts]
     return {"before": before, "rows": rows, "more": page.before}
 
 
@@ -121,14 +121,13 @@ def answer(press: Press, user: User) -> Data:
     """
     engine, now, settings = context.engine(), utc_now(), context.settings()
     try:
+        if press.decision == "undo" and press.made:
+            many = bulk.undo(engine, user, press.made, key=press.id, now=now)
+            return {"ok": bool(many.done), "words": desk.back(many)}
         if press.decision == "undo":
             undone = reviews.undo(engine, user, press.item, own=True, key=press.id, now=now)
             words = say("back in the queue")
-            if undone.live:
-                words = say(
-                    "back in the queue; v{number}, which is live, learnt from it: tell an engineer", number=undone.live
-                )
-            return {"ok": True, "words": words}
+            return {"ok": True, "words": f"{words}; {desk.learnt(undone.live)}" if undone.live else words}
         done = reviews.decide(
             engine, user, press.item, press.decision, press.reason, rules=settings.samples,
             double=settings.review.double, drawn=Drawing(settings.audit, settings.certificate), key=press.id, now=now,

@@ -12,7 +12,7 @@ from agent.store.scopes import EVERYTHING
 from dashboard import charts, context, gallery, tables, thresholds, trending
 from dashboard.asking import Asked, ask
 from dashboard.codes import shown
-from dashboard.filters import choose
+from dashboard.filters import choose, some
 from dashboard.findings import find
 from dashboard.spc import RULES
 from dashboard.style import CSS
@@ -95,9 +95,9 @@ def _control(asked: Asked, series: trending.Series, marks: Sequence[Mark]) -> No
         left.segmented_control(say("Chart"), ["p'", "EWMA"], default="p'", key="chart", bind="query-params") == "EWMA"
     )
     base = choose(middle, "base", say("Limits from"), trending.BASES)
-    rules = right.multiselect(
-        say("Run rules"), list(RULES), default=[1, 2], key="rules", disabled=averaged,
-        format_func=lambda one: f"{one}: {say(RULES[one].words)}",
+    rules = some(
+        right, "rules", say("Run rules"), RULES, (1, 2), lambda one: f"{one}: {say(RULES[one].words)}",
+        disabled=averaged,
     )  # fmt: skip
     starts, counts, chart = trending.charted(series, measure, rules, zone=asked.zone, averaged=averaged, base=base)
     if chart is None:

@@ -15,7 +15,7 @@ from agent.store.item_search import Wanted, count, open_ones, search
 from agent.store.items import Item
 from agent.store.reviews import standing
 from dashboard import alike, context, gallery, judging, sheets, ticks
-from dashboard.filters import day, pick, pick_code, typed
+from dashboard.filters import moment, pick, pick_code, typed
 from dashboard.style import CSS
 from dashboard.words import say, several
 
@@ -116,7 +116,7 @@ def _wanted() -> Wanted:
             for name, product_id in product_ids.items()
             for one in registry.versions(conn, product_id)
         }
-    first, second, third, fourth = st.columns(4), st.columns(4), st.columns(4), st.columns(2)
+    first, second, third, fourth = (st.columns(4) for _ in range(4))
     product = pick(first[0], "product", say("Product"), product_ids)
     station = pick(first[1], "station", say("Station"), station_ids)
     lot = typed(first[2], "lot", say("Lot"), say("all"))
@@ -130,8 +130,8 @@ def _wanted() -> Wanted:
     least = _number(third[1], "severity-from", say("Severity from"))
     most = _number(third[2], "severity-to", say("Severity to"))
     zone = context.settings().timezone
-    since = day(fourth[0], "from-day", say("From day"), zone, 0)
-    until = day(fourth[1], "to-day", say("To day"), zone, 1)
+    since = moment(fourth[:2], "from", (say("From day"), say("From time")), zone, 0)
+    until = moment(fourth[2:], "to", (say("To day"), say("To time")), zone, 1)
     return Wanted(
         product_id=product_ids.get(product or ""), station_id=station_ids.get(station or ""), lot=lot or None,
         since=since, until=until, state=state, decision=decision, reason=reason or None, verdict=verdict,

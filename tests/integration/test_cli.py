@@ -117,7 +117,7 @@ def test_what_a_replay_found_is_kept_with_who_asked(plant: Path) -> None:
     said = goodpart("replay", "--from=2026-03-01", "--to=2026-03-03", "--as=ada", folder=plant, environ=spool)
     assert said.strip().splitlines()[-1] == "1 identical"
     with reading(engine) as conn:
-        (kept,) = replays.of_record(conn, (NOW, stream, 0, 0))
+        ((kept,),) = replays.of_records(conn, [(NOW, stream, 0, 0)]).values()
     engine.dispose()
     assert (kept.agreement, kept.verdict, kept.user, kept.engine) == ("identical", "not_inspected", "ada", None)
 

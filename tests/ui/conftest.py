@@ -17,6 +17,7 @@ from agent.store.local_blobs import LocalBlobs
 from tests.databases import line
 from tests.ui.plant import PARTS, Served, parts, seed, serving
 from tests.ui.shop import Shop
+from tests.ui.works import fill
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
@@ -49,6 +50,17 @@ def served(tmp_path: Path) -> Iterator[Served]:
         blobs = LocalBlobs(tmp_path / "blobs")
         seed(made, blobs)
         with serving(made.engine, tmp_path) as url:
+            yield Served(url, made, blobs)
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A dashboard of a plant with something on every page."""
+    folder = tmp_path_factory.mktemp("works")
+    with line(folder) as made:
+        blobs = LocalBlobs(folder / "blobs")
+        fill(made, blobs, utc_now())
+        with serving(made.engine, folder, fresh=True) as url:
             yield Served(url, made, blobs)
 
 

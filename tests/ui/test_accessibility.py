@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from agent.settings import utc_now
-from agent.store.local_blobs import LocalBlobs
-from tests.databases import line
-from tests.ui.plant import serving
+from tests.ui.plant import Served
 from tests.ui.walk import PAGES, opened
-from tests.ui.works import fill
 
 SEVERE = {"serious", "critical"}
 
 
-@pytest.fixture(scope="module")
-def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("works")
-    with line(folder) as made:
-        fill(made, LocalBlobs(folder / "blobs"), utc_now())
-        with serving(made.engine, folder, fresh=True) as url:
-            yield url
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_a_serious_violation(page: Page, works: str, scheme: Literal["light", "dark"]) -> None:
+def test_no_page_has_a_serious_violation(page: Page, works: Served, scheme: Literal["light", "dark"]) -> None:
     page.emulate_media(color_scheme=scheme)
     found = []
     for name, (address, shown) in PAGES.items():
-        opened(page, works, address, "admin", shown)
+        opened(page, works.url, address, "admin", shown)
         found += [f"{name}: {one}" for one in violations(page)]
     assert found == []
 
@@ -42,7 +28,7 @@ def violations(page: Page) -> list[str]:
     """What is serious or critical, with the element; of all elements, Streamlit's own too."""
     report: dict[str, Any] = Axe().run(page).response
     return [
-        f"{one['id']} at {node['target']}: {node['html'][:200]}"
+        f"{one['id']} at {node['target']}: {node['html'][:200]}: {node['failureSummary']}"
         for one in report["violations"]
         if one["impact"] in SEVERE
         for node in one["nodes"]

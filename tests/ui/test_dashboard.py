@@ -100,6 +100,15 @@ def test_the_scores_of_a_product_say_what_another_threshold_would_have_flagged(p
     page.get_by_label("Were the threshold at severity").fill("-1.5")
     page.keyboard.press("Enter")
     expect(page.get_by_text("12 to 60 of 60 frames would have been flagged")).to_be_visible()
+    rules = page.get_by_role("combobox", name="Run rules")
+    rules.click()
+    rules.press_sequentially("two of three")
+    page.get_by_role("option", name="two of three").click()
+    expect(page).to_have_url(re.compile(r"rules=1(,|%2C)2(,|%2C)5"))
+    expect(page).to_have_url(re.compile(r"threshold=-1\.5"))
+    page.goto(page.url)  # as a link would
+    expect(page.get_by_text("12 to 60 of 60 frames would have been flagged")).to_be_visible()
+    expect(page.get_by_test_id("stMultiSelectTagsContainer").locator("[data-tag]")).to_have_count(3)
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
 
 

@@ -41,7 +41,7 @@ MENU = "[data-testid=stPopoverBody]:visible, [data-testid=stSelectboxVirtualDrop
 STREAMLITS = re.compile(
     r"\b(App pages|Choose (an option|options|date)|Collapse sidebar|Link to heading|Open|Sidebar|"
     r"Skip to main content|"
-    r"Decrement|Increment|Help for|dd|mm|yyyy|day, |month, |year, |Clear (all|value)|"
+    r"Decrement|Increment|Help for|dd|mm|yyyy|day, |month, |year, |HH|hour, |minute, |Clear (all|value)|"
     r"Remove \d|Selected (values|Date).*|"
     r"Copy Vega-Lite spec|Download as (PNG|CSV)|Fullscreen|Show data|Show/hide columns|Search|Vega visualization|"
     r"No results|\d+ options? available\.|Dismiss|Close|Calendar.*|Press Enter to apply|Select all|Loading.*)"

@@ -13,6 +13,7 @@ from dashboard.pages import VIEWS, views
 from tests.databases import Line, line, on
 from tests.postgresql import PostgreSQL, postgresql
 from tests.ui.plant import seed, serving
+from tests.ui.test_accessibility import violations
 from tests.ui.walk import PAGES
 
 
@@ -38,6 +39,7 @@ def test_every_page_says_that_the_database_is_away_and_comes_back(
                 expect(page.get_by_text("This page comes back with a reload.")).to_be_visible()
                 expect(page.get_by_role("alert").filter(has_text="the database")).to_have_count(1)
                 expect(page.locator("[data-testid=stException]")).to_have_count(0)
+            assert violations(page) == []
             old = board.get_by_role("alert").filter(has_text="Nothing here is of now")
             expect(old).to_contain_text("the database")
             stoppable.start()

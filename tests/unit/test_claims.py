@@ -55,6 +55,22 @@ def test_a_verdict_makes_room_for_the_next_one_and_undo_brings_its_own_back(here
     assert _take(here, here.operator) == ids[:4]
 
 
+def test_until_a_page_has_said_what_came_back_to_it_nothing_is_given_back(here: Line) -> None:
+    """As after a reload: the filter alone would let go what an undo brought back from elsewhere."""
+    with writing(here.engine) as conn:
+        other = stations.add(conn, "press-2", now=NOW).id
+        elsewhere = here.add_item(conn, 0, station_id=other).id
+        near = here.add_item(conn, 1).id
+    reviews.decide(here.engine, here.operator, elsewhere, "normal", key="a", now=NOW)
+    reviews.undo(here.engine, here.operator, elsewhere, key="b", now=NOW)
+    here_alone = {"station_id": here.station_id}
+    assert _take(here, here.operator, **here_alone, known=False) == [near]
+    assert _take(here, here.engineer) == []
+    assert _take(here, here.operator, **here_alone, back=[elsewhere]) == [elsewhere, near]
+    assert _take(here, here.operator, **here_alone) == [near]
+    assert _take(here, here.engineer) == [elsewhere]
+
+
 def test_claims_end_unless_they_are_renewed(here: Line) -> None:
     ids = _fill(here, 3)
     _take(here, here.operator)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from agent.service import bulk, reviews
 from agent.service.reviews import Outcome
-from agent.settings import load
-from agent.store import stations
+from agent.settings import Settings, load
+from agent.store import audit, stations
 from agent.store.engine import reading, writing
 from agent.store.items import Item
 from agent.store.reviews import Review
@@ -81,6 +82,11 @@ def test_evidence_that_was_let_go_has_no_pictures() -> None:
         [{"id": "x" * 201, "item": 7, "decision": "normal"}],
         [{"id": "a", "item": 7, "decision": "accept"}],
         [{"id": "a", "item": 7, "decision": "defect", "reason": ["dent"]}],
+        [{"id": "a", "item": 7, "decision": "undo", "made": {"7": 1}}],
+        [{"id": "a", "item": 7, "decision": "undo", "made": [[7, "1"]]}],
+        [{"id": "a", "item": 7, "decision": "undo", "made": [[7, 1, 2]]}],
+        [{"id": "a", "item": 7, "decision": "undo", "made": [[7, 2**63]]}],
+        [{"id": "a", "item": 7, "decision": "undo", "made": [[7, 1]] * 501}],
     ],
 )
 def test_malformed_presses_are_left_out(state: Any) -> None:
@@ -90,9 +96,12 @@ def test_malformed_presses_are_left_out(state: Any) -> None:
 def test_presses_keep_their_order() -> None:
     sent = [
         {"id": "a", "item": 7, "decision": "defect", "reason": "dent"},
-        {"id": "b", "item": 7, "decision": "undo", "reason": None},
+        {"id": "b", "item": 7, "decision": "undo", "reason": None, "made": None},
+        {"id": "c", "item": 7, "decision": "undo", "made": [[7, 1], [8, 2]]},
     ]
-    assert desk.presses(sent) == [Press("a", 7, "defect", "dent"), Press("b", 7, "undo", None)]
+    assert desk.presses(sent) == [
+        Press("a", 7, "defect", "dent"), Press("b", 7, "undo", None), Press("c", 7, "undo", None, {7: 1, 8: 2}),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -101,6 +110,7 @@ def test_presses_keep_their_order() -> None:
         (None, Heard()),
         ({"shown": 7, "back": [9, 7], "before": 5}, Heard(shown=7, back=[9, 7], before=5)),
         ({"shown": "7", "back": 9, "before": -1}, Heard()),
+        ({}, Heard()),
         ({"back": [1, "2", None, 3], "before": 2**63}, Heard(back=[1, 3])),
         ({"presses": [{"id": "a", "item": 7, "decision": "undo"}]}, Heard([Press("a", 7, "undo", None)])),
     ],
@@ -191,3 +201,28 @@ def test_a_flagged_view_of_a_part_that_is_drawn_is_told_that_it_does_not_train(
         item_id = here.add_item(conn, 0, serial="S1").id
     said = review.answer(Press("p", item_id, "normal", None), here.operator)
     assert said["words"] == "no sample: part S1 is drawn for the audit: it measures models, so it trains none"
+
+
+def test_many_are_taken_back_by_one_press_once_and_those_that_cannot_be_are_counted(
+    here: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "engine", lambda: here.engine)
+    monkeypatch.setattr(context, "settings", Settings)
+    with writing(here.engine) as conn:
+        ids = [here.add_item(conn, number).id for number in range(3)]
+    made = bulk.decide(here.engine, here.operator, ids, "normal", key="k", now=NOW).reviews
+    reviews.undo(here.engine, here.operator, ids[0], key="u", now=NOW)
+    reviews.decide(here.engine, here.operator, ids[0], "defect", "dent", key="d", now=NOW)
+    for _ in range(2):  # it is sent until it is answered
+        told = review.answer(Press("p", ids[2], "undo", None, made), here.operator)
+        assert told["ok"]
+        assert told["words"] == (
+            "2 parts are back in the queue; 1 could not be taken back: "
+            f"item {ids[0]} was judged again since, as defect by operator: that stays"
+        )
+    assert [here.item(one).decision for one in ids] == ["defect", None, None]
+    with reading(here.engine) as conn:
+        undone = [event.subject for event in audit.recent(conn, action="review.undo")]
+    assert undone == [f"item:{one}" for one in (ids[2], ids[1], ids[0])]
+    refused = review.answer(Press("q", ids[1], "undo", None, {ids[1]: made[ids[1]]}), here.operator)
+    assert not refused["ok"] and refused["words"].startswith("0 parts are back in the queue; 1 could not be")

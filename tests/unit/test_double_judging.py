@@ -118,6 +118,7 @@ def test_ones_last_reviews_are_those_that_nothing_came_after(here: Line, other: 
     _decide(here, other, ids[3], "normal", double=0.0)
     reviews.undo(here.engine, here.operator, ids[0], key="u", now=NOW)
     with reading(here.engine) as conn:
-        assert [one.item_id for one in said.past(conn, here.operator.id, NOW, 9).reviews] == [ids[2]]
-        assert [one.item_id for one in said.past(conn, other.id, NOW, 1).reviews] == [ids[3]]
+        for user, left in ((here.operator, [ids[2]]), (other, [ids[3], ids[1]])):
+            (act,) = said.past(conn, user.id, NOW, 9).acts  # all at one moment
+            assert [one.item_id for one in act] == left
         assert said.past(conn, other.id, NOW + HOUR, 9) == said.Past([], None)

@@ -17,8 +17,10 @@ from agent.store.engine import writing
 from agent.store.replays import NewReplay
 from agent.store.tables import inspection
 from dashboard import context
+from dashboard.histories import Look, find
 from tests.databases import NOW, Line
 from tests.pages import opened
+from tests.plans import plans_of
 
 
 @pytest.fixture
@@ -61,6 +63,39 @@ def test_the_address_that_the_page_prints_opens_what_it_stands_under(plant: Line
 def test_a_decision_made_again_stands_by_its_inspection(plant: Line) -> None:
     told = _tables(opened("part", plant.viewer, serial="S1"))
     assert "<td>different</td>" in told and "<td>torch cpu fp32</td>" in told
+
+
+@pytest.mark.usefixtures("each_database")
+def test_a_part_of_many_views_takes_as_many_statements_as_one_of_one(here: Line) -> None:
+    deciders = (here.operator, here.engineer)
+    with writing(here.engine) as conn:
+        ids = {}
+        for n, serial in enumerate(["S1", *["S9"] * 9]):
+            ids[here.add_item(conn, n, serial=serial, event_at=NOW.replace(second=n)).id] = serial
+            inspections.add_all(conn, [here.inspection(n, "review", serial=serial, event_at=NOW.replace(second=n))])
+            made = [
+                NewReplay(
+                    event_at=NOW.replace(second=n), stream_id=here.stream_id, partition=0, offset=n, live=live,
+                    agreement="identical", verdict="review", reason=None, score=float(n), deployment_id=None,
+                    engine=None, by=None, at=NOW,
+                )
+                for live in (False, True)
+            ]  # fmt: skip
+            replays.keep(conn, made)
+    for n, one in enumerate(ids):
+        reviews.decide(here.engine, deciders[n % 2], one, "defect", "dent", key=f"k{one}", now=NOW)
+    counted = {}
+    for serial, views in (("S1", 1), ("S9", 9)):
+        looks = list[Look]()
+        counted[serial] = len(plans_of(here.engine, lambda conn: looks.extend(find(conn, serial=serial))))  # noqa: B023
+        assert [len(look.replays) for look in looks] == [2] * views
+        assert [[one.score for one in look.replays] for look in looks] == [
+            [float(look.frame.offset)] * 2 for look in looks
+        ]
+        assert [[one.item_id for one in look.samples] for look in looks] == [
+            [look.item.id] for look in looks if look.item
+        ]
+    assert counted["S9"] == counted["S1"]
 
 
 def test_the_page_says_what_is_gone(plant: Line) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from tests.databases import NOW, Line
 from tests.plans import plans_of
 
 pytestmark = pytest.mark.usefixtures("each_database")
-MINUTE = timedelta(minutes=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
 
 def _items(here: Line, count: int, start: int = 0, **changes: Any) -> list[int]:
@@ -25,13 +26,19 @@ def _items(here: Line, count: int, start: int = 0, **changes: Any) -> list[int]:
         return [here.add_item(conn, start + n, **changes).id for n in range(count)]
 
 
-def _pages(here: Line, limit: int) -> list[list[int]]:
-    """The items of the operator's verdicts since NOW, by page."""
-    found, page = list[list[int]](), Past([], None)
+def _judge(here: Line, item_ids: Sequence[int]) -> None:
+    """One by one, as at the desk: no two at the same moment."""
+    for n, one in enumerate(item_ids, 1):
+        reviews.decide(here.engine, here.operator, one, "normal", key=f"one-{one}", now=NOW + n * SECOND)
+
+
+def _pages(here: Line, limit: int) -> list[list[list[int]]]:
+    """The items of the operator's acts since NOW, by page."""
+    found, page = list[list[list[int]]](), Past([], None)
     with reading(here.engine) as conn:
         while not found or page.before is not None:
             page = said.past(conn, here.operator.id, NOW, limit, page.before)
-            found.append([one.item_id for one in page.reviews])
+            found.append([[one.item_id for one in act] for act in page.acts])
     return found
 
 
@@ -40,11 +47,28 @@ def test_a_bulk_action_puts_no_single_verdict_out_of_reach(here: Line) -> None:
     reviews.decide(here.engine, here.operator, early, "normal", key="early", now=NOW - MINUTE)
     reviews.decide(here.engine, here.operator, single, "defect", "dent", key="single", now=NOW)
     bulk.decide(here.engine, here.operator, many, "normal", key="many", now=NOW + MINUTE)
-    newest_first = [*reversed(many), single]
-    assert _pages(here, 4) == [newest_first[:4], newest_first[4:8], newest_first[8:]], "none of the shift before"
-    assert _pages(here, 11) == [newest_first], "nothing older is promised where there is none"
+    at_once = many[::-1]
+    assert _pages(here, 1) == [[at_once], [[single]]], "none of the shift before"
+    assert _pages(here, 2) == [[at_once, [single]]], "nothing older is promised where there is none"
     assert reviews.undo(here.engine, here.operator, single, own=True, key="back", now=NOW + MINUTE).state == "open"
-    assert _pages(here, 20) == [newest_first[:-1]]
+    assert _pages(here, 20) == [[at_once]]
+
+
+def test_of_a_bulk_action_only_what_can_still_be_taken_back_is_offered(here: Line) -> None:
+    again, undone, gone, *left = _items(here, 5)
+    bulk.decide(here.engine, here.operator, [again, undone, gone, *left], "defect", "dent", key="many", now=NOW)
+    for one in (again, undone):
+        reviews.undo(here.engine, here.operator, one, own=True, key=f"back-{one}", now=NOW)
+    reviews.decide(here.engine, here.operator, again, "defect", "dent", key="again", now=NOW + SECOND)
+    with writing(here.engine) as conn:
+        conn.execute(item.update().where(item.c.id == gone).values(released_at=NOW))
+    assert _pages(here, 9) == [[[again], left[::-1]]]
+
+
+def test_single_verdicts_are_one_entry_each(here: Line) -> None:
+    ids = _items(here, 5)
+    _judge(here, ids)
+    assert _pages(here, 2) == [[[ids[4]], [ids[3]]], [[ids[2]], [ids[1]]], [[ids[0]]]]
 
 
 def test_what_was_taken_back_does_not_fill_pages(here: Line) -> None:
@@ -52,7 +76,7 @@ def test_what_was_taken_back_does_not_fill_pages(here: Line) -> None:
     reviews.decide(here.engine, here.operator, single, "normal", key="single", now=NOW)
     made = bulk.decide(here.engine, here.operator, many, "normal", key="many", now=NOW)
     bulk.undo(here.engine, here.operator, made.reviews, key="back", now=NOW)
-    assert _pages(here, 2) == [[single]]
+    assert _pages(here, 2) == [[[single]]]
 
 
 def test_a_page_looks_at_so_many_and_goes_on(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +85,7 @@ def test_a_page_looks_at_so_many_and_goes_on(here: Line, monkeypatch: pytest.Mon
     reviews.decide(here.engine, here.operator, single, "normal", key="single", now=NOW)
     made = bulk.decide(here.engine, here.operator, many, "normal", key="many", now=NOW)
     bulk.undo(here.engine, here.operator, made.reviews, key="back", now=NOW)
-    assert _pages(here, 2) == [[], [], [single]]
+    assert _pages(here, 2) == [[], [], [[single]]]
 
 
 def test_parts_to_teach_from_and_those_without_evidence_are_not_among_them(here: Line) -> None:
@@ -70,7 +94,7 @@ def test_parts_to_teach_from_and_those_without_evidence_are_not_among_them(here:
         for one in (kept, gone, taught):
             said.add(conn, one, here.operator.id, "normal", state="closed", now=NOW)
         conn.execute(item.update().where(item.c.id == gone).values(released_at=NOW))
-    assert _pages(here, 1) == [[kept]]
+    assert _pages(here, 1) == [[[kept]]]
 
 
 def test_a_page_is_found_by_an_index_in_its_order(here: Line) -> None:

@@ -18,6 +18,7 @@ from agent.store.inspections import Inspection
 from agent.store.replays import Replay
 from dashboard.histories import find, replayed
 from tests.databases import NOW, Line
+from tests.plans import plans_of
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -32,9 +33,15 @@ def _run(here: Line, *found: Replayed, at: datetime, live: bool = False) -> None
     assert list(passed) == list(found)
 
 
+def test_the_replays_of_records_are_found_by_the_key(here: Line) -> None:
+    (plan,) = plans_of(here.engine, lambda conn: replays.of_records(conn, [(NOW, 1, 0, n) for n in range(3)]))
+    assert "SCAN replay" not in plan and "Seq Scan on replay" not in plan, plan
+
+
 def _kept(here: Line, one: Inspection) -> list[Replay]:
     with reading(here.engine) as conn:
-        return list(replays.of_record(conn, (one.event_at, one.stream_id, one.partition, one.offset)))
+        record = (one.event_at, one.stream_id, one.partition, one.offset)
+        return list(replays.of_records(conn, [record]).get(record, ()))
 
 
 def test_the_newest_result_of_each_question_is_kept(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,22 @@ SHIFTED = [
     9.45, 7.99, 9.29, 11.66, 12.16, 10.18, 8.04, 11.46, 9.20, 10.34, 9.03, 11.47, 10.51, 9.40, 10.08, 9.37, 10.62,
     10.31, 8.52, 10.84, 10.90, 9.33, 12.29, 11.50, 10.60, 11.08, 10.38, 11.62, 11.31, 10.52,
 ]  # fmt: skip
+# Weekly attendances at the NHS's major accident departments, and those of them seen within four hours: Mohammed et al.,
+# BMJ Quality & Safety 22, 2013, doi 10.1136/bmjqs-2012-001373, as `nhs_accidents` of the R package qicharts2 has them.
+SEEN = [
+    266501, 264225, 276532, 281461, 269071, 261215, 270409, 279778, 270483, 270320, 267923, 271478, 255353, 256820,
+    261835, 259144, 255910, 260863, 264465, 260989,
+]  # fmt: skip
+ATTENDED = [
+    280443, 276823, 291681, 296155, 282343, 275888, 283867, 295251, 284468, 282529, 279618, 283932, 266629, 268091,
+    276803, 271578, 266005, 273520, 278574, 273772,
+]  # fmt: skip
+# SAS/QC User's Guide, The SHEWHART Procedure, "Applying Tests for Special Causes": circuits that fail, of 500
+# a batch (PCHART statement, data set Circuit3), and means of gap widths (XCHART statement, data set Parts).
+CIRCUITS = [12, 21, 16, 9, 3, 4, 6, 9, 11, 13, 12, 7, 2, 14, 9, 8, 14, 10, 11, 9]
+GAPS = [
+    270, 258, 248, 260, 273, 260, 259, 248, 260, 255, 268, 253, 273, 275, 257, 269, 249, 264, 258, 248, 248,
+]  # fmt: skip
 BUCKETS = st.lists(
     st.integers(1, 5000).flatmap(lambda size: st.tuples(st.integers(0, size), st.just(size))), min_size=1, max_size=40
 )
@@ -42,6 +58,43 @@ def test_the_moving_average_is_the_textbooks() -> None:
     assert limits[:2] == pytest.approx([10.27, 10.36], abs=0.005)
     assert limits[-1] == pytest.approx(10.62, abs=0.005)
     assert max(averages[:28]) < 10.62 < averages[28]
+
+
+@pytest.mark.parametrize(
+    ("base", "centre", "first", "last"),
+    [
+        (None, 0.952899711344191, (0.940129644177514, 0.965669778510868), (0.939974996522904, 0.965824426165478)),
+        (10, 0.951059643832770, (0.938664691389007, 0.963454596276534), (0.938514586436589, 0.963604701228952)),
+    ],
+)
+def test_laneys_limits_are_those_that_qicharts2_draws(
+    base: int | None, centre: float, first: tuple[float, float], last: tuple[float, float]
+) -> None:
+    """The P' chart of qicharts2 0.8.1, whole and with its limits from the first ten weeks (`freeze = 10`).
+
+    Its output is published to 17 digits by github.com/AUS-DOH-Safety-and-Quality/PowerBI-SPC at d4bb4f6,
+    test/fixtures/qicharts2.ts, cases "nhs pp" and "nhs pp freeze 10".
+    """
+    found = laney(SEEN, ATTENDED, base=base)
+    assert found.centre == pytest.approx(centre, rel=1e-12)
+    for point, limits in ((found.points[0], first), (found.points[-1], last)):
+        assert (point.lower, point.upper) == pytest.approx(limits, rel=1e-12)
+    p_chart_width = 3 * (centre * (1 - centre) / ATTENDED[0]) ** 0.5
+    assert found.sigma_z == pytest.approx((first[1] - centre) / p_chart_width, rel=1e-12)
+
+
+def test_run_rules_are_broken_where_sas_finds_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests 1 to 4 of the p chart: "Test 1 is positive at batch 2 and Test 3 is positive at batch 10"."""
+    monkeypatch.setattr(spc, "sigma_z", lambda counts, sizes: 1.0)
+    found = laney(CIRCUITS, [500] * len(CIRCUITS), (1, 2, 3, 4))
+    assert (found.points[0].lower, found.points[0].upper) == pytest.approx((0.00121703, 0.03878297), abs=5e-9)
+    assert {at + 1: point.rules for at, point in enumerate(found.points) if point.rules} == {2: (1,), 10: (3,)}
+
+
+def test_two_of_three_are_found_where_sas_finds_them() -> None:
+    """Tests 1 to 5 of the means chart: centre 259.66667, upper limit 277.24592, "Test 5 was positive at sample 14"."""
+    deviations = [3 * (gap - 259.66667) / (277.24592 - 259.66667) for gap in GAPS]
+    assert [{at + 1 for at in broken_by(number, deviations)} for number in range(1, 6)] == [*[set()] * 4, {14}]
 
 
 def test_sigma_z_is_laneys_moving_range_of_z_scores() -> None:

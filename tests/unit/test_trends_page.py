@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from agent.phrases import Phrase
 from agent.store.buckets import cutter
 from agent.store.closings import Judged
+from agent.store.marks import Mark
 from agent.store.trends import FlagPoint, Totals
 from dashboard import charts, trending
+from dashboard.coverage import Cell
+from dashboard.sheets import FORMULA
 from dashboard.tables import table
 from dashboard.trending import MEASURES, Counts, by_shift, charted, grouped, pareto, rate, series, signals
 
@@ -94,6 +100,34 @@ def test_the_pareto_leaves_out_normal_parts_and_ends_at_the_whole() -> None:
     }  # fmt: skip
     assert pareto(closed) == [("crack", 5, 0.5), ("dent", 5, 1.0)]
     assert pareto({}) == []
+
+
+def test_the_data_that_a_chart_offers_holds_no_formula() -> None:
+    """As `st.altair_chart` passes them to its table and CSV."""
+    found = _series([_point(0, 10)], {})
+    starts, counts, chart = charted(found, MEASURES["flagged"], (1,), zone=UTC, averaged=False, base="all buckets")
+    assert chart
+    mark = Mark(DAY, "epoch", Phrase("=1+1"))
+    cell = Cell(station="@SUM(A1)", when="w", samples=1, frames=1, thin=False)
+    drawn = [
+        charts.pareto([("=1+1", 5, 1.0), ("dent", 5, 1.0)]), charts.coverage([cell], "week"),
+        charts.control(starts, counts, chart, [mark], "day", "flag rate"),
+    ]  # fmt: skip
+    data = [rows for one in drawn for rows in one.to_dict()["datasets"].values()]
+    texts = {value for rows in data for row in rows for value in row.values() if isinstance(value, str)}
+    assert {"'=1+1", "'@SUM(A1)", "dent"} <= texts
+    assert not any(text.startswith(FORMULA) for text in texts)
+
+
+def test_no_page_offers_a_csv_but_ours() -> None:
+    """`st.dataframe` and its like offer one that knows nothing of formulas."""
+    called = {
+        f"{path.name}: {node.attr}"
+        for path in Path(charts.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+    }
+    assert not {one for one in called if one.endswith((": dataframe", ": data_editor"))}
 
 
 @pytest.mark.parametrize(("part", "whole", "words"), [(1, 8, "12.50%"), (0, 8, "0.00%"), (0, 0, "—")])

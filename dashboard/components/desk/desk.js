@@ -36,13 +36,17 @@ class Desk {
   }
 
   update(data, send) {
-    if (this.data?.user !== data.user) this.presses = new Presses(data.user);
+    if (this.data?.user !== data.user) {
+      this.presses = new Presses(data.user);
+      this.queue.restore(`goodpart-back-${data.user}`);
+    }
     [this.data, this.send] = [data, send];
     const answered = this.presses.acknowledge(data.answers);
     for (const { id } of answered) if (!data.answers[id].ok) this.note(fill(WORDS.refused, data.answers[id]), true);
     this.queue.update(data, this.presses);
     const unanswered = this.presses.unsaved.length && !answered.length;
     if (unanswered && (!this.sentOnce || data.trouble)) this.submit(); // after a reload or an outage
+    else if (!data.known) this.tell();
     this.draw();
   }
 
@@ -70,11 +74,24 @@ class Desk {
     this.say(`${item.serial}: ${verdictOf({ decision, reason }, this.data.reasons)}`);
   }
 
-  undo(one = this.undoable()[0]) {
+  undo(one) {
     if (!this.data.canDecide || !one) return;
     this.choosing = null;
-    this.press(one.card, "undo", null);
-    this.say(`${one.card.serial}: ${WORDS.undone}`);
+    if (one.made) this.sendMany(one);
+    else this.press(one.card, "undo", null);
+    this.say(`${nameOf(one)}: ${WORDS.undone}`);
+  }
+
+  // One key takes one verdict back: those of many parts at once were asked for twice.
+  undoLast() {
+    const [last] = this.undoable();
+    if (last?.made) this.say(fill(WORDS.manyBack, { n: last.made.length }));
+    else this.undo(last);
+  }
+
+  sendMany(one) {
+    this.presses.addMany(one);
+    this.submit();
   }
 
   press(card, decision, reason) {
@@ -156,7 +173,7 @@ class Desk {
       return () => stage.pan(MOVE * way[0], MOVE * way[1]);
     }
     return {
-      n: () => this.decide("normal"), u: () => this.decide("unsure"), d: () => this.ask(true), z: () => this.undo(),
+      n: () => this.decide("normal"), u: () => this.decide("unsure"), d: () => this.ask(true), z: () => this.undoLast(),
       arrowright: () => this.step(1), j: () => this.step(1), arrowleft: () => this.step(-1), k: () => this.step(-1),
       v: () => stage.turn(event.shiftKey ? -1 : 1), "[": () => stage.fade(-0.1), "]": () => stage.fade(0.1),
       "+": () => stage.zoomBy(ZOOM), "=": () => stage.zoomBy(ZOOM), "-": () => stage.zoomBy(1 / ZOOM),
@@ -167,6 +184,7 @@ class Desk {
   draw() {
     if (!this.data) return;
     const { areas, data, queue, presses } = this;
+    queue.keep();
     const [item, open, unsaved] = [queue.item(), queue.open(), presses.unsaved.length];
     if (this.choosing !== null && this.choosing !== item?.id) this.choosing = null;
     const left = Math.max(0, data.waiting >= data.most ? data.waiting : data.waiting - this.decidedHere());
@@ -191,7 +209,7 @@ class Desk {
     show(areas.normals, [item?.id, near], () => normalsPanel(near));
     show(areas.judged, [presses.last?.id], () => judgedPanel(presses.last, data.reasons));
     const page = queue.page(presses);
-    show(areas.past, page && { ...page, rows: page.rows.map((one) => [one.item, one.time]) }, () => pastPanel(page, this));
+    show(areas.past, page && { ...page, rows: page.rows.map((one) => [one.item, one.time, one.made?.length]) }, () => pastPanel(page, this));
     Object.assign(this.root.dataset, {
       item: item?.id ?? "", ready: Number(this.stage.ready), left, unsaved, view: this.stage.view,
     });

@@ -8,6 +8,11 @@ function verdictOf({ decision, reason }, reasons) {
   return reasons.find(([code]) => code === reason)?.[1] ?? reason;
 }
 
+// What a verdict was of: a part, or many at once.
+function nameOf({ card, made }) {
+  return made ? fill(WORDS.parts, { n: made.length }) : card.serial;
+}
+
 function headPanel(item, left, most, unsaved, lost) {
   const count = element("span", "count", fill(WORDS.left, { n: left >= most ? `${most - 1}+` : left }));
   const pending = unsaved ? element("span", "tag pending", fill(WORDS.unsaved, { n: unsaved })) : null;
@@ -70,7 +75,7 @@ function verdictPanel(desk) {
     one.disabled = !canDecide || !desk.queue.item() || unseen && decision !== "unsure";
     return one;
   });
-  const undo = button(WORDS.undo, "Z", "undo", () => desk.undo());
+  const undo = button(WORDS.undo, "Z", "undo", () => desk.undoLast());
   undo.disabled = !canDecide || !desk.undoable().length;
   return [...bar, element("span", "gap"), undo, button(WORDS.keys, "?", "keys", () => desk.help(true))];
 }
@@ -85,7 +90,7 @@ function judgedPanel(last, reasons) {
   if (!last) return [title, element("p", "dim", WORDS.scoreHere)];
   const { answer } = last;
   const what = last.decision === "undo" ? WORDS.undone : verdictOf(last, reasons);
-  const made = [title, element("p", "", `${last.card.serial}: ${what}`)];
+  const made = [title, element("p", "", `${nameOf(last)}: ${what}`)];
   made.push(element("p", answer.ok ? "dim" : "refused", answer.ok ? answer.words : fill(WORDS.refused, answer)));
   const figures = answer.figures ?? {};
   if (!figures.score) return made;
@@ -112,9 +117,10 @@ function pastRow(one, desk) {
   const row = element("li");
   const verdict = verdictOf(one, desk.data.reasons);
   const undo = button(WORDS.undo, "", "small", () => desk.undo(one));
-  undo.setAttribute("aria-label", fill(WORDS.undoOf, { verdict, serial: one.card.serial }));
+  const label = one.made ? fill(WORDS.undoMany, { verdict, n: one.made.length }) : fill(WORDS.undoOf, { verdict, serial: one.card.serial });
+  undo.setAttribute("aria-label", label);
   const time = new Date(one.time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  row.append(element("span", "", `${one.card.serial}: ${verdict}`), element("time", "dim", time), undo);
+  row.append(element("span", "", `${nameOf(one)}: ${verdict}`), element("time", "dim", time), undo);
   return row;
 }
 

@@ -8,8 +8,16 @@ class Presses {
   }
 
   add(card, decision, reason) {
-    const press = { id: uuid(), item: card.id, decision, reason: reason ?? null, card, time: new Date().toISOString() };
-    this.unsaved.push(press);
+    this.put({ item: card.id, decision, reason: reason ?? null, card });
+  }
+
+  // The undo of one verdict on many parts: it has no card.
+  addMany({ item, made }) {
+    this.put({ item, decision: "undo", reason: null, made });
+  }
+
+  put(press) {
+    this.unsaved.push({ id: uuid(), time: new Date().toISOString(), ...press });
     this.keep();
   }
 
@@ -32,6 +40,6 @@ class Presses {
   }
 
   sent() {
-    return this.unsaved.map(({ id, item, decision, reason }) => ({ id, item, decision, reason }));
+    return this.unsaved.map(({ id, item, decision, reason, made }) => ({ id, item, decision, reason, made: made ?? null }));
   }
 }

@@ -8,6 +8,7 @@ class Queue {
     this.pages = []; // what each page lies before that one turned to, from newer to older
     this.gone = new Set(); // items with a verdict that the server has not answered yet
     this.back = new Map(); // cards whose verdict was taken back here, the last one at the end, until one goes on
+    this.hoped = new Set(); // those of them that a reload found again, until the server has said whether they are still ours
     this.passed = new Set(); // items that "next" went over
     this.card = null; // what is on screen: it stays there until the person goes on, whatever the server lists
     this.away = null; // its id, where the server lists it no more
@@ -22,11 +23,29 @@ class Queue {
     return this.card !== null && this.card.id === this.away;
   }
 
+  // What came back is kept beside the page, since a reload is no reason to let it go: closing the page is.
+  restore(key) {
+    this.key = key;
+    for (const card of recall("sessionStorage", key, [])) {
+      this.back.set(card.id, card);
+      this.hoped.add(card.id);
+    }
+  }
+
+  keep() {
+    remember("sessionStorage", this.key, [...this.back.values()].filter((card) => !this.passed.has(card.id)));
+  }
+
   // The lists of a run hold what it answered; what is unanswered changes them here.
   update(data, presses) {
     [this.held, this.past, this.older] = [data.items, data.past, data.older];
     const listed = new Set(this.held.map((item) => item.id));
-    const left = (id) => !data.trouble && !listed.has(id) && !presses.of(id).length;
+    const known = data.known || !data.canDecide; // or the server does not know yet what came back here
+    const left = (id) => known && !data.trouble && !listed.has(id) && !presses.of(id).length;
+    if (known && !data.trouble) {
+      if (this.hoped.has(this.current) && left(this.current)) this.leave();
+      this.hoped.clear();
+    }
     for (const id of [...this.back.keys()]) if (left(id) && id !== this.current) this.back.delete(id);
     const filter = JSON.stringify(data.filter);
     if (filter !== this.filter && left(this.current)) this.leave(); // another filter is the person's own act
@@ -39,6 +58,7 @@ class Queue {
 
   // What a press changes before the server knows of it.
   note(press) {
+    if (press.made) return; // many parts: the server lists those that came back
     this.back.delete(press.item);
     if (press.decision === "undo") {
       this.gone.delete(press.item);
