@@ -172,10 +172,18 @@ class Ledger:
     def _one_log(self, stream: str, partition: int) -> None:
         """Nothing that was written behind a cut stands in the stream of what was cut off."""
         own = [one for one in self._written(stream, partition) if one.topic == stream.partition("#")[0]]
+        deleted = self._deleted(stream, partition)
         for before, after in itertools.pairwise(own):
+            if any(before.offset < to <= after.offset for to in deleted):
+                continue  # all that the cut left is gone, too: no offset has had two records here
             between = self.cuts[before.topic, partition][before.leader : after.leader]
             assert before.leader <= after.leader, "an older log behind a newer one"
             assert before.offset < min(between, default=after.offset), "two logs in one stream"
+
+    def _deleted(self, stream: str, partition: int) -> list[int]:
+        """Where the stream goes on behind what was deleted before it was read."""
+        place = (stream, partition)
+        return [gap.to for gap in self.gaps if (gap.stream, gap.partition) == place and gap.kind not in REPLACED]
 
     def _gaps(self) -> None:
         """Each is there for a loss, once, and told once, in the alert of its partition."""
@@ -198,8 +206,7 @@ class Ledger:
         """What cameras lost, as their recorded numbers say: station, last number and next one."""
         found: Counter[tuple[str, int, int]] = Counter()
         for stream, partition in self.states:
-            mine = [gap for gap in self.gaps if (gap.stream, gap.partition) == (stream, partition)]
-            breaks = [gap.to for gap in mine if gap.kind not in REPLACED]
+            breaks = self._deleted(stream, partition)
             by_station: dict[str, tuple[int, int]] = {}
             for one in self._written(stream, partition):
                 if one.number is None or one.dead:
@@ -217,7 +224,10 @@ class Ledger:
         letters = {(partition, offset, frame_id) for (_, partition, offset), frame_id in self.dead.items()}
         for partition in range(self.log.partitions):
             stream, _ = self.current(partition) or ("", 0)
+            behind = max(self._deleted(stream, partition), default=0)
             for one in self._written(stream, partition) if stream else ():
+                if one.offset < behind:
+                    continue
                 cuts = self.cuts[one.topic, partition][one.leader :]
                 assert one.topic != self.topic or one.offset < min(cuts, default=one.offset + 1), "a cut was not seen"
         there = {(p, one.offset, one.leader_epoch) for p in range(self.log.partitions) for one in self._there(p)}
@@ -240,4 +250,9 @@ class Ledger:
         gaps = [
             gap for gap in self.gaps if gap.partition == one.partition and self._age(gap.stream) == self._age(one.topic)
         ]
-        return any(one.offset < gap.to and (gap.kind in REPLACED or gap.start <= one.offset) for gap in gaps)
+        for gap in gaps:
+            # Cut below what was read, then deleted: no broker can tell how much of it was another log.
+            start = min([gap.start, *self.cuts[place][: one.leader]])
+            if one.offset < gap.to and (gap.kind in REPLACED or start <= one.offset):
+                return True
+        return False

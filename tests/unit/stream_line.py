@@ -220,22 +220,26 @@ class Line(RuleBasedStateMachine):
         self.agents[agent].source.assign(had)
 
     @precondition(quiet)
-    @rule(partition=partitions, kept=st.integers(0, 3))
-    def retention_deletes(self, partition: int, kept: int) -> None:
+    @rule(partition=partitions, burst=st.integers(0, 4), kept=st.integers(0, 3))
+    def retention_deletes(self, partition: int, burst: int, kept: int) -> None:
         """All but the newest ones, read or not."""
         self.quiet, partition = 0, self.one_of(partition)
+        self.grow([(partition, "good", 0)] * burst)
         start = max(self.log.bounds(partition).start, self.log.bounds(partition).end - kept)
         self.log.truncate(partition, start)
         self.ledger.starts[self.ledger.topic, partition].append(start)
 
     @precondition(quiet)
-    @rule(partition=partitions, lost=st.integers(0, 4))
-    def a_leader_cuts_the_log(self, partition: int, lost: int) -> None:
-        """It was behind, and what it had not copied is gone."""
+    @rule(partition=partitions, lost=st.integers(0, 4), asleep=st.booleans(), burst=st.integers(0, 3))
+    def a_leader_cuts_the_log(self, partition: int, lost: int, asleep: bool, burst: int) -> None:
+        """It was behind, and what it had not copied is gone; maybe while no agent reads, and others come after it."""
         self.quiet, self.orderly, partition = 0, False, self.one_of(partition)
+        for agent in (0, 1) if asleep else ():
+            self.start_again(agent)
         end = max(self.log.bounds(partition).start, self.log.bounds(partition).end - lost)
         self.log.cut(partition, end)
         self.ledger.cuts[self.ledger.topic, partition].append(end)
+        self.grow([(partition, "flagged", 0)] * burst)
 
     @precondition(quiet)
     @rule()
