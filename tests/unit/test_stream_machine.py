@@ -27,7 +27,7 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         plant.engine.dispose()
 
 
-@pytest.mark.promise(1, 2, 9)
+@pytest.mark.promise(1, 2, 3, 9)
 def test_whatever_happens_each_frame_has_one_outcome_and_one_decision() -> None:
     limits = example_settings(
         max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
