@@ -97,7 +97,10 @@ def commit(
     kept = _without_duplicates(conn, works, now)
     counts = balance(kept, len(works) - len(kept))
     end = works[-1].record
-    claim = offsets.advance(conn, lane.claim, end.offset + 1, counts, now, leader_epoch=end.leader_epoch)
+    numbers = _numbers(lane, kept)
+    claim = offsets.advance(
+        conn, lane.claim, end.offset + 1, counts, now, leader_epoch=end.leader_epoch, numbers=numbers
+    )
     passing("commit.offset")
     _hold(conn, kept, now)
     limits = settings.pipeline
@@ -119,6 +122,16 @@ def commit(
         stations.set_status(conn, station_id, "blind" if state.blind else "ok", state.failures, last, now)
     outbox.add_all(conn, [_decision(claim, work, limits, now) for work in kept])
     return Done(claim, counts, tuple(recorded), states, counts.duplicate)
+
+
+def _numbers(lane: Lane, works: Sequence[Work]) -> dict[str, int]:
+    """The last number of each station. A dead letter has used up its own, but may name what is no station."""
+    found: dict[str, int] = {}
+    known = lane.claim.numbers
+    for one, place in ((work.envelope, work.place) for work in works):
+        if one and one.sequence is not None and (place or one.station in found or one.station in known):
+            found[one.station] = one.sequence
+    return found
 
 
 def _hold(conn: Connection, works: Sequence[Work], now: datetime) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import datetime
 
@@ -13,31 +12,12 @@ import model.images as images
 from agent.frame import CONTENT_TYPES
 from agent.pipeline import pictures, taught, vectors
 from agent.pipeline.patience import Patience
+from agent.pipeline.quota import Quota
 from agent.pipeline.work import DEAD_LETTER, KEPT, Evidence, Work
 from agent.store import blobs
 from agent.store.item_vectors import Vector
 
 log = structlog.get_logger()
-
-
-class Quota:
-    """How many frames may keep their bytes, by station, reason and hour. Thread-safe; it starts anew with the agent."""
-
-    def __init__(self, per_hour: int) -> None:
-        self._per_hour = per_hour
-        self._lock = threading.Lock()
-        self._hour: datetime | None = None
-        self._used: dict[tuple[str, str], int] = {}
-
-    def take(self, station: str, reason: str, now: datetime) -> bool:
-        """Whether one more may be kept; counts it."""
-        hour = now.replace(minute=0, second=0, microsecond=0)
-        with self._lock:
-            if hour != self._hour:
-                self._hour, self._used = hour, {}
-            used = self._used.get((station, reason), 0)
-            self._used[station, reason] = used + 1
-            return used < self._per_hour
 
 
 class EvidenceMaker:
@@ -83,7 +63,8 @@ class EvidenceMaker:
             return self._patience.call(lambda: taught.wanted(self._engine, work), "database")
         if outcome is None or outcome.reason is None or (work.audit and outcome.verdict != DEAD_LETTER):
             return True
-        return self._quota.take(work.place.station if work.place else "", outcome.reason, self._clock())
+        reason = outcome.reason
+        return self._patience.call(lambda: self._quota.take(work.place, reason, self._clock()), "database")
 
     def _render(self, work: Work) -> pictures.Pictures | None:
         if work.pixels is None:

@@ -26,11 +26,12 @@ from agent.pipeline.claim_checks import ClaimChecks
 from agent.pipeline.commit import REMEMBERED
 from agent.pipeline.decode import Decoder
 from agent.pipeline.directory import Directory
-from agent.pipeline.evidence import EvidenceMaker, Quota
+from agent.pipeline.evidence import EvidenceMaker
 from agent.pipeline.intake import Intake
 from agent.pipeline.later import Later
 from agent.pipeline.patience import AbandonedError, Patience, PatientBlobs
 from agent.pipeline.provider import Provider
+from agent.pipeline.quota import Quota
 from agent.pipeline.record import Recorder
 from agent.pipeline.relay import Relay
 from agent.pipeline.score import BatchFormer, BatchScorer, EngineFaultError, Inbox
@@ -153,7 +154,7 @@ class Pipeline:
         self._scorer = BatchScorer(parts.provider, parts.metrics, limits, parts.clock)
         self._second = SecondScorer(parts.metrics)
         self._evidence = EvidenceMaker(
-            parts.engine, store, parts.patience, Quota(settings.blobs.failed_per_hour), parts.clock
+            parts.engine, store, parts.patience, Quota(parts.engine, settings.blobs.failed_per_hour), parts.clock
         )
         parts.health.ready_check("assignment", self._unassigned)
         parts.health.ready_check("models", parts.provider.problems)

@@ -87,14 +87,6 @@ class Change:
     detail: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Jump:
-    """A sequence number that does not follow `last`. `missed`: how many are missing; 0 of a camera that began anew."""
-
-    last: int
-    missed: int
-
-
 class StationWatch:
     """One camera. Not thread-safe.
 
@@ -116,8 +108,6 @@ class StationWatch:
         self._open: dict[str, bool] = {}
         self._grid: Grid | None = None
         self._equal = self._still = 0
-        self._number: int | None = None
-        self._anew = False
 
     def forget(self) -> None:
         """What was usual is so no more: a person has changed the camera."""
@@ -126,19 +116,6 @@ class StationWatch:
         self.saved.clear()
         self._streaks.clear()
         self._open.clear()
-
-    def count(self, number: int) -> Jump | None:
-        """Takes the next frame's sequence number; None where nothing is odd.
-
-        A number that does not rise is a camera that began anew; what it lost around its end, nobody can tell. One
-        whose numbers never rise has none: that is said once.
-        """
-        last, self._number = self._number, number
-        if last is None or number == last + 1:
-            self._anew = False
-            return None
-        told, self._anew = self._anew, number <= last
-        return None if told and self._anew else Jump(last, max(0, number - last - 1))
 
     def look(self, measures: Measures, product_id: int) -> list[Change]:
         """Takes the measures of the next frame."""

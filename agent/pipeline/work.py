@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from agent.frame import Envelope, Record, StreamKey
 from agent.pipeline.window import Window
 from agent.store.changeovers import Span
 from agent.store.item_vectors import Vector
-from agent.store.offsets import Claim
+from agent.store.offsets import Claim, Number
 
 if TYPE_CHECKING:
     from agent.pipeline.measures import Measures
@@ -50,6 +51,10 @@ class Lane:
     runs: dict[int, Span] = field(default_factory=dict)  # the directory's: what stations run, by id
     sent: int = 0  # the relay's: decisions of earlier offsets are acknowledged
     partitions: int = 0  # that the log has; 0 where unknown
+    numbers: Mapping[str, Number] = field(init=False)  # of the last frames before the claim, by station
+
+    def __post_init__(self) -> None:
+        self.numbers = self.claim.numbers
 
     @property
     def partition(self) -> int:

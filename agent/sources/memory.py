@@ -72,6 +72,14 @@ class MemoryLog:
             self._cuts[partition].append(end)
             self._changed.notify_all()
 
+    def grow(self) -> None:
+        """Gets one partition more."""
+        with self._changed:
+            self._records[self.partitions], self._cuts[self.partitions] = [], []
+            self._starts[self.partitions] = self._ends[self.partitions] = 0
+            self.partitions += 1
+            self._changed.notify_all()
+
     def recreate(self) -> None:
         """Deletes and creates the topic: another stream under the same name."""
         with self._changed:
@@ -79,6 +87,7 @@ class MemoryLog:
             self.key = replace(self.key, topic_id=f"{name}-{int(number) + 1}")
             for partition in self._records:
                 self._records[partition], self._starts[partition], self._ends[partition] = [], 0, 0
+                self._cuts[partition] = []
             self._changed.notify_all()
 
     def bounds(self, partition: int) -> Bounds:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -35,11 +37,19 @@ class Counts:
         return self.received == self.inspected + self.not_inspected + self.dead_lettered + self.duplicate
 
 
+class Number(NamedTuple):
+    """The sequence number of a station's last frame, and when that was recorded, in Unix seconds."""
+
+    value: int
+    at: int
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to commit a partition, until someone else claims it.
 
     `leader_epoch`: under which leader of the log the record before `next_offset` was written; None where unknown.
+    `numbers`: of its stations, by name; those without any are left out.
     """
 
     stream_id: int
@@ -48,6 +58,7 @@ class Claim:
     epoch: int
     holder: str
     leader_epoch: int | None = None
+    numbers: Mapping[str, Number] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +145,32 @@ def claim(conn: Connection, stream_id: int, partition: int, *, holder: str, star
         },
     )
     row = consumer_offset.c
-    found = conn.execute(statement.returning(row.next_offset, row.epoch, row.leader_epoch)).one()
-    return Claim(stream_id, partition, found.next_offset, found.epoch, holder, found.leader_epoch)
+    found = conn.execute(statement.returning(row.next_offset, row.epoch, row.leader_epoch, row.numbers)).one()
+    numbers = _numbers(found.numbers)
+    return Claim(stream_id, partition, found.next_offset, found.epoch, holder, found.leader_epoch, numbers)
+
+
+def numbered_elsewhere(conn: Connection, claim: Claim, station: str) -> int | None:
+    """When another partition of the stream last had a number of that station, in Unix seconds; None: none has."""
+    row = consumer_offset.c
+    others = sa.select(row.numbers).where(row.stream_id == claim.stream_id, row.partition != claim.partition)
+    found = (_numbers(one).get(station) for one in conn.execute(others).scalars())
+    return max((number.at for number in found if number), default=None)
+
+
+def _numbers(stored: Mapping[str, list[int]] | None) -> dict[str, Number]:
+    return {station: Number(*number) for station, number in (stored or {}).items()}
 
 
 def advance(
-    conn: Connection, claim: Claim, next_offset: int, counts: Counts, now: datetime, *, leader_epoch: int | None = None
+    conn: Connection,
+    claim: Claim,
+    next_offset: int,
+    counts: Counts,
+    now: datetime,
+    *,
+    leader_epoch: int | None = None,
+    numbers: Mapping[str, int] | None = None,
 ) -> Claim:
     """Commits the partition up to `next_offset`; call it first in the frames' transaction.
 
@@ -150,6 +181,7 @@ def advance(
         counts: the outcomes of the frames in between.
         now: the time.
         leader_epoch: of the last of them.
+        numbers: of the last of each station among them that has one.
 
     Raises:
         Fenced: the claim is void; drop the partition's work. Outdated where no other holder has the partition.
@@ -160,16 +192,21 @@ def advance(
     if not counts.balanced:
         raise ValueError(f"the counts are not balanced: {counts}")
     added = {f"more_{name}": n for name, n in values(counts).items()}
+    if numbers:
+        at = int(now.timestamp())
+        claim = replace(claim, numbers={**claim.numbers, **{name: Number(n, at) for name, n in numbers.items()}})
     return _move(conn, _ADVANCE, claim, next_offset, leader_epoch, at=now, **added)
 
 
 def reposition(conn: Connection, claim: Claim, next_offset: int) -> Claim:
     """Moves the partition to an offset that the log still has, after a data gap; backwards too.
 
+    The numbers of before say nothing of what comes behind the gap.
+
     Raises:
         Fenced: as `advance`.
     """
-    return _move(conn, _REPOSITION, claim, next_offset, None)
+    return _move(conn, _REPOSITION, replace(claim, numbers={}), next_offset, None)
 
 
 # Built once: building one takes longer than running it.
@@ -183,7 +220,11 @@ _REPOSITION = (
         _ROW.epoch == sa.bindparam("under_epoch"),
         _ROW.holder == sa.bindparam("by_holder"),
     )
-    .values(next_offset=sa.bindparam("to_offset"), leader_epoch=sa.bindparam("of_leader"))
+    .values(
+        next_offset=sa.bindparam("to_offset"),
+        leader_epoch=sa.bindparam("of_leader"),
+        numbers=sa.bindparam("last_numbers", type_=_ROW.numbers.type),
+    )
 )
 _ADVANCE = _REPOSITION.values(
     committed_at=sa.bindparam("at"), **{name: _ROW[name] + sa.bindparam(f"more_{name}") for name in names(Counts)}
@@ -201,6 +242,7 @@ def _move(
         "by_holder": claim.holder,
         "to_offset": next_offset,
         "of_leader": leader_epoch,
+        "last_numbers": claim.numbers or None,
     }
     moved = conn.execute(statement, given | more)
     if moved.rowcount != 1:

@@ -86,6 +86,7 @@ consumer_offset = Table(
     Column("partition", sa.Integer, primary_key=True, autoincrement=False),
     Column("next_offset", Big, nullable=False),
     Column("leader_epoch", Big),  # the broker's, of what is before it; NULL where unknown
+    Column("numbers", sa.JSON(none_as_null=True)),  # ce_sequence of each station's last frame before it: offsets.Number
     Column("epoch", Big, nullable=False),
     Column("holder", Name, nullable=False),
     Column("received", Big, nullable=False, server_default="0"),

@@ -142,7 +142,7 @@ def test_numbers_that_jump_are_lost_frames_and_nothing_else_is(engine: Engine, t
         assert _value(run, "goodpart_camera_missed_frames_total", station="s1") == 3
 
 
-def test_a_claim_sets_the_number_anew_and_what_is_usual_comes_from_the_database(
+def test_after_a_claim_what_is_usual_comes_from_the_database(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.pipeline.run.REPORT_S", 1000.0)  # nothing is saved but at the end
@@ -154,7 +154,6 @@ def test_a_claim_sets_the_number_anew_and_what_is_usual_comes_from_the_database(
         run.until(lambda: _value(run, "goodpart_camera_problem", station="s1", problem="camera_black") == 0)
         source.revoke({0})
         run.until(lambda: _value(run, "goodpart_camera_problem", station="s1", problem="camera_black") is None)
-        camera.number += 50  # another agent's
         source.assign({0})
         camera.good(LEAST + 20)
         run.until_received(2 * LEAST + 40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from agent.alerts.base import NoAlarms
 from agent.frame import Record
 from agent.health import Health
 from agent.live import NoLive
@@ -18,10 +18,11 @@ from agent.metrics import Metrics
 from agent.pipeline.patience import Patience
 from agent.pipeline.run import Parts, Pipeline
 from agent.pipeline.work import Work
+from agent.settings import utc_now
 from agent.sources.base import Decision, SourceUnreachableError
 from agent.sources.memory import MemoryDecisions, MemorySource
-from agent.store import watches
-from agent.store.engine import open_engine, reading
+from agent.store import stations, watches
+from agent.store.engine import open_engine, reading, writing
 from agent.store.install import install_of
 from agent.store.local_blobs import MemoryBlobs
 from tests.databases import database
@@ -30,7 +31,7 @@ from tests.streams import (
     settings,
 )
 
-PARTITIONS = 2
+PARTITIONS, MOST = 2, 3  # of the log at first, and later
 IN_FLIGHT = 5
 SHARE = 0.5  # of the parts that the model before scores too
 
@@ -43,11 +44,13 @@ class Plant:
         with database(folder) as engine:
             self.before = seed(engine, MemoryBlobs(), artifact=b"before")
             self.seeded = seed(engine, MemoryBlobs(), watch_share=SHARE)
+            with writing(engine) as conn:
+                stations.add(conn, "s3", product_id=self.seeded.product_id, now=utc_now())
             with reading(engine) as conn:
                 self.install = install_of(conn)
                 (self.watch,) = watches.all_active(conn)
         self._data = self.file.read_bytes()
-        self.settings = settings(folder, pipeline={"queue_frames": IN_FLIGHT, "batch_size": 2})
+        self.settings = settings(folder, pipeline={"queue_frames": IN_FLIGHT, "batch_size": 2, "blind_after": 3})
         self.engine = open_engine(f"sqlite:///{self.file}")
         # No power is cut here.
         sa.event.listen(self.engine, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF").close())
@@ -87,6 +90,24 @@ class Failing(MemoryDecisions):
             raise SourceUnreachableError("the connection broke")
 
 
+class Said:
+    """Alarms of all agents, as they are said."""
+
+    def __init__(self) -> None:
+        self.kinds: set[str] = set()
+        self.open: set[tuple[str, str]] = set()
+        self.jumps: Counter[tuple[str, int, int]] = Counter()
+
+    def raised(self, kind: str, subject: str, words: str, *, level: str = "warning", **detail: Any) -> None:
+        self.kinds.add(kind)
+        self.open.add((kind, subject))
+        if kind == "sequence_gap":
+            self.jumps[subject.removeprefix("station:"), detail["last"], detail["number"]] += 1
+
+    def cleared(self, kind: str, subject: str) -> None:
+        self.open.discard((kind, subject))
+
+
 class Agent:
     """A pipeline whose loops turn when they are told to. What stops at an outage ends at once: `patience` has none."""
 
@@ -112,7 +133,7 @@ class Agent:
             agent=f"agent-{next(line.names)}",
             clock=line.clock,
             rng=line.rng,
-            alarms=NoAlarms(),
+            alarms=line.said,
             monotonic=lambda: line.seconds,
         )
         self.pipeline = Pipeline(given)

@@ -212,19 +212,3 @@ def test_a_full_memory_follows_slowly_and_one_odd_value_moves_nothing() -> None:
     assert odd.mean == pytest.approx(1.0 + 0.6 / MEMORY)
     assert deviations(usual, 2.0, 0.1) == pytest.approx(5.0)
     assert deviations(usual, 2.0, 0.5) == pytest.approx(2.0)
-
-
-@given(numbers=st.sets(st.integers(0, 200), min_size=1))
-def test_what_is_missing_between_rising_numbers_is_counted(numbers: set[int]) -> None:
-    watch = StationWatch({})
-    jumps = [jump for number in sorted(numbers) if (jump := watch.count(number))]
-    assert sum(jump.missed for jump in jumps) == max(numbers) - min(numbers) + 1 - len(numbers)
-    assert all(jump.missed > 0 and jump.last in numbers for jump in jumps)
-
-
-def test_a_camera_that_begins_anew_has_lost_nothing() -> None:
-    watch = StationWatch({})
-    told = [watch.count(number) for number in (7, 8, 1, 2, 5, 5, 5, 5, 6, 6)]
-    assert [None if jump is None else jump.missed for jump in told] == [
-        None, None, 0, None, 2, 0, None, None, None, 0,
-    ]  # fmt: skip
