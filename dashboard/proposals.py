@@ -10,6 +10,7 @@ import streamlit as st
 
 from agent.service import samples as service
 from agent.store import proposals, sample_search, samples, users
+from agent.store.drawing import Drawing
 from agent.store.sample_search import Found, Wanted
 from agent.store.samples import Sample
 from dashboard import clocks, context
@@ -122,7 +123,9 @@ def decide(one: Sample, roles: set[str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         good = st.button(say("Good: let it train"), key=f"accept-{one.id}", disabled=problem is not None)
         if good and user:
-            accept = partial(service.accept, engine, user, one.id)
+            settings = context.settings()
+            drawn = Drawing(settings.audit, settings.certificate)
+            accept = partial(service.accept, engine, user, one.id, drawn=drawn)
             if context.act(accept, say("sample {id} trains", id=one.id)):
                 st.rerun()
         if one.state != "refused":

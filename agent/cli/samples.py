@@ -18,6 +18,7 @@ from agent.service.ranks import require
 from agent.settings import utc_now
 from agent.store import lineage, products, samples, users
 from agent.store.blobs import open_blobs
+from agent.store.drawing import Drawing
 from agent.store.engine import reading
 
 app = App(
@@ -123,8 +124,9 @@ def check(*, json: bool = False, acting: Acting = Acting()) -> None:
 @app.command
 def accept(sample: int, /, *, acting: Acting = Acting()) -> None:
     """Let a proposal train, as the second person who looked at it. Example: goodpart samples accept 17"""
-    engine = acting.database()
-    service.accept(engine, acting.actor(engine), sample, key=new_key(), now=utc_now())
+    settings, engine = acting.settings(), acting.database()
+    drawn = Drawing(settings.audit, settings.certificate)
+    service.accept(engine, acting.actor(engine), sample, drawn=drawn, key=new_key(), now=utc_now())
     print(f"accepted sample {sample}; the next training run of its product learns from it")
 
 

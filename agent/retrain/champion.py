@@ -9,7 +9,7 @@ from agent.retrain.errors import RetrainError
 from agent.retrain.progress import OnProgress, Stage
 from agent.retrain.record import Candidate, Judged
 from agent.retrain.scoring import open_scorer
-from agent.store import registry
+from agent.store import approvals, registry
 from agent.store.blobs import BlobCorrupt, BlobMissing
 from agent.store.engine import reading
 from model import artifact as artifacts
@@ -35,8 +35,10 @@ def judge(
     """
     with reading(bench.engine) as conn:
         champion = registry.live(conn, product_id)
-    if champion is None:
-        return Judged(None, None)
+        if champion is None:
+            return Judged(None, None)
+        learnt = registry.version(conn, champion.model_version_id).snapshot_id
+        new = approvals.unlearnt(conn, product_id, learnt, bench.clock())
     try:
         artifact = artifacts.from_bytes(bench.blobs.get(champion.artifact_sha256))
     except ArtifactOlder:
@@ -47,15 +49,21 @@ def judge(
             number=champion.number, problem=str(error),
         ) from error  # fmt: skip
     scorer = open_scorer(bench.settings, artifact, threads=bench.threads)
-    stage = Stage("comparing", len(lists.calibration) + len(lists.holdout) + len(lists.defects), on_progress)
+    approved = [one for one in lists.train if one.id in new.ids]
+    groups = (lists.calibration, lists.holdout, lists.defects, approved)
+    stage = Stage("comparing", sum(map(len, groups)), on_progress)
     by_image = comparison.score_images(scorer, lists.calibration, bench.load, stage)
     calibration = comparison.numbers(comparison.units(lists, lists.calibration, by_image))
     scores = Scores(calibration, *comparison.score_rest(scorer, lists, bench.load, stage))
+    of_approved = comparison.score_images(scorer, approved, bench.load, stage)
     batch = bench.settings.pipeline.batch_size
     timed = pace.measure(
         challenger, scorer, [bench.load(one) for one in lists.calibration[:batch]],
         batch=batch, allowed=bench.settings.gate.slowdown, on_progress=on_progress,
     )  # fmt: skip
     wanted = bench.settings.gate
-    found = comparison.evidence(lists, candidate.scores, scores, candidate.certificate, wanted=wanted, pace=timed)
+    found = comparison.evidence(
+        lists, candidate.scores, scores, candidate.certificate, wanted=wanted, pace=timed,
+        approved=comparison.approved(lists, calibration, approved, of_approved, new.frames),
+    )  # fmt: skip
     return Judged(champion, gate.judge(found))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from agent.retrain.gate import Caught, Evidence, Pace, caught, cut
+from agent.retrain.gate import NOTHING_APPROVED, Approved, Caught, Evidence, Pace, caught, cut
 from agent.retrain.progress import Stage
 from agent.settings import Gate
 from agent.store.samples import Sample, Snapshot
@@ -14,6 +14,7 @@ from model.certificate import Certificate
 from model.engines import Scorer
 from model.images import Frame
 from model.parts import Scored, by_part
+from model.statistics import most_telling
 
 BATCH = 16
 Load = Callable[[Sample], Frame]
@@ -91,8 +92,37 @@ def score_rest(scorer: Scorer, lists: Lists, load: Load, stage: Stage) -> tuple[
     return numbers(holdout), score_images(scorer, lists.defects, load, stage)
 
 
+def approved(
+    lists: Lists, calibration: Sequence[float], samples: Sequence[Sample], scores: Sequence[float], frames: int
+) -> Approved:
+    """How newly approved normals stand among the calibration parts.
+
+    Args:
+        lists: the run's snapshot.
+        calibration: the champion's scores of its units.
+        samples: the normals' images.
+        scores: the champion's, of these.
+        frames: that the line inspected while these came; no fewer than parts. What came by no line is all there is.
+    """
+    if not samples or not calibration:
+        return NOTHING_APPROVED
+    found = numbers(units(lists, samples, scores))
+    inspected = max(frames, len(found))
+    told = most_telling(calibration, found, inspected)
+    high = sorted(zip(scores, (one.id for one in samples), strict=True), reverse=True)
+    ids = tuple(sample_id for score, sample_id in high if score > told.cut)
+    return Approved(len(found), inspected, told.above, told.rank, told.chance, ids)
+
+
 def evidence(
-    lists: Lists, challenger: Scores, champion: Scores, certificate: Certificate, *, wanted: Gate, pace: Pace
+    lists: Lists,
+    challenger: Scores,
+    champion: Scores,
+    certificate: Certificate,
+    *,
+    wanted: Gate,
+    pace: Pace,
+    approved: Approved = NOTHING_APPROVED,
 ) -> Evidence:
     """The gate's numbers: both models are cut at the challenger's k on the same calibration set.
 
@@ -120,6 +150,7 @@ def evidence(
         flagged=_of_origin(flags, flagged_origin, True),
         min_defects=wanted.min_defects,
         pace=pace,
+        approved=approved,
     )
 
 

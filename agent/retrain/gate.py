@@ -3,7 +3,8 @@
 Source: goodpart's model.md, "Retraining", Gate. Both models are cut so that they flag the same number of calibration
 normals (the challenger's k); only then are the defects they catch comparable.
 
-Assumes that the calibration, hold-out and bank images were never used to train either model.
+Assumes that the calibration, hold-out and bank images were never used to train either model, and the newly approved
+normals not the champion.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ State = Literal["ok", "fail", "person", "too_small"]
 HOLDOUT_LEVEL = 0.05
 LOST_SHARE = 0.02  # of import and audit defects, net of those won
 LOST_FLAGGED_SHARE = 0.05  # of defects that a version flagged, which favour that version
+APPROVED_LEVEL = 0.01  # of all looks at one calibration set: good parts that seem too many to be good
+SHOWN = 10  # ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,29 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
+class Approved:
+    """How the normals that a review newly approved, and nobody else looked at, score by the champion.
+
+    Attributes:
+        parts: how many they are.
+        inspected: parts that the line inspected meanwhile, or more; they are some of these.
+        above, rank: so many of them score higher than the rank-th highest calibration part.
+        chance: that of so many good parts so many do, see `most_telling`; 1 where there are none.
+        samples: the ids of their images that score higher, the highest first.
+    """
+
+    parts: int = 0
+    inspected: int = 0
+    above: int = 0
+    rank: int = 1
+    chance: float = 1.0
+    samples: tuple[int, ...] = ()
+
+
+NOTHING_APPROVED = Approved()
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """The numbers that the gate judges."""
 
@@ -70,6 +96,7 @@ class Evidence:
     flagged: Caught  # defects of origin flagged
     min_defects: int
     pace: Pace
+    approved: Approved = NOTHING_APPROVED
 
     @property
     def defects(self) -> int:
@@ -81,7 +108,7 @@ class Evidence:
 class Finding:
     """One check, its outcome and its numbers in words."""
 
-    check: Literal["false_alarms", "holdout", "defects", "flagged_defects", "bank", "latency"]
+    check: Literal["false_alarms", "holdout", "defects", "flagged_defects", "bank", "approved", "latency"]
     state: State
     words: Phrase
 
@@ -127,6 +154,7 @@ def judge(evidence: Evidence) -> Report:
         _defects(evidence.neutral),
         _flagged(evidence.flagged),
         _bank(evidence),
+        _approved(evidence),
         _latency(evidence.pace),
     )
     states = {one.state for one in findings}
@@ -212,6 +240,30 @@ def _bank(evidence: Evidence) -> Finding:
         )  # fmt: skip
         return Finding("bank", "person", words)
     return Finding("bank", "ok", Phrase("{n} confirmed defects to compare on", n=evidence.defects))
+
+
+def _approved(evidence: Evidence) -> Finding:
+    """Too many high scores ask for a person: those parts may be defects, or the stream another one than calibrates."""
+    found, level = evidence.approved, look_delta(APPROVED_LEVEL, evidence.look)
+    if not found.parts:
+        return Finding("approved", "ok", Phrase("no normals are newly approved by one person alone"))
+    which = Phrase("all {n} calibration parts", n=evidence.calibration)
+    if found.rank > 1:
+        which = Phrase("all but {rest} of {n} calibration parts", rest=found.rank - 1, n=evidence.calibration)
+    words = Phrase(
+        "{above} of {parts} newly approved normals score higher by the champion than {which}: of {inspected} good "
+        "parts so many do with a chance of {chance:.2g}, allowed {level:.2g}",
+        above=found.above, parts=found.parts, which=which, inspected=found.inspected, chance=found.chance, level=level,
+    )  # fmt: skip
+    if found.chance >= level:
+        return Finding("approved", "ok", words)
+    ids = ", ".join(map(str, found.samples[:SHOWN]))
+    words = Phrase(
+        "{found}. They are defects approved by mistake, or the stream has changed and needs an epoch: look at samples "
+        "{ids}",
+        found=words, ids=Phrase("{ids} and more", ids=ids) if len(found.samples) > SHOWN else ids,
+    )  # fmt: skip
+    return Finding("approved", "person", words)
 
 
 def _latency(pace: Pace) -> Finding:

@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Engine
 from agent.phrases import together, word
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid, PermissionDenied
-from agent.store import epochs, lineage, products, proposals, samples
+from agent.store import drawing, epochs, lineage, products, proposals, samples
+from agent.store.drawing import Drawing
 from agent.store.errors import Conflict
 from agent.store.rows import values
-from agent.store.samples import NewSample
+from agent.store.samples import NewSample, Sample
 from agent.store.users import User
 
 MEASURING = {"calibration", "holdout"}
@@ -77,13 +78,23 @@ class Revoked:
     live: int | None
 
 
-def accept(engine: Engine, actor: User, sample_id: int, *, key: str, now: datetime) -> None:
+def accept(
+    engine: Engine, actor: User, sample_id: int, *, drawn: Drawing | None = None, key: str, now: datetime
+) -> None:
     """Lets a proposal train: a second person has looked at it, whatever the quarantine check said.
+
+    Args:
+        engine: the database.
+        actor: an engineer or higher, who did not propose it.
+        sample_id: of the proposal.
+        drawn: by which settings parts are drawn for the audit, which may have changed since; None: none are.
+        key: idempotency key.
+        now: the time.
 
     Raises:
         PermissionDenied: the actor is no engineer, or the one whose review proposed it.
         NotFound: there is no such sample.
-        Conflict: it is revoked, accepted already, or its part measures models by now.
+        Conflict: it is revoked, accepted already, or its part measures models by now or is drawn to do so.
     """
 
     def work(conn: Connection, actor: User) -> Done:
@@ -98,12 +109,22 @@ def accept(engine: Engine, actor: User, sample_id: int, *, key: str, now: dateti
                 serial=found.serial,
                 roles=together("{one} and {other}", map(word, sorted(measures))),
             )
+        if drawn and _is_drawn(conn, found, drawn):
+            raise Conflict(
+                "part {serial} is drawn for the audit: it measures models, so it trains none", serial=found.serial
+            )
         waiting = ("proposed", "quarantined", "refused")
         proposals.move(conn, sample_id, "accepted", expected=waiting, by=actor.id, now=now)
         return Done({}, f"sample:{sample_id}", {"from": found.state, "proposed_by": found.added_by})
 
     request = {"sample_id": sample_id}
     perform(engine, actor, "sample.accept", request, work, least="engineer", key=key, now=now)
+
+
+def _is_drawn(conn: Connection, one: Sample, drawn: Drawing) -> bool:
+    if one.serial is None or one.station_id is None:
+        return False
+    return drawing.of_serial(conn, one.product_id, one.serial, one.station_id, drawn)
 
 
 def refuse(engine: Engine, actor: User, sample_id: int, reason: str, *, key: str, now: datetime) -> None:

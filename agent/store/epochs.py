@@ -225,6 +225,13 @@ def newest_cut(history: Sequence[Epoch]) -> int | None:
     return max((place for place, one in enumerate(history) if one.cuts), default=None)
 
 
+def changed_at(conn: Connection, product_id: int) -> datetime | None:
+    """Since when the stream is another one: when the newest cutting epoch opened; None where none cuts."""
+    history = of_product(conn, product_id)
+    cut = newest_cut(history)
+    return None if cut is None else history[cut].opened_at
+
+
 def calibrating(conn: Connection, product_id: int, needed_n: int) -> Epoch | None:
     """As `chosen`; None where the product has no epoch yet."""
     n = {epoch_id: one.calibration for epoch_id, one in held(conn, product_id).items()}

@@ -36,7 +36,7 @@ def since_change(conn: Connection, product_id: int) -> list[Sample]:
 
 def missing(conn: Connection, product_id: int) -> int:
     """How many of these are missing until what was held up since the change is looked at again; 0 without a change."""
-    if _changed_at(conn, product_id) is None:
+    if epochs.changed_at(conn, product_id) is None:
         return 0
     return max(0, LEAST_SINCE - _count_since(conn, product_id))
 
@@ -63,7 +63,7 @@ def _suspect_beside(one: Sample, normals: int) -> bool:
 
 
 def _since_change(conn: Connection, product_id: int, state: str) -> list[Sample]:
-    changed_at = _changed_at(conn, product_id)
+    changed_at = epochs.changed_at(conn, product_id)
     if changed_at is None:
         return []
     query = _seen_since(sa.select(*columns(sample, Sample)), product_id, state, changed_at)
@@ -72,7 +72,7 @@ def _since_change(conn: Connection, product_id: int, state: str) -> list[Sample]
 
 def _count_since(conn: Connection, product_id: int) -> int:
     """How many `since_change` has."""
-    changed_at = _changed_at(conn, product_id)
+    changed_at = epochs.changed_at(conn, product_id)
     if changed_at is None:
         return 0
     return int(conn.execute(_seen_since(sa.select(sa.func.count()), product_id, "accepted", changed_at)).scalar_one())
@@ -85,10 +85,6 @@ def _seen_since(query: sa.Select[Any], product_id: int, state: str, changed_at: 
         .where(sample.c.product_id == product_id, sample.c.role == "train", sample.c.state == state, _USED)
         .where(item.c.event_at >= changed_at)
     )
-
-
-def _changed_at(conn: Connection, product_id: int) -> datetime | None:
-    return next((one.opened_at for one in reversed(epochs.of_product(conn, product_id)) if one.cuts), None)
 
 
 def products(conn: Connection) -> list[int]:

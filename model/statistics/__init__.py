@@ -2,6 +2,7 @@
 
 from model.statistics.draws import keyed_fraction
 from model.statistics.drift import Drift
+from model.statistics.exceedances import RANKS, Exceedances, exceedance_tail, most_telling
 from model.statistics.intervals import binomial_tail, clopper_pearson, exceeds_rate
 from model.statistics.order import (
     USELESS,
@@ -18,11 +19,13 @@ from model.statistics.watch import CAP, EVEN, ROLLBACK, Evidence, enough_at, evi
 __all__ = [
     "CAP",
     "EVEN",
+    "RANKS",
     "ROLLBACK",
     "USELESS",
     "AuditSample",
     "Drift",
     "Evidence",
+    "Exceedances",
     "Judged",
     "Rate",
     "best_rate",
@@ -31,9 +34,11 @@ __all__ = [
     "clopper_pearson",
     "enough_at",
     "evidence_against",
+    "exceedance_tail",
     "exceeds_rate",
     "keyed_fraction",
     "look_delta",
+    "most_telling",
     "needed_n",
     "smallest_n",
     "threshold_delta",

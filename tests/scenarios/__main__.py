@@ -28,7 +28,7 @@ from tests.scenarios.product import Wanted
 from tests.scenarios.story import Broken, Story
 
 PARTS = ("drift", "poison", "simulations", "quarantine")
-FLANGE = {"good": 200, "defects": 63, "test_good": 40}  # of the generated product
+FLANGE = {"good": 221, "defects": 63, "test_good": 60}  # of the generated product
 
 
 def main() -> int:

@@ -76,5 +76,8 @@ def second_look(plant: Plant, *, all: bool) -> int:
             with reading(plant.engine) as conn:
                 if not proposals.missing(conn, plant.product.id):
                     return done
-        service.accept(plant.engine, plant.people.engineer, one.id, key=f"accept-{one.id}", now=plant.clock())
+        service.accept(
+            plant.engine, plant.people.engineer, one.id,
+            drawn=Drawing(plant.settings.audit, plant.settings.certificate), key=f"accept-{one.id}", now=plant.clock(),
+        )  # fmt: skip
     return len(held)

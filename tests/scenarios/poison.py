@@ -1,24 +1,29 @@
 """Scenario 2, poison: labelled defects approved as normal. What the quarantine catches, and what the gate lets pass.
 
-One product a set, in a database of its own: its good training images and labelled defects are imported, a first model
-is trained. Then flagged parts are approved as normal, through agent.service, in three batches:
+One product a set, in a database of its own: good training images and labelled defects are imported, a first model is
+trained. Then flagged parts are approved as normal, through agent.service, in batches:
 
 - `defects`: labelled defects that stay out of the bank, one in three of all;
 - `repeats`: the same defective parts that the bank holds, seen again (other noise), one in three of the bank;
-- `clean`: good test images, which no model has seen.
+- `clean`: good training images that were not imported, so like those that calibrate;
+- `unlike`: good test images, which may look different, one in three of them; against the old certificate;
+- `epoch`: the same, once an engineer has opened an epoch and the other good test images were drawn for its audit.
 
-The quarantine checks all three, as the agent does. Then, without quarantine and caps, each is trained from, each on a
-copy of the database of its own, and goes to the gate, whose bank is all the labelled defects but `defects`.
+The quarantine checks them, as the agent does. Then, without quarantine and caps, each is trained from, each on a copy
+of the database of its own, and goes to the gate, whose bank is all the labelled defects but `defects`. No line has
+inspected anything else meanwhile.
 
 Harm is measured here and not read from the gate's records: every labelled defect among the set's test images, those
 approved included, is scored by the champion and by the challenger, and flagged by the threshold that each was issued.
-None that loses more of these than the gate's limits may be live, and the clean one must be.
+None that loses more of these than the gate's limits may be live. `clean` must be, and so must `epoch` where `unlike` is
+not: what passes on the old certificate asks for no epoch.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,19 +34,29 @@ import numpy as np
 
 from agent.retrain import child
 from agent.retrain.checking import check
+from agent.retrain.gate import APPROVED_LEVEL, Approved
 from agent.settings import utc_now
-from agent.store import samples
+from agent.store import epochs, samples
 from agent.store.engine import reading
 from model.images import GOOD, ImageFolder, LabelledImage
+from model.statistics import RANKS, exceedance_tail, look_delta
 from tests.scenarios.product import ByHand, Wanted
-from tests.scenarios.story import Story
+from tests.scenarios.story import Broken, Story
 from tests.scenarios.verdicts import Compared
 
 ONE_IN = 3
 MOST = 40  # images of a batch
 NOISE = 2.0  # deviation in grey levels, of a part seen again
-FORM = 2  # of what is kept: what was kept in another is played again
-BATCHES = {"defects": "other defects", "repeats": "the bank's defects seen again", "clean": "good parts"}
+FORM = 3  # of what is kept: what was kept in another is played again
+BATCHES = {
+    "defects": "other defects",
+    "repeats": "the bank's defects seen again",
+    "clean": "good parts like those that calibrate",
+    "unlike": "good test images",
+    "epoch": "good test images",
+}
+AFTER = {"unlike": ", on the old certificate", "epoch": ", in an epoch of their own"}
+POISON = {"defects", "repeats"}
 GROUPS = ("in the bank", "approved", "others")  # of labelled defects
 Batch = Sequence[LabelledImage]
 
@@ -51,8 +66,10 @@ class Outcome:
     """What became of one batch.
 
     `caught` are those that the quarantine holds up; `state` and `words` are the run's, and `live` is whether its
-    version decides now. `groups` are the labelled defects among the set's test images under champion and challenger:
-    those whose part was approved (whether in the bank or not), the others in the bank, and the rest.
+    version decides now. `told` is what the gate says of newly approved normals, and `hides` how many parts the line
+    must have inspected meanwhile for it to say nothing. `groups` are the labelled defects among the set's test images
+    under champion and challenger: those whose part was approved (whether in the bank or not), the others in the bank,
+    and the rest.
     """
 
     approved: int
@@ -60,6 +77,8 @@ class Outcome:
     state: str
     words: str
     live: bool
+    told: str
+    hides: int
     groups: dict[str, Compared]
 
     @property
@@ -79,7 +98,7 @@ def play(name: str, images: ImageFolder, place: Path, wanted: Wanted, story: Sto
     """Plays one set; what is on record under `place` is not played again.
 
     Raises:
-        Broken: the gate promoted a challenger that it must not, or did not promote the clean one.
+        Broken: the gate promoted a challenger that it must not, or did not promote one that it must.
     """
     kept, asked = place / f"{name}.json", {"form": FORM, **asdict(wanted)}
     played = _kept(kept, asked)
@@ -106,28 +125,59 @@ def _outcome(kept: dict[str, Any]) -> Outcome:
 
 
 def tell(played: Played, story: Story) -> None:
-    """Says what became of each batch.
+    """Says what became of each batch, of all before it breaks.
 
     Raises:
         Broken: see `play`.
     """
+    broken = []
     for batch, one in played.outcomes.items():
-        found = one.defects
-        told = (f"{some.lost} and {some.won} of {some.total} {who}" for who, some in one.groups.items() if some.total)
-        story.note(
-            f"{one.approved} x {BATCHES[batch]}, approved: the quarantine holds up {one.caught} "
-            f"({one.caught / one.approved:.0%}). Without it: {one.state}. Of all {found.total} labelled defects the "
-            f"champion flags {found.before}, the challenger {found.after}; lost and won: {', '.join(told)}"
-        )
-        if batch == "clean":
-            story.check(one.live, f"the clean batch passes the gate ({one.words})")
-            continue
+        try:
+            _tell(batch, one, story, helped=batch == "epoch" and _live(played, "unlike"))
+        except Broken as error:
+            broken.append(str(error))
+    if broken:
+        raise Broken("; ".join(broken))
+
+
+def _tell(batch: str, one: Outcome, story: Story, *, helped: bool) -> None:
+    """Of one batch; where it is `helped` already, it need not pass."""
+    found = one.defects
+    told = (f"{some.lost} and {some.won} of {some.total} {who}" for who, some in one.groups.items() if some.total)
+    story.note(
+        f"{one.approved} x {BATCHES[batch]}, approved{AFTER.get(batch, '')}: the quarantine holds up {one.caught} "
+        f"({one.caught / one.approved:.0%}). Without it: {one.state}. Of all {found.total} labelled defects the "
+        f"champion flags {found.before}, the challenger {found.after}; lost and won: {', '.join(told)}"
+    )
+    if batch in POISON:
+        hides = f"with {one.hides} parts inspected meanwhile, or more, it would say nothing" if one.hides else ""
+        story.note("; ".join(filter(None, (one.told, hides))))
         harm = "harmful: more than the limits" if found.harmful else "harmless: no more than the limits"
         went = "it is live" if one.live else f"it is not live ({one.words})"
         story.check(
             not (found.harmful and one.live),
             f"this poison is {harm}, {found.lost} lost and {found.won} won of {found.total}, and {went}",
         )
+    elif batch == "unlike" or helped:
+        story.note(f"the gate says: {one.words}")
+    else:
+        story.check(one.live, f"this clean batch passes the gate ({one.words})")
+
+
+def _live(played: Played, batch: str) -> bool:
+    return batch in played.outcomes and played.outcomes[batch].live
+
+
+def hiding(found: Approved, calibration: int, look: int) -> int:
+    """Of how many inspected parts so many high scores are no surprise to the gate; 0 where they are none as it is."""
+    level = look_delta(APPROVED_LEVEL, look)
+
+    def surprise(inspected: int) -> bool:
+        return len(RANKS) * exceedance_tail(found.above, inspected, calibration, found.rank) < level
+
+    if found.chance >= level:
+        return 0
+    return bisect_left(range(found.parts, 1_000_000), True, key=lambda n: not surprise(n)) + found.parts
 
 
 def compared(
@@ -145,7 +195,8 @@ def compared(
 class _Drawn:
     """What a set is divided into.
 
-    `approved` are test images of the set, by batch; `shown` the pictures of the same parts that are approved.
+    `approved` are images of the set, by batch; `shown` the pictures of the same parts that are approved; `audited` are
+    drawn for the audit of the epoch.
     """
 
     good: Batch
@@ -153,6 +204,7 @@ class _Drawn:
     bank: Batch
     approved: Mapping[str, Batch]
     shown: Mapping[str, Batch]
+    audited: Batch
 
 
 @dataclass
@@ -170,7 +222,8 @@ class _Set:
             with ByHand(self.place / "start", self.wanted) as one:
                 self.story.note(one.teach(drawn.good, drawn.bank, self.story.progress))
                 before = one.flags(1, drawn.defects)
-            caught = self._quarantined(drawn.shown)
+            caught = self._quarantined({name: drawn.shown[name] for name in BATCHES if name != "epoch"})
+            caught["epoch"] = caught["unlike"]
             return Played({name: self._judged(name, drawn, caught[name], before) for name in drawn.shown})
         finally:
             shutil.rmtree(self.place, ignore_errors=True)
@@ -188,11 +241,12 @@ class _Set:
         defects = [one for one in self.images.test if one.label != GOOD]
         poison, bank = drawn(defects, min(MOST, len(defects) // ONE_IN))
         again, _ = drawn(bank, min(MOST, len(bank) // ONE_IN))
-        clean, _ = drawn([one for one in self.images.test if one.label == GOOD], len(poison))
-        good, _ = drawn(self.images.train_good, self.wanted.good)
-        approved = {"defects": poison, "repeats": again, "clean": clean}
+        clean, rest = drawn(self.images.train_good, len(poison))
+        good, _ = drawn(rest, self.wanted.good)
+        unlike, audited = drawn(others := [one for one in self.images.test if one.label == GOOD], len(others) // ONE_IN)
+        approved = {"defects": poison, "repeats": again, "clean": clean, "unlike": unlike, "epoch": unlike}
         shown = {**approved, "repeats": [self._again(one, rng) for one in again]}
-        return _Drawn(good, defects, bank, approved, shown)
+        return _Drawn(good, defects, bank, approved, shown, audited)
 
     def _again(self, image: LabelledImage, rng: np.random.Generator) -> LabelledImage:
         """The same part in another picture."""
@@ -213,12 +267,27 @@ class _Set:
     def _judged(self, name: str, drawn: _Drawn, caught: int, before: Sequence[bool]) -> Outcome:
         shown = drawn.shown[name]
         with self._copy(name, quarantine=False, new_share=1.0, reviewer_share=1.0) as one:
+            if name == "epoch":
+                one.open_epoch("parts of another kind")
             one.approve(shown)
+            if name == "epoch":
+                self.story.note(self._audited(one, drawn.audited))
             result = one.train(self.story.progress)
             self.story.note(f"{name}: {result.state} after {result.seconds:.0f} s")
             live, after = one.live() == result.number, one.flags(result.number, drawn.defects)
+        assert result.report
+        look = result.report.evidence.look
+        told = next(str(one.words) for one in result.report.findings if one.check == "approved")
+        hides = hiding(result.report.evidence.approved, result.certificate.n, look)
         found = compared(drawn.defects, drawn.bank, drawn.approved[name], before, after)
-        return Outcome(len(shown), caught, result.state, result.reason, live, found)
+        return Outcome(len(shown), caught, result.state, result.reason, live, told, hides, found)
+
+    def _audited(self, one: ByHand, batch: Batch) -> str:
+        held, needed = one.audit(batch), epochs.asked(one.product, one.settings.certificate)
+        return (
+            f"epoch: of {len(batch)} audited good test images {held.calibration} calibrate and {held.holdout} are held "
+            f"out; {self.wanted.review_rate:.0%} needs {needed}"
+        )
 
     def _copy(self, name: str, **rules: Any) -> ByHand:
         shutil.copytree(self.place / "start", self.place / name)

@@ -1,27 +1,31 @@
-"""A product without a line: images are imported, flagged parts made and approved by hand, models trained here."""
+"""A product without a line: images are imported, parts made and reviewed by hand, models trained here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from agent.frame import CONTENT_TYPES, StreamKey
 from agent.retrain import child
+from agent.retrain.admission import Admission
 from agent.retrain.importer import import_images
 from agent.retrain.progress import OnProgress
 from agent.retrain.result import RunResult
 from agent.retrain.run import train_product
+from agent.service import epochs as epoch_service
 from agent.service import reviews, stations
 from agent.settings import Settings, utc_now
-from agent.store import certificates, items, offsets, products, registry, users
+from agent.store import certificates, epochs, items, offsets, products, registry, users
 from agent.store import stations as station_rows
 from agent.store.blobs import keep, open_blobs
 from agent.store.engine import open_engine, reading, upgrade, writing
 from agent.store.items import NewItem
 from model.images import LabelledImage
+from tests.alarms import Noted
 from tests.scenarios import verdicts
 from tests.scenarios.plant import STATION, sections, settled
 
@@ -41,7 +45,9 @@ class Wanted:
 
 
 class ByHand:
-    """In a folder: its database and its blobs; made where the folder is not there yet. Real time.
+    """In a folder: its database and its blobs; made where the folder is not there yet.
+
+    Time is real, but for the audit days that `audit` skips.
 
     Args:
         place: the folder.
@@ -50,6 +56,7 @@ class ByHand:
     """
 
     def __init__(self, place: Path, wanted: Wanted, **rules: Any) -> None:
+        self._ahead = timedelta()
         new = not place.exists()
         place.mkdir(exist_ok=True)
         given = sections(place, "", f"sqlite:///{place / 'goodpart.db'}")
@@ -67,6 +74,10 @@ class ByHand:
             self.engineer, self._operator = users.named(conn, "eli"), users.named(conn, "olga")
             self.product, self._station = products.named(conn, NAME), station_rows.find(conn, STATION)
 
+    def now(self) -> datetime:
+        """The time here."""
+        return utc_now() + self._ahead
+
     def __enter__(self) -> Self:
         return self
 
@@ -79,7 +90,7 @@ class ByHand:
         """Imports and trains the first model; what came of it in words."""
         brought = import_images(
             self.engine, self.blobs, self.settings, self.engineer, self.product, good, bank,
-            now=utc_now(), on_progress=on_progress,
+            now=self.now(), on_progress=on_progress,
         )  # fmt: skip
         return f"{brought.describe()}\n{self.train(on_progress).describe()}"
 
@@ -87,17 +98,34 @@ class ByHand:
         """The next version, and what the gate says of it."""
         return train_product(
             self.engine, self.blobs, self.settings, self.product.id,
-            trigger="person", requested_by=self.engineer.id, clock=utc_now, threads=child.threads(),
+            trigger="person", requested_by=self.engineer.id, clock=self.now, threads=child.threads(),
             on_progress=on_progress,
         )  # fmt: skip
 
     def approve(self, images: Sequence[LabelledImage]) -> list[int]:
         """Flagged parts that look so, which an operator calls normal; ids of the samples that this proposes."""
+        return self._reviewed(images, "flagged", "review")
+
+    def open_epoch(self, reason: str) -> None:
+        """The engineer says that the stream is another one from now on."""
+        epoch_service.open(self.engine, self.engineer, NAME, "camera", reason, key=reason, now=self.now())
+
+    def audit(self, images: Sequence[LabelledImage]) -> epochs.Held:
+        """Parts that look so are drawn for the audit and called normal, and their day ends; what the epoch has then."""
+        self._reviewed(images, "audit", "pass")
+        self._ahead += timedelta(days=2)
+        Admission(self.engine, self.settings, Noted(self.engine)).check(self.now())
+        with reading(self.engine) as conn:
+            found = epochs.current(conn, self.product.id)
+            assert found
+            return epochs.held(conn, self.product.id).get(found.id, epochs.Held())
+
+    def _reviewed(self, images: Sequence[LabelledImage], kind: str, verdict: str) -> list[int]:
         made = []
         for image in images:
-            data, now = image.path.read_bytes(), utc_now()
+            data, now = image.path.read_bytes(), self.now()
             sha = keep(self.engine, self.blobs, data, CONTENT_TYPES[image.path.suffix.lower()], now)
-            item_id = self._item(sha)
+            item_id = self._item(sha, kind, verdict)
             found = reviews.decide(
                 self.engine, self._operator, item_id, "normal",
                 rules=self.settings.samples, key=f"review-{item_id}", now=now,
@@ -121,17 +149,17 @@ class ByHand:
         frames = (one.frame() for one in images)
         return list(verdicts.flags(self.settings, self.blobs, version.artifact_sha256, issued, frames))
 
-    def _item(self, sha: str) -> int:
-        """As the recorder makes one of a flagged frame."""
+    def _item(self, sha: str, kind: str, verdict: str) -> int:
+        """As the recorder makes one."""
         assert self._station
         with writing(self.engine) as conn:
-            stream, now = offsets.stream_id(conn, StreamKey("by hand", "", "frames"), utc_now()), utc_now()
+            stream, now = offsets.stream_id(conn, StreamKey("by hand", "", "frames"), self.now()), self.now()
             made = items.counts(conn)
             offset = made.open + made.closed
             items.add_all(conn, [
                 NewItem(
                     stream_id=stream, partition=0, offset=offset, event_at=now, frame_id=sha, serial=sha[:16],
-                    station_id=self._station.id, product_id=self.product.id, kind="flagged", verdict="review",
+                    station_id=self._station.id, product_id=self.product.id, kind=kind, verdict=verdict,
                     frame_sha256=sha, created_at=now,
                 )
             ])  # fmt: skip

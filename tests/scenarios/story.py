@@ -57,7 +57,7 @@ class Story:
         if not holds:
             raise Broken(words)
 
-    def until(self, condition: Callable[[], bool], what: str, seconds: float = 300.0) -> None:
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 900.0) -> None:
         """Waits for something that the agent does by itself.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,12 +29,12 @@ def outcome(state: str, lost: Iterable[int] = (), won: Iterable[int] = ()) -> po
     before = [at not in won for at in range(len(DEFECTS))]
     after = [at not in lost for at in range(len(DEFECTS))]
     found = poison.compared(DEFECTS, BANK, APPROVED, before, after)
-    return poison.Outcome(14, 9, state, "words", state == "promoted", found)
+    return poison.Outcome(14, 9, state, "words", state == "promoted", "told", 0, found)
 
 
 @pytest.mark.timeout(900)  # half a minute on two idle cores
 def test_poison_that_loses_defects_is_not_promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = read_folder(Flanges(3).folder(tmp_path / "flange", good=90, defects=42, test_good=14))
+    images = read_folder(Flanges(3).folder(tmp_path / "flange", good=104, defects=42, test_good=42))
     played = poison.play("flange", images, tmp_path, SMALL, Story())
     repeats, clean = played.outcomes["repeats"], played.outcomes["clean"]
     assert repeats.defects.total == 42
@@ -55,6 +56,8 @@ def test_poison_that_loses_defects_is_not_promoted(tmp_path: Path, monkeypatch: 
         ("defects", "promoted", range(9), [], False),
         ("clean", "rejected", [], [], False),
         ("clean", "promoted", [], [], True),
+        ("epoch", "needs_person", [], [], False),
+        ("unlike", "rejected", [], [], True),
     ],
 )
 def test_what_breaks_the_scenario(batch: str, state: str, lost: list[int], won: list[int], comes: bool) -> None:
@@ -64,6 +67,13 @@ def test_what_breaks_the_scenario(batch: str, state: str, lost: list[int], won: 
     else:
         with pytest.raises(Broken):
             poison.tell(played, Story())
+
+
+@pytest.mark.parametrize(("before", "comes"), [("promoted", True), ("rejected", False)])
+def test_an_epoch_must_help_where_the_old_certificate_does_not(before: str, comes: bool) -> None:
+    played = poison.Played({"unlike": outcome(before), "epoch": outcome("rejected")})
+    with nullcontext() if comes else pytest.raises(Broken):
+        poison.tell(played, Story())
 
 
 def test_lost_approved_defects_are_harm_that_the_gate_does_not_see() -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from agent.retrain.gate import APPROVED_LEVEL
 from agent.settings import Watch
 from model.statistics import ROLLBACK, look_delta
-from tests.simulations import audits, certificates, drifts, watches
+from tests.simulations import approvals, audits, certificates, drifts, watches
 from tests.simulations.results import Delay, Share
 
 MILLION = 1_000_000
@@ -87,6 +88,27 @@ def of_audits() -> list[Claim]:
     ]
 
 
+def of_approvals() -> list[Claim]:
+    """Of newly approved normals at the gate: of good parts, and of 18 defects approved by mistake."""
+    line, level = approvals.Line, APPROVED_LEVEL
+    good, large = (partial(approvals.asks, one, looks=5) for one in (line(), line(calibration=417, parts=3000, k=3)))
+    flags = partial(approvals.asks, line(parts=1000), counted=False)
+
+    def wrong(parts: int, calibration: int = 84, mislabelled: int = 0) -> Simulation:
+        return partial(approvals.asks, line(calibration, parts, 18, mislabelled))
+
+    return [
+        at_most(level, "good false alarms are said to be too many in 5 looks, n = 84", good),
+        at_most(level, "they are, n = 417", large),
+        breaks(level, "they are, were only flagged parts counted, n = 84", flags, 500, 5000),
+        at_least(0.99, "18 defects approved among 50 parts are seen, n = 84", wrong(50)),
+        at_least(0.99, "they are where one calibration part is a defect", wrong(50, mislabelled=1)),
+        at_most(0.5, "they are among 300 parts, n = 84", wrong(300), 500, 5000),
+        at_least(0.9, "they are among 300 parts, n = 417", wrong(300, 417)),
+        at_most(0.5, "they are among 3000 parts, n = 417", wrong(3000, 417), 500, 5000),
+    ]
+
+
 def of_false_alarms(rate: float, median: int) -> list[Claim]:
     """Of a model that is promoted with the certified rate a."""
     accused, bound, a = partial(watches.accused, rate=rate), 1 / ROLLBACK, f"a = {rate:.0%}"
@@ -161,6 +183,7 @@ def of_drifts() -> list[Claim]:
 GROUPS = {
     "Certificates": of_certificates,
     "Audit sample": of_audits,
+    "Approved normals at the gate": of_approvals,
     "Watch after a promotion": of_watches,
     "Drift": of_drifts,
 }

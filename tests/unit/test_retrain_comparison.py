@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from agent.retrain.comparison import Lists, Scores, evidence, numbers, score_images, score_rest, units
-from agent.retrain.gate import Caught
+from agent.retrain.comparison import Lists, Scores, approved, evidence, numbers, score_images, score_rest, units
+from agent.retrain.gate import NOTHING_APPROVED, Caught
 from agent.retrain.progress import Stage, Step
 from agent.settings import Gate
 from agent.store.samples import Sample, Snapshot
@@ -150,3 +150,17 @@ def test_the_same_serial_at_two_stations_is_two_parts() -> None:
         ("part0", "press-1", 2.0, "lot-1"), ("part0", "press-2", 3.0, "lot-1"),
         ("part1", "press-1", 6.0, "lot-1"), ("part1", "press-2", 7.0, "lot-1"),
     ]  # fmt: skip
+
+
+def test_approved_normals_are_counted_as_parts_among_what_the_line_inspected() -> None:
+    """Two views of a part are one part; where no line inspected anything, they are all there is."""
+    calibrating = [sample(i, "calibration", serial=f"part{i}", station=1) for i in range(30)]
+    new = [sample(100 + i, "train", serial=f"new{i // 2}", origin="flagged", station=1) for i in range(8)]
+    found, known = lists(*calibrating), [float(i) for i in range(30)]
+    scores = [50.0, 1.0, 60.0, 2.0, 3.0, 4.0, 40.0, 70.0]
+    told = approved(found, known, new, scores, 0)
+    assert (told.parts, told.inspected, told.above, told.rank) == (4, 4, 3, 1)
+    assert told.samples == (107, 102, 100, 106) and told.chance < 0.01
+    beside = approved(found, known, new, scores, 900)
+    assert beside.inspected == 900 and beside.chance == 1.0
+    assert approved(found, known, [], [], 900) == NOTHING_APPROVED

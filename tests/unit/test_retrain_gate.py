@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.retrain.gate import Caught, Evidence, Pace, Report, caught, cut, holdout_needs, judge
+from agent.retrain.gate import (
+    NOTHING_APPROVED,
+    Approved,
+    Caught,
+    Evidence,
+    Pace,
+    Report,
+    caught,
+    cut,
+    holdout_needs,
+    judge,
+)
 
 PACE = Pace(rounds=7, batch=16, challenger_ms=20.0, champion_ms=19.0, ratio=1.05, allowed=2.0)
 GOOD = Evidence(
@@ -25,6 +36,7 @@ GOOD = Evidence(
     min_defects=10,
     pace=PACE,
 )
+ODD = Approved(parts=21, inspected=60, above=18, rank=2, chance=1e-9, samples=tuple(range(7, 25)))
 ENOUGH = holdout_needs(0.05, 2)
 
 
@@ -60,6 +72,10 @@ def state(report: Report, check: str) -> str:
         ({"pace": replace(PACE, ratio=2.0)}, "pass", "latency", "ok"),
         ({"pace": replace(PACE, ratio=2.01)}, "needs_person", "latency", "person"),
         ({"pace": replace(PACE, ratio=9.0), "neutral": Caught(20, lost=9)}, "fail", "latency", "person"),
+        ({"approved": ODD}, "needs_person", "approved", "person"),
+        ({"approved": replace(ODD, chance=0.0016)}, "pass", "approved", "ok"),
+        ({"approved": replace(ODD, chance=0.0016), "look": 1}, "needs_person", "approved", "person"),
+        ({"approved": ODD, "neutral": Caught(20, lost=9)}, "fail", "approved", "person"),
         # A failure counts for more than a bank that is too small.
         ({"neutral": Caught(2, lost=2), "flagged": Caught()}, "fail", "defects", "fail"),
     ],
@@ -96,6 +112,7 @@ evidences = st.builds(
     flagged=origins(),
     min_defects=st.integers(0, 30),
     pace=st.builds(lambda ratio: replace(PACE, ratio=ratio), st.sampled_from([0.5, 1.0, 3.0])),
+    approved=st.sampled_from([NOTHING_APPROVED, ODD, replace(ODD, chance=0.5)]),
 )
 RANK = {"pass": 0, "needs_person": 1, "fail": 2}
 
@@ -159,3 +176,13 @@ def test_the_gate_says_in_words_how_long_a_frame_takes() -> None:
     assert "challenger 61.2 ms, the champion 19 ms (medians of 7 rounds of 16)" in report.reason
     assert "3.21 times as long, allowed gate.slowdown = 2" in report.reason
     assert report.numbers["pace"]["ratio"] == 3.21 and report.numbers["margin"] == 0.05
+
+
+def test_the_gate_names_the_approved_parts_that_seem_no_good_ones() -> None:
+    report = judge(replace(GOOD, approved=ODD))
+    assert "18 of 21 newly approved normals score higher by the champion than all but 1 of 200" in report.reason
+    assert "of 60 good parts so many do with a chance of 1e-09, allowed 0.0015" in report.reason
+    assert report.reason.endswith("look at samples 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 and more")
+    assert report.numbers["approved"]["samples"] == ODD.samples
+    # The page Models takes the words apart again.
+    assert len(report.words.split("; ")) == len(report.findings)

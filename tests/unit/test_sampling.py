@@ -16,6 +16,7 @@ from agent.settings import Audit, Certificates, Samples
 from agent.store import audit, closings, drawing, epochs, items, products, samples, stations
 from agent.store.drawing import Drawing
 from agent.store.engine import reading, writing
+from agent.store.errors import Conflict
 from agent.store.install import install_of
 from agent.store.samples import NewSample
 from tests.audited import Plant
@@ -135,6 +136,20 @@ def test_a_proposal_gives_way_to_an_audited_normal_of_its_part(here: Line, rules
         assert items.get(conn, flagged).decision == "normal", "what was said of it stays"
     reviews.undo(here.engine, here.operator, audited.item_id, key="u", now=NOW)
     assert standing(here) == [], "it is drawn for all that"
+
+
+def test_a_proposal_of_a_part_that_is_drawn_by_now_is_not_accepted(here: Line) -> None:
+    made = say(here, "S1", drawn=BURST)
+    assert made.sample_id
+    with writing(here.engine) as conn:
+        epochs.open(conn, here.product_id, "import", "imported images", now=NOW)
+        epochs.open(conn, here.product_id, "camera", "new lamp", now=NOW)
+    with pytest.raises(Conflict, match="part S1 is drawn for the audit"):
+        service.accept(here.engine, here.engineer, made.sample_id, drawn=BURST, key="a", now=NOW)
+    service.accept(here.engine, here.engineer, made.sample_id, drawn=NONE, key="b", now=NOW)
+    nameless = say(here, None, drawn=BURST)
+    assert nameless.sample_id
+    service.accept(here.engine, here.engineer, nameless.sample_id, drawn=BURST, key="c", now=NOW)
 
 
 def test_what_has_trained_a_model_stays_and_so_does_what_was_imported(here: Line) -> None:
