@@ -63,7 +63,7 @@ def test_until_a_page_has_said_what_came_back_to_it_nothing_is_given_back(here: 
         near = here.add_item(conn, 1).id
     reviews.decide(here.engine, here.operator, elsewhere, "normal", key="a", now=NOW)
     reviews.undo(here.engine, here.operator, elsewhere, key="b", now=NOW)
-    here_alone = {"station_id": here.station_id}
+    here_alone: dict[str, Any] = {"station_id": here.station_id}
     assert _take(here, here.operator, **here_alone, known=False) == [near]
     assert _take(here, here.engineer) == []
     assert _take(here, here.operator, **here_alone, back=[elsewhere]) == [elsewhere, near]
