@@ -41,8 +41,13 @@ class RunResult:
         lines = [f"{self.product} v{self.number} {outcome}: {self.reason}", self.certificate.describe(self.rests_on)]
         if self.report:
             lines.append(f"gate: {self.report.words}")
+        of = f"{self.number} --product {self.product}"
+        if self.promoted and not self.report:
+            lines.append(
+                f"look at the calibration parts that scored highest: goodpart models calibration {of} --out looks; one "
+                "mislabelled defect among them would be the threshold"
+            )
         if self.state == "needs_person":
-            of = f"{self.number} --product {self.product}"
             lines.append(f"see what its certificate rests on: goodpart models calibration {of}")
             lines.append(f'promote it: goodpart models promote {of} --reason "..."')
         return "\n".join(lines)
