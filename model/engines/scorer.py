@@ -50,7 +50,7 @@ class FrameScorer:
         A batch that does not fit is halved, and none is larger from then on.
 
         Raises:
-            InputError: a frame too small for the region.
+            InputError: a frame that is no uint8 H x W x 3, or too small for the region.
             OutOfMemory: not even one frame fits.
         """
         inputs = [prepare(frame, self.spec) for frame in frames]

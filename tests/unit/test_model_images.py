@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from contextlib import nullcontext
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from model.images import (
     FolderError,
@@ -60,6 +62,30 @@ def test_a_grey_jpeg_gives_its_plane_three_times_as_opencv_does() -> None:
         decode(data[: len(data) // 2])
 
 
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiffs_picture_is_taken_as_it_is_stored(big: bool) -> None:
+    picture = Image.fromarray(PICTURE)
+    picture.putalpha(Image.fromarray(NOISE[..., 0]))
+    file = io.BytesIO()
+    picture.save(file, "TIFF", tiffinfo={274: 6}, big_tiff=big)  # to be turned, and multiplied by its alpha
+    assert np.array_equal(decode(file.getvalue()), PICTURE)
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png"])
+def test_what_follows_an_image_does_not_matter(ending: str) -> None:
+    data = encoded(ending)
+    assert np.array_equal(decode(data + bytes(70_000)), decode(data))
+
+
+def test_a_thumbnails_end_is_not_the_images() -> None:
+    data, thumbnail = encoded(".jpg", NOISE), encoded(".jpg", NOISE[::8, ::8])
+    content = b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0" + thumbnail
+    carried = data[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + data[2:]
+    assert np.array_equal(decode(carried), decode(data))
+    with pytest.raises(Undecodable, match="ends too early"):
+        decode(carried[: -len(data) // 3])
+
+
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda tail: encoded(".png")[:60] + tail))
 def test_no_bytes_raise_anything_but_image_errors(data: bytes) -> None:
     with pytest.raises(Undecodable):
@@ -85,6 +111,11 @@ def test_raw_pixels_by_their_pfnc_names() -> None:
     assert np.array_equal(decode_raw(grey.tobytes(), width, height, "Mono8"), np.repeat(grey[..., None], 3, 2))
     with pytest.raises(WrongSize):
         decode_raw(grey.tobytes()[1:], width, height, "Mono8")
+    for sides in ((0, 0), (-2, -3)):
+        with pytest.raises(WrongSize, match="at least 1 x 1"):
+            decode_raw(bytes(sides[0] * sides[1]), *sides, "Mono8")
+    with pytest.raises(WrongSize, match="at least 3 x 3"):
+        decode_raw(bytes(4), 2, 2, "BayerRG8")
     with pytest.raises(Undecodable):
         decode_raw(grey.tobytes(), width, height, "Mono12p")
 
