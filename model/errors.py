@@ -13,7 +13,7 @@ class TrainingError(Exception):
 
 
 class CheckpointUnusable(TrainingError):
-    """A checkpoint that is damaged, or of another run; without it the run starts anew."""
+    """A checkpoint that is damaged, of another run or cannot be kept; without it the run starts anew."""
 
 
 class Diverged(TrainingError):
