@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model import drawing, forming
 from model.artifact import Artifact, Manifest, assemble, weights_sha256
-from model.checkpoint import Checkpoint, Keep
+from model.checkpoint import Checkpoint, Keep, check
 from model.distillation import Learner
 from model.distributed import Group, joined
 from model.errors import Diverged, TrainingError
@@ -118,7 +118,7 @@ def train(
 
     Raises:
         TrainingError: too few images, parts for some of them only, or a parent of another teacher.
-        CheckpointUnusable: the checkpoint is damaged, or of another run.
+        CheckpointUnusable: the checkpoint is damaged, of another run, or where none can be written.
         Diverged: see there; the checkpoint keeps the last good state.
         TeacherError, DeviceError: the teacher or the device cannot be had.
     """
@@ -126,8 +126,10 @@ def train(
         raise TrainingError(f"{len(images)} good images; training needs {FEWEST}, and is useful from about 50")
     if parts is not None and len(parts) != len(images):
         raise TrainingError(f"{len(images)} good images and the parts of {len(parts)}; each image needs its part")
+    keep = Keep(checkpoint) if isinstance(checkpoint, Path) else checkpoint
+    if keep:
+        check(keep.path)
     with cpu_threads(settings.threads) as threads, joined(choose_device(settings.device)) as group:
-        keep = Keep(checkpoint) if isinstance(checkpoint, Path) else checkpoint
         return _Run(images, settings, parts, threads, group, on_progress, keep, parent).artifact()
 
 
@@ -161,7 +163,7 @@ class _Run:
             **{name: value for name, value in asdict(settings).items() if name not in ("weights", "spec")},
             "steps": self._steps, "device": self._device.type, "precision": name_of(self._dtype), "threads": threads,
             "machine": machine(self._device), "processes": group.size, "images": len(images),
-            "validation": len(self._validation),
+            "validation": len(self._validation), "published_weights": self._teacher.published,
         }  # fmt: skip
         self._checkpoint = Checkpoint(keep, self._identity()) if keep else None
 

@@ -102,7 +102,7 @@ def test_the_manifest_says_what_made_the_weights(trained: Artifact) -> None:
     assert manifest.versions["torch"] == version("torch")
     wanted = {
         "threads": 1, "device": "cpu", "precision": "fp32", "steps": 4, "batch_size": 4, "seed": 0, "images": 12,
-        "validation": 2, "processes": 1, "learning_rates": [[1, 0.005]],
+        "validation": 2, "processes": 1, "published_weights": True, "learning_rates": [[1, 0.005]],
     }  # fmt: skip
     assert {name: manifest.settings[name] for name in wanted} == wanted
 
