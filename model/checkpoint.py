@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from model.errors import CheckpointUnusable
+from model.errors import CheckpointUnusable, TrainingError
 
 DIGEST = sha256().digest_size  # bytes at a file's end: the SHA-256 of all before them
 PAUSE = 20  # times as long as keeping took must pass before the next: 5 % of a run at most
@@ -52,7 +52,7 @@ class Checkpoint:
         """Keeps the state of a step, whole or not at all, unless the last one was kept too short a while ago.
 
         Raises:
-            CheckpointUnusable: it cannot be written.
+            TrainingError: it cannot be written.
         """
         began = self._clock()
         if began < self._next:
@@ -67,7 +67,7 @@ class Checkpoint:
                 os.fsync(file.fileno())  # the name must not outlive the bytes when the power goes
             self._part.replace(self._path)
         except OSError as error:
-            raise CheckpointUnusable(f"{self._path}: cannot be written ({error.strerror})") from None
+            raise TrainingError(f"{self._path}: cannot be written ({error.strerror}); make room for it") from None
         self._step = step
         ended = self._clock()
         self._next = ended + max(self._keep.every_s, PAUSE * (ended - began))
