@@ -73,12 +73,11 @@ def decode(data: bytes, *, max_megapixels: int = 64) -> Frame:
     _check_sides(width, height)
     if not containers.ends(data, kind):
         raise Undecodable(f"the {kind} ends too early")  # OpenCV would fill the rest with grey
-    if kind == "TIFF":
-        data = containers.as_stored(data)
+    stored = containers.as_stored(data) if kind == "TIFF" else data
     one_plane = kind == "JPEG" and grey  # decoded as it is, and then repeated: a third less time
     flags = cv2.IMREAD_GRAYSCALE if one_plane else cv2.IMREAD_COLOR_RGB
     try:
-        frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        frame = cv2.imdecode(np.frombuffer(stored, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise Undecodable(f"the {kind} cannot be decoded ({error.err})") from None
     if frame is None:

@@ -174,8 +174,7 @@ def inspected(height: int, width: int, spec: InputSpec) -> Mask | None:
     mask = np.zeros(spec.canvas, np.bool_)
     mask[place.canvas] = True
     if spec.ignore:
-        ignored = _fitted(_ignored(spec.ignore), (height, width))[place.frame]
-        mask[place.canvas] &= ~_fitted(ignored, _extent(place.canvas))
+        mask[place.canvas] &= ~_seen(_ignored(spec.ignore), (height, width), place)
     if not mask.any():
         raise InputError(COVERED)
     mask.flags.writeable = False
@@ -232,6 +231,18 @@ def _fitted(ignored: Mask, size: tuple[int, int]) -> Mask:
     # Area averages of float32: any share of an ignored pixel leaves more than 0.
     covered = cv2.resize(ignored.astype(np.float32), smaller[::-1], interpolation=cv2.INTER_AREA) > 1e-6
     return cv2.resize(covered.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _seen(ignored: Mask, shape: tuple[int, int], place: _Place) -> Mask:
+    """Which pixels of the canvas show any ignored pixel of a mask that lies over a whole frame of this shape."""
+    spans = []
+    for rows, cells, side, pixels in zip(place.frame, _extent(place.canvas), shape, ignored.shape, strict=True):
+        edges = (rows.start + np.arange(cells + 1) * ((rows.stop - rows.start) / cells)) * (pixels / side)
+        spans.append((np.floor(edges[:-1] + 1e-6).astype(int), np.ceil(edges[1:] - 1e-6).astype(int)))
+    (top, bottom), (left, right) = spans
+    total = np.pad(ignored.cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
+    upto = total[bottom] - total[top]
+    return np.asarray(upto[:, right] > upto[:, left])
 
 
 @lru_cache(maxsize=64)
