@@ -33,6 +33,7 @@ from model.teacher import load_teacher
 
 __all__ = ["Diverged", "OnProgress", "Progress", "TrainingError", "TrainingSettings", "train"]
 
+SEEDS = 2**63 - 1  # as far as every generator here goes
 FEWEST = 5  # images: four to fit, one to validate
 INPUT = InputSpec()
 LIBRARIES = ("torch", "timm", "numpy", "opencv-python-headless")
@@ -81,6 +82,8 @@ class TrainingSettings:
         for name, known in (("device", ("auto", "cpu", "cuda")), ("precision", ("auto", "fp32", "bf16"))):
             if getattr(self, name) not in known:
                 raise TrainingError(f"{name} {getattr(self, name)!r}: {', '.join(known)} are allowed")
+        if self.seed > SEEDS:
+            raise TrainingError(f"seed {self.seed}: {SEEDS} is the largest")
         if not 0 < self.learning_rate < math.inf:
             raise TrainingError(f"learning_rate {self.learning_rate}: a number above 0 is needed, 0.005 in the paper")
         if self.share is not None and not 0 <= self.share <= 1:
@@ -190,7 +193,10 @@ class _Run:
     def _score(self, version: forming.Version, report: Report) -> ScoreParameters:
         settings = self._settings
         measured = forming.measure(self._features, self._validation, version, report.advance)
-        candidates = forms(settings.share, settings.positional, reconstructs=version.reconstruct is not None)
+        candidates = forms(
+            settings.share, settings.positional, reconstructs=version.reconstruct is not None,
+            normals=len(self._validation),
+        )  # fmt: skip
         choosing = Report("choosing", len(self._validation) if len(candidates) > 1 else 0, self._hear)
         judged = forming.probe_all(
             measured, self._features, self._validation, version, candidates, self._load, settings.seed, choosing.advance

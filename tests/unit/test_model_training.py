@@ -280,7 +280,8 @@ def test_a_parent_that_cannot_be_one_is_refused(frames: list[Frame], trained: Ar
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("steps", -1), ("batch_size", 0), ("seed", -1), ("threads", -1), ("device", "gpu"), ("precision", "fp16"),
+        ("steps", -1), ("batch_size", 0), ("seed", -1), ("seed", 2**63), ("threads", -1), ("device", "gpu"),
+        ("precision", "fp16"),
         ("learning_rate", 0.0), ("learning_rate", float("nan")), ("learning_rate", float("inf")), ("share", 1.5),
     ],
 )  # fmt: skip
