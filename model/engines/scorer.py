@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from model import artifact as artifacts
-from model.artifact import Artifact, WrongTeacher
+from model.artifact import Artifact, ArtifactDamaged, WrongTeacher
 from model.distillation import Learner
 from model.engines.base import Engine, EngineError, OutOfMemory, Scored
 from model.engines.pytorch import TorchEngine
@@ -125,6 +125,7 @@ def scoring_network(artifact: Artifact, weights: str = "", form: str = "default"
 
     Raises:
         WrongTeacher, TeacherError: see `Scorer`.
+        ArtifactDamaged: its student is another teacher's, or a part of it is missing.
         EngineError: an unknown form, or the paper's form of an artifact that has only a memory.
     """
     if form not in FORMS:
@@ -142,7 +143,11 @@ def scoring_network(artifact: Artifact, weights: str = "", form: str = "default"
         if not artifact.learner:
             raise EngineError("this model is a memory alone and has no paper score; train it further for one")
         learner = Learner(manifest.teacher)
-        learner.load_state_dict(artifact.learner)
+        try:
+            learner.load_state_dict(artifact.learner)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ArtifactDamaged(f"the model's student is not one of {manifest.teacher} ({reason})") from None
         fold(learner.eval())
     return ScoringNetwork(teacher, learner, parameters, manifest.spec).eval().requires_grad_(False)
 

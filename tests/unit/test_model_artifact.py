@@ -97,6 +97,12 @@ def test_what_this_program_did_not_write_is_damaged(trained: Artifact) -> None:
             artifacts.from_bytes(save_tensors(tensors, given))
 
 
+def test_a_student_of_which_a_part_is_missing_is_damaged(trained: Artifact) -> None:
+    tensors = {name: tensor for name, tensor in trained.tensors.items() if "student" not in name}
+    with pytest.raises(ArtifactDamaged, match="the model's student is not one of efficientnet_lite2"):
+        scorer(Artifact(trained.manifest, tensors))
+
+
 def test_the_manifest_is_plain_json_and_holds_the_whole_input(frames: list[Frame]) -> None:
     spec = InputSpec(64, 96, fit="letterbox", region=(0.1, 0.0, 1.0, 0.9), columns=2, overlap=0.25)
     made = train(frames, replace(QUICK, spec=spec, share=1.0))
