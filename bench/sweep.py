@@ -26,10 +26,11 @@ from model.images import prepare, read_folder
 from model.metrics import image_auroc, pixel_auroc
 from model.normalising import smoothed_maps
 from model.score import paper
-from model.selection import SHARES, Form, choose, forms
+from model.selection import FOLDS, SHARES, Form, choose, forms
 
 RESULTS = Path("bench/results/sweep")
 TRAINING = 100  # images, a fifth of them validation normals
+FORMS = forms(None, None, reconstructs=True, normals=FOLDS)
 Figures = dict[str, tuple[float, float]]
 
 
@@ -85,7 +86,7 @@ def look(data: Data, reconstruct: Any, seed: int) -> dict[str, Any]:
     version = Version(reconstruct, data.prototypes)
     measured = measure(data.features, data.validation, version, lambda _: None)
     judged = probe_all(
-        measured, data.features, data.validation, version, forms(None, None, reconstructs=True),
+        measured, data.features, data.validation, version, FORMS,
         lambda frame: prepare(data.pixels[frame], SPEC), seed, lambda _: None,
     )  # fmt: skip
     return {
@@ -101,7 +102,7 @@ def figures_of(measured: Measured, data: Data, version: Version) -> Figures:
     plain = smoothed_maps(data.test, frames, version.reconstruct, None, paper().scales, lambda _: None)
     found = {"paper": _auroc(plain[:, 0], data)}
     maps = smoothed_maps(data.test, frames, version.reconstruct, version.prototypes, measured.scales, lambda _: None)
-    for form in forms(None, None, reconstructs=True):
+    for form in FORMS:
         position = measured.parameters(form, version.prototypes).position
         channels = maps if 0 < form.share < 1 else maps[:, int(form.share) : int(form.share) + 1]
         normal = position(channels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ from model.images import InputError, InputSpec
 from model.score import ScoreParameters
 
 FORMAT = 2
+FIELDS = {  # of the manifest, as JSON has them
+    "teacher": str, "teacher_sha256": str, "spec": dict, "data_sha256": str, "parent_sha256": str, "settings": dict,
+    "versions": dict, "weights_sha256": str, "format": int,
+}  # fmt: skip
 KEY = "goodpart"  # one metadata key with canonical JSON: with several, their order changes the file
 
 
@@ -153,17 +157,22 @@ def from_bytes(data: bytes) -> Artifact:
     try:
         tensors = load_tensors(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        manifest = _manifest(json.loads(header["__metadata__"][KEY]))
+        metadata = header["__metadata__"]
+        manifest = _manifest(json.loads(metadata[KEY]))
+        if metadata.keys() != {KEY}:
+            raise ValueError("it says more than was written")
         artifact = Artifact(manifest, tensors)
         _ = artifact.score, artifact.normals
-    except (SafetensorError, ValueError, KeyError, TypeError, InputError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, InputError) as error:
         raise ArtifactDamaged(f"not a model file of goodpart, or damaged ({error})") from None
     if weights_sha256(tensors) != manifest.weights_sha256:
         raise ArtifactDamaged("the model file's weights are not what its manifest says; fetch it again")
     return artifact
 
 
-def _manifest(record: dict[str, Any]) -> Manifest:
+def _manifest(record: Any) -> Manifest:
+    if not isinstance(record, dict):
+        raise TypeError("its manifest is no object")
     found = record.get("manifest", record)  # formats before 2 had no checksum of the manifest
     if found["format"] > FORMAT:
         raise ArtifactNewer(f"the model file has format {found['format']}, this program reads {FORMAT}: update it")
@@ -171,9 +180,9 @@ def _manifest(record: dict[str, Any]) -> Manifest:
         raise ArtifactOlder(f"the model file has format {found['format']}, this program reads {FORMAT}: train again")
     if _digest(found) != record["sha256"]:
         raise ArtifactDamaged("the model file's manifest is not what was written; fetch it again")
-    known = {field.name for field in fields(Manifest)}
-    spec = InputSpec(**{**found["spec"], "region": tuple(found["spec"]["region"])})
-    return Manifest(**{**{key: value for key, value in found.items() if key in known}, "spec": spec})
+    if {name: type(value) for name, value in found.items()} != FIELDS or record.keys() != {"manifest", "sha256"}:
+        raise ValueError("its manifest has other fields than this program writes")
+    return Manifest(**{**found, "spec": InputSpec(**found["spec"])})
 
 
 def save(artifact: Artifact, path: Path) -> str:

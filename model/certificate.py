@@ -180,7 +180,12 @@ def certify(
     Raises:
         CertificateError: no scores, or one that is not finite.
     """
-    if not scores:
+    for name, value in (("review_rate", review_rate), ("reject_rate", reject_rate), ("confidence", confidence)):
+        if not 0 < value < 1:
+            raise ValueError(f"{name} {value}: a number between 0 and 1 is needed, neither of them")
+    if look < 1:
+        raise ValueError(f"look {look}: the first certificate on a calibration set is look 1")
+    if not len(scores):
         raise CertificateError("there are no calibration scores; give good images that were not trained on")
     parts = [one if isinstance(one, Scored) else Scored(one) for one in scores]
     if any(part.serial is not None for part in parts):

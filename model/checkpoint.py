@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import torch
 
-from model.errors import CheckpointUnusable
+from model.errors import CheckpointUnusable, TrainingError
 
+DIGEST = sha256().digest_size  # bytes at a file's end: the SHA-256 of all before them
 PAUSE = 20  # times as long as keeping took must pass before the next: 5 % of a run at most
 
 
@@ -47,16 +49,25 @@ class Checkpoint:
         self._step: int | None = None
 
     def offer(self, step: int, state: Callable[[], Mapping[str, Any]]) -> None:
-        """Keeps the state of a step, whole or not at all, unless the last one was kept too short a while ago."""
+        """Keeps the state of a step, whole or not at all, unless the last one was kept too short a while ago.
+
+        Raises:
+            TrainingError: it cannot be written.
+        """
         began = self._clock()
         if began < self._next:
             return
-        part = self._part
-        with part.open("wb") as file:
-            torch.save({**state(), "step": step, "identity": self._identity}, file)
-            file.flush()
-            os.fsync(file.fileno())  # the name must not outlive the bytes when the power goes
-        part.replace(self._path)
+        content = io.BytesIO()
+        torch.save({**state(), "step": step, "identity": self._identity}, content)
+        try:
+            with self._part.open("wb") as file:
+                file.write(content.getbuffer())
+                file.write(sha256(content.getbuffer()).digest())
+                file.flush()
+                os.fsync(file.fileno())  # the name must not outlive the bytes when the power goes
+            self._part.replace(self._path)
+        except OSError as error:
+            raise TrainingError(f"{self._path}: cannot be written ({error.strerror}); make room for it") from None
         self._step = step
         ended = self._clock()
         self._next = ended + max(self._keep.every_s, PAUSE * (ended - began))
@@ -70,10 +81,16 @@ class Checkpoint:
         if not self._path.exists():
             return None
         try:
-            state: Mapping[str, Any] = torch.load(self._path, map_location=device, weights_only=True)
-            theirs = state["identity"]
-        except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
-            raise CheckpointUnusable(f"{self._path}: is no checkpoint, or damaged; remove it to start anew") from None
+            data = self._path.read_bytes()
+        except OSError as error:
+            raise CheckpointUnusable(f"{self._path}: cannot be read ({error.strerror})") from None
+        content = memoryview(data)[:-DIGEST]
+        if sha256(content).digest() != data[-DIGEST:]:
+            raise CheckpointUnusable(
+                f"{self._path}: is no checkpoint of this version, or damaged; remove it to start anew"
+            )
+        state: Mapping[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        theirs = state["identity"]
         other = sorted(name for name, value in self._identity.items() if theirs.get(name) != value)
         if other:
             names = ", ".join(other)
@@ -93,6 +110,24 @@ class Checkpoint:
     @property
     def _part(self) -> Path:
         return _part_of(self._path)
+
+
+def check(path: Path) -> None:
+    """Whether a checkpoint can be kept there: better said before hours of work than after them.
+
+    Raises:
+        CheckpointUnusable: it cannot.
+    """
+    try:
+        if path.is_dir():
+            raise CheckpointUnusable(f"{path}: is a folder; give the name of a file for the checkpoint")
+        if not path.resolve().parent.is_dir():
+            raise CheckpointUnusable(f"{path}: its folder does not exist; create {path.resolve().parent} first")
+        with _part_of(path).open("ab"):
+            pass
+        _part_of(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointUnusable(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def remove(path: Path) -> None:

@@ -12,6 +12,7 @@ from model.student import Student
 from model.teacher import Teacher, kind_of
 
 Levels = tuple[Tensor, Tensor, Tensor]
+TINY = torch.finfo(torch.float32).tiny
 
 
 class Learner(nn.Module):
@@ -62,16 +63,33 @@ class ReverseDistillation(nn.Module):
         return levels, self.learner(levels)
 
 
-def loss(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
+def loss(teacher: Sequence[Tensor], student: Sequence[Tensor], masks: Sequence[Tensor] | None = None) -> Tensor:
     """Sum over the scales of the batch mean of 1 - cosine of the flattened C*H*W maps; 0 .. 2 for each scale.
 
     The form of the authors' released code; the per-pixel form of the paper's equation 2 trains worse.
+
+    Args:
+        teacher: levels, each N x C x h x w.
+        student: likewise.
+        masks: for each level, N x 1 x h x w, 1 where it counts. A map of which nothing counts has no direction: it
+            leaves its scale's mean, and a scale without any map that counts is 0.
     """
-    terms = [1 - _cosine(t.float(), s.float()).mean() for t, s in zip(teacher, student, strict=True)]
+    if masks is None:
+        terms = [1 - _cosine(t.float(), s.float()).mean() for t, s in zip(teacher, student, strict=True)]
+    else:
+        terms = [_masked(t.float(), s.float(), mask) for t, s, mask in zip(teacher, student, masks, strict=True)]
     return torch.stack(terms).sum()
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
     """As `cosine_similarity` of flattened maps, but in the memory format that they have: flattening copies them."""
-    norms = ((a * a).sum((1, 2, 3)).sqrt() * (b * b).sum((1, 2, 3)).sqrt()).clamp_min(1e-8)
-    return (a * b).sum((1, 2, 3)) / norms
+    # The root of 0 has no gradient, and a map of which nothing counts is 0.
+    lengths = [(x * x).sum((1, 2, 3)).clamp_min(TINY).sqrt() for x in (a, b)]
+    return (a * b).sum((1, 2, 3)) / (lengths[0] * lengths[1]).clamp_min(1e-8)
+
+
+def _masked(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+    counts = mask.flatten(1).amax(1)
+    there = counts.sum()
+    mean = (_cosine(a * mask, b * mask) * counts).sum() / there.clamp_min(1)
+    return torch.where(there > 0, 1 - mean, 0)

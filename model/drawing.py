@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from model import memory
+from model.errors import TOO_LITTLE, TrainingError
 from model.features import Features
 from model.statistics import keyed_fraction
 
@@ -38,12 +39,18 @@ def held_back(hashes: Sequence[str], parts: Sequence[str] | None, seed: int) -> 
 
 
 def prototypes(features: Features, fitted: Sequence[int], seed: int, advance: Callable[[int], None]) -> Tensor:
-    """The patch memory of the fitted frames, K x D on the CPU; `advance` hears of frames."""
+    """The patch memory of the fitted frames, K x D on the CPU; `advance` hears of frames.
+
+    Raises:
+        TrainingError: none of their patches is inspected.
+    """
     hashes, rows = features.hashes, []
     for frame in sorted(fitted, key=lambda at: fraction(hashes[at], seed, "memory")):
         rows.append(candidates(features, frame, len(fitted), seed))
         advance(1)
     found = torch.cat(rows)
+    if not len(found):
+        raise TrainingError(TOO_LITTLE)
     return found[memory.chosen(found, memory.PROTOTYPES, seed)].cpu()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 State = Mapping[str, Tensor]
+USED = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.")  # what a file names of the layers up to stride 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +97,22 @@ def load_resnet(stages: Stages, state: State) -> ResNetLevels:
         KeyError, RuntimeError: the weights are another network's.
     """
     encoder = ResNetLevels(stages)
+    convs = {key.rpartition(".")[0] for key in encoder.state_dict()}
+    if others := [key for key in state if key.startswith(USED) and _conv(key) not in convs]:
+        raise KeyError(f"{others[0]} is of a deeper network")
     encoder.load_state_dict({key: _folded(state, key) for key in encoder.state_dict()})
     return encoder
+
+
+def _conv(key: str) -> str:
+    """The conv that a tensor belongs to: torchvision keeps bnN beside convN, and downsample.1 beside downsample.0."""
+    return key.rpartition(".")[0].replace("bn", "conv").replace("downsample.1", "downsample.0")
 
 
 def _folded(state: State, key: str) -> Tensor:
     conv, _, kind = key.rpartition(".")
     if f"{conv}.bias" in state:
         return state[key]
-    # torchvision keeps bnN beside convN, and downsample.1 beside downsample.0
     norm = conv[:-1] + "1" if conv.endswith("downsample.0") else conv.replace("conv", "bn")
     mean, variance, gamma, beta = (
         state[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")

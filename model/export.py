@@ -119,7 +119,10 @@ def export(
         raise ExportError(f"{out}: is there already; give a new folder")
     if target.precision != "fp32" and all(image.label == GOOD for image in labelled):
         raise ExportRefused(f"{target.precision} is checked on labelled defects; put some into test/KIND")
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=parent))
+    try:
+        part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=parent))
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written ({error.strerror}); give a folder in a place that can") from None
     try:
         _write_graph(artifact, target, part, weights)
         scorer = _opened(artifact, target, part, threads)

@@ -85,6 +85,17 @@ class Features:
         count = self.spec.tiles
         return [frame * count + tile for frame in frames for tile in range(count)]
 
+    def inspected_tiles(self, frames: Sequence[int]) -> list[int]:
+        """The numbers of those tiles of some frames of which any feature is inspected."""
+        found = []
+        for frame in frames:
+            tiles = self.tiles_of([frame])
+            masks = self.level_masks(tiles)
+            found += (
+                tiles if masks is None else [tile for tile, mask in zip(tiles, masks[0], strict=True) if mask.any()]
+            )
+        return found
+
     def batch(self, tiles: Sequence[int]) -> Levels:
         """The three levels of some tiles, on the device, channels last."""
         return self._store.take(tiles)

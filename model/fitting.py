@@ -15,7 +15,7 @@ from model.anomaly_map import distances
 from model.checkpoint import Checkpoint
 from model.distillation import Learner, Levels, loss
 from model.distributed import Group
-from model.errors import Diverged, TrainingError
+from model.errors import TOO_LITTLE, Diverged, TrainingError
 from model.features import Features
 from model.norms import batch_statistics, running_statistics
 from model.progress import Report
@@ -60,7 +60,7 @@ class Fit:
         rates: (first step, learning rate) of each stretch of the run, the present one last.
 
     Raises:
-        TrainingError: the teacher's features are not finite.
+        TrainingError: the teacher's features are not finite, or nothing of them is inspected.
     """
 
     def __init__(
@@ -76,8 +76,10 @@ class Fit:
         checkpoint: Checkpoint | None,
     ):
         self.learner, self._features, self._settings, self._group = learner, features, settings, group
-        self._tiles = features.tiles_of(fitted)
-        self._looked_at = features.tiles_of(validation)[:LOOKED_AT]
+        self._tiles = features.inspected_tiles(fitted)
+        self._looked_at = features.inspected_tiles(validation)[:LOOKED_AT]
+        if not (self._tiles and self._looked_at):
+            raise TrainingError(TOO_LITTLE)
         self._batches = Batches(self._tiles, settings.batch_size, settings.seed, group.size)
         self._adam = torch.optim.Adam(learner.parameters(), lr=settings.learning_rate, betas=BETAS, fused=True)
         self._checkpoint = checkpoint
@@ -125,8 +127,7 @@ class Fit:
         """The loss of some tiles; what is not inspected leaves both sides of the cosine."""
         wanted = self._features.batch(tiles)
         found = self.forward(self.learner, wanted)
-        masks = self._features.level_masks(tiles)
-        return loss(_times(wanted, masks), _times(found, masks)) if masks else loss(wanted, found)
+        return loss(wanted, found, self._features.level_masks(tiles))
 
     def forward(self, learner: Learner, levels: Levels) -> Levels:
         """The learner's levels, in bfloat16 where the run is mixed."""
@@ -178,11 +179,6 @@ class Fit:
         if not self.rates or self.rates[-1][1] != rate:
             self.rates.append((done + 1, rate))
         return done
-
-
-def _times(levels: Levels, masks: Levels) -> Levels:
-    first, second, third = (level * mask for level, mask in zip(levels, masks, strict=True))
-    return first, second, third
 
 
 class Batches:

@@ -12,7 +12,7 @@ class Progress:
     """How far a phase is.
 
     Attributes:
-        phase: in training "features", "memory", "training", "normalising", in this order.
+        phase: in training "features", "memory", "training", "normalising", "choosing", in this order.
         step, steps: done, and in all.
         loss: newest one known; None where there is none.
         seconds: since the phase began.

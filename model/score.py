@@ -13,6 +13,7 @@ from model.anomaly_map import blur, distances, upsample
 
 FLOOR = 0.25  # a place's deviation counts at least this fraction of the usual one
 LEAST = 1e-6
+LEAST_SHARE = 0.01  # of the deviation as a whole, that places have usually
 
 Tensors = Mapping[str, Tensor]
 
@@ -70,11 +71,19 @@ class ScoreParameters:
 
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> ScoreParameters:
-        """Reads what `to_tensors` wrote; raises KeyError where something is missing."""
+        """Reads what `to_tensors` wrote.
+
+        Raises:
+            KeyError: something is missing.
+            ValueError, RuntimeError: the share is no number of 0 .. 1.
+        """
+        share = float(tensors["share"])
+        if not 0 <= share <= 1:
+            raise ValueError(f"a share of {share} of the memory")
         return cls(
             Normalisation(tensors["scales.mean"], tensors["scales.deviation"]),
             Normalisation(tensors["position.mean"], tensors["position.deviation"]),
-            float(tensors["share"]),
+            share,
             tensors.get("prototypes"),
         )
 
@@ -114,7 +123,8 @@ def normalisation(maps: Tensor, mask: Tensor | None, *, positional: bool) -> Nor
 
     As a whole: C x 1 x 1. Or at each place, C x H x W, for parts that lie alike in the frame: few normals say little of
     one place, so both moments are smoothed as the maps were, and a place that hardly varied counts at least a quarter
-    of the maps' root mean square deviation.
+    of the maps' root mean square deviation; that is no less than a hundredth of the deviation as a whole, since one
+    normal, or one that is there again and again, does not vary at all.
 
     Args:
         maps: float32 n x C x H x W.
@@ -131,6 +141,7 @@ def normalisation(maps: Tensor, mask: Tensor | None, *, positional: bool) -> Nor
     always = inside.amin(0)  # places that some frame leaves out tell nothing
     count = always.sum().clamp_min(1)
     centre, usual = ((moment * always).sum((1, 2), keepdim=True) / count for moment in (mean, variance))
-    usual = usual.clamp_min(LEAST**2)
+    whole = (((maps - centre) ** 2) * inside[:, None]).sum((0, 2, 3)) / inside.sum().clamp_min(1)
+    usual = usual.maximum(LEAST_SHARE**2 * whole[:, None, None]).clamp_min(LEAST**2)
     mean, variance = (torch.where(always > 0, *pair) for pair in ((mean, centre), (variance, usual)))
     return Normalisation(blur(mean[None])[0], torch.sqrt(blur(variance[None])[0] + FLOOR**2 * usual))

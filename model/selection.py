@@ -49,10 +49,15 @@ class Judged:
     without: tuple[float, ...] = ()
 
 
-def forms(share: float | None, positional: bool | None, *, reconstructs: bool) -> list[Form]:
-    """The forms to choose among; None leaves a part open. Without a student the memory alone counts."""
+def forms(share: float | None, positional: bool | None, *, reconstructs: bool, normals: int) -> list[Form]:
+    """The forms to choose among; None leaves a part open.
+
+    Without a student the memory alone counts. Fewer validation normals than `FOLDS` say too little of one place: maps
+    are then normalised as a whole, unless place by place is asked for.
+    """
     shares = SHARES if share is None else (share,)
-    places = (False, True) if positional is None else (positional,)
+    open_ = (False, True) if normals >= FOLDS else (False,)
+    places = open_ if positional is None else (positional,)
     return [Form(one, place) for one, place in product(shares if reconstructs else (1.0,), places)]
 
 

@@ -78,12 +78,14 @@ class Teacher(nn.Module):
     Attributes:
         name: as `kind_of` takes it.
         sha256: of the weights file.
+        published: whether that is the published file, by its hash.
         kind: what it is.
         encoder: standardised images -> levels.
     """
 
-    def __init__(self, name: str, encoder: nn.Module, sha256: str):
+    def __init__(self, name: str, encoder: nn.Module, sha256: str, *, published: bool = False):
         super().__init__()
+        self.published = published
         self.name, self.sha256, self.kind = name, sha256, kind_of(name)
         self.encoder = encoder
         self.register_buffer("mean", torch.tensor(self.kind.mean).view(1, 3, 1, 1) * 255)
@@ -125,7 +127,7 @@ def load_teacher(name: str, weights: str = "", *, fetch: Fetch = download) -> Te
     except (KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise TeacherError(f"{found.path}: does not hold the weights of {name} ({reason})") from None
-    return Teacher(name, encoder, found.sha256)
+    return Teacher(name, encoder, found.sha256, published=found.published)
 
 
 def _encoder(name: str, kind: Kind, state: State) -> nn.Module:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model import drawing, forming
 from model.artifact import Artifact, Manifest, assemble, weights_sha256
-from model.checkpoint import Checkpoint, Keep
+from model.checkpoint import Checkpoint, Keep, check
 from model.distillation import Learner
 from model.distributed import Group, joined
 from model.errors import Diverged, TrainingError
@@ -33,6 +33,7 @@ from model.teacher import load_teacher
 
 __all__ = ["Diverged", "OnProgress", "Progress", "TrainingError", "TrainingSettings", "train"]
 
+SEEDS = 2**63 - 1  # as far as every generator here goes
 FEWEST = 5  # images: four to fit, one to validate
 INPUT = InputSpec()
 LIBRARIES = ("torch", "timm", "numpy", "opencv-python-headless")
@@ -81,6 +82,8 @@ class TrainingSettings:
         for name, known in (("device", ("auto", "cpu", "cuda")), ("precision", ("auto", "fp32", "bf16"))):
             if getattr(self, name) not in known:
                 raise TrainingError(f"{name} {getattr(self, name)!r}: {', '.join(known)} are allowed")
+        if self.seed > SEEDS:
+            raise TrainingError(f"seed {self.seed}: {SEEDS} is the largest")
         if not 0 < self.learning_rate < math.inf:
             raise TrainingError(f"learning_rate {self.learning_rate}: a number above 0 is needed, 0.005 in the paper")
         if self.share is not None and not 0 <= self.share <= 1:
@@ -118,7 +121,7 @@ def train(
 
     Raises:
         TrainingError: too few images, parts for some of them only, or a parent of another teacher.
-        CheckpointUnusable: the checkpoint is damaged, or of another run.
+        CheckpointUnusable: the checkpoint is damaged, of another run, or where none can be written.
         Diverged: see there; the checkpoint keeps the last good state.
         TeacherError, DeviceError: the teacher or the device cannot be had.
     """
@@ -126,8 +129,10 @@ def train(
         raise TrainingError(f"{len(images)} good images; training needs {FEWEST}, and is useful from about 50")
     if parts is not None and len(parts) != len(images):
         raise TrainingError(f"{len(images)} good images and the parts of {len(parts)}; each image needs its part")
+    keep = Keep(checkpoint) if isinstance(checkpoint, Path) else checkpoint
+    if keep:
+        check(keep.path)
     with cpu_threads(settings.threads) as threads, joined(choose_device(settings.device)) as group:
-        keep = Keep(checkpoint) if isinstance(checkpoint, Path) else checkpoint
         return _Run(images, settings, parts, threads, group, on_progress, keep, parent).artifact()
 
 
@@ -161,7 +166,7 @@ class _Run:
             **{name: value for name, value in asdict(settings).items() if name not in ("weights", "spec")},
             "steps": self._steps, "device": self._device.type, "precision": name_of(self._dtype), "threads": threads,
             "machine": machine(self._device), "processes": group.size, "images": len(images),
-            "validation": len(self._validation),
+            "validation": len(self._validation), "published_weights": self._teacher.published,
         }  # fmt: skip
         self._checkpoint = Checkpoint(keep, self._identity()) if keep else None
 
@@ -188,7 +193,10 @@ class _Run:
     def _score(self, version: forming.Version, report: Report) -> ScoreParameters:
         settings = self._settings
         measured = forming.measure(self._features, self._validation, version, report.advance)
-        candidates = forms(settings.share, settings.positional, reconstructs=version.reconstruct is not None)
+        candidates = forms(
+            settings.share, settings.positional, reconstructs=version.reconstruct is not None,
+            normals=len(self._validation),
+        )  # fmt: skip
         choosing = Report("choosing", len(self._validation) if len(candidates) > 1 else 0, self._hear)
         judged = forming.probe_all(
             measured, self._features, self._validation, version, candidates, self._load, settings.seed, choosing.advance

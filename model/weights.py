@@ -34,11 +34,19 @@ class TeacherError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A state dict, the file that it came from, and that file's hash."""
+    """A state dict and where it came from.
+
+    Attributes:
+        path: of the file.
+        sha256: of the file.
+        state: what it holds.
+        published: the file is the published one of its teacher, by its hash; else these are weights of one's own.
+    """
 
     path: Path
     sha256: str
     state: Mapping[str, Tensor]
+    published: bool
 
 
 def download(url: str) -> bytes:
@@ -78,7 +86,8 @@ def find_weights(name: str, file: str = "", *, fetch: Fetch = download) -> Weigh
         raise TeacherError(
             f"{path}: is damaged: its SHA-256 is {digest}, not {expected[path.name]}; remove it and get it again"
         )
-    return Weights(path, digest, _read(path, data))
+    known = digest in FOLDED.values() or (source is not None and digest.startswith(source.sha256))
+    return Weights(path, digest, _read(path, data), known)
 
 
 def _published(name: str, source: Source | None, fetch: Fetch) -> Path:

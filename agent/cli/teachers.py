@@ -26,8 +26,8 @@ def teachers(*, json: bool = False, common: Common = Common()) -> None:
         ["name", "here", "MB", "licence", "channels", "steps"],
         (
             (
-                one.name, "yes" if one.path else "no", f"{one.megabytes:.1f}", one.licence,
-                " ".join(map(str, one.channels)), one.steps,
+                one.name, "damaged" if one.damaged else "yes" if one.path else "no", f"{one.megabytes:.1f}",
+                one.licence, " ".join(map(str, one.channels)), one.steps,
             )
             for one in listed
         ),

@@ -7,13 +7,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.retrain import roles
 from agent.retrain.errors import RetrainError
-from agent.retrain.progress import OnProgress, Stage
-from agent.retrain.standalone import SECRET
+from agent.retrain.progress import OnProgress
+from agent.retrain.standalone import certificate_of, hash_of, split
 from agent.settings import Settings
 from model import artifact as artifacts
 from model import images
+from model.artifact import Artifact
 from model.certificate import Certificate, CertificateError
 from model.engines.exported import Exported
 from model.export import Calibration, Target, export
@@ -52,11 +52,11 @@ def export_folder(
         on_progress: hears of each image that is read, and of each batch that is scored.
 
     Raises:
-        ExportInputError: there is no certificate, or the images are not those that it speaks of.
+        ExportInputError: there is no certificate, or it speaks of another model or other images.
         model errors: see `model.export.export`.
     """
     artifact = artifacts.load(source.model)
-    certificate = _certificate(source.model)
+    certificate = _certificate(source.model, artifact)
     folder = images.read_folder(source.images, max_megapixels=settings.pipeline.max_megapixels)
     return export(
         artifact,
@@ -70,33 +70,30 @@ def export_folder(
     )
 
 
-def _certificate(model: Path) -> Certificate:
-    path = model.with_suffix(".certificate.json")
+def _certificate(model: Path, artifact: Artifact) -> Certificate:
+    path = certificate_of(model)
     try:
-        return Certificate.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        found = Certificate.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ExportInputError(f"{path}: cannot be read ({error.strerror}); `goodpart train` wrote it") from None
     except (ValueError, CertificateError) as error:
         raise ExportInputError(f"{path}: is not a certificate ({error})") from None
+    if found.artifact_sha256 != hashlib.sha256(artifacts.to_bytes(artifact)).hexdigest():
+        raise ExportInputError(f"{path}: is of another model than {model}; give the two that one training wrote")
+    return found
 
 
 def _calibration(folder: images.ImageFolder, certificate: Certificate, on_progress: OnProgress | None) -> Calibration:
     """The held-back images of a folder: split by the same keyed hash as in training."""
-    stage = Stage("reading", len(folder.train_good), on_progress)
-    unique: dict[str, images.LabelledImage] = {}
-    for image in folder.train_good:
-        unique[images.pixels_sha256(image.frame())] = image
-        stage.advance()
-    held = [key for key, role in roles.assign(SECRET, list(unique), {}, {}).items() if role != "train"]
-    sha256 = hashlib.sha256("\n".join(sorted(held)).encode()).hexdigest()
-    if sha256 != certificate.calibration_sha256:
+    held = split(folder.train_good, on_progress)["calibration"]
+    if hash_of(held) != certificate.calibration_sha256:
         raise ExportInputError(
             f"{folder.path}: its good images are not those that the model was certified on; give the folder it was "
             "trained on, unchanged"
         )
     return Calibration(
-        tuple(unique[key] for key in held),
-        sha256,
+        tuple(held.values()),
+        certificate.calibration_sha256,
         certificate.review_rate,
         certificate.reject_rate,
         certificate.confidence,

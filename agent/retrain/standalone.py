@@ -18,6 +18,7 @@ from model import artifact as artifacts
 from model import images
 from model.cases import collect
 from model.certificate import Certificate, CertificateError, certify
+from model.checkpoint import Keep, remove
 from model.engines import Scorer
 from model.evaluation import Evaluation, evaluate, measure
 from model.metrics import MetricError
@@ -26,6 +27,7 @@ from model.training import train
 
 SECRET = b"goodpart standalone"  # there is no install whose secret could be used; the split is the same everywhere
 BATCH = 16
+Unique = dict[str, images.LabelledImage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,43 +61,53 @@ def train_folder(
         path: folder in MVTec layout, or with good/.
         settings: training, scoring, certificate, pipeline.max_megapixels.
         out: the model file; the certificate is written beside it as .certificate.json. Both appear whole or not at all.
+            Until then a .checkpoint lies beside it: the same training, broken off and begun again, goes on from there.
         own: what differs from the configured input, see `agent.store.products.Product`; None for nothing.
         on_progress: hears of each step.
 
     Raises:
         CannotWrite: `out` is a folder, or in none that can be written to; or the disk is full by then.
-        model.images.FolderError, model.images.ImageError: the folder or a good image in it cannot be used.
+        model.images.FolderError: the folder or a good image in it cannot be used.
+        model.errors.CheckpointUnusable: the checkpoint that lies there is damaged, or of another training.
         TooFewImages: not even a certificate with a rate below one half could exist.
         NotMeasured: a labelled image cannot be used. The model and its certificate are written by then.
         model errors: the input cannot be used, the teacher has no weights, or the training diverged.
     """
     _check(out)
-    _check(_certificate_of(out))
+    _check(certificate_of(out))
     wanted = training_settings(settings, own=own)
     folder = images.read_folder(path, max_megapixels=settings.pipeline.max_megapixels)
-    frames = _decode([one.path for one in folder.train_good], settings, on_progress)
-    parts = _split(frames)
+    parts = split(folder.train_good, on_progress)
     certificates = settings.certificate
     needed = roles.needs(certificates.review_rate, certificates.confidence)
     warning = roles.check_enough(len(parts["train"]), len(parts["calibration"]), needed)
-    trained = train(parts["train"], wanted, on_progress=on_progress)
+    checkpoint = _beside(out, ".checkpoint")
+    trained = train(
+        [image.frame for image in parts["train"].values()],  # loaded when they are wanted: thousands fit no memory
+        wanted,
+        on_progress=on_progress,
+        checkpoint=Keep(checkpoint, after=True),
+    )
     data = artifacts.to_bytes(trained)
     scorer = open_scorer(settings, artifacts.from_bytes(data))
-    stage = Stage("calibrating", len(parts["calibration"]), on_progress)
+    held = list(parts["calibration"].values())
+    stage = Stage("calibrating", len(held), on_progress)
     scores: list[float] = []
-    for start in range(0, len(parts["calibration"]), BATCH):
-        scores += [one.score for one in scorer.score(parts["calibration"][start : start + BATCH])]
-        stage.advance(min(BATCH, len(parts["calibration"]) - start))
+    for start in range(0, len(held), BATCH):
+        batch = [image.frame() for image in held[start : start + BATCH]]
+        scores += [one.score for one in scorer.score(batch)]
+        stage.advance(len(batch))
     certificate = certify(
         scores,
         artifact_sha256=hashlib.sha256(data).hexdigest(),
-        calibration_sha256=_hash(parts["calibration"]),
+        calibration_sha256=hash_of(parts["calibration"]),
         fingerprint=scorer.fingerprint,
         review_rate=certificates.review_rate,
         reject_rate=certificates.reject_rate,
         confidence=certificates.confidence,
     )
-    _write({_certificate_of(out): json.dumps(certificate.to_dict(), indent=2).encode() + b"\n", out: data})
+    _write({certificate_of(out): json.dumps(certificate.to_dict(), indent=2).encode() + b"\n", out: data})
+    remove(checkpoint)
     return Trained(certificate, _measure(scorer, folder.test, out, on_progress), warning)
 
 
@@ -128,7 +140,7 @@ def evaluate_folder(
     """
     if weights is not None:
         settings = settings.model_copy(update={"training": settings.training.model_copy(update={"weights": weights})})
-    folder = images.read_folder(path, max_megapixels=settings.pipeline.max_megapixels)
+    folder = images.read_folder(path, max_megapixels=settings.pipeline.max_megapixels, trains=False)
     scorer = open_scorer(settings, artifacts.load(model), form=form)
     cases = collect(scorer, folder.test, on_progress)
     found = measure(cases)
@@ -155,43 +167,43 @@ def _measure(
         ) from error
 
 
-def _certificate_of(model: Path) -> Path:
-    return model.with_suffix(".certificate.json")
+def certificate_of(model: Path) -> Path:
+    """The file that holds a model file's certificate: of two models with two names two files."""
+    return _beside(model, ".certificate.json")
+
+
+def _beside(model: Path, suffix: str) -> Path:
+    """A model file's companion; only .safetensors is no part of a model's name, as ".1" of "flange-1.1" is."""
+    return model.with_name(model.name.removesuffix(".safetensors") + suffix)
 
 
 def _certificate(model: Path, scorer: Scorer) -> Certificate | None:
     """The certificate beside a model file, where it speaks of this scorer."""
     try:
-        found = Certificate.from_dict(json.loads(_certificate_of(model).read_text(encoding="utf-8")))
+        found = Certificate.from_dict(json.loads(certificate_of(model).read_text(encoding="utf-8")))
     except (OSError, ValueError, CertificateError):
         return None
     same = (found.artifact_sha256, found.fingerprint) == (scorer.artifact_sha256, scorer.fingerprint)
     return found if same else None
 
 
-def _decode(paths: Sequence[Path], settings: Settings, on_progress: OnProgress | None) -> list[images.Frame]:
-    stage = Stage("reading", len(paths), on_progress)
-    frames = []
-    for path in paths:
-        try:
-            frames.append(images.decode(path.read_bytes(), max_megapixels=settings.pipeline.max_megapixels))
-        except images.ImageError as error:
-            raise type(error)(f"{path}: {error}") from None
+def split(good: Sequence[images.LabelledImage], on_progress: OnProgress | None) -> dict[str, Unique]:
+    """Good images to train and to calibrate with, by their pixels' hash: of identical ones one, wherever it lies."""
+    stage = Stage("reading", len(good), on_progress)
+    unique: Unique = {}
+    for image in good:
+        unique[images.pixels_sha256(image.frame())] = image
         stage.advance()
-    return frames
-
-
-def _split(frames: Sequence[images.Frame]) -> dict[str, list[images.Frame]]:
-    unique = {images.pixels_sha256(frame): frame for frame in frames}
-    parts: dict[str, list[images.Frame]] = {"train": [], "calibration": []}
+    parts: dict[str, Unique] = {"train": {}, "calibration": {}}
     for key, role in roles.assign(SECRET, list(unique), {}, {}).items():
         # There is no challenger to hold anything out for.
-        parts["train" if role == "train" else "calibration"].append(unique[key])
+        parts["train" if role == "train" else "calibration"][key] = unique[key]
     return parts
 
 
-def _hash(frames: Sequence[images.Frame]) -> str:
-    return hashlib.sha256("\n".join(sorted(map(images.pixels_sha256, frames))).encode()).hexdigest()
+def hash_of(calibration: Unique) -> str:
+    """Of a calibration set, whatever its order."""
+    return hashlib.sha256("\n".join(sorted(calibration)).encode()).hexdigest()
 
 
 def _check(path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from model import artifact as artifacts
-from model.artifact import Artifact, WrongTeacher
+from model.artifact import Artifact, ArtifactDamaged, WrongTeacher
 from model.distillation import Learner
 from model.engines.base import Engine, EngineError, OutOfMemory, Scored
 from model.engines.pytorch import TorchEngine
@@ -50,7 +50,7 @@ class FrameScorer:
         A batch that does not fit is halved, and none is larger from then on.
 
         Raises:
-            InputError: a frame too small for the region.
+            InputError: a frame that is no uint8 H x W x 3, or too small for the region.
             OutOfMemory: not even one frame fits.
         """
         inputs = [prepare(frame, self.spec) for frame in frames]
@@ -125,6 +125,7 @@ def scoring_network(artifact: Artifact, weights: str = "", form: str = "default"
 
     Raises:
         WrongTeacher, TeacherError: see `Scorer`.
+        ArtifactDamaged: its student is another teacher's, or a part of it is missing.
         EngineError: an unknown form, or the paper's form of an artifact that has only a memory.
     """
     if form not in FORMS:
@@ -142,7 +143,11 @@ def scoring_network(artifact: Artifact, weights: str = "", form: str = "default"
         if not artifact.learner:
             raise EngineError("this model is a memory alone and has no paper score; train it further for one")
         learner = Learner(manifest.teacher)
-        learner.load_state_dict(artifact.learner)
+        try:
+            learner.load_state_dict(artifact.learner)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ArtifactDamaged(f"the model's student is not one of {manifest.teacher} ({reason})") from None
         fold(learner.eval())
     return ScoringNetwork(teacher, learner, parameters, manifest.spec).eval().requires_grad_(False)
 

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from model.images import containers
+
 Frame = npt.NDArray[np.uint8]
 Image.MAX_IMAGE_PIXELS = None  # only headers are read with it, and `decode` has its own limit
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
@@ -49,8 +51,10 @@ class WrongSize(ImageError):
 def decode(data: bytes, *, max_megapixels: int = 64) -> Frame:
     """Decodes JPEG, PNG, BMP, TIFF or WebP.
 
-    The header is read first, so that a small file with a huge picture costs no memory. EXIF orientation is ignored: a
-    camera does not turn. 16-bit images are scaled to 8 bits, grey ones get three equal channels, alpha is dropped.
+    The header is read first, so that a small file with a huge picture costs no memory. Orientation, EXIF's or a TIFF's,
+    is ignored: a camera does not turn. 16-bit images are scaled to 8 bits, grey ones get three equal channels, alpha is
+    dropped. A file that is cut off is refused; damage inside a JPEG, WebP or TIFF whose decoder still finds pixels
+    shows in those alone, and is not noticed.
 
     Args:
         data: the encoded image.
@@ -61,18 +65,19 @@ def decode(data: bytes, *, max_megapixels: int = 64) -> Frame:
 
     Raises:
         TooLarge: more pixels than allowed, or a side beyond LONGEST.
-        Undecodable: anything else that is not a whole image.
+        Undecodable: anything else that is seen not to be a whole image.
     """
     width, height, kind, grey = _header(data)
     if width * height > max_megapixels * 1_000_000:
         raise TooLarge(f"the image has {width} x {height} pixels, more than {max_megapixels} megapixels")
     _check_sides(width, height)
-    if (kind == "JPEG" and b"\xff\xd9" not in data[-4096:]) or (kind == "PNG" and b"IEND" not in data[-4096:]):
+    if not containers.ends(data, kind):
         raise Undecodable(f"the {kind} ends too early")  # OpenCV would fill the rest with grey
+    stored = containers.as_stored(data) if kind == "TIFF" else data
     one_plane = kind == "JPEG" and grey  # decoded as it is, and then repeated: a third less time
     flags = cv2.IMREAD_GRAYSCALE if one_plane else cv2.IMREAD_COLOR_RGB
     try:
-        frame = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        frame = cv2.imdecode(np.frombuffer(stored, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise Undecodable(f"the {kind} cannot be decoded ({error.err})") from None
     if frame is None:
@@ -107,12 +112,15 @@ def decode_raw(data: bytes, width: int, height: int, pixel_format: str) -> Frame
 
     Raises:
         TooLarge: a side beyond LONGEST.
-        WrongSize: the number of bytes does not fit.
+        WrongSize: there are no pixels, or the number of bytes does not fit.
         Undecodable: an unknown pixel format.
     """
     if pixel_format not in _RAW:
         raise Undecodable(f"pixel format {pixel_format[:40]!r} is not read; {', '.join(_RAW)} are")
     depth, conversion = _RAW[pixel_format]
+    least = 3 if pixel_format.startswith("Bayer") else 1  # a pixel's neighbours give it the other two colours
+    if min(width, height) < least:
+        raise WrongSize(f"{width} x {height} pixels: at least {least} x {least} are needed")
     if len(data) != width * height * depth:
         raise WrongSize(f"{len(data)} bytes, but {width} x {height} {pixel_format} has {width * height * depth}")
     _check_sides(width, height)

@@ -6,6 +6,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,6 +58,9 @@ class InputSpec:
     ignore: str = ""
 
     def __post_init__(self) -> None:
+        if len(self.region) != 4:
+            raise InputError(f"region {self.region}: left, top, right and bottom are needed")
+        object.__setattr__(self, "region", tuple(self.region))  # JSON and YAML give lists, and specs are keys
         left, top, right, bottom = self.region
         if any(side < SMALLEST or side % STRIDE for side in (self.height, self.width)):
             raise InputError(f"a model input of {self.height} x {self.width}: multiples of {STRIDE} from {SMALLEST} on")
@@ -73,7 +77,8 @@ class InputSpec:
 
     def _check_ignore(self) -> None:
         ignored = _ignored(self.ignore)
-        if ignored[_region(ignored.shape[0], ignored.shape[1], self.region)].all():
+        (height, width), (left, top, right, bottom) = ignored.shape, self.region
+        if ignored[int(top * height) : ceil(bottom * height), int(left * width) : ceil(right * width)].all():
             raise InputError(COVERED)
 
     @property
@@ -129,8 +134,11 @@ def prepare(frame: Frame, spec: InputSpec) -> Prepared:
     """Frame (uint8 H x W x 3, any size) -> model input: area resize along sides that shrink, bilinear along others.
 
     Raises:
-        InputError: the region is smaller than a pixel of this frame, or the mask leaves nothing to inspect.
+        InputError: the frame is no uint8 H x W x 3, the region is smaller than a pixel of it, or the mask leaves
+            nothing to inspect.
     """
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise InputError(_wrong(frame))
     left, top, right, bottom = spec.region
     if min((bottom - top) * frame.shape[0], (right - left) * frame.shape[1]) < 1 - 1e-6:
         size = f"{frame.shape[0]} x {frame.shape[1]}"
@@ -143,6 +151,14 @@ def prepare(frame: Frame, spec: InputSpec) -> Prepared:
         canvas = np.asarray(cv2.copyMakeBorder(canvas, top, below, left, right, cv2.BORDER_REPLICATE), np.uint8)
     tiles = [canvas[top : top + spec.height, left : left + spec.width] for top, left in spec.corners]
     return Prepared(np.stack(tiles), inspected(frame.shape[0], frame.shape[1], spec))
+
+
+def _wrong(frame: object) -> str:
+    found = f"{frame.dtype} of shape {frame.shape}" if isinstance(frame, np.ndarray) else f"a {type(frame).__name__}"
+    return (
+        f"a frame is {found}; an array of uint8 H x W x 3 in RGB is needed: scale other ranges to 0 .. 255 and give "
+        "grey ones three equal channels, as model.images.decode does"
+    )
 
 
 @lru_cache(maxsize=64)
@@ -158,9 +174,7 @@ def inspected(height: int, width: int, spec: InputSpec) -> Mask | None:
     mask = np.zeros(spec.canvas, np.bool_)
     mask[place.canvas] = True
     if spec.ignore:
-        ignored = _ignored(spec.ignore)
-        there = _region(ignored.shape[0], ignored.shape[1], spec.region)
-        mask[place.canvas] &= ~_fitted(ignored[there], _extent(place.canvas))
+        mask[place.canvas] &= ~_seen(_ignored(spec.ignore), (height, width), place)
     if not mask.any():
         raise InputError(COVERED)
     mask.flags.writeable = False
@@ -217,6 +231,18 @@ def _fitted(ignored: Mask, size: tuple[int, int]) -> Mask:
     # Area averages of float32: any share of an ignored pixel leaves more than 0.
     covered = cv2.resize(ignored.astype(np.float32), smaller[::-1], interpolation=cv2.INTER_AREA) > 1e-6
     return cv2.resize(covered.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _seen(ignored: Mask, shape: tuple[int, int], place: _Place) -> Mask:
+    """Which pixels of the canvas show any ignored pixel of a mask that lies over a whole frame of this shape."""
+    spans = []
+    for rows, cells, side, pixels in zip(place.frame, _extent(place.canvas), shape, ignored.shape, strict=True):
+        edges = (rows.start + np.arange(cells + 1) * ((rows.stop - rows.start) / cells)) * (pixels / side)
+        spans.append((np.floor(edges[:-1] + 1e-6).astype(int), np.ceil(edges[1:] - 1e-6).astype(int)))
+    (top, bottom), (left, right) = spans
+    total = np.pad(ignored.cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
+    upto = total[bottom] - total[top]
+    return np.asarray(upto[:, right] > upto[:, left])
 
 
 @lru_cache(maxsize=64)

@@ -167,3 +167,19 @@ def test_gradients_never_reach_the_teacher(name: str) -> None:
 def test_a_learner_of_no_teacher_is_refused() -> None:
     with pytest.raises(TeacherError, match="there is no teacher 'resnet19'"):
         Learner("resnet19")
+
+
+def test_a_map_of_which_nothing_counts_leaves_its_scales_mean() -> None:
+    generator = torch.Generator().manual_seed(1)
+    a, b = ([torch.randn(3, 8, 16 >> at, 16 >> at, generator=generator) for at in range(3)] for _ in range(2))
+    masks = [torch.ones(3, 1, 16 >> at, 16 >> at) for at in range(3)]
+    assert torch.equal(loss(a, b, masks), loss(a, b))
+    masks[0][1], masks[2][:] = 0, 0
+    wanted = float(loss([a[0][::2], a[1]], [b[0][::2], b[1]]))
+    student = [level.requires_grad_() for level in b]
+    value = loss(a, student, masks)
+    assert float(value.detach()) == pytest.approx(wanted, rel=1e-6)
+    value.backward()  # type: ignore[no-untyped-call]
+    reached = [level.grad.flatten(1).any(1).tolist() for level in student if level.grad is not None]
+    assert all(bool(level.grad.isfinite().all()) for level in student if level.grad is not None)
+    assert reached == [[True, False, True], [True] * 3, [False] * 3]

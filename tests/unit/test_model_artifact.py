@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save as save_tensors
 
 from model import artifact as artifacts
 from model.artifact import Artifact, ArtifactDamaged, ArtifactNewer, ArtifactOlder, Manifest, WrongTeacher
@@ -69,6 +71,38 @@ def test_other_formats_and_another_teacher_are_named(trained: Artifact) -> None:
         scorer(artifacts.from_bytes(changed(trained, teacher_sha256="0" * 64)))
 
 
+def test_what_this_program_did_not_write_is_damaged(trained: Artifact) -> None:
+    manifest = trained.manifest.to_dict()
+
+    def record(changed: object) -> str:
+        digest = hashlib.sha256(json.dumps(changed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return json.dumps({"manifest": changed, "sha256": digest})
+
+    whole = record(manifest)
+    spec = {**manifest["spec"], "height": 100}
+    crafted = ["[]", "1", "null", "[" * 100_000 + "]" * 100_000, record([]), record({**manifest, "more": 1})]
+    crafted += [record({**manifest, name: None}) for name in ("settings", "teacher", "spec")]
+    crafted += [record({**manifest, "format": float(artifacts.FORMAT)}), record({**manifest, "spec": spec})]
+    metadata = [{artifacts.KEY: text} for text in crafted] + [{artifacts.KEY: whole, "more": ""}]
+    assert (
+        artifacts.from_bytes(save_tensors(dict(trained.tensors), {artifacts.KEY: whole})).manifest == trained.manifest
+    )
+    for given in metadata:
+        with pytest.raises(ArtifactDamaged):
+            artifacts.from_bytes(save_tensors(dict(trained.tensors), given))
+    for share in (torch.tensor(float("nan")), torch.tensor(2.0), torch.tensor([0.1, 0.2])):
+        tensors = {**trained.tensors, "score.share": share}
+        given = {artifacts.KEY: record({**manifest, "weights_sha256": artifacts.weights_sha256(tensors)})}
+        with pytest.raises(ArtifactDamaged):
+            artifacts.from_bytes(save_tensors(tensors, given))
+
+
+def test_a_student_of_which_a_part_is_missing_is_damaged(trained: Artifact) -> None:
+    tensors = {name: tensor for name, tensor in trained.tensors.items() if "student" not in name}
+    with pytest.raises(ArtifactDamaged, match="the model's student is not one of efficientnet_lite2"):
+        scorer(Artifact(trained.manifest, tensors))
+
+
 def test_the_manifest_is_plain_json_and_holds_the_whole_input(frames: list[Frame]) -> None:
     spec = InputSpec(64, 96, fit="letterbox", region=(0.1, 0.0, 1.0, 0.9), columns=2, overlap=0.25)
     made = train(frames, replace(QUICK, spec=spec, share=1.0))
@@ -108,7 +142,7 @@ def test_the_form_that_was_chosen_is_on_record(trained: Artifact) -> None:
     settings = trained.manifest.settings
     ranking = settings["pseudo_auroc"]
     assert [settings["share"], settings["positional"]] in [row[:2] for row in ranking]
-    assert len(ranking) == 2 * len(SHARES)
+    assert len(ranking) == len(SHARES)  # two validation normals are too few to normalise maps place by place
     assert [row[2] for row in ranking] == sorted((row[2] for row in ranking), reverse=True)
     assert trained.score.share == pytest.approx(settings["share"])
 

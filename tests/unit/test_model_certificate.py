@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,6 +134,22 @@ def test_far_too_few_certify_nothing_and_everything_is_reviewed() -> None:
 def test_scores_that_cannot_calibrate_are_refused(scores: list[float]) -> None:
     with pytest.raises(CertificateError):
         made(scores)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("review_rate", 0.0), ("reject_rate", 0.0), ("confidence", 1.0), ("confidence", math.nan), ("look", 0)],
+)
+def test_what_no_certificate_can_hold_is_named(name: str, value: float) -> None:
+    wanted: dict[str, Any] = {"review_rate": 0.05, "reject_rate": 0.01, "confidence": 0.95, name: value}
+    with pytest.raises(ValueError, match=f"^{name} "):
+        certify([1.0] * 100, artifact_sha256="", calibration_sha256="", fingerprint="", **wanted)
+
+
+def test_scores_may_be_an_array() -> None:
+    scores = np.random.default_rng(0).normal(size=100)
+    array: Any = scores
+    assert made(array) == made(scores.tolist())
 
 
 def test_a_score_that_is_not_finite_has_no_verdict() -> None:

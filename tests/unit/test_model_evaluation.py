@@ -117,10 +117,10 @@ def test_json_has_the_stated_keys_and_null_without_masks(folder: Path) -> None:
     assert "without a mask" in found.describe()
 
 
-def test_masks_that_show_nothing_give_no_pixel_figures(folder: Path) -> None:
-    for path in folder.glob("ground_truth/*/*.png"):
-        write(path, np.zeros((HEIGHT, WIDTH), np.uint8))
-    assert measured(folder)[1].aupro is None
+def test_a_mask_that_shows_nothing_is_refused(folder: Path) -> None:
+    write(folder / "ground_truth/dent/0_mask.png", np.zeros((HEIGHT, WIDTH), np.uint8))
+    with pytest.raises(FolderError, match=r"0_mask\.png: marks nothing on 0\.png"):
+        evaluate(Brightness(), read_folder(folder).test)
 
 
 def test_intervals_hold_their_figures_and_repeat(folder: Path) -> None:

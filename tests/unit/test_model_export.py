@@ -197,6 +197,11 @@ def test_a_graph_that_scores_otherwise_leaves_nothing(
     assert len(built) == 2 and list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_named(artifact: Artifact, calibration: Calibration) -> None:
+    with pytest.raises(ExportError, match=r"^/proc/exported: cannot be written \(.*\); give a folder"):
+        export(artifact, Target("onnx"), Path("/proc/exported"), calibration=calibration)
+
+
 def test_targets_and_folders_that_cannot_be_are_named(
     artifact: Artifact, calibration: Calibration, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from torch import Tensor
 from model.checkpoint import Checkpoint, Keep
 from model.distillation import Learner
 from model.distributed import Group
+from model.errors import CheckpointUnusable
 from model.features import Features
 from model.fitting import Batches, Fit, FitSettings
 from model.images import Frame, InputSpec
 from model.stores import Room
 from model.teacher import load_teacher
-from model.training import TrainingError
+from model.training import TrainingError, TrainingSettings, train
 
 CPU = torch.device("cpu")
 
@@ -123,6 +125,31 @@ def test_a_batch_that_processes_cannot_share_is_refused() -> None:
     with pytest.raises(TrainingError, match="use fewer processes"):
         Batches(range(2), 16, 0, parts=4)
     assert [Group(rank, 2).share([5, 6, 7, 8]) for rank in (0, 1)] == [[5, 6], [7, 8]]
+
+
+def test_a_checkpoint_is_what_was_kept_or_is_refused(tmp_path: Path) -> None:
+    path, identity = tmp_path / "run.pt", {"seed": 0}
+    weights = torch.arange(200.0)
+    Checkpoint(Keep(path), identity).offer(7, lambda: {"weights": weights})
+    kept = path.read_bytes()
+    loaded = Checkpoint(Keep(path), identity).load(CPU)
+    assert loaded is not None and torch.equal(loaded["weights"], weights)
+    older = io.BytesIO()
+    torch.save({"weights": weights, "step": 7, "identity": identity}, older)  # as the first checkpoints were
+    flips = [bytes([*kept[:at], kept[at] ^ 4, *kept[at + 1 :]]) for at in range(0, len(kept), 97)]
+    for damaged in (*flips, kept[:-1], kept + b"\0", b"", b"import os", b"PK\x03\x04", older.getvalue()):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointUnusable, match="remove it to start anew"):
+            Checkpoint(Keep(path), identity).load(CPU)
+
+
+@pytest.mark.parametrize(("name", "words"), [("gone/run.pt", "create .*gone first"), ("", "is a folder")])
+def test_where_no_checkpoint_can_be_kept_no_training_begins(tmp_path: Path, name: str, words: str) -> None:
+    def load() -> Frame:
+        raise AssertionError("it began")
+
+    with pytest.raises(CheckpointUnusable, match=words):
+        train([load] * 8, TrainingSettings(), checkpoint=tmp_path / name)
 
 
 @pytest.mark.parametrize(("every_s", "steps"), [(0.0, [1, 41, 81]), (50.0, [1, 51])])

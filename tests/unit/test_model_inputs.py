@@ -294,6 +294,7 @@ def _left_half() -> str:
         ({"rows": 0}, "1 x 1 tiles"),
         ({"columns": 2, "overlap": 0.6}, "overlap of 0 .. 0.5"),
         ({"overlap": float("nan")}, "overlap"),
+        ({"region": (0.0, 0.0, 1.0)}, "left, top, right and bottom"),
         ({"ignore": "no base64"}, "not an image"),
         ({"ignore": base64.b64encode(b"no image").decode()}, "not an image"),
         ({"ignore": _left_half(), "region": (0.0, 0.0, 0.5, 1.0)}, "covers the whole region"),
@@ -311,6 +312,40 @@ def test_a_frame_too_small_for_the_region_is_refused_and_64_pixels_are_enough() 
     assert prepare(noise(64, 64), spec).tiles.shape == (1, 64, 64, 3)
     values: Map = np.ones((64, 64), np.float32)
     assert to_frame(values, (5, 5), spec).shape == (5, 5)  # a small picture of a large frame still gets its map
+
+
+@pytest.mark.parametrize(
+    ("frame", "found"),
+    [
+        (np.zeros((64, 64, 3), np.uint16), "uint16"), (np.zeros((64, 64, 3), np.float32), "float32"),
+        (np.zeros((64, 64), np.uint8), r"shape \(64, 64\)"), (np.zeros((64, 64, 4), np.uint8), r"shape \(64, 64, 4\)"),
+        (np.zeros((3, 64, 64), np.uint8), r"shape \(3, 64, 64\)"), ([[[0, 0, 0]]], "a list"),
+    ],
+)  # fmt: skip
+def test_a_frame_of_other_values_or_another_shape_is_refused(frame: Any, found: str) -> None:
+    with pytest.raises(InputError, match=f"{found}.* uint8 H x W x 3 in RGB is needed"):
+        prepare(frame, InputSpec(64, 64))
+
+
+def test_a_region_out_of_json_is_the_same_region() -> None:
+    given: Any = [0.0, 0.0, 0.5, 0.5]
+    assert InputSpec(64, 64, region=given) == InputSpec(64, 64, region=(0.0, 0.0, 0.5, 0.5))
+    assert prepare(noise(80, 80), InputSpec(64, 64, "letterbox", region=given)).mask is None
+
+
+@pytest.mark.parametrize("left", [0.05, 0.125, 0.225, 0.3])
+@pytest.mark.parametrize(("side", "shown"), [(100, 1000), (64, 2048)])
+def test_no_ignored_pixel_is_inspected_in_a_region_that_cuts_the_masks_pixels(
+    side: int, shown: int, left: float
+) -> None:
+    ignored = np.zeros((side, side), np.bool_)
+    ignored[side // 2 : side * 5 // 8, side // 2 : side * 5 // 8] = True
+    spec = InputSpec(256, 256, region=(left, left, 1.0, 1.0), ignore=png(ignored))
+    mask = inspected(shown, shown, spec)
+    assert mask is not None
+    bright = ignored.repeat(shown // side, 0).repeat(shown // side, 1)
+    frame = np.repeat(bright[..., None], 3, 2).astype(np.uint8) * 255
+    assert prepare(frame, spec).tiles[0].max(2)[mask].max() == 0
 
 
 def test_masks_are_shared_and_cannot_be_changed() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from model import memory
 from model.metrics import MetricError, image_auroc
 from model.pseudo import KINDS, pseudo_defects
-from model.selection import SHARES, Form, Judged, _auroc, choose, forms, judge
+from model.selection import FOLDS, SHARES, Form, Judged, _auroc, choose, forms, judge
 
 
 def levels(seed: int, count: int = 2) -> list[torch.Tensor]:
@@ -51,7 +51,7 @@ def test_maps_that_are_no_numbers_are_not_judged() -> None:
     normals = maps(np.random.default_rng(0), 4)
     normals[2, 1, 5, 5] = torch.nan
     with pytest.raises(MetricError, match="not finite"):
-        judge(normals, normals[:, None].clone(), forms(None, None, reconstructs=True))
+        judge(normals, normals[:, None].clone(), forms(None, None, reconstructs=True, normals=20))
 
 
 def test_prototypes_are_distinct_patches_spread_over_all_clusters() -> None:
@@ -107,7 +107,7 @@ def test_the_component_that_sees_the_pseudo_defects_wins(channel: int, best: flo
     normals = maps(rng, 20)
     pseudo = normals[:, None].repeat(1, 2, 1, 1, 1).clone()
     pseudo[:, :, channel, 10:13, 10:13] += 4.0
-    judged = judge(normals, pseudo, forms(None, False, reconstructs=True))
+    judged = judge(normals, pseudo, forms(None, False, reconstructs=True, normals=20))
     assert choose(judged).share == best
     assert max(one.auroc for one in judged) > 0.9 > min(one.auroc for one in judged)
 
@@ -118,7 +118,7 @@ def test_places_that_vary_are_told_apart_only_place_by_place() -> None:
     normals[:, :, :, :16] *= 20  # the left half of every part varies much
     pseudo = normals[:, None].clone()
     pseudo[:, :, :, 16:20, 24:28] += 3.0
-    whole, placed = judge(normals, pseudo, forms(0.5, None, reconstructs=True))
+    whole, placed = judge(normals, pseudo, forms(0.5, None, reconstructs=True, normals=20))
     assert choose([whole, placed]) == Form(0.5, positional=True)
     assert placed.auroc > whole.auroc + 0.2
 
@@ -130,7 +130,7 @@ def test_a_share_that_is_better_by_luck_is_not_taken() -> None:
         normals = maps(rng, 20)
         pseudo = normals[:, None].repeat(1, 2, 1, 1, 1).clone()
         pseudo[:, :, :, 10:12, 10:12] += 2.0  # in both components alike
-        judged = judge(normals, pseudo, forms(None, False, reconstructs=True))
+        judged = judge(normals, pseudo, forms(None, False, reconstructs=True, normals=20))
         usual += choose(judged).share == 0.5
     assert usual >= 15
 
@@ -148,7 +148,8 @@ def test_auroc_without_each_normal_is_what_is_left_of_it(n: int, copies: int, se
 
 
 def test_the_forms_to_choose_among() -> None:
-    assert len(forms(None, None, reconstructs=True)) == 2 * len(SHARES)
-    assert {form.share for form in forms(None, None, reconstructs=False)} == {1.0}
-    only = forms(0.4, True, reconstructs=True)
+    assert len(forms(None, None, reconstructs=True, normals=20)) == 2 * len(SHARES)
+    assert {form.share for form in forms(None, None, reconstructs=False, normals=20)} == {1.0}
+    assert {form.positional for form in forms(None, None, reconstructs=True, normals=FOLDS - 1)} == {False}
+    only = forms(0.4, True, reconstructs=True, normals=1)
     assert choose([Judged(only[0], float("nan"))]) == Form(0.4, True)

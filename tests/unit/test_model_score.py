@@ -85,6 +85,14 @@ def test_a_place_that_never_varied_still_has_a_deviation() -> None:
     assert float(normalisation(torch.zeros(5, 1, 32, 32), None, positional=False).deviation.min()) > 0
 
 
+@pytest.mark.parametrize("normals", [1, 12])
+def test_normals_that_do_not_vary_make_no_place_a_thousandfold_anomaly(normals: int) -> None:
+    maps = torch.from_numpy(RNG.normal(3, 2, (1, 1, 48, 48)).astype(np.float32)).repeat(normals, 1, 1, 1)
+    whole = normalisation(maps, None, positional=False)
+    places = normalisation(maps, None, positional=True)
+    assert float(places.deviation.min()) == pytest.approx(FLOOR * 0.01 * float(whole.deviation), rel=0.01)
+
+
 def test_parameters_are_written_and_read() -> None:
     made = ScoreParameters(paper().scales, normalisation(torch.rand(4, 2, 32, 32), None, positional=True), 0.25,
                            torch.rand(7, 5))  # fmt: skip

@@ -27,6 +27,7 @@ from model.sources import source_of
 from model.teacher import KINDS, TeacherError, kind_of, load_teacher
 from model.timm_encoders import fold_norms
 from model.weights import FOLDED, Fetch, find_weights
+from tests.teachers import random_resnet18
 
 IMAGE = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 RESNETS = ("resnet18", "resnet34", "resnet50", "wide_resnet50_2")
@@ -246,9 +247,21 @@ def test_files_that_do_not_hold_the_weights_say_so(resnet18_state: dict[str, Ten
         refused(name, "other.safetensors", f"does not hold the weights of {name}")
     torch.save(resnet18_state, tmp_path / "resnet18.pth")
     refused("resnet34", "resnet18.pth", "does not hold the weights of resnet34")
+    deeper = {key: value for key, value in resnet18_state.items() if not key.startswith("layer4")}
+    torch.save(deeper | {key.replace("r1.1", "r1.2"): value for key, value in deeper.items()}, tmp_path / "deeper.pth")
+    refused("resnet18", "deeper.pth", r"layer1\.2\.conv1\.weight is of a deeper network")
     refused("timm:test_resnet", "resnet18.pth", "does not hold the weights of timm:test_resnet")
     save_file({"x": torch.zeros(1)}, tmp_path / next(iter(FOLDED)))
     refused("resnet18", next(iter(FOLDED)), "is damaged: its SHA-256 is")
+
+
+def test_published_weights_are_known_by_their_content(tmp_path: Path) -> None:
+    source = source_of("efficientnet_lite2")
+    assert source is not None and source.place is not None
+    renamed = tmp_path / "mine.pth"
+    renamed.write_bytes(source.place.read_bytes())
+    assert load_teacher("efficientnet_lite2", str(renamed)).published
+    assert not load_teacher("resnet18", random_resnet18(tmp_path)).published
 
 
 def test_a_missing_package_or_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,15 +346,20 @@ def test_the_default_fetcher_reads_a_url(tmp_path: Path) -> None:
         weights_module.download((tmp_path / "gone").as_uri())
 
 
-def test_the_catalogue_lists_every_teacher_and_where_its_weights_are(tmp_path: Path) -> None:
-    own = tmp_path / "own.pth"
-    own.write_bytes(bytes(2_000_000))
+def test_the_catalogue_lists_every_teacher_and_where_its_weights_are(tmp_path: Path, cache: Path) -> None:
+    cut = cache / "resnet34-b627a593.pth"
+    cut.parent.mkdir(parents=True)
+    cut.write_bytes(b"not weights")
+    own = Path(random_resnet18(tmp_path))
     listed = {one.name: one for one in catalogue({"resnet18": str(own), "resnet50": str(tmp_path / "gone.pth")})}
     assert list(listed) == list(KINDS)
     lite2 = listed["efficientnet_lite2"]
     assert lite2.path is not None
     assert (lite2.licence, lite2.channels, lite2.megabytes) == ("Apache-2.0", (24, 48, 120), 24.7)
-    assert (listed["resnet18"].path, listed["resnet18"].megabytes) == (own, 2.0)
+    assert (listed["resnet18"].path, listed["resnet18"].megabytes) == (own, round(own.stat().st_size / 1e6, 1))
+    assert (listed["resnet34"].path, listed["resnet34"].damaged) == (None, True)
+    assert "remove it and get it again" in listed["resnet34"].advice
+    assert [name for name, one in listed.items() if one.damaged] == ["resnet34"]
     assert listed["resnet50"].path is None
     assert "gone.pth" in listed["resnet50"].advice
     wide = listed["wide_resnet50_2"]
@@ -350,9 +368,13 @@ def test_the_catalogue_lists_every_teacher_and_where_its_weights_are(tmp_path: P
 
 
 def test_the_command_lists_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own = tmp_path / "own.pth"
-    own.write_bytes(b"weights")
+    own = tmp_path / "resnet18.safetensors"
+    own.write_bytes(b"not weights")
     (tmp_path / "config.toml").write_text(f'[training]\nteacher = "resnet18"\nweights = "{own}"\n')
+    teachers(json=True, common=Common(config=tmp_path / "config.toml"))
+    listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    assert (listed["resnet18"]["present"], listed["resnet18"]["damaged"]) == (False, True)
+    random_resnet18(tmp_path)
     teachers(json=True, common=Common(config=tmp_path / "config.toml"))
     listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
     assert (listed["resnet18"]["present"], listed["resnet18"]["path"]) == (True, str(own))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -70,6 +72,10 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model.checkpoint.PAUSE", 0)
 
 
+def png(mask: Frame) -> str:
+    return base64.b64encode(cv2.imencode(".png", mask)[1].tobytes()).decode()
+
+
 def strike(at: int, progress: Progress) -> None:
     if (progress.phase, progress.step) == ("training", at):
         raise KeyboardInterrupt
@@ -96,7 +102,7 @@ def test_the_manifest_says_what_made_the_weights(trained: Artifact) -> None:
     assert manifest.versions["torch"] == version("torch")
     wanted = {
         "threads": 1, "device": "cpu", "precision": "fp32", "steps": 4, "batch_size": 4, "seed": 0, "images": 12,
-        "validation": 2, "processes": 1, "learning_rates": [[1, 0.005]],
+        "validation": 2, "processes": 1, "published_weights": True, "learning_rates": [[1, 0.005]],
     }  # fmt: skip
     assert {name: manifest.settings[name] for name in wanted} == wanted
 
@@ -223,6 +229,31 @@ def test_features_that_are_no_numbers_stop_it(
         train(spoiled, replace(QUICK, share=0.0, seed=seed))
 
 
+@pytest.mark.parametrize(
+    ("side", "ignored"),
+    [(2, (slice(0, 64), slice(0, 64))), (1, (slice(0, 24), slice(None)))],
+    ids=["a whole tile", "all features of stride 16"],
+)
+def test_what_has_nothing_to_inspect_leaves_the_training(
+    frames: list[Frame], side: int, ignored: tuple[slice, slice]
+) -> None:
+    mask = np.zeros((64 * side, 64 * side), np.uint8)
+    mask[ignored] = 255
+    if side == 1:
+        mask[31:] = 255  # what is left are rows 24 to 31: less than half of a stride
+    spec = InputSpec(64, 64, rows=side, columns=side, ignore=png(mask))
+    made = train(frames, replace(QUICK, spec=spec))
+    assert all(bool(tensor.isfinite().all()) for tensor in made.tensors.values() if tensor.is_floating_point())
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_an_area_too_thin_for_any_feature_is_refused(frames: list[Frame], share: float) -> None:
+    mask = np.full((64, 64), 255, np.uint8)
+    mask[:, 30] = 0
+    with pytest.raises(TrainingError, match=r"no place of 8 x 8 pixels .* make the mask smaller"):
+        train(frames, replace(QUICK, spec=InputSpec(64, 64, ignore=png(mask)), share=share))
+
+
 def test_a_warm_start_begins_where_its_parent_was(
     frames: list[Frame], trained: Artifact, heard: list[Progress]
 ) -> None:
@@ -249,7 +280,8 @@ def test_a_parent_that_cannot_be_one_is_refused(frames: list[Frame], trained: Ar
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("steps", -1), ("batch_size", 0), ("seed", -1), ("threads", -1), ("device", "gpu"), ("precision", "fp16"),
+        ("steps", -1), ("batch_size", 0), ("seed", -1), ("seed", 2**63), ("threads", -1), ("device", "gpu"),
+        ("precision", "fp16"),
         ("learning_rate", 0.0), ("learning_rate", float("nan")), ("learning_rate", float("inf")), ("share", 1.5),
     ],
 )  # fmt: skip
