@@ -112,7 +112,7 @@ def test_compiled_torch_agrees_with_eager(plain: Artifact, weights: str) -> None
         for compiled in (False, True)
     )
     assert compiled.fingerprint == eager.fingerprint
-    assert_agreement(compiled, eager, (3, 16))
+    assert_agreement(compiled, eager, (4, 16))  # one frame alone would be compiled apart
 
 
 def test_the_network_computes_what_the_scores_arithmetic_says(artifact: Artifact, weights: str) -> None:
