@@ -32,7 +32,7 @@ from model.metrics import MetricError, aupro, image_auroc, pixel_auroc
 SPEC = InputSpec(256, 256)
 RESULTS = Path("bench/results/accuracy")
 OURS = ("ours-paper", "ours-default")
-PEERS = ("reverse_distillation", "padim", "patchcore", "stfpm")
+PEERS = ("reverse_distillation", "padim", "patchcore", "patchcore_1", "stfpm")
 GPU_PEERS = ("draem", "ganomaly")  # days on a CPU
 MODELS = ("ours", *PEERS, *GPU_PEERS)
 LIBRARIES = ("anomalib", "lightning", "numpy", "scikit-learn", "timm", "torch")

@@ -34,7 +34,8 @@ def _draem(**options: Any) -> LightningModule:
 BUILDERS: Mapping[str, Callable[..., LightningModule]] = {
     "reverse_distillation": partial(models.ReverseDistillation, backbone=BACKBONE),
     "padim": partial(models.Padim, backbone=BACKBONE),
-    "patchcore": partial(models.Patchcore, backbone=BACKBONE),
+    "patchcore": partial(models.Patchcore, backbone=BACKBONE),  # keeps 10 % of the patches
+    "patchcore_1": partial(models.Patchcore, backbone=BACKBONE, coreset_sampling_ratio=0.01),  # the paper's smallest
     "stfpm": partial(models.Stfpm, backbone=BACKBONE),
     "draem": _draem,
     "ganomaly": partial(models.Ganomaly, batch_size=BATCH),
