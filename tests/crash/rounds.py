@@ -67,6 +67,7 @@ class Round:
     published: int = 0
     faulty: int = 0  # frames published before the last fault was over: the others outlive every fault
     reached: set[str] = field(default_factory=set)  # points at which an agent died or stood still
+    frozen: Agent | None = None
 
     def run(self) -> None:
         """Runs it and raises AssertionError, with the end of every agent's log, where the oracle finds something."""
@@ -164,11 +165,10 @@ class Round:
     def _wake(self, one: Agent) -> None:
         """Of an agent that stops at its point: longer than its session, on PostgreSQL than a transaction may rest."""
         while one.process.poll() is None:
-            if one.stands_still:
+            if one.stands_still and one is not self.frozen:
                 self.reached.add(one.environ[failpoints.VARIABLE])
                 threading.Event().wait(IDLE_S if self.server else SESSION_S * 1.6)
                 one.process.send_signal(signal.SIGCONT)
-                return
             threading.Event().wait(0.05)
 
     @property
@@ -180,10 +180,11 @@ class Round:
 
     def _freeze(self) -> None:
         """Longer than its session: another agent takes over, and this one wakes up fenced."""
-        frozen = self.crew[0].process
-        frozen.send_signal(signal.SIGSTOP)
+        self.frozen = self.crew[0]  # not to be taken for one that came to its point, and is then never woken there
+        self.frozen.process.send_signal(signal.SIGSTOP)
         threading.Event().wait(SESSION_S * 1.6)
-        frozen.send_signal(signal.SIGCONT)
+        self.frozen.process.send_signal(signal.SIGCONT)
+        self.frozen = None
 
     def _broker(self) -> None:
         self.broker.kill()
