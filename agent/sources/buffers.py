@@ -2,7 +2,7 @@
 
 kafka-python 3.0.12 copies a byte of an answer about nine times before it is in a record's value, each time holding the
 interpreter's lock, which for a frame of 200 KB is a third of all that the lock is held for. Of these `_Answer` saves
-five, `agent.sources.sockets` one and `agent.sources.fetched` another.
+three, and `agent.sources.fetched` one.
 """
 
 from __future__ import annotations

@@ -47,6 +47,11 @@ class Line:
         run.until_received(self._sent)
         assert run.pipeline.drain(20)
 
+    def through(self, name: str = "agent") -> None:
+        """An agent comes, records what was sent, and goes."""
+        with self.agent(name) as run:
+            self.recorded(run)
+
     def gaps(self) -> list[dict[str, Any]]:
         """The last gap's numbers; none where none was raised."""
         return [self.alarms.detail for one in self.alarms.take() if one == GAP]
@@ -57,22 +62,17 @@ def test_what_a_camera_lost_while_no_agent_ran_is_told_and_a_restart_alone_is_no
 ) -> None:
     line = Line(engine, tmp_path)
     line.send(5, 6, 7)
-    with line.agent() as run:
-        line.recorded(run)
+    line.through()
     line.send(8)
-    with line.agent("another") as run:
-        line.recorded(run)
+    line.through("another")
     assert line.gaps() == []
     line.send(12, 13)
-    with line.agent() as run:
-        line.recorded(run)
+    line.through()
     assert line.gaps() == [{"missed": 3, "last": 8, "number": 12}]
     line.send(1, 2)  # the camera was started anew, too
-    with line.agent() as run:
-        line.recorded(run)
+    line.through()
     line.send(3)
-    with line.agent() as run:
-        line.recorded(run)
+    line.through()
     assert line.gaps() == []
 
 
@@ -82,12 +82,10 @@ def test_what_fails_around_a_restart_has_used_up_its_number(engine: Engine, tmp_
     line.send(2, product="nothing")
     line.send(3, value=corrupt())
     line.send(4, product="nothing")
-    with line.agent() as run:
-        line.recorded(run)
+    line.through()
     line.send(5, product="nothing")
     line.send(6)
-    with line.agent() as run:
-        line.recorded(run)
+    line.through()
     assert line.gaps() == []
 
 
@@ -119,8 +117,7 @@ def test_behind_a_data_gap_and_in_a_topic_made_anew_the_first_number_says_nothin
 ) -> None:
     line = Line(engine, tmp_path)
     line.send(1, 2)
-    with line.agent() as run:
-        line.recorded(run)
+    line.through()
     line.log.append(frame(), headers("gone", sequence=3))
     line.log.truncate(0, 3)
     line.send(4)
@@ -129,8 +126,7 @@ def test_behind_a_data_gap_and_in_a_topic_made_anew_the_first_number_says_nothin
         assert len(run.rows(data_gap)) == 1
     line.log.recreate()
     line.send(9)
-    with line.agent() as run:
-        line.recorded(run)
+    line.through()
     assert line.gaps() == []
 
 

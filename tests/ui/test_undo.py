@@ -13,13 +13,19 @@ from tests.ui.plant import parts, until
 from tests.ui.shop import Shop, press, saved
 
 
-def test_what_an_undo_brings_back_stays_on_screen_whatever_the_filter(page: Page, shop: Shop) -> None:
-    made, name = shop.served.line, f"other-{shop.number}"
+def another_station(shop: Shop, name: str, count: int, first: int) -> None:
+    """With so many open parts."""
+    made = shop.served.line
     with writing(made.engine) as conn:
         other = stations.add(conn, name, product_id=made.product_id, now=utc_now()).id
-    new = parts(made, shop.served.blobs, 2, 1000 * shop.number + 500, station_id=other)
+    new = parts(made, shop.served.blobs, count, 1000 * shop.number + first, station_id=other)
     with writing(made.engine) as conn:
         items.add_all(conn, new)
+
+
+def test_what_an_undo_brings_back_stays_on_screen_whatever_the_filter(page: Page, shop: Shop) -> None:
+    made, name = shop.served.line, f"other-{shop.number}"
+    another_station(shop, name, 2, 500)
     shop.open(page, station=name)
     elsewhere = press(page, "n")
     saved(page)
@@ -51,11 +57,7 @@ def test_what_an_undo_brings_back_stays_on_screen_whatever_the_filter(page: Page
 
 def test_a_reload_leaves_what_came_back_on_screen_whatever_the_filter(page: Page, shop: Shop) -> None:
     made, name = shop.served.line, f"kept-{shop.number}"
-    with writing(made.engine) as conn:
-        other = stations.add(conn, name, product_id=made.product_id, now=utc_now()).id
-    new = parts(made, shop.served.blobs, 1, 1000 * shop.number + 600, station_id=other)
-    with writing(made.engine) as conn:
-        items.add_all(conn, new)
+    another_station(shop, name, 1, 600)
     desk, (first, second, *_) = page.locator(".desk"), shop.queue()
     shop.open(page, station=name)
     elsewhere = str(press(page, "n"))
