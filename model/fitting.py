@@ -113,6 +113,8 @@ class Fit:
             if looks:
                 self._look(step)
             report(step, read)
+            if looks and self._checkpoint and self._group.rank == 0:
+                self._checkpoint.offer(step, self._state)  # after the report: what is gone on from has been heard of
 
     def step(self, tiles: Sequence[int]) -> Tensor:
         """One step of the optimiser, on some tiles; the loss before it, a scalar on the device."""
@@ -154,8 +156,6 @@ class Fit:
         found = float(value)
         reason = f"validation images are {found:.3f} from the student, and {self._chance:.3f} from an untrained one"
         self._demand(found < self._chance, step, reason)
-        if self._checkpoint and self._group.rank == 0:
-            self._checkpoint.offer(step, self._state)
 
     def _demand(self, good: bool, step: int, reason: str) -> None:
         if not good:

@@ -15,7 +15,7 @@ from agent.store import runs
 from agent.store.engine import writing
 
 EVERY_S = 1.0  # seconds between two progress rows; a change of phase is always written
-WRITE_EVERY = 25  # training steps, whatever the time: as often as a checkpoint may be kept, so its curve has no hole
+WRITE_EVERY = 25  # training steps, whatever the time: before each checkpoint, so that the curve has no hole
 MOST_POINTS = 200  # of a curve of losses
 
 

@@ -172,6 +172,18 @@ def test_a_killed_process_leaves_what_another_goes_on_from(
 
 
 @pytest.mark.usefixtures("often")
+def test_no_step_is_gone_on_from_that_was_not_reported(frames: list[Frame], trained: Artifact, tmp_path: Path) -> None:
+    """Else whoever draws the losses has a hole where a run was broken off between its checkpoint and its report."""
+
+    with pytest.raises(KeyboardInterrupt):
+        train(frames, QUICK, checkpoint=tmp_path / "run.pt", on_progress=partial(strike, 2))
+    heard: list[Progress] = []
+    resumed = train(frames, QUICK, checkpoint=tmp_path / "run.pt", on_progress=heard.append)
+    assert [one.step for one in heard if one.phase == "training"] == [1, 2, 3, 4]
+    assert artifacts.to_bytes(resumed) == artifacts.to_bytes(trained)
+
+
+@pytest.mark.usefixtures("often")
 def test_a_checkpoint_is_only_for_its_own_run(frames: list[Frame], tmp_path: Path) -> None:
     path = interrupted(frames, QUICK, tmp_path / "run.pt")
     with pytest.raises(TrainingError, match=r"run\.pt: is of a run with other seed, steps; remove"):
