@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from itertools import product as pairs
 from pathlib import Path
 from time import perf_counter
@@ -47,7 +48,7 @@ from dashboard.findings import find
 from tests.postgresql import postgresql
 
 DAYS, STATIONS, LOTS_A_DAY = 90, 20, 8
-TWICE = 100  # parts a day that two people judged: 10 % of 1,000
+FLAGGED, TWICE = 0.02, 0.1  # shares: of the inspections, and of the flagged parts that two people judge
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 REASONS = ("scratch", "dent", "stain", "crack")
 JUDGED = ("n_flagged", "n_false_calls", "n_defects")
@@ -123,6 +124,7 @@ def fill(engine: Engine, inspections: int) -> tuple[dict[int, str], dict[int, st
         said_by = [users.add(conn, name, "operator", NOW).id for name in ("one", "two")]
         stream_id = offsets.stream_id(conn, StreamKey("bench", "bench", "frames"), NOW)
     share = inspections / (DAYS * 96 * STATIONS)
+    twice = round(inspections * FLAGGED * TWICE / DAYS)
     runs = dict(zip(station_ids, list(product_ids) * STATIONS, strict=False))
     for day in range(DAYS):
         start = quarter(NOW) - timedelta(days=day + 1)
@@ -139,7 +141,7 @@ def fill(engine: Engine, inspections: int) -> tuple[dict[int, str], dict[int, st
                 _add(conn, closing_hour, map(_judged, closed), hour, trends.KEY[:4], JUDGED)
                 _add(conn, closing_day, closed, day_of, CLOSED, ("n",))
             conn.execute(sa.insert(score_bin), list(_bins(start, runs, live, rng)))
-            _judge_twice(conn, start, day, runs, stream_id, said_by)
+            _judge_twice(conn, start, range(day * twice, (day + 1) * twice), runs, stream_id, said_by)
     with writing(engine) as conn:
         if engine.dialect.name == "postgresql":
             conn.exec_driver_sql("ANALYZE")
@@ -150,7 +152,7 @@ def _sums(
     at: datetime, station: int, made: int, deployed: Mapping[int, int], n: int, share: float, rng: random.Random
 ) -> Sums:
     seen = int(share) + (rng.random() < share % 1)
-    flagged = sum(rng.random() < 0.02 for _ in range(min(seen, 200)))
+    flagged = sum(rng.random() < FLAGGED for _ in range(min(seen, 200)))
     return {
         "start": at, "station_id": station, "product_id": made, "lot": f"L{at:%m%d}-{n * LOTS_A_DAY // 96}",
         "deployment_id": deployed[made], "n_pass": seen - flagged, "n_review": flagged, "n_reject": 0,
@@ -175,16 +177,17 @@ def _bins(start: datetime, runs: Mapping[int, int], deployed: Mapping[int, int],
 
 
 def _judge_twice(
-    conn: Connection, start: datetime, day: int, runs: Mapping[int, int], stream_id: int, said_by: Sequence[int]
+    conn: Connection, start: datetime, numbers: range, runs: Mapping[int, int], stream_id: int, said_by: Sequence[int]
 ) -> None:
     """Parts of one day that two people judged, alike."""
     rows = []
-    for n, (station, made) in zip(range(TWICE), list(runs.items()) * TWICE, strict=False):
-        at = start + timedelta(minutes=n)
+    for n, (station, made) in zip(numbers, cycle(runs.items()), strict=False):
+        at = start + timedelta(days=(n - numbers.start) / len(numbers))
         rows.append({
-            "id": day * TWICE + n + 1, "stream_id": stream_id, "partition": 0, "offset": day * TWICE + n,
-            "event_at": at, "frame_id": f"{day}-{n}", "station_id": station, "product_id": made, "kind": "flagged",
+            "id": n + 1, "stream_id": stream_id, "partition": 0, "offset": n,
+            "event_at": at, "frame_id": str(n), "station_id": station, "product_id": made, "kind": "flagged",
             "state": "closed", "decision": "normal", "verdict": "review", "created_at": at, "closed_at": at,
+            "agreed": True,
         })  # fmt: skip
     conn.execute(sa.insert(item), rows)
     conn.execute(sa.insert(review), [

@@ -106,6 +106,8 @@ def decide(
         items.set_state(
             conn, item_id, state, expected=("open", "escalated"), decision=closing, judged_by=first, now=now
         )
+        if item.judged_by is not None:
+            items.set_agreed(conn, item_id, decision == reviews.standing(item.reviews)[-1].decision)
         claims.clear(conn, item_id)
         if closing:
             closings.add(conn, item, closing, reason, 1)
@@ -186,6 +188,8 @@ def undo(
         traced = [lineage.of_sample(conn, one.id) for one in made]
         review_id = reviews.add(conn, item_id, actor.id, "undo", now=now)
         items.set_state(conn, item_id, state, expected=(item.state,), decision=None, judged_by=first, now=now)
+        if first is not None:
+            items.set_agreed(conn, item_id, None)
         theirs = item.kind != teachings.KIND and first != actor.id and (state == "open" or may(actor, "engineer"))
         if hold and theirs:
             claims.hold(conn, item_id, actor.id, now + SPAN, now)

@@ -86,6 +86,7 @@ class Item:
     released_at: datetime | None  # when its evidence was let go
     watched: bool  # of a watch: reviewed first
     judged_by: int | None  # who decided first where a second person has to agree: their user id, while that is open
+    agreed: bool | None  # whether the second of two people said what the first did; None: it had not two
     claimed_by: str | None  # who took it last; only binding until claimed_until
     claimed_until: datetime | None
     reviews: tuple[reviews.Review, ...] = field(default=())
@@ -316,6 +317,11 @@ def count_failed(conn: Connection, station_id: int, reason: str, since: datetime
 def set_pinned(conn: Connection, item_id: int, pinned: bool) -> None:
     """Keeps retention from an item's evidence, or lets it. Lock the item first."""
     conn.execute(sa.update(item).where(item.c.id == item_id).values(pinned=pinned))
+
+
+def set_agreed(conn: Connection, item_id: int, agreed: bool | None) -> None:
+    """Whether the second of two people said what the first did; None where the second took it back."""
+    conn.execute(sa.update(item).where(item.c.id == item_id).values(agreed=agreed))
 
 
 def set_state(

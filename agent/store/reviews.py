@@ -10,7 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store.rows import chunks, read
+from agent.store.rows import read
 from agent.store.scopes import EVERYTHING, Scope
 from agent.store.tables import item, review, user
 
@@ -94,51 +94,13 @@ class Agreement:
 
 
 def agreement(conn: Connection, since: datetime, until: datetime, scope: Scope = EVERYTHING) -> Agreement:
-    """How two people agreed of whom the first decided from `since` on and before `until`.
-
-    What was taken back says nothing.
-    """
-    turns = _turns(_left_open(since, until, scope))
-    pair = sa.and_(
-        turns.c.turn == 1, turns.c.next.is_not(None), turns.c.undone == 0, turns.c.state == "open",
-        turns.c.created_at >= since, turns.c.created_at < until,
-    )  # fmt: skip
-    sums = [sa.case((one, 1), else_=0) for one in (pair, sa.and_(pair, turns.c.decision == turns.c.next))]
-    query = sa.select(*(sa.func.coalesce(sa.func.sum(one), 0) for one in (*sums, turns.c.undone)))
-    pairs, agreed, taken_back = map(int, conn.execute(query).one())
-    if not taken_back:
-        return Agreement(pairs, agreed)
-    undone = sa.select(turns.c.item_id).distinct().where(turns.c.undone == 1)
-    for ids in chunks(conn.execute(undone).scalars().all(), 500):  # few: what was taken back is looked at one by one
-        for said in of_items(conn, ids).values():
-            one, other = (*standing(said)[:2], None, None)[:2]
-            if one and other and one.state == "open" and since <= one.created_at < until:
-                pairs += 1
-                agreed += one.decision == other.decision
-    return Agreement(pairs, agreed)
-
-
-def _left_open(since: datetime, until: datetime, scope: Scope) -> sa.Select[tuple[int]]:
-    """Ids of the items that a decision of this time left open: a second person judges them too."""
-    row = review.c
-    query = sa.select(row.item_id).distinct().where(row.state == "open", row.created_at >= since)
-    query = query.where(row.created_at < until)
-    parts = ((item.c.product_id, scope.product_id), (item.c.station_id, scope.station_id), (item.c.lot, scope.lot))
-    found = [column == value for column, value in parts if value is not None]
-    return query.join(item, item.c.id == row.item_id).where(*found) if found else query
-
-
-def _turns(item_ids: sa.Select[tuple[int]]) -> sa.Subquery:
-    """Reviews of these items: the turn in its item (1: the first), the decision after it, 1 where one was undone."""
-    row = review.c
-    undo = sa.case((row.decision == "undo", 1), else_=0)
-    query = sa.select(
-        row.item_id, row.decision, row.state, row.created_at,
-        sa.func.row_number().over(partition_by=row.item_id, order_by=row.id).label("turn"),
-        sa.func.lead(row.decision).over(partition_by=row.item_id, order_by=row.id).label("next"),
-        sa.func.max(undo).over(partition_by=row.item_id).label("undone"),
-    )  # fmt: skip
-    return query.where(row.item_id.in_(item_ids)).subquery()
+    """How two people agreed on parts seen from `since` on and before `until`. What was taken back says nothing."""
+    row = item.c
+    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(sa.case((row.agreed, 1), else_=0)), 0))
+    query = query.where(row.agreed.is_not(None), row.event_at >= since, row.event_at < until)
+    of = ((row.product_id, scope.product_id), (row.station_id, scope.station_id), (row.lot, scope.lot))
+    query = query.where(*(column == value for column, value in of if value is not None))
+    return Agreement(*map(int, conn.execute(query).one()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,6 +197,7 @@ item = Table(
     Column("released_at", Utc),  # when retention let its evidence go
     Column("watched", sa.Boolean, nullable=False, server_default=sa.false()),  # of a watch: reviewed first
     refers("judged_by", "user.id", nullable=True),  # who decided first, while a second person has to agree
+    Column("agreed", sa.Boolean),  # whether the second of two people said what the first did; None: it had not two
     UniqueConstraint("stream_id", "partition", "offset"),
 )
 Index("ix_item_state_id", item.c.state, item.c.id)
@@ -218,6 +219,11 @@ Index("ix_item_waiting", item.c.product_id, item.c.serial, sqlite_where=ITEM_WAI
 Index("ix_item_pictured", item.c.station_id, item.c.id, sqlite_where=ITEM_PICTURED, postgresql_where=ITEM_PICTURED)
 ITEM_NAMED = item.c.serial.is_not(None)
 Index("ix_item_serial_event_at", item.c.serial, item.c.event_at, sqlite_where=ITEM_NAMED, postgresql_where=ITEM_NAMED)
+ITEM_PAIRED = item.c.agreed.is_not(None)
+Index(
+    "ix_item_agreed", item.c.event_at, item.c.product_id, item.c.station_id, item.c.lot, item.c.agreed,
+    sqlite_where=ITEM_PAIRED, postgresql_where=ITEM_PAIRED,
+)  # fmt: skip
 Index("ix_item_product_id_kind_event_at", item.c.product_id, item.c.kind, item.c.event_at)
 
 item_vector = Table(

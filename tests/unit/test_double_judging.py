@@ -10,7 +10,7 @@ from agent.service import PermissionDenied, claims, reviews
 from agent.service.reviews import Outcome
 from agent.store import closings, samples, users
 from agent.store import reviews as said
-from agent.store.engine import Conflict, reading, writing
+from agent.store.engine import Conflict, downgrade, reading, upgrade, writing
 from agent.store.scopes import Scope
 from tests.databases import NOW, Line
 
@@ -108,6 +108,20 @@ def test_the_draw_takes_its_share_by_part_and_an_unsure_first_one_escalates(here
     assert 8 <= states[::2].count("open") <= 32  # of 40, at one half: 2e-4 outside
     assert _decide(here, here.operator, _item(here, 99), "unsure").state == "escalated"
     assert _agreement(here) == (0, 0)
+
+
+def test_what_pairs_of_people_said_before_it_was_kept_is_read_from_their_reviews(here: Line, other: users.User) -> None:
+    ids = [_item(here, n) for n in range(5)]
+    for one in ids[:4]:
+        _decide(here, here.operator, one, "normal")
+    for one, second in zip(ids, ("normal", "unsure", "normal"), strict=False):
+        _decide(here, other, one, second)
+    reviews.undo(here.engine, other, ids[2], key="undo", now=NOW)
+    _decide(here, other, ids[4], "normal", double=0.0)
+    assert _agreement(here) == (2, 1)
+    downgrade(here.engine, "0029")
+    upgrade(here.engine)
+    assert _agreement(here) == (2, 1)
 
 
 def test_ones_last_reviews_are_those_that_nothing_came_after(here: Line, other: users.User) -> None:
