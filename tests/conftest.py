@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from dashboard import catalogues, words
 from tests import apache_kafka, databases, postgresql
 from tests import s3 as s3_api
+from tests.parts import missing
 from tests.ui import pseudo
 
 # A line for each frame of each test would be most of what pytest has to keep.
@@ -70,7 +71,7 @@ def here(tmp_path: Path) -> Iterator[databases.Line]:
 def apache() -> Iterator[apache_kafka.ApacheKafka]:
     """Apache Kafka, plaintext. Tests that stop it start it again."""
     if not apache_kafka.is_here():
-        pytest.skip(apache_kafka.UNPROVEN)
+        missing(apache_kafka.UNPROVEN)
     with apache_kafka.apache_kafka() as broker:
         yield broker
 

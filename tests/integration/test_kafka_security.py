@@ -30,6 +30,7 @@ from agent.sources.broker import BrokerRefusedError, LoginFailedError
 from agent.sources.kafka import KafkaSource
 from agent.sources.kafka_decisions import KafkaDecisions
 from tests.apache_kafka import UNPROVEN, ApacheKafka, Secure, apache_kafka, is_here
+from tests.parts import missing
 from tests.streams import until
 
 FRAMES, DECISIONS, GROUP = "frames", "decisions", "goodpart.test"
@@ -55,7 +56,7 @@ class Plant:
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     if not is_here():
-        pytest.skip(UNPROVEN)
+        missing(UNPROVEN)
     folder = tmp_path_factory.mktemp("secure")
     for name in ("ca", "other-ca"):
         authority = trustme.CA()

@@ -15,6 +15,7 @@ from agent.store import items, stations, users
 from agent.store.engine import writing
 from agent.store.local_blobs import LocalBlobs
 from tests.databases import line
+from tests.parts import missing
 from tests.ui.plant import PARTS, Served, parts, seed, serving
 from tests.ui.shop import Shop
 from tests.ui.works import fill
@@ -28,7 +29,7 @@ NUMBERS = count(2)  # of shops
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip(UNPROVEN)
+        missing(UNPROVEN)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield started

@@ -25,8 +25,8 @@ ITEM = Item(
     product_id=1, product="flange", serial="S5", lot=None, kind="flagged", state="open", decision=None,
     verdict="review", reason=None, score=4.5, p_value=0.012, severity=1.5, deployment_id=1, frame_sha256=sha(1),
     pixels_sha256=None, heatmap_sha256=sha(2), preview_sha256=sha(3), overlay_sha256=sha(4), thumbnail_sha256=sha(5),
-    created_at=NOW, closed_at=None, pinned=False, released_at=None, watched=False, judged_by=None, agreed=None, claimed_by=None,
-    claimed_until=None,
+    created_at=NOW, closed_at=None, pinned=False, released_at=None, watched=False, judged_by=None, agreed=None,
+    claimed_by=None, claimed_until=None,
 )  # fmt: skip
 AUDIT = replace(ITEM, kind="audit", verdict="pass", score=1.0, p_value=0.8, severity=-2.0)
 CERTIFICATE = {"review_threshold": 3.0, "reject_threshold": 6.0}
