@@ -224,15 +224,18 @@ class Intake:
         due = [partition for partition, held in self._held.items() if not held.lane and held.ask_at <= now]
         if not due:
             return
+        from_end = self._settings.start_from == "latest"
         try:
-            bounds = self._source.bounds(due)
-            key, partitions = self._source.stream(), self._source.partitions()
+            partitions = self._source.partitions()
+            known = self._source.bounds({*due, *range(partitions)} if from_end else due)
+            key = self._source.stream()
         except SourceUnreachableError as error:
             self._outage(error)
             for partition in due:
                 self._held[partition].ask_at = self._later()
             return
-        for partition in set(due) - bounds.keys():
+        bounds = {partition: known[partition] for partition in due if partition in known}
+        for partition in set(due) - known.keys():
             self._held[partition].ask_at = self._later()
             self._held[partition].fails(None, LEADERLESS, now)
         if not bounds:
@@ -242,7 +245,8 @@ class Intake:
             self._held[partition].asked, self._held[partition].ask_at = self._number, float("inf")
         before = {partition: offset for partition in bounds if (offset := self._held[partition].stored) is not None}
         cuts = {partition: cut for partition in bounds if (cut := self._held[partition].cut)}
-        self._recorder.inbox.put(ClaimRequest(self._number, key, partitions, bounds, before, cuts))
+        ends = {partition: limits.end for partition, limits in known.items()} if from_end else {}
+        self._recorder.inbox.put(ClaimRequest(self._number, key, partitions, bounds, before, cuts, ends))
 
     def _later(self) -> float:
         # At least a heartbeat: a rebalance that takes the partition away shows by then.
