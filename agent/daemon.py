@@ -279,7 +279,7 @@ class _Daemon:
             spool = self._settings.source.directory
             return DirectorySource(spool, poll_bytes=fetch_bytes), DirectoryDecisions(spool)
         kafka = self._settings.kafka
-        group_id = kafka.group_id or f"goodpart.{self._install.install_id}"
+        group_id = kafka.group_id or self._install.group_id
         return KafkaSource(kafka, group_id=group_id, fetch_bytes=fetch_bytes), KafkaDecisions(kafka)
 
     def _end(self, letters: Worker, retraining: Stoppable | None) -> None:

@@ -27,6 +27,14 @@ def logs_as_before() -> Iterator[None]:
     structlog.configure(**before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_state_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What cameras buffer is the test run's own."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Pages speak the language that nobody speaks: what its catalogue has stands in brackets (`tests.ui.pseudo`)."""

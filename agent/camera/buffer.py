@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from threading import Condition, Thread
+from urllib.parse import quote
 
 import structlog
 
@@ -23,6 +25,20 @@ AT_ONCE = 32  # frames sent before the broker is waited for
 RETRY_S = 1.0
 _LENGTH = struct.Struct(">I")
 Headers = Sequence[tuple[str, bytes]]
+
+
+def default_folder(kafka: Kafka, station: str, environ: Mapping[str, str]) -> Path:
+    """Where a user's camera of that station keeps what is for that broker's topic; another broker never gets it.
+
+    Raises:
+        CameraError: the user has no home.
+    """
+    try:
+        state = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    except RuntimeError as error:
+        raise CameraError("there is no home to buffer frames in; give --buffer, or --unbuffered") from error
+    to = blake2b(f"{kafka.bootstrap} {kafka.frames_topic}".encode(), digest_size=4).hexdigest()
+    return state / "goodpart" / "cameras" / f"{quote(station, safe=' ')}-{to}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,9 @@ class Buffer:
                 self.close()
                 raise
         except OSError as error:
-            raise CameraError(f"the buffer {directory} cannot be used ({error.strerror}); give another") from error
+            raise CameraError(
+                f"the buffer {directory} cannot be used ({error.strerror}); give another --buffer"
+            ) from error
 
     def _begin(self) -> None:
         if not lock(self._lock):

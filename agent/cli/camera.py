@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
 from agent.cli.common import CommandError, Common
 from agent.service.acts import check_name
+
+if TYPE_CHECKING:
+    from agent.camera import Counts
 
 FINISH_S = 10.0  # for the broker to take what is left in a buffer
 
@@ -27,9 +33,12 @@ def camera(
     loop: bool = False,
     encoding: str = "jpeg",
     buffer: Path | None = None,
+    unbuffered: bool = False,
     common: Common = Common(),
 ) -> None:
     """Publish pictures to the frames topic, as a camera would. Ctrl-C stops it.
+
+    What it took is on disk until the broker has it, also while that is away; the next run sends what was left first.
 
     Args:
         source: folder with images (sub-folders are read too), video file, number of a USB camera, or a URL (rtsp://...).
@@ -40,7 +49,8 @@ def camera(
         count: stop after this many frames.
         loop: begin a folder or file again at its end.
         encoding: of pictures from a video or live source, jpeg or png.
-        buffer: folder of this camera alone; keeps accepted frames until the broker has them, also while it is away.
+        buffer: folder of this camera alone for that (default: one for station and broker in ~/.local/state/goodpart).
+        unbuffered: keep nothing on disk; what the broker does not take in 30 seconds is given up.
     """
     from agent import camera as room
 
@@ -51,6 +61,8 @@ def camera(
     for what, name in (("station", station), ("product", product), ("lot", lot)):
         if name is not None:
             check_name(name, what)  # else no agent would take the frames
+    if unbuffered and buffer:
+        raise CommandError("--unbuffered keeps nothing in a --buffer: give one of the two")
     kafka = common.settings().kafka
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -60,21 +72,26 @@ def camera(
     publish = partial(
         room.stream, pictures=feed, rate=rate, stations=[station], product=product, lot=lot, count=count, stop=stop
     )
-    waiting = 0
-    if buffer is None:
+    if unbuffered:
         with room.Camera(kafka) as device:
             publish(device)
             device.flush()
-            counts = device.counts
-    else:
-        keeping = room.BufferedCamera(kafka, buffer)
-        try:
-            publish(keeping)
-        finally:
-            keeping.close(FINISH_S)
-        counts, waiting = keeping.counts, keeping.waiting
-    left = f", {waiting} kept in {buffer} for the next time" if waiting else ""
-    print(f"{counts.acked} frames acknowledged of {counts.accepted} accepted, {counts.failed} failed{left}")
+        _report(device.counts, kafka.bootstrap)
+        return
+    folder = buffer or room.default_folder(kafka, station, os.environ)
+    keeping = room.BufferedCamera(kafka, folder)
+    try:
+        publish(keeping)
+    finally:
+        keeping.close(FINISH_S)
+    counts = keeping.counts
+    _report(replace(counts, problem=f"too large; they are in {folder}/refused"), kafka.bootstrap)
+    if waiting := keeping.waiting:
+        why = counts.problem or "the broker has not acknowledged them yet"
+        raise CommandError(f"{waiting} frames are kept in {folder} for the next time: {why}")
+
+
+def _report(counts: Counts, bootstrap: str) -> None:
+    print(f"{counts.acked} frames acknowledged of {counts.accepted} accepted, {counts.failed} failed")
     if counts.failed:
-        why = counts.problem or f"too large; they are in {buffer}/refused"
-        raise CommandError(f"{counts.failed} frames were not taken by {kafka.bootstrap}: {why}")
+        raise CommandError(f"{counts.failed} frames were not taken by {bootstrap}: {counts.problem}")

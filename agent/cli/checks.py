@@ -5,24 +5,11 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID
 
+from agent.cli.finding import Finding as Finding
 from agent.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the doctor. `fix` is empty where all is well; `needed` is False where the line runs without it."""
-
-    name: str
-    ok: bool
-    found: str
-    fix: str = ""
-    needed: bool = True
 
 
 def database(settings: Settings) -> Finding:
@@ -45,42 +32,22 @@ def source(settings: Settings) -> Finding:
 
 
 def broker(settings: Settings) -> Finding:
-    """The broker answers, takes us for whom we say, and lets us read frames and write decisions."""
-    from kafka.admin import ACLOperation, KafkaAdminClient
-    from kafka.errors import KafkaError, TopicAuthorizationFailedError
+    """The broker answers, and lets us do what an agent does."""
+    from agent.cli.broker_check import check
 
-    from agent.sources import broker as connections
-    from agent.sources.base import SourceError
+    return check(settings.kafka, settings.kafka.group_id or _group_id(settings))
 
-    kafka = settings.kafka
-    wanted = {kafka.frames_topic: ACLOperation.READ, kafka.decisions_topic: ACLOperation.WRITE}
+
+def _group_id(settings: Settings) -> str | None:
+    """The group's default name; None while there is no database to say it, which has a line of its own."""
+    from agent.store.engine import StoreError, open_engine, reading
+    from agent.store.install import install_of
+
     try:
-        admin: Any = connections.connect(KafkaAdminClient, kafka)
-        try:
-            found = {one["name"]: one for one in admin.describe_topics(list(wanted))}
-        finally:
-            admin.close()
-    except SourceError as error:
-        return Finding("broker", False, str(error), "as it says")
-    except KafkaError as error:
-        return Finding("broker", False, f"{kafka.bootstrap} does not describe its topics ({error})", "try again")
-    for topic, right in wanted.items():
-        code, rights = found[topic]["error_code"], found[topic].get("authorized_operations")  # None: it does not tell
-        lacks = code == 0 and rights is not None and not {right.name, ACLOperation.ALL.name} & set(rights)
-        if lacks or code == TopicAuthorizationFailedError.errno:
-            return Finding(
-                "broker", False, f"{kafka.bootstrap} does not let user {kafka.user!r} {right.name} topic {topic}",
-                f"add an ACL that allows {right.name} and DESCRIBE on it",
-            )  # fmt: skip
-        if code != 0:
-            return Finding("broker", False, f"{kafka.bootstrap} answers, without {topic}", f"create the topic {topic}")
-    said = f"{kafka.bootstrap} has {' and '.join(wanted)} ({kafka.security})"
-    if not UUID(str(found[kafka.frames_topic].get("topic_id") or UUID(int=0))).int:
-        return Finding(
-            "broker", False, f"{said}, and gives topics no ids: a topic made anew is not told from the old one",
-            "use a broker of Kafka 2.8 or newer", needed=False,
-        )  # fmt: skip
-    return Finding("broker", True, said)
+        with reading(open_engine(settings.database.url)) as conn:
+            return install_of(conn).group_id
+    except StoreError:
+        return None
 
 
 def redis(settings: Settings) -> Finding:

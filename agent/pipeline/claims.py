@@ -17,7 +17,7 @@ from agent.settings import Kafka
 from agent.sources.base import Bounds
 from agent.store import alerts, gaps, offsets
 from agent.store.alerts import Alert
-from agent.store.tables import consumer_offset, data_gap
+from agent.store.tables import data_gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ def claim_all(
     now: datetime,
     stored_before: Mapping[int, int],
     cuts: Mapping[int, Cut],
+    ends: Mapping[int, int],
 ) -> list[Granted | Early]:
     """Claims partitions of one stream, in one writing transaction.
 
@@ -69,6 +70,8 @@ def claim_all(
         now: the time; the same one where this is done again, since the answer to the commit may have been lost.
         stored_before: offsets known to have been stored before the bounds were read.
         cuts: where the log is known to have been cut while it was read.
+        ends: where all partitions begin, claimed now or later by whomever, if the topic was never read before; others
+            begin at their log's start, as do those of a topic made anew, of which nothing shall be missed.
 
     Raises:
         DataGapError: there is a gap and kafka.on_gap is "stop"; nothing may be committed. One where the log was cut is
@@ -76,8 +79,9 @@ def claim_all(
     """
     offsets.take_turn(conn)
     stream_id = offsets.stream_id(conn, key, now)
-    known = conn.execute(sa.select(consumer_offset.c.partition).where(consumer_offset.c.stream_id == stream_id)).first()
-    from_end = known is None and settings.start_from == "latest"
+    if not offsets.is_known(conn, stream_id, key.topic):
+        for partition, end in sorted(ends.items()):
+            offsets.begin(conn, stream_id, partition, end, now)
     return [
         _claim(
             conn,
@@ -87,7 +91,6 @@ def claim_all(
             partitions=partitions,
             before=stored_before.get(partition),
             cut=cuts.get(partition),
-            from_end=from_end,
             settings=settings,
             holder=holder,
             now=now,
@@ -105,7 +108,6 @@ def _claim(
     partitions: int,
     before: int | None,
     cut: Cut | None,
-    from_end: bool,
     settings: Kafka,
     holder: str,
     now: datetime,
@@ -127,7 +129,7 @@ def _claim(
     opened = _record(conn, key, stream_id, partition, gap, now) if gap else None
     if gap and gap.replaced:
         current, stream_id = _current(conn, key, partition, now)
-    start = gap.to_offset if gap else limits.end if from_end else limits.start
+    start = gap.to_offset if gap else limits.start
     claim = offsets.claim(conn, stream_id, partition, holder=holder, start=start, now=now)
     if gap and not gap.replaced:
         claim = offsets.reposition(conn, claim, gap.to_offset)

@@ -7,7 +7,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 
@@ -19,6 +18,7 @@ from agent.phrases import Phrase
 from agent.pipeline.budget import Budget
 from agent.pipeline.claims import Early, Granted
 from agent.pipeline.gap import Cut
+from agent.pipeline.held import Held
 from agent.pipeline.messages import Answer, Arrived, ClaimRequest, Gone, Idle, Void
 from agent.pipeline.record import Recorder
 from agent.pipeline.work import Lane, Work
@@ -42,30 +42,7 @@ CERTAIN_S = 5.0  # a log must end before the stored offset for so long before it
 ALIVE_S = 120.0  # a turn takes that long at most: a client is begun anew in 40 s, and asks for bounds twice
 RETRY_S = 5.0  # a batch that cannot be read is asked for again
 _OUTAGE_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class _Unread:
-    """What cannot be read at a partition's position."""
-
-    offset: int
-    since: float  # monotonic seconds
-    problem: str
-
-
-@dataclass(slots=True)
-class _Held:
-    """A partition that the source assigned to us."""
-
-    asked: int = 0  # number of the last claim request
-    ask_at: float = 0.0  # monotonic seconds; infinite while an answer is due or a lane is held
-    lane: Lane | None = None
-    stored: int | None = None  # its offset in the database, as the last claim found it beyond the log's end
-    cut: Cut | None = None  # where the log was cut while the last lane read it
-    full: bool = False  # paused: it has its share of the frames in flight, or cannot be read before `retry_at`
-    fed: bool = False  # read though the others are paused: none of its frames is in flight
-    unread: _Unread | None = None
-    retry_at: float = 0.0  # monotonic seconds
+LEADERLESS = Phrase("no broker that leads it tells the bounds of its log; see which brokers are away")
 
 
 class Intake:
@@ -100,7 +77,7 @@ class Intake:
         self._metrics = metrics
         self._rng = rng
         self._monotonic = monotonic
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Held] = {}
         self._number = 0
         self._throttled = False
         self._draining = threading.Event()
@@ -122,10 +99,17 @@ class Intake:
         return tuple(sorted(self._held))
 
     def unreadable(self, for_s: float) -> str | None:
-        """Which partition cannot be read for so many seconds, and why; None where all can."""
+        """Which claimed partition cannot be read for so many seconds, and why; None where all can."""
+        return self._unread(for_s, claimed=True)
+
+    def leaderless(self, for_s: float) -> str | None:
+        """Which partition cannot be claimed for so many seconds since no broker leads it; a restart would not help."""
+        return self._unread(for_s, claimed=False)
+
+    def _unread(self, for_s: float, *, claimed: bool) -> str | None:
         now = self._monotonic()
         for partition, held in list(self._held.items()):
-            if (unread := held.unread) and now - unread.since > for_s:
+            if (unread := held.unread) and unread.claimed == claimed and now - unread.since > for_s:
                 return Phrase(
                     "partition {partition} was not read on for {seconds:.0f} s: {problem}",
                     partition=partition, seconds=now - unread.since, problem=unread.problem,
@@ -182,7 +166,7 @@ class Intake:
                     if held := self._held.get(partition):
                         self._put_off(held, offset, problem)
                 case Assigned(partitions):
-                    self._held |= {partition: _Held() for partition in partitions}
+                    self._held |= {partition: Held() for partition in partitions}
                 case Revoked(partitions) | Lost(partitions):
                     for partition in partitions:
                         self._held.pop(partition, None)
@@ -191,7 +175,7 @@ class Intake:
                     for partition in partitions & self._held.keys():
                         lane = self._held[partition].lane
                         known = Cut(lane.key, cut[partition]) if lane and partition in cut else None
-                        self._held[partition] = _Held(ask_at=self._later(), cut=known)
+                        self._held[partition] = Held(ask_at=self._later(), cut=known)
 
     @staticmethod
     def _log(event: Event) -> None:
@@ -200,10 +184,9 @@ class Intake:
         else:
             log.info("assignment", change=type(event).__name__.lower(), partitions=sorted(event.partitions))
 
-    def _put_off(self, held: _Held, offset: int, problem: str) -> None:
+    def _put_off(self, held: Held, offset: int, problem: str) -> None:
         now = self._monotonic()
-        if held.unread is None or held.unread.offset != offset:
-            held.unread = _Unread(offset, now, problem)
+        held.fails(offset, problem, now)
         held.full, held.retry_at = True, now + RETRY_S
 
     def _take_answers(self) -> None:
@@ -228,9 +211,9 @@ class Intake:
                     if held and held.lane is lane:
                         self._source.pause([lane.partition])
                         # Where another agent has it, two that claim at once would fence each other on and on.
-                        self._held[lane.partition] = _Held() if ours else _Held(ask_at=self._later())
+                        self._held[lane.partition] = Held() if ours else Held(ask_at=self._later())
 
-    def _begin(self, held: _Held, lane: Lane) -> None:
+    def _begin(self, held: Held, lane: Lane) -> None:
         if self._source.seek(lane.partition, lane.claim.next_offset, lane.claim.leader_epoch):
             held.lane = lane
             if not self._stopped:
@@ -241,20 +224,29 @@ class Intake:
         due = [partition for partition, held in self._held.items() if not held.lane and held.ask_at <= now]
         if not due:
             return
+        from_end = self._settings.start_from == "latest"
         try:
-            bounds = self._source.bounds(due)
-            key, partitions = self._source.stream(), self._source.partitions()
+            partitions = self._source.partitions()
+            known = self._source.bounds({*due, *range(partitions)} if from_end else due)
+            key = self._source.stream()
         except SourceUnreachableError as error:
             self._outage(error)
             for partition in due:
                 self._held[partition].ask_at = self._later()
             return
+        bounds = {partition: known[partition] for partition in due if partition in known}
+        for partition in set(due) - known.keys():
+            self._held[partition].ask_at = self._later()
+            self._held[partition].fails(None, LEADERLESS, now)
+        if not bounds:
+            return
         self._number += 1
-        for partition in due:
+        for partition in bounds:
             self._held[partition].asked, self._held[partition].ask_at = self._number, float("inf")
-        before = {partition: offset for partition in due if (offset := self._held[partition].stored) is not None}
-        cuts = {partition: cut for partition in due if (cut := self._held[partition].cut)}
-        self._recorder.inbox.put(ClaimRequest(self._number, key, partitions, bounds, before, cuts))
+        before = {partition: offset for partition in bounds if (offset := self._held[partition].stored) is not None}
+        cuts = {partition: cut for partition in bounds if (cut := self._held[partition].cut)}
+        ends = {partition: limits.end for partition, limits in known.items()} if from_end else {}
+        self._recorder.inbox.put(ClaimRequest(self._number, key, partitions, bounds, before, cuts, ends))
 
     def _later(self) -> float:
         # At least a heartbeat: a rebalance that takes the partition away shows by then.
@@ -309,7 +301,7 @@ class Intake:
 
     def _poll(self) -> None:
         waiting = self._stopped or any(
-            held.lane is None or (held.full and not held.unread) for held in self._held.values()
+            (held.lane is None or held.full) and not held.unread for held in self._held.values()
         )
         most = max(1, min(self._settings.max_poll_records, self._budget.room))
         try:
@@ -361,7 +353,7 @@ class Intake:
                 # What is in flight stays ours to commit: nobody else can read it any more.
                 self._recorder.inbox.put(Gone(frozenset({partition}), lost=False))
                 self._source.pause([partition])
-                self._held[partition] = _Held()
+                self._held[partition] = Held()
                 continue
             place, end = self._source.position(partition), self._source.end(partition)
             if place is not None:

@@ -17,7 +17,7 @@ class ClaimRequest:
     """The intake wants these partitions; `number` tells its answers apart.
 
     `partitions` is how many the log has; `stored_before` are offsets that the recorder told it before it read the
-    bounds, `cuts` what the source told.
+    bounds, `cuts` what the source told. `ends` are those of all partitions, where a topic's first run begins there.
     """
 
     number: int
@@ -26,6 +26,7 @@ class ClaimRequest:
     bounds: Mapping[int, Bounds]
     stored_before: Mapping[int, int]
     cuts: Mapping[int, Cut]
+    ends: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)

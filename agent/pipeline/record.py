@@ -201,6 +201,7 @@ class Recorder:
                     now=now,
                     stored_before=request.stored_before,
                     cuts=request.cuts,
+                    ends=request.ends,
                 )
                 passing("claim.written")
                 return granted

@@ -310,11 +310,7 @@ class Pipeline:
             look_in -= REPORT_S
             if look_in <= 0:
                 look_in = STALL_LOOK_S
-                problem = self._stalled()
-                words = Phrase(
-                    "{agent}: {problem}. Restart it if it does not go on", agent=self._parts.agent, problem=problem
-                )
-                stalled.look(words if problem else None, level="error")
+                stalled.look(self._words_of_stall(), level="error")
             stats = self.stats()
             self._parts.live.presence(self._parts.agent, stats.to_dict())
             self._parts.metrics.in_flight_frames.set(self._budget.frames)
@@ -345,7 +341,7 @@ class Pipeline:
         return f"agent:{self._parts.host}"
 
     def _unassigned(self) -> str | None:
-        return None if self._intake.claimed else "no partition is claimed yet"
+        return self._intake.leaderless(0.0) if self._intake.claimed else "no partition is claimed yet"
 
     def _stalled(self) -> str | None:
         if problem := self._intake.unreadable(STALL_S):
@@ -356,6 +352,13 @@ class Pipeline:
             n = self._budget.frames
             return Phrase("{n} frames are in flight and none was recorded for {seconds:.0f} s", n=n, seconds=idle_s)
         return None
+
+    def _words_of_stall(self) -> str | None:
+        if problem := self._stalled():
+            return Phrase(
+                "{agent}: {problem}. Restart it if it does not go on", agent=self._parts.agent, problem=problem
+            )
+        return self._intake.leaderless(STALL_S)
 
     def _spawn(self, name: str, target: Callable[[], None]) -> None:
         def guarded() -> None:

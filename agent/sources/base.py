@@ -100,7 +100,7 @@ class Source(Protocol):
         """How many partitions the log has at present, their numbers from 0 on; 0 where unknown."""
 
     def bounds(self, partitions: Collection[int]) -> Mapping[int, Bounds]:
-        """The log's bounds now. Raises SourceUnreachableError."""
+        """The log's bounds now, without partitions that no broker leads. Raises SourceUnreachableError."""
 
     def seek(self, partition: int, offset: int, leader_epoch: int | None = None) -> bool:
         """The next record of `partition` is the first at or after `offset`; False where it is no longer assigned.

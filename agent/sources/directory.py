@@ -152,7 +152,7 @@ class DirectorySource:
         frames = {log_name(frame): frame for _, frame in self._arrived({})} if orphans else {}
         for path in orphans:
             if frame := frames.get(path.name.partition("@")[2].removesuffix(SIDECAR)):
-                path.rename(frame.with_name(frame.name + SIDECAR))
+                _give_back(path, frame)
 
     def _accept(self) -> None:
         waiting: dict[Path, OSError] = {}
@@ -208,7 +208,7 @@ class DirectorySource:
             path.rename(entry.path)
         except OSError:
             if has_sidecar:
-                entry.sidecar.rename(sidecar)
+                _give_back(entry.sidecar, path)
             raise
         self._entries.append(entry)
         self._next += 1
@@ -260,6 +260,13 @@ def _identity(file: Path) -> str:
         draft.unlink()
         sync(file.parent)
     return file.read_text().strip()
+
+
+def _give_back(sidecar: Path, frame: Path) -> None:
+    """Puts a sidecar beside its frame again, where a camera has not written another one since."""
+    own = frame.with_name(frame.name + SIDECAR)
+    if not _is_there(own):
+        sidecar.rename(own)
 
 
 def _is_there(path: Path) -> bool:

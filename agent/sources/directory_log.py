@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -16,13 +17,13 @@ from agent.frame import CONTENT_TYPES, Record, at
 
 log = structlog.get_logger()
 SIDECAR = ".json"
-LONGEST_STEM = 60
+LONGEST_STEM = 43  # bytes; with the hash of the whole name as long as 60
 LARGEST_SIDECAR = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A frame in the log: `00000000000000000042@STATION@NAME.jpg`."""
+    """A frame in the log: `00000000000000000042@STATION@NAME@HASH.jpg`."""
 
     offset: int
     path: Path
@@ -39,9 +40,10 @@ class Entry:
 
 
 def log_name(frame: Path) -> str:
-    """What a frame's name in the log says beside its offset."""
+    """What a frame's name in the log says beside its offset; no two frames of a folder have the same."""
     stem = quote(os.fsencode(frame.stem), safe="")[:LONGEST_STEM]
-    return f"{quote(os.fsencode(frame.parent.name), safe='')}@{stem}{frame.suffix.lower()}"
+    whole = blake2b(os.fsencode(frame.name), digest_size=8).hexdigest()
+    return f"{quote(os.fsencode(frame.parent.name), safe='')}@{stem}@{whole}{frame.suffix.lower()}"
 
 
 def entries(folder: Path) -> Iterator[Entry]:

@@ -25,7 +25,7 @@ from kafka.structs import MemberState, OffsetAndMetadata
 
 from agent.frame import Record, StreamKey
 from agent.settings import Kafka
-from agent.sources import broker, fetched, reach
+from agent.sources import bounds, broker, fetched, reach
 from agent.sources.base import (
     Assigned,
     Bounds,
@@ -41,7 +41,6 @@ from agent.sources.base import (
 from agent.sources.standing import Standing
 
 log = structlog.get_logger()
-_BOUNDS_MS = 5000
 _METADATA_MS = 10_000  # a topic that was away, or has new partitions, is seen again this soon
 _JOIN_S = 1.0
 _STALL_S = 5.0  # beyond two sessions
@@ -211,10 +210,10 @@ class KafkaSource:
         if not still:
             return
         try:
-            bounds = self.bounds(still)
+            known = self.bounds(still)
         except SourceUnreachableError:
             return
-        if behind := sorted(one for one, place in still.items() if place < bounds[one].end):
+        if behind := sorted(one for one, limits in known.items() if still[one] < limits.end):
             log.warning("consumer_stalled", partitions=behind, seconds=_FETCH_STALL_S)
             self._begin_anew()
 
@@ -250,15 +249,7 @@ class KafkaSource:
         return len(self._consumer._cluster.partitions_for_topic(self._topic) or ())
 
     def bounds(self, partitions: Collection[int]) -> dict[int, Bounds]:
-        asked = [TopicPartition(self._topic, partition) for partition in partitions]
-        try:
-            starts = self._consumer.beginning_offsets(asked, timeout_ms=_BOUNDS_MS)
-            ends = self._consumer.end_offsets(asked, timeout_ms=_BOUNDS_MS)
-            return {one.partition: Bounds(starts[one], ends[one]) for one in asked}
-        except (KafkaError, KeyError) as error:
-            raise SourceUnreachableError(
-                f"the broker does not tell the bounds of its log ({type(error).__name__})"
-            ) from error
+        return bounds.ask(self._consumer, self._topic, partitions)
 
     def seek(self, partition: int, offset: int, leader_epoch: int | None = None) -> bool:
         for one in self._held([partition]):

@@ -25,6 +25,7 @@ class MemoryLog:
         self.partitions = partitions
         self.committed: dict[int, int] = {}
         self.reachable = True
+        self.leaderless: set[int] = set()  # partitions that cannot be reached while the others can
         self._clock = clock
         self._records: dict[int, list[Record]] = {partition: [] for partition in range(partitions)}
         self._starts = dict.fromkeys(range(partitions), 0)
@@ -184,7 +185,9 @@ class MemorySource:
     def bounds(self, partitions: Collection[int]) -> dict[int, Bounds]:
         if not self.log.reachable:
             raise SourceUnreachableError("the memory log is switched off")
-        return {partition: self.log.bounds(partition) for partition in partitions}
+        return {
+            partition: self.log.bounds(partition) for partition in partitions if partition not in self.log.leaderless
+        }
 
     def seek(self, partition: int, offset: int, leader_epoch: int | None = None) -> bool:
         if partition in self._places:
@@ -228,7 +231,8 @@ class MemorySource:
     def _take(self, max_records: int) -> list[Record]:
         taken: list[Record] = []
         for partition, reading in self._places.items():
-            if reading.paused or len(taken) >= max_records or not self.log.reachable:
+            away = not self.log.reachable or partition in self.log.leaderless
+            if reading.paused or len(taken) >= max_records or away:
                 continue
             with self.log.still():
                 taken += self._read(partition, reading, max_records - len(taken))

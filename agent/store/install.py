@@ -20,6 +20,11 @@ class Install:
     secret: bytes = field(repr=False)
     created_at: datetime
 
+    @property
+    def group_id(self) -> str:
+        """The consumer group, where kafka.group_id names none: two databases never share one."""
+        return f"goodpart.{self.install_id}"
+
 
 def install_of(conn: Connection) -> Install:
     """The installation that this database belongs to."""

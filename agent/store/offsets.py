@@ -122,6 +122,21 @@ def stored(conn: Connection, stream_id: int, partition: int) -> int | None:
     ).scalar_one_or_none()
 
 
+def is_known(conn: Connection, stream_id: int, topic: str) -> bool:
+    """Whether this stream was read before, or any other one that had this topic's name."""
+    own = sa.or_(stream.c.id == stream_id, stream.c.topic == topic)
+    return conn.execute(sa.select(consumer_offset.c.stream_id).join(stream).where(own).limit(1)).first() is not None
+
+
+def begin(conn: Connection, stream_id: int, partition: int, next_offset: int, now: datetime) -> None:
+    """Notes where a partition begins that nobody has claimed yet."""
+    conn.execute(
+        insert(conn, consumer_offset).values(
+            stream_id=stream_id, partition=partition, next_offset=next_offset, epoch=0, holder="", claimed_at=now
+        )
+    )
+
+
 def claim(conn: Connection, stream_id: int, partition: int, *, holder: str, start: int, now: datetime) -> Claim:
     """Takes the partition from whoever held it.
 

@@ -24,9 +24,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka import KafkaConsumer, TopicPartition
 
-from agent.camera import LARGEST, BufferedCamera, Camera, CameraError, Counts, pace, pictures, stream
+from agent.camera import LARGEST, BufferedCamera, Camera, CameraError, Counts, default_folder, pace, pictures, stream
 from agent.camera.buffer import Buffer, Stored
 from agent.camera.pictures import Newest
+from agent.cli import camera as cli_camera
+from agent.cli.common import CommandError
 from agent.demo.broker import KafkaBroker, create_topics
 from agent.demo.redis import RedisServer
 from agent.demo.server import Server, ServerError, free_port
@@ -226,6 +228,32 @@ def test_what_a_buffer_accepted_is_sent_or_still_there(steps: list[str]) -> None
         assert [buffer.read(path).value for path in buffer.waiting()] == waiting
         assert [buffer.read(path).value for path in sorted((folder / "refused").glob("*"))] == refused
         buffer.close()
+
+
+def test_what_a_camera_took_waits_on_disk_for_the_next_run_unless_told_otherwise(
+    images: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, nobody = tmp_path_factory.mktemp("state"), f"127.0.0.1:{free_port()}"
+    for name, value in (("GOODPART_KAFKA__BOOTSTRAP", nobody), ("XDG_STATE_HOME", str(state))):
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(images)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli_camera, "FINISH_S", 0.0)
+    for kept in (3, 6):
+        with pytest.raises(CommandError, match=rf"{kept} frames are kept in {state}.* for the next time"):
+            cli_camera.camera(str(images), station="press 1/b", rate=1000)
+    with pytest.raises(CameraError, match="no Kafka broker answers"):
+        cli_camera.camera(str(images), station="press 1/b", rate=1000, unbuffered=True)
+    with pytest.raises(CommandError, match="one of the two"):
+        cli_camera.camera(str(images), station="press 1/b", unbuffered=True, buffer=state)
+    assert len({one.parent for one in state.rglob("*.frame")}) == 1
+    assert len([*state.rglob("*.frame")]) == 6
+    folders = {
+        default_folder(Kafka(bootstrap=bootstrap), station, {"XDG_STATE_HOME": str(state)})
+        for station in ("..", "a", "b") for bootstrap in ("one:9092", "two:9092")
+    }  # fmt: skip
+    assert len(folders) == 6
+    assert {one.resolve().parent for one in folders} == {state / "goodpart" / "cameras"}
 
 
 def test_two_cameras_cannot_have_one_buffer_and_one_that_was_killed_leaves_it_to_the_next(tmp_path: Path) -> None:

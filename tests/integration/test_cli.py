@@ -307,7 +307,7 @@ def test_no_broker_and_no_weights_are_one_line_each(plant: Path) -> None:
     (plant / "photos").mkdir()
     cv2.imwrite(str(plant / "photos" / "1.png"), np.zeros((8, 8, 3), np.uint8))
     assert "no Kafka broker answers" in goodpart(
-        "camera", "photos", "--station", "s", folder=plant, ok=False, environ=nobody
+        "camera", "photos", "--station", "s", "--unbuffered", folder=plant, ok=False, environ=nobody
     )
     (plant / "photos" / "good").mkdir()
     for number in range(30):

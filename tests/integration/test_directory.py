@@ -81,30 +81,48 @@ def test_what_is_half_written_or_no_image_stays_where_it_is(tmp_path: Path) -> N
     assert {path.name for path in folder.iterdir()} == {".half.jpg", "notes.txt", "late.jpg.json"}
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "ü" * 60 + ".JPG"])
-def test_a_crash_between_a_sidecar_and_its_frame_parts_them_not(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(tmp_path, name, b"a", sidecar=json.dumps({"ce_id": "mine"}))
-    rename = Path.rename
+class Killed(BaseException):
+    """As kill -9."""
 
-    class Killed(BaseException):
-        pass
+
+def killed(spool: Path, renames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that is killed after so many renames."""
+    rename, left = Path.rename, iter(range(renames))
 
     def dying(path: Path, target: Path) -> Path:
-        if path.suffix != ".json":
+        if next(left, None) is None:
             raise Killed
         return rename(path, target)
 
-    with monkeypatch.context() as patched:
+    source = DirectorySource(spool)
+    source.open()
+    with monkeypatch.context() as patched, suppress(Killed):
         patched.setattr(Path, "rename", dying)
-        first = DirectorySource(tmp_path)
-        first.open()
-        with pytest.raises(Killed):
-            first.poll(0, 1)
-        first.close()
+        source.poll(0, 1)
+    source.close()
+
+
+# Some are alike in their first 200 characters, or but for the suffix.
+NAMES = ["a.jpg", "a.JPG", "ü" * 60 + ".JPG", *("p" * 200 + f"{number}.jpg" for number in range(3))]
+
+
+@pytest.mark.parametrize("renames", range(2 * len(NAMES) + 1))
+def test_a_crash_between_a_sidecar_and_its_frame_parts_them_not(
+    tmp_path: Path, renames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in NAMES:
+        write(tmp_path, name, name.encode(), sidecar=json.dumps({"ce_subject": name}))
+    killed(tmp_path, renames, monkeypatch)
+    read = everything(opened(tmp_path))
+    assert {one.value: dict(one.headers).get("ce_subject") for one in read} == {n.encode(): n.encode() for n in NAMES}
+
+
+def test_a_sidecar_that_lost_its_frame_takes_no_others_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "a.jpg", b"old", sidecar=json.dumps({"ce_subject": "old"}))
+    killed(tmp_path, 1, monkeypatch)
+    write(tmp_path, "a.jpg", b"new", sidecar=json.dumps({"ce_subject": "new"}))  # the camera writes over it meanwhile
     (read,) = everything(opened(tmp_path))
-    assert dict(read.headers)["ce_id"] == b"mine"
+    assert (read.value, dict(read.headers)["ce_subject"]) == (b"new", b"new")
 
 
 JSON = st.recursive(
@@ -234,7 +252,7 @@ def test_an_accepted_frame_that_cannot_be_read_is_told_and_read_once_it_can_be(t
         write(tmp_path, name, name.encode())
     source = opened(tmp_path)
     assert source.poll(0, 1)
-    (lost,) = (tmp_path / "log").glob("*1@s1@1.jpg")
+    (lost,) = (tmp_path / "log").glob("*1@s1@1@*.jpg")
     lost.rename(tmp_path / "aside")
     source.seek(0, 1)
     assert source.poll(0, 10) == []

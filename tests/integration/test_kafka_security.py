@@ -34,12 +34,15 @@ from tests.parts import missing
 from tests.streams import until
 
 FRAMES, DECISIONS, GROUP = "frames", "decisions", "goodpart.test"
-PASSWORDS = {name: f"{name}-pass" for name in ("admin", "agent", "reader", "looker")}
+PASSWORDS = {name: f"{name}-pass" for name in ("admin", "agent", "reader", "looker", "loner")}
 
 
 @dataclass(frozen=True)
 class Plant:
-    """A secured broker with both topics. `agent` has its rights; `reader` may read frames, `looker` only see topics."""
+    """A secured broker with both topics.
+
+    `agent` has its rights; `reader` may read frames, `looker` only see topics, and `loner` all but join the group.
+    """
 
     broker: ApacheKafka
     folder: Path
@@ -48,7 +51,7 @@ class Plant:
         given: dict[str, Any] = {
             "bootstrap": self.broker.bootstrap, "security": "SASL_SSL", "user": user, "password": PASSWORDS[user],
             "ca_file": str(self.folder / "ca.pem"), "frames_topic": FRAMES, "decisions_topic": DECISIONS,
-            "session_timeout_s": 2, "heartbeat_s": 0.2,
+            "session_timeout_s": 2, "heartbeat_s": 0.2, "group_id": GROUP,
         }  # fmt: skip
         return Kafka(**(given | changes))
 
@@ -69,8 +72,9 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         admin: Any = broker.connect(KafkaAdminClient, made.kafka("admin"))
         seen = [_acl(user, ACLOperation.DESCRIBE, ResourceType.TOPIC, topic)
                 for user in ("reader", "looker") for topic in (FRAMES, DECISIONS)]  # fmt: skip
-        admin.create_acls([*_acls("agent", FRAMES, "READ"), *_acls("agent", DECISIONS, "WRITE"), _group("agent"),
-                           *_acls("reader", FRAMES, "READ"), *seen])  # fmt: skip
+        used = [one for user in ("agent", "loner")
+                for one in (*_acls(user, FRAMES, "READ"), *_acls(user, DECISIONS, "WRITE"))]  # fmt: skip
+        admin.create_acls([*used, _group("agent"), *_acls("reader", FRAMES, "READ"), *seen])
         admin.close()
         yield made
 
@@ -141,10 +145,18 @@ def test_what_is_wrong_is_said(plant: Plant, what: str) -> None:
     assert issubclass(kind, SourceUnreachableError) == isinstance(caught.value, SourceUnreachableError)
 
 
-def test_the_doctor_says_that_the_password_is_wrong(plant: Plant) -> None:
-    found = checks.broker(Settings(kafka=plant.kafka(password="guess")))
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("password", "mend kafka.user, kafka.mechanism or GOODPART_KAFKA__PASSWORD"),
+        ("authority", "no TLS with"),
+        ("file", "PEM files are needed"),
+    ],
+)
+def test_the_doctor_says_which_password_or_certificate_is_wrong(plant: Plant, what: str, said: str) -> None:
+    found = checks.broker(Settings(kafka=WRONG[what][0](plant)))
     assert not found.ok
-    assert "mend kafka.user, kafka.mechanism or GOODPART_KAFKA__PASSWORD" in found.found
+    assert said in found.found
 
 
 def test_a_missing_right_to_the_group_is_said(plant: Plant) -> None:
@@ -157,7 +169,10 @@ def test_a_missing_right_to_the_group_is_said(plant: Plant) -> None:
         source.close()
 
 
-@pytest.mark.parametrize(("user", "said"), [("reader", "WRITE topic decisions"), ("looker", "READ topic frames")])
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [("reader", "WRITE topic decisions"), ("looker", "READ topic frames"), ("loner", f"READ group {GROUP}")],
+)
 def test_the_doctor_says_which_right_is_missing(plant: Plant, user: str, said: str) -> None:
     found = checks.broker(Settings(kafka=plant.kafka(user)))
     assert not found.ok

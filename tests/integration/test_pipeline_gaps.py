@@ -227,11 +227,15 @@ def test_a_log_whose_end_is_told_late_is_no_other_stream(
 
 
 @pytest.mark.promise(3)
-def test_a_topic_recreated_while_the_agent_runs_is_read_from_its_start(engine: Engine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("start_from", ["earliest", "latest"])
+def test_a_topic_recreated_while_the_agent_runs_is_read_from_its_start(
+    engine: Engine, tmp_path: Path, start_from: str
+) -> None:
     log = MemoryLog()
-    for number in range(3):
-        log.append(frame(), headers(f"f{number}"))
-    with running(engine, settings(tmp_path), MemorySource(log)) as run:
+    with running(engine, settings(tmp_path, kafka={"start_from": start_from}), MemorySource(log)) as run:
+        run.until(lambda: run.pipeline.stats().partitions == (0,))
+        for number in range(3):
+            log.append(frame(), headers(f"f{number}"))
         run.until_received(3)
         log.recreate()
         log.append(frame(), headers("again"))

@@ -110,15 +110,20 @@ def test_an_idle_partition_moves_past_offsets_without_records(engine: Engine, tm
 
 @pytest.mark.promise(3)
 def test_start_from_latest_holds_for_the_first_run_only(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog()
-    log.append(frame(), headers("before"))
+    """Of all partitions, also those that another agent claims later."""
+    log = MemoryLog(2)
+    for partition in range(2):
+        log.append(frame(), headers(f"before-{partition}"), partition=partition)
     wanted = settings(tmp_path, kafka={"start_from": "latest"})
-    with running(engine, wanted, MemorySource(log)) as run:
+    first = MemorySource(log, auto=False)
+    first.assign([0])
+    with running(engine, wanted, first) as run:
         run.until(lambda: run.pipeline.stats().partitions == (0,))
-    log.append(frame(), headers("between"))
+    for partition in range(2):
+        log.append(frame(), headers(f"between-{partition}"), partition=partition)
     with running(engine, wanted, MemorySource(log)) as run:
-        run.until_received(1)
-        assert [row.frame_id for row in run.rows()] == ["between"]
+        run.until_received(2)
+        assert {row.frame_id for row in run.rows()} == {"between-0", "between-1"}
 
 
 @pytest.mark.promise(8, 9)

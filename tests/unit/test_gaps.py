@@ -27,6 +27,7 @@ def _claim(here: Line, limits: Bounds, later_s: float, cut: Cut | None = None, p
         (found,) = claim_all(
             conn, KEY, {partition: limits}, partitions=2, settings=Kafka(), holder="me",
             now=NOW + timedelta(seconds=later_s), stored_before={}, cuts={partition: cut} if cut else {},
+            ends={},
         )  # fmt: skip
     assert isinstance(found, Granted)
     return found

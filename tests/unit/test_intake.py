@@ -198,3 +198,28 @@ def test_a_partition_that_cannot_be_read_is_not_tried_on_and_on_while_the_others
         if turn % 2:
             here.record(1)
     assert here.source.tries == 1
+
+
+@pytest.mark.promise(5, 8)
+def test_a_partition_without_a_leader_is_told_and_keeps_no_other_from_being_claimed() -> None:
+    here = Driven(partitions=3)
+    here.log.leaderless = {1}
+    for partition in range(3):
+        here.append(1, partition)
+    for _ in range(9):
+        here.turn()
+    assert [len(lane.window) for lane in here.lanes] == [1, 0, 1]
+    assert here.intake.claimed == (0, 2)
+    here.now = 70.0
+    here.turn()
+    assert "partition 1 was not read on for 70 s: no broker that leads it" in (here.intake.leaderless(60.0) or "")
+    assert here.intake.unreadable(0.0) is None, "a restart would stop the others, and not help this one"
+
+    here.log.leaderless.clear()
+    here.now = 80.0
+    for _ in range(9):
+        here.turn()
+    assert [len(lane.window) for lane in here.lanes] == [1, 1, 1]
+    here.now = 90.0
+    here.turn()
+    assert here.intake.leaderless(0.0) is None

@@ -9,13 +9,13 @@ from unittest.mock import MagicMock
 
 import pytest
 from kafka import TopicPartition
-from kafka.errors import FencedInstanceIdError, LogTruncationError
+from kafka.errors import FencedInstanceIdError, KafkaTimeoutError, LogTruncationError
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from agent.frame import LAST
 from agent.settings import Kafka
 from agent.sources import broker
-from agent.sources.base import Assigned, Event, Lost, Outside, Revoked, SourceError, SourceUnreachableError
+from agent.sources.base import Assigned, Bounds, Event, Lost, Outside, Revoked, SourceError, SourceUnreachableError
 from agent.sources.fetched import to_record
 from agent.sources.kafka import KafkaSource, _Listener
 from agent.sources.standing import Standing
@@ -159,3 +159,52 @@ def test_a_consumer_that_could_not_be_begun_anew_is_opened_by_the_next_poll(monk
 def test_a_records_time_in_another_unit_is_held_in_bounds(timestamp: int, moment: datetime) -> None:
     found = MagicMock(partition=0, offset=1, timestamp=timestamp, key=None, headers=[], value=b"x", leader_epoch=-1)
     assert to_record(found).timestamp == moment
+
+
+class Led:
+    """A consumer of a topic some of whose leaders are away or do not answer; as kafka-python 3.0.12's, all or nothing.
+
+    Args:
+        leaders: by partition; None or -1 where none is known.
+        silent: those that do not answer.
+    """
+
+    def __init__(self, leaders: dict[int, int | None], silent: set[int]) -> None:
+        self.leaders, self.silent, self.waited_ms = leaders, silent, 0
+        self._cluster = MagicMock()
+        self._cluster.leader_for_partition.side_effect = lambda place: leaders[place.partition]
+
+    def beginning_offsets(self, places: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        found = {one: self.leaders[one.partition] for one in places}
+        if self.silent & {*found.values()} or {*found.values()} <= {None, -1}:
+            self.waited_ms += timeout_ms
+            raise KafkaTimeoutError
+        # What has no leader is not asked for, and then looked up in the answers.
+        return {one: {0: 10, 1: 20}[leader] for one, leader in found.items()}  # type: ignore[index]
+
+    def end_offsets(self, places: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        return {one: start + 5 for one, start in self.beginning_offsets(places, timeout_ms).items()}
+
+
+@pytest.mark.promise(5, 8)
+@pytest.mark.parametrize(
+    ("leaders", "silent", "known", "waited_ms"),
+    [
+        ({0: 0, 1: 1, 2: -1, 3: None}, set(), {0: Bounds(10, 15), 1: Bounds(20, 25)}, 0),
+        ({0: 0, 1: 1, 2: 0}, {0}, {1: Bounds(20, 25)}, 2500),
+        ({0: None, 1: -1}, set(), {}, 0),
+        ({0: 0, 1: 1, 2: -1}, {0, 1}, None, 5000),
+    ],
+)
+def test_the_bounds_of_partitions_that_have_a_leader_are_told_whatever_the_others(
+    leaders: dict[int, int | None], silent: set[int], known: dict[int, Bounds] | None, waited_ms: int
+) -> None:
+    source = KafkaSource(Kafka(), group_id="g")
+    consumer = source._consumer = Led(leaders, silent)
+    if known is None:
+        with pytest.raises(SourceUnreachableError, match="KafkaTimeoutError"):
+            source.bounds([*leaders])
+    else:
+        assert source.bounds([*leaders]) == known
+    assert consumer.waited_ms == waited_ms
+    assert consumer._cluster.request_update.called == any(one in (None, -1) for one in leaders.values())

@@ -62,7 +62,7 @@ def _claim(here: Line, holder: str, *, partitions: int = 1) -> Lane:
     with writing(here.engine) as conn:
         (granted,) = claim_all(
             conn, replace(KEY, topic_id="new"), {0: Bounds(0, 0)}, partitions=partitions, settings=Kafka(),
-            holder=holder, now=NOW, stored_before={}, cuts={},
+            holder=holder, now=NOW, stored_before={}, cuts={}, ends={},
         )  # fmt: skip
     assert isinstance(granted, Granted)
     return granted.lane

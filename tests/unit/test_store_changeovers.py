@@ -108,7 +108,7 @@ def test_a_partition_that_is_just_being_claimed_is_not_missed(here: Line) -> Non
         key = StreamKey("cluster", "topic-id", "goodpart.frames")
         claim_all(
             conn, key, {0: Bounds(2, 9)}, partitions=1, settings=Kafka(), holder="me", now=NOW, stored_before={},
-            cuts={},
+            cuts={}, ends={},
         )  # fmt: skip
         thread.start()
         thread.join(0.3)  # it must wait for this transaction; where it does not, it is done by now

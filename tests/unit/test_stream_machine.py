@@ -120,3 +120,29 @@ def test_an_offset_that_moved_on_after_the_look_at_the_log_is_no_gap() -> None:
     line.run(new, 3)
     assert line.rows("SELECT partition, next_offset, received FROM consumer_offset") == [(0, 2, 2)]
     line.teardown()
+
+
+@pytest.mark.promise(2)
+def test_a_partition_whose_owner_fell_silent_waits_for_nothing_once_the_group_has_moved_it() -> None:
+    """The clock stands still meanwhile: takeover takes the group's session, and no lease of ours on top of it."""
+    line = Line()
+    silent, other = line.agents
+    silent.source.assign({0})
+    for number in range(6):
+        line.send(0, "flagged", f"f{number}")
+    silent.round()
+    for _ in range(3):
+        silent.read()
+        silent.record()
+    assert silent.in_flight
+    other.source.assign({0})  # the session is over, and the one that had it does not know
+    for _ in range(4):
+        other.round()
+    assert line.seconds == 0
+    rows = "SELECT received, inspected, epoch FROM consumer_offset"
+    assert line.rows(rows) == [(6, 6, 2)]
+    assert [line.place(one)[2] for one in line.published] == [*range(6)]
+    silent.round()
+    assert silent.in_flight == 0
+    assert line.rows(rows) == [(6, 6, 2)], "what it had in flight is another's"
+    line.look.close()
