@@ -17,6 +17,7 @@ from agent.store.rows import values
 from agent.store.tables import CLOSED, claim, item, product, station, user
 
 Cursor = tuple[str, bool, int]  # state, watched, id
+FLAGS = ("review", "reject")  # verdicts with which a model flags a frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

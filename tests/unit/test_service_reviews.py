@@ -254,7 +254,7 @@ def test_undo_restores_state_counts_and_samples(acts: list[tuple[str, str | None
         with reading(here.engine) as conn:
             counted = closings.counts(conn, NOW - timedelta(days=1), NOW + timedelta(days=1))
             closing = [stack[-1]] if found.state == "closed" else []
-            assert counted == {(kind, d, r or ""): 1 for d, r in closing}
+            assert counted == {("flagged", d, r or ""): 1 for d, r in closing}
             assert audit.verify(conn) is None
 
 

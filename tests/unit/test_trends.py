@@ -87,7 +87,7 @@ def _closed(here: Line, number: int, decision: str, reason: str | None = None, *
 def test_a_false_call_is_a_flagged_part_that_closed_as_normal(here: Line) -> None:
     _closed(here, 0, "normal", kind="flagged", lot="A")
     _closed(here, 1, "defect", "dent", kind="flagged", lot="A")
-    _closed(here, 2, "normal", kind="audit", lot="B")
+    _closed(here, 2, "normal", kind="audit", verdict="pass", lot="B")
     unsure = _closed(here, 3, "unsure", kind="flagged", lot="B")
     with reading(here.engine) as conn:
         assert closings.judged(conn, *SPAN, "lot") == {"A": Judged(2, 1, 1), "B": Judged(0, 0, 0)}
@@ -99,6 +99,20 @@ def test_a_false_call_is_a_flagged_part_that_closed_as_normal(here: Line) -> Non
         assert closings.counts(conn, *SPAN, Scope(lot="B")) == {
             ("audit", "normal", ""): 1, ("flagged", "defect", "crack"): 1,
         }  # fmt: skip
+
+
+@both
+def test_a_flagged_part_that_was_drawn_for_the_audit_too_is_judged_as_any_other(here: Line) -> None:
+    """The flag rate counts it, so the false-call rate does: how a part came to people says nothing of the model."""
+    _closed(here, 0, "normal", kind="audit", verdict="review")
+    found = _closed(here, 1, "defect", "dent", kind="audit", verdict="reject")
+    _closed(here, 2, "defect", "dent", kind="audit", verdict="pass")
+    with reading(here.engine) as conn:
+        assert closings.judged(conn, *SPAN, "station_id") == {here.station_id: Judged(2, 1, 2)}
+        assert closings.series(conn, *SPAN, "quarter") == {buckets.quarter(NOW): Judged(2, 1, 2)}
+    reviews.undo(here.engine, here.operator, found, key="u", now=NOW)
+    with reading(here.engine) as conn:
+        assert closings.judged(conn, *SPAN, "station_id") == {here.station_id: Judged(1, 1, 1)}
 
 
 @both
