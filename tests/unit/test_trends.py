@@ -142,17 +142,20 @@ def test_marks_are_new_models_new_epochs_and_gaps(here: Line) -> None:
 
 
 @both
-def test_severities_by_day_are_those_of_the_whole(here: Line) -> None:
-    days = [NOW + timedelta(days=n) for n in (0, 0, 1)]
+def test_severities_by_day_and_by_what_decided_are_those_of_the_whole(here: Line) -> None:
+    days = [NOW + timedelta(days=n) for n in (0, 0, 1, 1)]
     with writing(here.engine) as conn:
-        decided = here.deploy(conn, 1)
+        first, second = here.deploy(conn, 1), here.deploy(conn, 2)
         rows = [
-            here.inspection(n, event_at=day, severity=float(n), deployment_id=decided) for n, day in enumerate(days)
+            here.inspection(n, event_at=day, severity=float(n), deployment_id=second if n == 3 else first)
+            for n, day in enumerate(days)
         ]
         score_bins.add_inspections(conn, rows, UTC)
         span = (here.product_id, NOW.date(), NOW.date() + timedelta(days=1))
         by_day = score_bins.daily(conn, *span)
         whole = score_bins.histogram(conn, *span)
         assert score_bins.daily(conn, *span, here.station_id + 1) == {}
-    assert {day: found.n for day, found in by_day.items()} == {date(2026, 3, 2): 2, date(2026, 3, 3): 1}
+    assert {decided: found.n for decided, found in by_day.items()} == {
+        (date(2026, 3, 2), first): 2, (date(2026, 3, 3), first): 1, (date(2026, 3, 3), second): 1,
+    }  # fmt: skip
     assert sum(found.n for found in by_day.values()) == whole.n
