@@ -129,7 +129,7 @@ def _tile(floor: Floor, station: Station, kinds: Mapping[str, Collection[str]], 
         model=_model(floor, product),
         facts=(
             _rate(rate, floor.usual.get(station.id), floor.minutes),
-            Fact(say("Lag"), _duration(rate), note=say("from the picture to its decision, on average")),
+            _lag(rate),
             _flags(floor, product, lately),
             Fact(
                 say("Not inspected"),
@@ -201,10 +201,11 @@ def _rate(rate: StationRate | None, usual: float | None, minutes: float) -> Fact
     return Fact(say("Per minute"), _short(_per_minute(rate, minutes)), of, note)
 
 
-def _duration(rate: StationRate | None) -> str:
+def _lag(rate: StationRate | None) -> Fact:
+    note = say("from the picture to its decision, on average of the frames of the last minutes")
     if rate is None or rate.mean_latency_ms is None:
-        return "—"
-    return say("{n} s", n=_short(rate.mean_latency_ms / 1000))
+        return Fact(say("Lag"), "—", note=note)
+    return Fact(say("Lag"), say("{n} s", n=_short(rate.mean_latency_ms / 1000)), say("n = {n:,}", n=rate.frames), note)
 
 
 def _short(number: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import datetime, time
 from typing import cast
 
 import altair as alt
@@ -16,13 +16,13 @@ import pandas as pd
 
 from agent.store.buckets import Bucket
 from agent.store.marks import Mark
-from agent.store.score_bins import Histogram, edges
+from agent.store.score_bins import Decided, Histogram, edges
 from agent.store.trends import FlagPoint
 from dashboard.codes import MARKS, named, shown
 from dashboard.coverage import Cell
 from dashboard.sheets import safe
 from dashboard.spc import Chart
-from dashboard.trending import FORMATS, broken
+from dashboard.trending import FORMATS, SMALL, broken, share
 from dashboard.words import later, retold, say
 
 HEIGHT = 260
@@ -45,6 +45,7 @@ def control(
             {
                 "start": start.replace(tzinfo=None), "at": int(start.timestamp()), "value": point.value, "n": point.n,
                 "count": count, "lower": point.lower, "upper": point.upper, "centre": chart.centre,
+                "rate": share(point.value), "from": share(point.lower), "to": share(point.upper),
                 "signal": broken(point) or say(STEADY), "broken": bool(point.rules),
             }
             for start, count, point in zip(starts, counts, chart.points, strict=True)
@@ -52,7 +53,9 @@ def control(
     )  # fmt: skip
     frame["state"] = frame["broken"].map({False: say(STEADY), True: say(BREAKS)})
     x = alt.X("start:T", title=None, axis=alt.Axis(format=FORMATS[bucket]))
-    y = alt.Y("value:Q", title=title, axis=alt.Axis(format="%"))
+    small = all(max(point.value, point.upper) < SMALL for point in chart.points)
+    axis = alt.Axis(labelExpr="format(datum.value * 1e6, '~g') + ' ppm'") if small else alt.Axis(format="%")
+    y = alt.Y("value:Q", title=title, axis=axis)
     base = alt.Chart(frame, height=HEIGHT)
     band = base.mark_area(opacity=0.12, interpolate="step", color="#64748b").encode(x=x, y="lower:Q", y2="upper:Q")
     middle = base.mark_line(strokeDash=[4, 4], color="#64748b").encode(x=x, y="centre:Q")
@@ -67,9 +70,9 @@ def control(
             shape=alt.Shape("state:N", title=None, scale=shapes),
             size=alt.condition("datum.broken", alt.value(130), alt.value(45)),
             tooltip=[
-                _tip("start:T", say("start")), _tip("value:Q", say("value"), ".2%"), _tip("count:Q", say("count")),
-                _tip("n:Q", say("n")), _tip("signal:N", say("signal")), _tip("lower:Q", say("lower"), ".2%"),
-                _tip("upper:Q", say("upper"), ".2%"),
+                _tip("start:T", say("start")), _tip("rate:N", say("value")), _tip("count:Q", say("count")),
+                _tip("n:Q", say("n")), _tip("signal:N", say("signal")), _tip("from:N", say("lower")),
+                _tip("to:N", say("upper")),
             ],
         )
         .add_params(alt.selection_point(name=PICKED, fields=["at"], toggle=False))
@@ -132,16 +135,21 @@ def _layered(*layers: alt.Chart, own_axes: bool = False) -> alt.LayerChart:
     return cast(alt.LayerChart, chart.resolve_scale(y="independent")) if own_axes else chart
 
 
-def quantiles(days: Mapping[date, Histogram], shares: Sequence[float]) -> alt.Chart:
-    """Quantiles of the severities of each day: the middles of the bins they lie in, whose edges the tooltip tells."""
+def quantiles(
+    days: Mapping[Decided, Histogram], shares: Sequence[float], marks: Sequence[Mark]
+) -> alt.Chart | alt.LayerChart:
+    """Quantiles of the severities of each day: the middles of the bins they lie in, whose edges the tooltip tells.
+
+    A line ends where another model or certificate decides: from there on a severity is another unit.
+    """
     rows = [
-        (day.isoformat(), f"{share:.0%}", sum(ends) / 2, *ends, found.n)
-        for day, found in days.items()
-        for share in shares
-        for ends in [found.quantile(share)]
+        (datetime.combine(day, time()), decided, f"{one:.0%}", sum(ends) / 2, *ends, found.n)
+        for (day, decided), found in days.items()
+        for one in shares
+        for ends in [found.quantile(one)]
         if ends is not None
     ]
-    frame = pd.DataFrame(rows, columns=["day", "quantile", "severity", "from", "to", "n"])
+    frame = pd.DataFrame(rows, columns=["day", "decided", "quantile", "severity", "from", "to", "n"])
     chart: alt.Chart = (
         alt.Chart(frame, height=HEIGHT)
         .mark_line(point=True)
@@ -150,6 +158,7 @@ def quantiles(days: Mapping[date, Histogram], shares: Sequence[float]) -> alt.Ch
             y=alt.Y("severity:Q", title=say("severity"), scale=alt.Scale(type="symlog")),
             color=alt.Color("quantile:N", title=None, legend=alt.Legend(orient="top")),
             strokeDash=alt.StrokeDash("quantile:N", legend=None),
+            detail="decided:N",
             tooltip=[
                 _tip("day:T", say("day")),
                 _tip("quantile:N", say("quantile")),
@@ -159,7 +168,9 @@ def quantiles(days: Mapping[date, Histogram], shares: Sequence[float]) -> alt.Ch
             ],
         )
     )
-    return chart
+    if not marks:
+        return chart
+    return cast(alt.LayerChart, _layered(chart, _marks(marks)).resolve_scale(strokeDash="independent"))
 
 
 def losses(points: Sequence[Sequence[float]]) -> alt.Chart:

@@ -103,12 +103,16 @@ def _an_id(value: object) -> bool:
     return isinstance(value, int) and 0 < value < LARGEST
 
 
-def card(item: Item) -> Data:
+def card(item: Item, number: int | None = None) -> Data:
     """What the browser may know of an item before its verdict.
 
     Audited items are like flagged ones here: no kind, no verdict, no score, p-value or severity, no word of a watch.
     An item that could not be inspected says so whatever its kind, since it has no heatmap; an escalated one says what
     people said of it.
+
+    Args:
+        item: open or escalated.
+        number: of the model version that decided, the same whatever it said; None: none did.
     """
     picture = item.preview_sha256 or item.frame_sha256
     small = item.thumbnail_sha256 or picture
@@ -119,6 +123,7 @@ def card(item: Item) -> Data:
         "product": item.product,
         "serial": item.serial or item.frame_id,
         "lot": item.lot or "",
+        "model": None if number is None else f"v{number}",
         "time": item.event_at.isoformat(),
         "frame": f"/blob/{picture}" if picture else None,
         "thumbnail": f"/blob/{small}" if small else None,
@@ -128,15 +133,16 @@ def card(item: Item) -> Data:
     }
 
 
-def past(act: Sequence[Review], item: Item) -> Data:
+def past(act: Sequence[Review], item: Item, number: int | None = None) -> Data:
     """A verdict of one's own that may be taken back; of many at once the reviews by item, and no card.
 
     Args:
         act: its reviews.
         item: of the first one.
+        number: as for `card`.
     """
     review, *others = act
-    many = {"made": [[one.item_id, one.id] for one in act]} if others else {"card": card(item)}
+    many = {"made": [[one.item_id, one.id] for one in act]} if others else {"card": card(item, number)}
     return {
         "item": item.id,
         "decision": review.decision,

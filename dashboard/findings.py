@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import datetime, time
 
 from sqlalchemy import Connection
 
@@ -13,7 +13,7 @@ from agent.store.buckets import Bucket, Fine, cutter, on_hours
 from agent.store.marks import Mark
 from agent.store.reviews import Agreement
 from agent.store.scopes import Scope
-from agent.store.score_bins import Histogram
+from agent.store.score_bins import Decided, Histogram
 from agent.store.trends import FlagPoint
 from dashboard import trending
 from dashboard.asking import Asked
@@ -30,7 +30,7 @@ class Findings:
         reasons: of defects, as `dashboard.trending.pareto` gives them.
         marks: what happened meanwhile, in the plant's time.
         rates: counts by what was asked for, the most flagged first; of shifts in their order.
-        days: severities by plant day; {} where no product is asked for.
+        days: severities by plant day and what decided; {} where no product is asked for.
         agreement: how two people agreed who judged the same parts.
         hours: for how long frames were inspected on these days.
     """
@@ -40,7 +40,7 @@ class Findings:
     reasons: list[tuple[str, int, float]]
     marks: list[Mark]
     rates: dict[str, Counts]
-    days: Mapping[date, Histogram]
+    days: Mapping[Decided, Histogram]
     agreement: Agreement
     hours: float
 
@@ -85,7 +85,7 @@ def _rates(conn: Connection, asked: Asked) -> dict[str, Counts]:
     return trending.grouped(totals, judged, names)
 
 
-def _severities(conn: Connection, asked: Asked) -> tuple[Mapping[date, Histogram], float]:
+def _severities(conn: Connection, asked: Asked) -> tuple[Mapping[Decided, Histogram], float]:
     product_id, station_id = asked.scope.product_id, asked.scope.station_id
     if product_id is None:
         return {}, 0.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, time, timedelta
 from html import escape
 from urllib.parse import urlencode
 
@@ -11,43 +11,65 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from agent.store.buckets import end_of
-from agent.store.item_search import Wanted, search
+from agent.store.item_search import Wanted, count, search
 from agent.store.items import Item
 from dashboard import context
 from dashboard.asking import Asked
 from dashboard.codes import shown
 from dashboard.histories import key_of
 from dashboard.parts import ROW, picture
-from dashboard.trending import FORMATS
+from dashboard.trending import FORMATS, MEASURES
 from dashboard.words import say
 
 PARTS = 24  # shown at most
+MOST = 10_000  # counted at most
 
 
 def show(asked: Asked, start: datetime) -> None:
-    """Draws the parts of the bucket that starts there: those that were flagged or judged."""
-    found = seen(asked, start)
-    st.markdown(
-        say(
-            "**Parts of {time}** ({n} shown)",
-            time=start.astimezone(asked.zone).strftime(FORMATS[asked.bucket]),
-            n=len(found),
-        )
-    )
-    if not found:
-        st.info(say("None was kept: nothing was flagged."))
-    grid(found)
-
-
-def seen(asked: Asked, start: datetime) -> list[Item]:
-    """The newest items of a bucket."""
-    scope = asked.scope
-    wanted = Wanted(
-        product_id=scope.product_id, station_id=scope.station_id, lot=scope.lot, since=start,
-        until=end_of(start, asked.bucket, asked.zone, asked.shifts),
-    )  # fmt: skip
+    """Draws the newest parts that a point counts, and a link to all of them."""
+    wanted = behind(asked, start)
     with context.reading() as conn:
-        return search(conn, wanted, PARTS)
+        found, n = search(conn, wanted, PARTS), count(conn, wanted, MOST)
+    at, kind = start.astimezone(asked.zone).strftime(FORMATS[asked.bucket]), say(asked.measure)
+    st.markdown(say("**{time}, {kind}** ({n} of {all:,} shown)", time=at, kind=kind, n=len(found), all=n))
+    if not found:
+        st.info(say("None is listed: none was counted, or people have yet to judge another view of each."))
+        return
+    grid(found)
+    every = say("All {n:,} in Triage", n=n) if n < MOST else say("All of them in Triage")
+    st.html(link_to("triage", every, in_triage(asked, wanted)))
+
+
+def behind(asked: Asked, start: datetime) -> Wanted:
+    """Which parts the point of that bucket counts."""
+    scope, parts = asked.scope, MEASURES[asked.measure].parts
+    return Wanted(
+        product_id=scope.product_id, station_id=scope.station_id, lot=scope.lot, since=start,
+        until=end_of(start, asked.bucket, asked.zone, asked.shifts), verdict=parts.get("verdict"),
+        decision=parts.get("decision"),
+    )  # fmt: skip
+
+
+def in_triage(asked: Asked, wanted: Wanted) -> dict[str, str]:
+    """How the page Triage is asked for the same: its filters by their keys."""
+    scope = asked.scope
+    of = {
+        "product": asked.products.get(scope.product_id or 0), "station": asked.stations.get(scope.station_id or 0),
+        "lot": scope.lot, "verdict": wanted.verdict, "decision": wanted.decision,
+    }  # fmt: skip
+    return {key: value for key, value in of.items() if value} | dict(_span(asked, wanted))
+
+
+def _span(asked: Asked, wanted: Wanted) -> Iterator[tuple[str, str]]:
+    """Days of which no time is said are whole: one that ends at midnight ends with the day before."""
+    for key, moment in (("from", wanted.since), ("to", wanted.until)):
+        if moment is None:
+            continue
+        at = moment.astimezone(asked.zone)
+        whole = at.time() == time()
+        yield f"{key}-day", f"{at - timedelta(days=whole and key == 'to'):%Y-%m-%d}"
+        if not whole:
+            yield f"{key}-time", f"{at:%H:%M}"
 
 
 def grid(found: Sequence[Item], below: Callable[[DeltaGenerator, Item], None] = lambda place, one: None) -> None:
@@ -76,6 +98,11 @@ def link(one: Item) -> str:
 
 def link_to_part(name: str, **asked: str) -> str:
     """A link to the page Part, which finds a part by its serial or by an inspection."""
+    return link_to("part", name, asked)
+
+
+def link_to(page: str, name: str, asked: Mapping[str, str]) -> str:
+    """A link under that name to a page that is asked this in its address."""
     user = context.actor()
-    address = urlencode(asked | ({"user": user.name} if user else {}))
-    return f"<a href='/part?{escape(address)}' target='_self'>{escape(name)}</a>"
+    address = urlencode({**asked, **({"user": user.name} if user else {})})
+    return f"<a href='/{page}?{escape(address)}' target='_self'>{escape(name)}</a>"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from agent.store import score_bins
+from agent.store.score_bins import Decided, Histogram
 from dashboard import charts
 from dashboard.asking import Asked
 from dashboard.findings import Findings
@@ -22,7 +25,8 @@ def show(asked: Asked, found: Findings) -> None:
         return
     left, right = st.columns(2)
     left.altair_chart(charts.severities(whole))
-    right.altair_chart(charts.quantiles(found.days, QUANTILES))
+    right.altair_chart(charts.quantiles(found.days, QUANTILES, found.marks))
+    right.caption(_counted(found.days))
     threshold = st.number_input(
         say("Were the threshold at severity"), value=0.0, step=0.1, key="threshold", bind="query-params"
     )
@@ -39,3 +43,12 @@ def show(asked: Asked, found: Findings) -> None:
         text = say("{least:,} to {most:,} of {n:,} frames would have been flagged, {first} to {last}.", **counted)
     text += " " + say("0 is the threshold that decided, 1 one interquartile range of the good parts above it.")
     st.caption(text + (" " + say("All lots are in it.") if asked.scope.lot else ""))
+
+
+def _counted(days: Mapping[Decided, Histogram]) -> str:
+    ns = [one.n for one in days.values()]
+    return say(
+        "n = {n:,} frames, {least:,} to {most:,} a point. A line ends where another model or certificate decides: from "
+        "there on severities are of another unit.",
+        n=sum(ns), least=min(ns), most=max(ns),
+    )  # fmt: skip

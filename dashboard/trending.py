@@ -10,6 +10,7 @@ from typing import Any
 
 from agent.store.buckets import Bucket, nominal
 from agent.store.closings import INSPECTED, Judged
+from agent.store.item_search import FLAGGED
 from agent.store.lots import REST
 from agent.store.rows import added
 from agent.store.trends import FlagPoint, Totals
@@ -17,6 +18,7 @@ from dashboard import spc
 from dashboard.spc import RULES, Chart, Point
 from dashboard.words import later, say
 
+SMALL = 0.001
 FORMATS: Mapping[Bucket, str] = {
     "minute": "%H:%M", "quarter": "%H:%M", "hour": "%m-%d %H:%M", "shift": "%m-%d %H:%M", "day": "%Y-%m-%d",
 }  # fmt: skip
@@ -46,12 +48,16 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A rate: its name as a title and at an axis, both counts in words, and what is counted, of how many."""
+    """A rate: its name as a title and at an axis, both counts in words, and what is counted, of how many.
+
+    `parts` are the filters of the page Triage that find what is counted.
+    """
 
     title: str
     axis: str
     words: str
     of: Callable[[Counts], tuple[int, int]]
+    parts: Mapping[str, str]
 
 
 BASES = {
@@ -65,18 +71,21 @@ MEASURES = {
         later("flag rate"),
         later("flagged of inspected frames"),
         lambda one: (one.flagged, one.inspected),
+        {"verdict": FLAGGED},
     ),
     later("false calls"): Measure(
         later("False-call rate"),
         later("false-call rate"),
         later("normal of judged flagged parts"),
         lambda one: (one.false_calls, one.judged),
+        {"verdict": FLAGGED, "decision": "normal"},
     ),
     later("defects"): Measure(
         later("Confirmed-defect rate"),
         later("confirmed-defect rate"),
         later("defects of inspected frames"),
         lambda one: (one.defects, one.inspected),
+        {"decision": "defect"},
     ),
 }
 Series = Mapping[datetime, Counts]
@@ -201,4 +210,12 @@ def pareto(closed: Mapping[tuple[str, str, str], int]) -> list[tuple[str, int, f
 
 def rate(part: int, whole: int) -> str:
     """A share in words; a dash where there is nothing to have a share of."""
-    return f"{part / whole:.2%}" if whole else "—"
+    return share(part / whole) if whole else "—"
+
+
+def share(value: float) -> str:
+    """A share, 0 .. 1, in percent; one below `SMALL`, which two decimals would cut to nothing, in parts per million."""
+    if value == 0 or value >= SMALL:
+        return f"{value:.2%}"
+    million = value * 1e6
+    return say("{n} ppm", n=f"{million:.0f}" if million >= 100 else f"{million:.3g}")

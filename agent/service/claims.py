@@ -33,9 +33,9 @@ def take(
 ) -> list[Item]:
     """The next items, which nobody else is handed until `now + span`: call it again before that.
 
-    Watched ones come first, then the oldest; an engineer also gets the escalated ones. What the actor holds already
-    stays theirs, the item on screen before all others; what they hold elsewhere in the queue is given back, except for
-    what came back by an undo. Nothing is written while half of the time is left and nothing is missing.
+    Watched ones come first, then the oldest; an engineer gets the escalated ones ahead of these. What the actor holds
+    already stays theirs, the item on screen before all others; what they hold elsewhere in the queue is given back,
+    except for what came back by an undo. Nothing is written while half of the time is left and nothing is missing.
 
     Args:
         engine: the database.

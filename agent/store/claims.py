@@ -27,7 +27,7 @@ class Desk:
     Attributes:
         user_id: who looks.
         product_id, station_id: only of this product, of this station.
-        escalated: with the escalated items behind the open ones, as an engineer sees them.
+        escalated: with the escalated items ahead of the open ones, as an engineer sees them.
         shown: the item on screen.
         back: items that came back there by an undo, the last one first; whatever their product and station.
         known: whether the desk has said so since it was opened; before that nothing is given back.
@@ -52,7 +52,7 @@ def held(conn: Connection, desk: Desk) -> dict[int, datetime]:
     # In two steps: joined, SQLite begins with all open items.
     if not ends:
         return {}
-    query = sa.select(item.c.id).order_by(item.c.state != "open", ~item.c.watched, item.c.id)
+    query = sa.select(item.c.id).order_by(item.c.state != "escalated", ~item.c.watched, item.c.id)
     usable = conn.execute(_at(query.where(item.c.id.in_(list(ends))), desk)).scalars().all()
     back = ends.keys() & set(desk.back)
     anywhere = replace(desk, product_id=None, station_id=None)
@@ -66,7 +66,7 @@ def take(conn: Connection, desk: Desk, *, limit: int, until: datetime, now: date
 
     Of more than `limit` and one beside those of `desk.back`, the last ones (see `held`) are given back too.
 
-    Oldest first, with watched items ahead. What somebody else claims in the same moment is passed over, not waited for.
+    In the queue's order (`items.places`). What somebody else claims in the same moment is passed over, not waited for.
     """
     kept = list(held(conn, desk))[: limit + 1 + len(desk.back)]
     mine = claim.c.user_id == desk.user_id

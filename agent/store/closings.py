@@ -19,23 +19,24 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
 from agent.store.buckets import DAY, HOUR, Fine, day, hour, quarter
-from agent.store.items import Item
+from agent.store.items import FLAGS, Item
 from agent.store.rows import added, insert_sums
 from agent.store.scopes import EVERYTHING, Scope
 from agent.store.stretches import Stretch, stretches
 from agent.store.tables import closing_day, closing_hour, closing_rollup
 
-FLAGGED = "flagged"
+FLAGGED = "flagged"  # by the model that decides, drawn for the audit or not
 SECOND = "second"  # flagged by a second model alone: its false calls are not those of the model that decides
-INSPECTED = (FLAGGED, SECOND, "audit")  # kinds of closings whose frames have a verdict
+AUDIT = "audit"  # drawn, and the model that decides passed it
+INSPECTED = (FLAGGED, SECOND, AUDIT)  # kinds of closings whose frames have a verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """How many flagged parts were judged, how many of those were normal, and how many parts were defects at all.
 
-    A part that the deciding model flagged and people judged normal is a false call; an audited one, or one that a
-    second model alone flagged, is none.
+    A part that the deciding model flagged and people judged normal is a false call, drawn for the audit or not. What it
+    passed, drawn or flagged by a second model alone, is none.
     """
 
     flagged: int
@@ -51,7 +52,7 @@ NOBODY = Judged(0, 0, 0)
 
 def add(conn: Connection, item: Item, decision: str, reason: str | None, delta: int) -> None:
     """Counts that an item was closed (`delta` 1), or is no longer (-1)."""
-    kind = SECOND if (item.kind, item.verdict) == (FLAGGED, "pass") else item.kind
+    kind = _kind(item)
     of = {"station_id": item.station_id, "product_id": item.product_id}
     lot = {"lot": item.lot or ""}
     how = {"kind": kind, "decision": decision, "reason": (reason or "") if decision == "defect" else ""}
@@ -65,6 +66,12 @@ def add(conn: Connection, item: Item, decision: str, reason: str | None, delta: 
             "n_defects": delta * (decision == "defect"),
         }  # fmt: skip
         _add(conn, closing_hour, {"start": hour(item.event_at), **of, **lot}, judged)
+
+
+def _kind(item: Item) -> str:
+    if item.kind == FLAGGED and item.verdict == "pass":
+        return SECOND
+    return FLAGGED if item.kind == AUDIT and item.verdict in FLAGS else item.kind
 
 
 def _add(conn: Connection, table: Table, key: Mapping[str, Any], sums: Mapping[str, int]) -> None:

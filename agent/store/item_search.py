@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.store import items
-from agent.store.items import Item
+from agent.store.items import FLAGS, Item
 from agent.store.tables import deployment, item, review
 
 Place = tuple[datetime, int]  # event_at, id
+FLAGGED = "flagged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,8 @@ class Wanted:
         state: open, escalated or closed.
         decision: normal or defect, that closed it.
         reason: that the deciding review gave; only of defects.
-        verdict: of the model: pass, review or reject; only of judged parts.
+        verdict: of the model: pass, review or reject; only of judged parts. `FLAGGED`: judged ones with review or
+            reject, and what waits because a model flagged it, whichever.
         least: severity at least; only of judged parts.
         most: severity at most; only of judged parts.
         version_id: the model version that decided.
@@ -55,17 +57,19 @@ class Wanted:
     @property
     def judged(self) -> bool:
         """Whether it asks for what only a judged part tells."""
-        return any(one is not None for one in (self.verdict, self.least, self.most))
+        return self.verdict not in (None, FLAGGED) or self.least is not None or self.most is not None
 
     def conditions(self) -> Sequence[sa.ColumnElement[bool]]:
         """As SQL."""
         row = item.c
-        waits = sa.and_(row.state != "closed", row.kind != "audit")
+        flagged = self.verdict == FLAGGED
+        waits = sa.and_(row.state != "closed", row.kind == FLAGGED if flagged else row.kind != "audit")
         told = sa.and_(row.state == "closed", ~items.part_waits(row.product_id, row.serial))
+        told = sa.and_(told, row.verdict.in_(FLAGS)) if flagged else told
         found: list[sa.ColumnElement[bool]] = [told if self.judged else sa.or_(waits, told)]
         same = (
             (row.product_id, self.product_id), (row.station_id, self.station_id), (row.lot, self.lot),
-            (row.state, self.state), (row.decision, self.decision), (row.verdict, self.verdict),
+            (row.state, self.state), (row.decision, self.decision), (row.verdict, None if flagged else self.verdict),
         )  # fmt: skip
         found += [column == value for column, value in same if value is not None]
         found += [row.event_at >= self.since] if self.since else []

@@ -17,6 +17,7 @@ from agent.store.rows import values
 from agent.store.tables import CLOSED, claim, item, product, station, user
 
 Cursor = tuple[str, bool, int]  # state, watched, id
+FLAGS = ("review", "reject")  # verdicts with which a model flags a frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +169,8 @@ def others_wait(conn: Connection, of: Item) -> bool:
 
 
 def places(*, escalated: bool) -> list[tuple[str, bool]]:
-    """State and `watched` of what waits, in the queue's order."""
-    return [(state, watched) for state in ("open", "escalated")[: 1 + escalated] for watched in (True, False)]
+    """State and `watched` of what waits, in the queue's order: a part that people could not settle waited longest."""
+    return [(state, watched) for state in ("escalated", "open")[not escalated :] for watched in (True, False)]
 
 
 def queue(
@@ -182,16 +183,16 @@ def queue(
     limit: int = 50,
     after: Cursor | None = None,
 ) -> list[Item]:
-    """What waits for a person: what a watch waits for, then the others, oldest first, audit items among them.
+    """What waits for a person: what is escalated, then the others; of both first what a watch waits for, then by age.
 
-    Parts to teach a product from are in no queue.
+    Audit items are among them; parts to teach a product from are in no queue.
 
     Args:
         conn: any transaction.
         product_id: only this product's.
         station_id: only this station's.
         kind: only this kind.
-        escalated: with the escalated ones behind the open ones, as an engineer sees them.
+        escalated: with the escalated ones, as an engineer sees them.
         limit: at most so many.
         after: `Item.cursor` of the last one already seen.
     """
@@ -253,7 +254,7 @@ def get(conn: Connection, item_id: int) -> Item:
 def some(conn: Connection, ids: Iterable[int]) -> list[Item]:
     """The items of these ids, in the queue's order; ids of none are passed over."""
     found = _read(conn, _select().where(item.c.id.in_(list(ids))))
-    return sorted(found, key=lambda one: (one.state != "open", not one.watched, one.id))
+    return sorted(found, key=lambda one: (one.state != "escalated", not one.watched, one.id))
 
 
 def lock(conn: Connection, item_id: int) -> Item:

@@ -157,6 +157,15 @@ def deployments_of(conn: Connection, ids: Collection[int]) -> dict[int, Deployme
     return {one.id: one for one in found}
 
 
+def numbers_of(conn: Connection, ids: Collection[int]) -> dict[int, int]:
+    """The numbers of the versions that these deployments put to work, by deployment."""
+    query = sa.select(deployment.c.id, model_version.c.number).join(
+        model_version, model_version.c.id == deployment.c.model_version_id
+    )
+    found = conn.execute(query.where(deployment.c.id.in_(list(ids)))) if ids else ()
+    return {row.id: row.number for row in found}
+
+
 def promote(
     conn: Connection,
     *,

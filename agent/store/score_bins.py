@@ -25,6 +25,7 @@ from agent.store.tables import score_bin
 LIMIT = 1e6
 KEY = ("day", "station_id", "product_id", "deployment_id", "bin")
 _PER_UNIT = 16
+Decided = tuple[date, int]  # a plant day, and the id of the deployment that decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +125,15 @@ def histogram(
 
 def daily(
     conn: Connection, product_id: int, first: date, last: date, station_id: int | None = None
-) -> dict[date, Histogram]:
-    """As `histogram`, for each day that has a severity, oldest first."""
+) -> dict[Decided, Histogram]:
+    """As `histogram`, for each day that has a severity and each deployment that decided on it, oldest first."""
     row = score_bin.c
-    query = _of(sa.select(row.day, row.bin, sa.func.sum(row.n)), product_id, first, last, station_id)
-    days: dict[date, dict[int, int]] = {}
-    for day, number, n in conn.execute(query.group_by(row.day, row.bin).order_by(row.day)):
-        days.setdefault(day, {})[number] = int(n)
-    return {day: Histogram(counts) for day, counts in days.items()}
+    by = (row.day, row.deployment_id)
+    query = _of(sa.select(*by, row.bin, sa.func.sum(row.n)), product_id, first, last, station_id)
+    days: dict[Decided, dict[int, int]] = {}
+    for day, deployment_id, number, n in conn.execute(query.group_by(*by, row.bin).order_by(*by)):
+        days.setdefault((day, deployment_id), {})[number] = int(n)
+    return {decided: Histogram(counts) for decided, counts in days.items()}
 
 
 def _of(query: sa.Select[Any], product_id: int, first: date, last: date, station_id: int | None) -> sa.Select[Any]:

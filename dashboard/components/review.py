@@ -33,6 +33,7 @@ WORDS = {
     "left": later("{n} to review"),
     "unsaved": later("{n} unsaved"),
     "lot": later("lot {lot}"),
+    "model": later("model {model}"),
     "failed": later("not inspected: {failed}"),
     "lost": later("Somebody else has this part, or it is judged: → goes on."),
     "back": later("Back"),

@@ -6,6 +6,7 @@ what is new, renews the claims on the items that the desk holds, and draws it wi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -100,7 +101,9 @@ def _queue(wanted: Filter, user: User, told: Heard) -> Data:
         )
         past = _past(conn, user, PAST, None, now)
         older = None if told.before is None else _past(conn, user, OLDER, told.before, now)
-    shown = {"items": [desk.card(one) for one in held], "filter": wanted, "waiting": waiting}
+        numbers = _numbers(conn, held)
+    cards = [desk.card(one, numbers.get(one.deployment_id or 0)) for one in held]
+    shown = {"items": cards, "filter": wanted, "waiting": waiting}
     return shown | {"past": past, "older": older}
 
 
@@ -109,8 +112,15 @@ def _past(conn: Connection, user: User, limit: int, before: int | None, now: dat
     began = cutter("shift", context.settings().timezone, context.settings().plant.shifts)
     page = said.past(conn, user.id, began(quarter(now)), limit, before)
     seen = {one.id: one for one in items.some(conn, [act[0].item_id for act in page.acts])}
-    rows = [desk.past(act, seen[act[0].item_id]) for act in page.acts]
+    numbers = _numbers(conn, seen.values())
+    firsts = [(act, seen[act[0].item_id]) for act in page.acts]
+    rows = [desk.past(act, item, numbers.get(item.deployment_id or 0)) for act, item in firsts]
     return {"before": before, "rows": rows, "more": page.before}
+
+
+def _numbers(conn: Connection, found: Iterable[Item]) -> dict[int, int]:
+    """Of the versions that decided, by deployment."""
+    return registry.numbers_of(conn, {one.deployment_id for one in found if one.deployment_id is not None})
 
 
 def answer(press: Press, user: User) -> Data:

@@ -16,7 +16,7 @@ from dashboard.filters import choose, some
 from dashboard.findings import find
 from dashboard.spc import RULES
 from dashboard.style import CSS
-from dashboard.trending import MEASURES, Counts, Measure, rate
+from dashboard.trending import MEASURES, Counts, Measure, rate, share
 from dashboard.words import later, opening, retold, say
 
 SIGNALS, ROWS = 10, 20  # shown at most
@@ -109,12 +109,12 @@ def _control(asked: Asked, series: trending.Series, marks: Sequence[Mark]) -> No
     n = sum(point.n for point in chart.points)
     st.caption(
         say(
-            "{counted}, n = {n:,} in {buckets} buckets. Centre {centre:.2%}; limits at three standard deviations, "
+            "{counted}, n = {n:,} in {buckets} buckets. Centre {centre}; limits at three standard deviations, "
             "{sigma_z:.2f} times the binomial ones. A click on a point shows its parts.",
             counted=opening(say(measure.words)),
             n=n,
             buckets=len(starts),
-            centre=chart.centre,
+            centre=share(chart.centre),
             sigma_z=chart.sigma_z,
         )
     )

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from agent.service.bulk import MOST as MOST_AT_ONCE
 from agent.store import products, registry, stations, users
-from agent.store.item_search import Wanted, count, open_ones, search
+from agent.store.item_search import FLAGGED, Wanted, count, open_ones, search
 from agent.store.items import Item
 from agent.store.reviews import standing
 from dashboard import alike, context, gallery, judging, sheets, ticks
@@ -21,7 +21,8 @@ from dashboard.words import say, several
 
 PAGE = 24
 MOST = 10_000  # counted, and written as CSV, at most
-STATES, DECISIONS, VERDICTS = ("open", "escalated", "closed"), ("normal", "defect"), ("pass", "review", "reject")
+STATES, DECISIONS = ("open", "escalated", "closed"), ("normal", "defect")
+VERDICTS = (FLAGGED, "pass", "review", "reject")
 
 
 def show() -> None:
@@ -125,7 +126,7 @@ def _wanted() -> Wanted:
     reason = typed(second[1], "reason", say("Reason"), say("all"))
     reviewer = pick(second[2], "reviewer", say("Reviewer"), people)
     version = pick(second[3], "model", say("Model"), versions)
-    told = say("of the model; found once the part is judged")
+    told = say("of the model; found once the part is judged, but for what is flagged: that waits for people")
     verdict = pick_code(third[0], "verdict", say("Verdict"), VERDICTS, help=told)
     least = _number(third[1], "severity-from", say("Severity from"))
     most = _number(third[2], "severity-to", say("Severity to"))

@@ -315,7 +315,7 @@ def test_what_a_watch_waits_for_is_reviewed_first_page_by_page(here: Line) -> No
             while page := items.queue(conn, escalated=True, limit=limit, after=cursor):
                 paged += [one.offset for one in page]
                 cursor = page[-1].cursor
-            assert paged == [2, 1, 3, 5, 4, 0]
+            assert paged == [4, 0, 2, 1, 3, 5]
         assert items.queue(conn, after=("escalated", False, 1)) == []
 
 

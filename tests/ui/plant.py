@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -29,6 +29,9 @@ from tests.commands import NOTHING, start
 from tests.databases import Line
 
 PARTS = 12
+# What a frame's headers may hold, and what would then be on a page that took it for HTML or Markdown.
+HOSTILE, FRAME = "<b class='smuggled'>L7</b> ![x](http://x.test/made)", "<i class='smuggled'>f0</i>"
+MADE = ".smuggled, [src*='x.test']"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +121,16 @@ def parts(made: Line, blobs: LocalBlobs, count: int, start: int = 0, **changes: 
 
 
 def seed(made: Line, blobs: LocalBlobs) -> None:
-    """Parts, and an hour's counts."""
+    """Parts, and an hour's counts; the headers of one part's frame would be HTML, were a page to let them."""
     now = utc_now()
     verdicts = ["review"] * PARTS + ["pass"] * 4 * PARTS
     rows = [
         made.inspection(n, verdict, event_at=now, decided_at=now, serial=f"part-{n}")
         for n, verdict in enumerate(verdicts)
     ]
-    new = parts(made, blobs, PARTS, event_at=now, lot="<b>L7</b> ![x](http://x)")
+    new = parts(made, blobs, PARTS, event_at=now, lot=HOSTILE)
+    new[0] = replace(new[0], serial=HOSTILE, frame_id=FRAME)
+    rows[0] = replace(rows[0], serial=HOSTILE, frame_id=FRAME)
     with writing(made.engine) as conn:
         inspections.add_all(conn, rows)
         trends.add_inspections(conn, rows)

@@ -6,6 +6,7 @@ import csv
 import re
 from datetime import UTC
 from urllib.error import HTTPError
+from urllib.parse import urlencode
 from urllib.request import urlopen
 from zoneinfo import ZoneInfo
 
@@ -16,7 +17,7 @@ from agent.service import reviews as deciding
 from agent.settings import utc_now
 from agent.store import alerts, inspections, item_vectors, products, score_bins, stations, users
 from agent.store.engine import reading, writing
-from tests.ui.plant import PARTS, Served, open_items
+from tests.ui.plant import FRAME, HOSTILE, MADE, PARTS, Served, open_items
 from tests.vectors import spot
 
 
@@ -26,8 +27,11 @@ def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: S
         "trends": ["Flag rate", "20.00%", "12 of 60"],
         "shift": ["What happened", "12 parts wait for a review now", "20.00%"],
         "health": ["Every frame has one outcome", "0 received = 0 inspected", "There was none."],
-        "triage": ["12 parts, the newest first", "part-3"],
+        "triage": ["12 parts, the newest first", "part-3", HOSTILE],
+        "review": [HOSTILE, f"lot {HOSTILE}"],
         "part": ["Give a part's serial"],
+        f"part?{urlencode({'serial': HOSTILE})}": ["1 inspection, newest first", HOSTILE, FRAME],
+        "trends?by=lot": ["(no lot)"],
         "samples": ["What the check clears trains by itself"],
         "samples?show=All+samples": ["No sample is like that."],
         "samples?show=Coverage": ["What the next training run would take"],
@@ -39,6 +43,7 @@ def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: S
         for text in texts:
             expect(page.get_by_text(text).first).to_be_visible()
         expect(page.locator("[data-testid=stException]")).to_have_count(0)
+        expect(page.locator(MADE)).to_have_count(0)  # a frame's headers stay text
     page.goto(f"{served.url}/models?user=operator")
     expect(page.get_by_text("Engineers retrain, promote and roll back here.")).to_be_visible()
 
@@ -117,7 +122,8 @@ def test_a_point_of_a_trend_opens_its_parts(page: Page, served: Served) -> None:
     expect(page.locator("table.line")).to_contain_text("(no lot)20.00% (12 of 60)")
     point = page.locator("[data-testid=stVegaLiteChart]").first.locator("path[aria-roledescription=point]")
     point.first.click(force=True)
-    expect(page.get_by_text(f"({PARTS} shown)")).to_be_visible()
+    expect(page.get_by_text(f"({PARTS} of {PARTS} shown)")).to_be_visible()
+    expect(page.get_by_role("link", name=f"All {PARTS} in Triage")).to_be_visible()
     page.get_by_role("link", name="part-3", exact=True).click()
     expect(page.get_by_text("1 inspection, newest first")).to_be_visible()
     expect(page.get_by_text("hidden until the part is judged").first).to_be_visible()
@@ -186,7 +192,8 @@ def test_parts_of_one_cause_are_a_row_that_is_judged_at_once(page: Page, served:
     page.get_by_role("button", name="Judge 4 parts as defect: scratch").click()
     expect(page.get_by_text("4 parts were judged as defect: scratch.")).to_be_visible()
     expect(page.get_by_text("4 alike")).to_have_count(0)
-    assert {one.serial for one in open_items(made)} == {f"part-{n}" for n in range(PARTS) if n not in (1, 4, 7, 8)}
+    left = {HOSTILE, *(f"part-{n}" for n in range(1, PARTS) if n not in (1, 4, 7, 8))}
+    assert {one.serial for one in open_items(made)} == left
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("4 parts are as they were")).to_be_visible()
     assert len(open_items(made)) == PARTS

@@ -51,7 +51,7 @@ def test_a_tile_says_rate_lag_flags_and_age_each_beside_what_to_compare_it_with(
     tile = _tile(timedelta(seconds=4))
     assert (tile.state, tile.level, tile.why, tile.product, tile.model) == ("running", "good", "", "flange", "v4")
     assert _facts(tile) == {
-        "Per minute": ("20", "of 21"), "Lag": ("0.4 s", ""), "Flagged": ("3.1%", "of 1,000, ≤ 5.0%"),
+        "Per minute": ("20", "of 21"), "Lag": ("0.4 s", "n = 100"), "Flagged": ("3.1%", "of 1,000, ≤ 5.0%"),
         "Not inspected": ("0", ""),
         "Last frame": ("4 s", ""),
     }  # fmt: skip

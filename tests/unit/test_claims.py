@@ -115,7 +115,23 @@ def test_only_engineers_are_handed_escalated_items_and_nobody_what_teaches(here:
     reviews.decide(here.engine, here.operator, ids[0], "unsure", key="a", now=NOW)
     assert _take(here, here.operator) == [ids[1]]
     claims.give_back(here.engine, here.operator)
-    assert _take(here, here.engineer) == [ids[1], ids[0]]
+    assert _take(here, here.engineer) == [ids[0], ids[1]]
+
+
+def test_what_is_escalated_comes_to_an_engineer_next_however_many_are_open(here: Line) -> None:
+    """An audit item shows on no other page: behind the open ones nobody would ever reach it on a line that flags on."""
+    with writing(here.engine) as conn:
+        audited = here.add_item(conn, 0, kind="audit", verdict="pass").id
+        ids = [here.add_item(conn, n).id for n in range(1, 13)]
+    assert _take(here, here.engineer, limit=10) == [audited, *ids[:9]]
+    claims.give_back(here.engine, here.engineer)
+    reviews.decide(here.engine, here.operator, audited, "unsure", key="a", now=NOW)
+    assert _take(here, here.engineer, limit=10) == [audited, *ids[:9]]
+    reviews.decide(here.engine, here.engineer, audited, "normal", key="b", now=NOW)
+    assert _take(here, here.engineer, limit=10) == ids[:10], "the desk is full"
+    reviews.decide(here.engine, here.operator, ids[11], "unsure", key="c", now=NOW)
+    reviews.decide(here.engine, here.engineer, ids[0], "normal", key="d", now=NOW)
+    assert _take(here, here.engineer, limit=10) == [ids[11], *ids[1:10]], "it takes the first place that is free"
 
 
 def test_many_at_once_never_hold_one_item_together(here: Line) -> None:

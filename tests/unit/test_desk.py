@@ -47,10 +47,15 @@ def _said(decision: str, reason: str | None = None, state: str = "open") -> Revi
     ],
 )
 def test_before_its_verdict_an_item_gives_away_nothing_but_its_pictures_and_its_part(other: Item) -> None:
-    assert desk.card(other) == desk.card(ITEM)
-    assert desk.card(ITEM).keys() == {
-        "id", "station", "product", "serial", "lot", "time", "frame", "thumbnail", "heatmap", "failed", "said",
+    assert desk.card(other, 3) == desk.card(ITEM, 3)
+    assert desk.card(ITEM, 3).keys() == {
+        "id", "station", "product", "serial", "lot", "model", "time", "frame", "thumbnail", "heatmap", "failed", "said",
     }  # fmt: skip
+
+
+def test_a_part_says_which_version_decided_of_it_and_one_taken_back_does_too() -> None:
+    told = [desk.card(ITEM, 3), desk.card(AUDIT, 3), desk.past([_said("normal")], ITEM, 3)["card"], desk.card(ITEM)]
+    assert [one["model"] for one in told] == ["v3", "v3", "v3", None]
 
 
 def test_a_frame_that_failed_and_an_escalated_item_say_why() -> None:

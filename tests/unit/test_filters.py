@@ -50,6 +50,7 @@ def _found(page: AppTest) -> set[str]:
         ({"from-time": "01:00", "to-time": "02:00"}, "ABCD"),  # a time of no day
         *[({"from-day": "2026-01-29", "from-time": odd}, "AB") for odd in ("25:00", "\0", "1", "01:00+05:00", "")],
         ({"from-day": "yesterday", "from-time": "01:00"}, "ABCD"),
+        ({"from-day": "2026-01-29", "to-day": "2999-01-01", "to-time": "06:00"}, "AB"),  # a shift ends tomorrow
     ],
 )
 def test_parts_are_found_by_the_hour_in_the_plants_time(plant: Line, asked: dict[str, str], found: str) -> None:

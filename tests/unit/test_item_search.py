@@ -65,6 +65,8 @@ def test_each_filter_keeps_its_own(here: Line) -> None:
         ({"reason": "dent"}, [dent]),
         ({"reason": "crack"}, [again]),
         ({"verdict": "reject"}, [normal]),
+        ({"verdict": "flagged"}, [again, waits, normal, dent]),
+        ({"verdict": "flagged", "least": 1.0}, [dent]),
         ({"least": 1.0}, [dent]),  # the one that waits tells no score
         ({"most": 1.0}, [again, normal]),
         ({"version_id": 1}, [dent]),
@@ -86,6 +88,17 @@ def test_an_audit_item_that_waits_is_in_no_search(here: Line, wanted: dict[str, 
     assert _found(here, **wanted) == [] and taught
     _decide(here, drawn, "normal")
     assert _found(here, **{"state": None, **wanted} | {"state": None}) == [drawn]
+
+
+def test_what_is_flagged_and_waits_is_found_by_why_it_is_kept_and_tells_no_verdict(here: Line) -> None:
+    """That a second model alone flagged a part is its verdict: it is told once the part is judged."""
+    second = _add(here, 0, verdict="pass")
+    drawn, passed = _add(here, 1, kind="audit", verdict="reject"), _add(here, 2, kind="audit", verdict="pass")
+    failed = _add(here, 3, kind="failed", verdict="not_inspected", reason="undecodable")
+    assert _found(here, verdict="flagged") == [second]
+    for one in (second, drawn, passed, failed):
+        _decide(here, one, "normal")
+    assert _found(here, verdict="flagged") == [drawn]
 
 
 @pytest.mark.parametrize("kind", ["audit", "flagged"])

@@ -254,7 +254,7 @@ def test_undo_restores_state_counts_and_samples(acts: list[tuple[str, str | None
         with reading(here.engine) as conn:
             counted = closings.counts(conn, NOW - timedelta(days=1), NOW + timedelta(days=1))
             closing = [stack[-1]] if found.state == "closed" else []
-            assert counted == {(kind, d, r or ""): 1 for d, r in closing}
+            assert counted == {("flagged", d, r or ""): 1 for d, r in closing}
             assert audit.verify(conn) is None
 
 
@@ -272,7 +272,7 @@ def test_the_queue_is_oldest_first_with_audit_items_among_the_others(here: Line)
         _decide(here, item_id, "unsure")
     with reading(here.engine) as conn:
         assert [one.id for one in items.queue(conn)] == [ids[1], ids[2], ids[4]]
-        everything = [ids[1], ids[2], ids[4], ids[0], ids[3]]
+        everything = [ids[0], ids[3], ids[1], ids[2], ids[4]]
         assert [one.id for one in items.queue(conn, escalated=True)] == everything
         paged, cursor = [], None
         while page := items.queue(conn, escalated=True, limit=2, after=cursor):

@@ -208,7 +208,7 @@ def test_a_calibration_part_leaves_as_a_defect_and_joins_the_bank(here: Line) ->
     with reading(here.engine) as conn:
         assert items.counts(conn).closed == 1
         counted = closings.counts(conn, NOW.replace(hour=0), NOW.replace(hour=23))
-        assert counted == {("audit", "defect", "crack"): 1}
+        assert counted == {("flagged", "defect", "crack"): 1}
     with pytest.raises(Conflict, match="two people have made"):
         reviews.undo(here.engine, here.engineer, done.item_id, key="4", now=NOW)
 

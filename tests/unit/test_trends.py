@@ -87,7 +87,7 @@ def _closed(here: Line, number: int, decision: str, reason: str | None = None, *
 def test_a_false_call_is_a_flagged_part_that_closed_as_normal(here: Line) -> None:
     _closed(here, 0, "normal", kind="flagged", lot="A")
     _closed(here, 1, "defect", "dent", kind="flagged", lot="A")
-    _closed(here, 2, "normal", kind="audit", lot="B")
+    _closed(here, 2, "normal", kind="audit", verdict="pass", lot="B")
     unsure = _closed(here, 3, "unsure", kind="flagged", lot="B")
     with reading(here.engine) as conn:
         assert closings.judged(conn, *SPAN, "lot") == {"A": Judged(2, 1, 1), "B": Judged(0, 0, 0)}
@@ -99,6 +99,20 @@ def test_a_false_call_is_a_flagged_part_that_closed_as_normal(here: Line) -> Non
         assert closings.counts(conn, *SPAN, Scope(lot="B")) == {
             ("audit", "normal", ""): 1, ("flagged", "defect", "crack"): 1,
         }  # fmt: skip
+
+
+@both
+def test_a_flagged_part_that_was_drawn_for_the_audit_too_is_judged_as_any_other(here: Line) -> None:
+    """The flag rate counts it, so the false-call rate does: how a part came to people says nothing of the model."""
+    _closed(here, 0, "normal", kind="audit", verdict="review")
+    found = _closed(here, 1, "defect", "dent", kind="audit", verdict="reject")
+    _closed(here, 2, "defect", "dent", kind="audit", verdict="pass")
+    with reading(here.engine) as conn:
+        assert closings.judged(conn, *SPAN, "station_id") == {here.station_id: Judged(2, 1, 2)}
+        assert closings.series(conn, *SPAN, "quarter") == {buckets.quarter(NOW): Judged(2, 1, 2)}
+    reviews.undo(here.engine, here.operator, found, key="u", now=NOW)
+    with reading(here.engine) as conn:
+        assert closings.judged(conn, *SPAN, "station_id") == {here.station_id: Judged(1, 1, 1)}
 
 
 @both
@@ -128,17 +142,20 @@ def test_marks_are_new_models_new_epochs_and_gaps(here: Line) -> None:
 
 
 @both
-def test_severities_by_day_are_those_of_the_whole(here: Line) -> None:
-    days = [NOW + timedelta(days=n) for n in (0, 0, 1)]
+def test_severities_by_day_and_by_what_decided_are_those_of_the_whole(here: Line) -> None:
+    days = [NOW + timedelta(days=n) for n in (0, 0, 1, 1)]
     with writing(here.engine) as conn:
-        decided = here.deploy(conn, 1)
+        first, second = here.deploy(conn, 1), here.deploy(conn, 2)
         rows = [
-            here.inspection(n, event_at=day, severity=float(n), deployment_id=decided) for n, day in enumerate(days)
+            here.inspection(n, event_at=day, severity=float(n), deployment_id=second if n == 3 else first)
+            for n, day in enumerate(days)
         ]
         score_bins.add_inspections(conn, rows, UTC)
         span = (here.product_id, NOW.date(), NOW.date() + timedelta(days=1))
         by_day = score_bins.daily(conn, *span)
         whole = score_bins.histogram(conn, *span)
         assert score_bins.daily(conn, *span, here.station_id + 1) == {}
-    assert {day: found.n for day, found in by_day.items()} == {date(2026, 3, 2): 2, date(2026, 3, 3): 1}
+    assert {decided: found.n for decided, found in by_day.items()} == {
+        (date(2026, 3, 2), first): 2, (date(2026, 3, 3), first): 1, (date(2026, 3, 3), second): 1,
+    }  # fmt: skip
     assert sum(found.n for found in by_day.values()) == whole.n

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,6 +14,7 @@ from agent.phrases import Phrase
 from agent.store.buckets import cutter
 from agent.store.closings import Judged
 from agent.store.marks import Mark
+from agent.store.score_bins import Histogram
 from agent.store.trends import FlagPoint, Totals
 from dashboard import charts, trending
 from dashboard.coverage import Cell
@@ -130,9 +132,45 @@ def test_no_page_offers_a_csv_but_ours() -> None:
     assert not {one for one in called if one.endswith((": dataframe", ": data_editor"))}
 
 
-@pytest.mark.parametrize(("part", "whole", "words"), [(1, 8, "12.50%"), (0, 8, "0.00%"), (0, 0, "—")])
-def test_a_rate_of_nothing_is_a_dash(part: int, whole: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "whole", "words"),
+    [
+        (1, 8, "12.50%"), (0, 8, "0.00%"), (0, 0, "—"), (1, 1000, "0.10%"), (9_996, 10_000_000, "1000 ppm"),
+        (16, 957_585, "16.7 ppm"), (1, 957_585, "1.04 ppm"), (1, 10**9, "0.001 ppm"),
+    ],
+)  # fmt: skip
+def test_a_rate_of_nothing_is_a_dash_and_a_small_one_is_no_zero(part: int, whole: int, words: str) -> None:
     assert rate(part, whole) == words
+
+
+def test_a_chart_of_a_small_rate_says_it_in_parts_per_million() -> None:
+    def drawn(defects: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        found = _series([_point(0, 10, 957_585)], {0: Judged(10, 0, defects)})
+        starts, counts, chart = charted(found, MEASURES["defects"], (1,), zone=UTC, averaged=False, base="all buckets")
+        assert chart
+        made = charts.control(starts, counts, chart, [], "day", "rate").to_dict()
+        (row,) = (rows[0] for rows in made["datasets"].values())
+        return row, made["layer"][2]["encoding"]["y"]["axis"]
+
+    row, axis = drawn(16)
+    assert (row["rate"], row["from"], row["to"]) == ("16.7 ppm", "4.18 ppm", "29.2 ppm") and "ppm" in axis["labelExpr"]
+    row, axis = drawn(9_576)
+    assert row["rate"] == "1.00%" and axis == {"format": "%"}
+
+
+def test_a_line_of_severities_ends_where_another_model_decides_and_what_happened_stands_in_it() -> None:
+    day = DAY.date()
+    days = {(day, 1): Histogram({0: 5}), (day, 2): Histogram({9: 2}), (day + timedelta(days=1), 2): Histogram({9: 7})}
+    drawn = charts.quantiles(days, (0.5, 0.9), [Mark(DAY + timedelta(hours=7), "gap", Phrase("a gap"))]).to_dict()
+    lines, marks = drawn["layer"]
+    assert lines["encoding"]["detail"]["field"] == "decided"
+    told = {name: drawn["datasets"][layer["data"]["name"]] for name, layer in (("lines", lines), ("marks", marks))}
+    assert [(row["day"], row["decided"], row["n"]) for row in told["lines"] if row["quantile"] == "50%"] == [
+        ("2026-03-02T00:00:00", 1, 5), ("2026-03-02T00:00:00", 2, 2), ("2026-03-03T00:00:00", 2, 7),
+    ]  # fmt: skip
+    assert [(row["at"], row["what"]) for row in told["marks"]] == [("2026-03-02T07:00:00", "a gap")]
+    assert drawn["resolve"]["scale"] == {"strokeDash": "independent"}, "days of a quantile are dashed, and marks too"
+    assert "layer" not in charts.quantiles(days, (0.5,), []).to_dict()
 
 
 def test_every_bucket_has_a_format() -> None:

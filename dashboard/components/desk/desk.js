@@ -244,6 +244,11 @@ export default function (component) {
     desk = new Desk(root);
     desks.set(root, desk);
   }
+  const before = desk.queue.filter;
   desk.update(data, (state) => setStateValue("sent", state));
-  if (document.activeElement === document.body) root.focus({ preventScroll: true });
+  // After a choice of a filter its box would keep the keys; one that is open already is in use.
+  const chosen = before !== null && desk.queue.filter !== before;
+  const at = document.activeElement;
+  const choosing = at?.getAttribute("aria-expanded") === "true";
+  if (at === document.body || (chosen && !choosing)) root.focus({ preventScroll: true });
 }

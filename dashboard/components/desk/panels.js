@@ -19,6 +19,7 @@ function headPanel(item, left, most, unsaved, lost) {
   if (!item) return [count, pending];
   const parts = [element("b", "", item.product), element("span", "", item.station), element("span", "serial", item.serial)];
   if (item.lot) parts.push(element("span", "", fill(WORDS.lot, item)));
+  if (item.model) parts.push(element("span", "", fill(WORDS.model, item)));
   parts.push(element("time", "dim", new Date(item.time).toLocaleString()));
   if (item.failed) parts.push(element("span", "tag", fill(WORDS.failed, item)));
   for (const said of item.said) parts.push(element("span", "tag", said));
