@@ -25,6 +25,7 @@ def test_a_training_at_a_terminal_gives_way_and_takes_as_many_threads_as_an_agen
         raise Busy("another one")
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GOODPART_REDIS__URL", "")
     monkeypatch.setattr("os.nice", nice.append)
     monkeypatch.setattr(now, "train_product", train)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
