@@ -1,4 +1,4 @@
-"""What engineers do with versions: retrain, promote, reject, roll back, certify anew."""
+"""What engineers do with versions: retrain, promote, reject, roll back, certify anew, say that the stream changed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from functools import partial
 import streamlit as st
 
 from agent.service import models, retrain
+from agent.store.epochs import Epoch
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.users import User
-from dashboard import context, recertifying
+from dashboard import changing, context, recertifying
 from dashboard.barred import barred
 from dashboard.recertifying import Due
 from dashboard.words import say
 
 
-def actions(product: Product, versions: Sequence[ModelVersion], live: Deployment | None, due: Due) -> None:
-    """Draws the buttons; they are disabled for whoever may not."""
+def actions(
+    product: Product, versions: Sequence[ModelVersion], live: Deployment | None, due: Due, newest: Epoch | None
+) -> None:
+    """Draws the buttons; they are disabled for whoever may not. `newest` is the product's open epoch."""
     user, why_not = context.actor(), barred("engineer")
     candidates = [one for one in versions if one.state == "candidate"]
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -41,6 +44,7 @@ def actions(product: Product, versions: Sequence[ModelVersion], live: Deployment
                 _roll_back(product, live, user)
         if user and not off:
             recertifying.button(due, user, "recertify")
+            changing.button(product, newest, user)
     if why_not:
         st.caption(say("Engineers retrain, promote and roll back here. {why_not}", why_not=why_not))
 

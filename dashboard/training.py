@@ -70,9 +70,11 @@ def words(run: TrainingRun, now: datetime) -> str:
 
 
 def why(run: TrainingRun, report: GateReport | None) -> str:
-    """What came of a run: what the gate found, or why it ended, and what it held back."""
+    """What came of a run: what the gate found, or why it ended, what it held back, and how its processes left it."""
     ended = gates.words(report) if report else retold(run.told or "")
-    return " ".join(filter(None, (ended, retold(run.held_back or ""))))
+    unsaid = "; ".join(retold(one) for one in run.ends if one not in (run.reason or ""))  # else its reason says so
+    left = unsaid and say("Left before its end: {ends}.", ends=unsaid)
+    return " ".join(filter(None, (ended, retold(run.held_back or ""), left)))
 
 
 def left(seconds: float) -> str:

@@ -46,9 +46,10 @@ class Plant:
             return self.here.add_item(conn, next(OFFSETS), **given).id
 
     def say(self, item_id: int, decision: str = "normal", key: str = "") -> None:
-        reason = "crack" if decision == "defect" else None
+        """An engineer decides; unsure is what an operator says, so that another person decides then."""
+        reason, by = "crack" if decision == "defect" else None, self.here.engineer
         reviews.decide(
-            self.here.engine, self.here.engineer, item_id, decision, reason,
+            self.here.engine, self.here.operator if decision == "unsure" else by, item_id, decision, reason,
             key=key or f"{item_id}-{decision}", now=at(24),
         )  # fmt: skip
 

@@ -43,15 +43,19 @@ def list_(*, product: str, json: bool = False, common: Common = Common()) -> Non
 
 @app.command(name="runs")
 def runs_(*, product: str, json: bool = False, common: Common = Common()) -> None:
-    """List a product's training runs. Example: goodpart models runs --product flange"""
+    """List a product's training runs. Example: goodpart models runs --product flange
+
+    `left` says how each process that did not end its run left it, such as one that was killed.
+    """
     with reading(common.database()) as conn:
         rows = [
             (run.id, run.trigger, run.state, run.attempts, run.phase, _percent(run), run.eta_s, run.loss,
-             run.started_at, run.reason, run.held_back)
+             run.started_at, run.reason, run.held_back, "; ".join(run.ends) or None)
             for run in runs.all(conn, find_product(conn, product).id)
         ]  # fmt: skip
     columns = [
         "run", "trigger", "state", "attempts", "phase", "percent", "eta_s", "loss", "started_at", "reason", "held_back",
+        "left",
     ]  # fmt: skip
     show(columns, rows, as_json=json, empty="no runs yet")
 

@@ -21,8 +21,9 @@ app = App(name="retrain", help="Train a challenger now, and let the gate decide.
 def retrain(*, product: str, cold: bool = False, json: bool = False, acting: Acting = Acting()) -> None:
     """Train a challenger for a product now; the gate promotes it, rejects it, or asks for a person.
 
-    A running agent swaps to a promoted model between two batches. A run on the same samples that a crash left is taken
-    up again. Example: goodpart retrain --product flange
+    It works at low priority on half of the cores, as an agent's training does: a live line keeps its speed, and each
+    goes on from the checkpoint of the other. A running agent swaps to a promoted model between two batches. A run on
+    the same samples that a crash left is taken up again. Example: goodpart retrain --product flange
 
     Args:
         product: which product.
@@ -30,7 +31,7 @@ def retrain(*, product: str, cold: bool = False, json: bool = False, acting: Act
         json: print one JSON object.
     """
     from agent.live import open_live
-    from agent.retrain import now
+    from agent.retrain import child, now
 
     settings = acting.settings()
     engine = acting.database()
@@ -39,6 +40,7 @@ def retrain(*, product: str, cold: bool = False, json: bool = False, acting: Act
         found = products.find(conn, product)
     if found is None:
         raise CommandError(f"there is no product {product!r}; see: goodpart products list")
+    child.give_way(settings)
     with bars() as on_progress:
         result = now.retrain(
             engine, open_blobs(settings.blobs), settings, found.id,

@@ -92,14 +92,23 @@ def retire(name: str, *, acting: Acting = Acting()) -> None:
 
 
 @app.command
-def relearn(name: str, *, acting: Acting = Acting()) -> None:
+def relearn(name: str, *, same_pictures: bool = False, acting: Acting = Acting()) -> None:
     """Learn anew what a station's pictures are like. Example: goodpart stations relearn press-1
 
     For after its camera, lens or lamp was changed on purpose: the alarms of saturated and of blurred pictures compare
-    with what was usual before.
+    with what was usual before. An epoch opens for each product that it runs, since what calibrated before no longer
+    speaks for these pictures: see goodpart epochs.
+
+    Args:
+        name: the camera position.
+        same_pictures: open no epoch: good parts look as they did.
     """
     engine = acting.database()
-    forgotten = service.relearn(engine, acting.actor(engine), name, key=new_key(), now=utc_now())
-    if not forgotten:
+    done = service.relearn(
+        engine, acting.actor(engine), name, opens_epoch=not same_pictures, key=new_key(), now=utc_now()
+    )
+    if not (done.forgotten or done.epochs):
         raise CommandError(f"nothing is kept of the pictures of {name} yet")
     print(f"forgot what was usual at station {name}; running agents follow within a minute")
+    for product, epoch in done.epochs.items():
+        print(f"opened epoch {epoch} of {product}: see what its next certificate needs: goodpart epochs list {product}")

@@ -33,8 +33,17 @@ GRACE_S = 60.0  # what it has for that: a step and a transaction, on a busy mach
 
 
 def threads() -> int:
-    """Half of the cores, at least one."""
+    """Half of the cores, at least one.
+
+    Of every training of a plant, a person's at a terminal too: a checkpoint is of one number of threads, and whoever
+    takes up a run that another process left goes on from it.
+    """
     return max(1, (os.cpu_count() or 1) // 2)
+
+
+def give_way(settings: Settings) -> None:
+    """From here on this process leaves the processor to whatever else wants it, such as a live line."""
+    os.nice(settings.retrain.nice)
 
 
 def spawn(settings: Settings, module: str, *arguments: str, lease: Lease | None = None) -> subprocess.Popen[bytes]:
@@ -81,7 +90,7 @@ def begin(parent: int) -> tuple[Settings, Engine]:
     Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
     settings = settings_module.load(None, os.environ)
     logs.configure(settings.log.level, settings.log.format)
-    os.nice(settings.retrain.nice)
+    give_way(settings)
     return settings, open_engine(settings.database.url)
 
 

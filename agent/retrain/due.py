@@ -70,7 +70,8 @@ def _trigger(
         # Each version spends a look at the epoch: none is spent before it can certify the rate. A person may ask.
         return None
     judged = runs.judged(conn, product.id)
-    since, beyond = (judged.started_at, judged.snapshot_id) if judged else (None, None)
+    # One that was cancelled before it began has seen all that was there by then.
+    since, beyond = (judged.started_at or judged.finished_at, judged.snapshot_id) if judged else (None, None)
     new = samples.came(conn, product.id, since, epoch_id=look.epoch.id, beyond=beyond)
     if not new or not _can_train(conn, settings, product, look):
         return None

@@ -1,4 +1,4 @@
-"""Training a product in this process because a person asks for it."""
+"""Training a product in this process because a person asks for it: on as many threads as an agent's child would."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Engine
 
 from agent.live import Live
+from agent.retrain import child
 from agent.retrain.progress import OnProgress
 from agent.retrain.result import RunResult
 from agent.retrain.run import train_product
@@ -40,6 +41,7 @@ def retrain(
     result = train_product(
         engine, blobs, settings, product_id,
         trigger="person", requested_by=actor.id, cold=cold, clock=clock, on_progress=on_progress,
+        threads=child.threads(),
     )  # fmt: skip
     if result.promoted:
         live.notify_promotion(product_id)

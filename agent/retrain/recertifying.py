@@ -60,7 +60,8 @@ def recertify(engine: Engine, actor: User, version_id: int, reason: str, *, key:
     """Certifies a version on what is left of its calibration samples, by the scores that it had.
 
     The look stays as it was: the version was chosen no second time. Where the version is live, a deployment with the
-    new certificate replaces the present one at once, and a watch of it ends: its thresholds are others now.
+    new certificate replaces the present one at once, and what is under way beside it, a watch or a shadow, begins anew:
+    its thresholds are others now.
 
     Assumes that what was taken out are defects: a certificate that leaves out good parts because of their scores
     promises too much.

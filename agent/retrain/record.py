@@ -14,7 +14,7 @@ from agent.retrain.errors import Cancelled
 from agent.retrain.gate import Report
 from agent.retrain.holding import Holding
 from agent.settings import Settings
-from agent.store import audit, calibration, certificates, epochs, registry, runs, samples, teachings, watches
+from agent.store import audit, calibration, certificates, epochs, registry, runs, samples, teachings, trends, watches
 from agent.store.calibration import Shown
 from agent.store.errors import Conflict
 from agent.store.products import Product
@@ -78,7 +78,9 @@ def record(
 ) -> Recorded:
     """Writes all of a run's outcome under the lease's fencing token, or nothing.
 
-    What passes the gate is promoted, and watched; where shadow.share is set it goes into a shadow first.
+    What passes the gate is promoted, and watched; where shadow.share is set it goes into a shadow first. A first model,
+    which no gate can judge, waits for a person where it would decide before anybody has looked at what its thresholds
+    rest on: where it was taught from the stream, or a line's frames come already.
 
     Raises:
         Cancelled: a person ended the run.
@@ -199,7 +201,7 @@ def _gate_says(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[st
         number = compared.number
         words = Phrase("the champion v{number} was made by an older goodpart and can score no more", number=number)
         return "needs_person", words
-    if report is None and _taught(conn, run, outcome.snapshot.epoch_id):
+    if report is None and (_taught(conn, run, outcome.snapshot.epoch_id) or trends.counted(conn, outcome.product.id)):
         many = calibration.worth_a_look(outcome.candidate.certificate.review_k)
         words = Phrase("look at the {n} calibration images that scored highest before it goes live", n=many)
         return "needs_person", words
@@ -210,5 +212,5 @@ def _gate_says(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[st
 
 
 def _taught(conn: Connection, run: TrainingRun, epoch_id: int | None) -> bool:
-    """Whether a first model rests on parts that nothing has judged yet, whatever started the run."""
+    """Whether a first model rests on parts that nobody has judged yet, whatever started the run."""
     return run.trigger == teachings.TRIGGER or (epoch_id is not None and epochs.get(conn, epoch_id).cause == "teach")

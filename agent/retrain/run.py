@@ -40,7 +40,8 @@ def train_product(
 ) -> RunResult:
     """Trains a product's next version here and now, and lets the gate decide about it.
 
-    The first model of a product is promoted at once. Later ones are promoted, rejected, or left as a candidate that an
+    The first model of a product is promoted at once where no frame of it has come yet; else, and where it was taught
+    from the stream, it is left as a candidate. Later ones are promoted, rejected, or left as a candidate that an
     engineer may promote. A run on the same samples that a crash left is taken up again.
 
     Args:
@@ -143,7 +144,8 @@ def _close(engine: Engine, run: TrainingRun, holding: Holding, state: str, reaso
             if runs.get(conn, run.id).state not in runs.UNFINISHED:
                 return True
             if holding.owns(conn):
-                runs.close(conn, run.id, state, reason, now)
+                # Only who sits at this process can have cancelled it: any other person's end is on record already.
+                runs.close(conn, run.id, state, reason, now, by_person=state == "cancelled")
                 return True
     except StoreError as error:
         log.warning("training_run_not_closed", run=run.id, state=state, problem=str(error))

@@ -58,6 +58,8 @@ def ask(
 def cancel(engine: Engine, actor: User, run_id: int, *, reason: str, key: str, now: datetime) -> None:
     """Cancels a queued or running training run; its process sees it within a second, at its next step.
 
+    What it has starts no other run by itself: that takes newly accepted samples, or a person.
+
     Raises:
         PermissionDenied: the actor's role is too low.
         Invalid: there is no reason.
@@ -69,7 +71,7 @@ def cancel(engine: Engine, actor: User, run_id: int, *, reason: str, key: str, n
 
     def work(conn: Connection, _: User) -> Done:
         runs.get(conn, run_id)
-        runs.close(conn, run_id, "cancelled", reason, now)
+        runs.close(conn, run_id, "cancelled", reason, now, by_person=True)
         return Done({}, f"training_run:{run_id}", {"reason": reason})
 
     asked = {"run_id": run_id, "reason": reason}

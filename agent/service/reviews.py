@@ -60,7 +60,7 @@ def decide(
     key: str,
     now: datetime,
 ) -> Outcome:
-    """Records a decision: normal and defect close the item and make a sample of it, unsure escalates it.
+    """Records a decision: normal and defect close the item and make a sample of it, unsure escalates it to another.
 
     In the share `double` the first decision leaves the item open, for a second person who does not know of it: the same
     decision closes it (a defect with the second one's reason), another one escalates it.
@@ -72,7 +72,7 @@ def decide(
 
     Args:
         engine: the database.
-        actor: an operator or higher; an engineer or higher where the item is escalated.
+        actor: an operator or higher; an engineer or higher where the item is escalated, and not who was unsure of it.
         item_id: of the item.
         decision: normal, defect or unsure.
         reason: the defect's reason code; only for defects, and required there.
@@ -87,7 +87,7 @@ def decide(
         PermissionDenied: the actor's role is too low.
         Invalid: the decision or its reason cannot be used.
         NotFound: there is no such item.
-        Conflict: it is closed, the actor decided first on it, or someone else has claimed it.
+        Conflict: it is closed, the actor decided first on it or was unsure last, or someone else has claimed it.
     """
     check(decision, reason)
     request = {"item_id": item_id, "decision": decision, "reason": reason, "note": note}
@@ -102,11 +102,11 @@ def decide(
         review_id = reviews.add(
             conn, item_id, actor.id, decision, reason=reason, note=note, state=state, now=now
         )  # fmt: skip
-        first = actor.id if state == "open" else None
+        waits_past = actor.id if _needs_another(state, decision) else None
         items.set_state(
-            conn, item_id, state, expected=("open", "escalated"), decision=closing, judged_by=first, now=now
+            conn, item_id, state, expected=("open", "escalated"), decision=closing, judged_by=waits_past, now=now
         )
-        if item.judged_by is not None:
+        if item.judged_by is not None and item.state == "open":
             items.set_agreed(conn, item_id, decision == reviews.standing(item.reviews)[-1].decision)
         claims.clear(conn, item_id)
         if closing:
@@ -181,14 +181,14 @@ def undo(
         if item.kind == teachings.KIND:
             teach.come_back(conn, item, actor)
         state = (before[-1].state if before else None) or "open"
-        first = before[-1].user_id if before and state == "open" else None
+        first = before[-1].user_id if before and _needs_another(state, before[-1].decision) else None
         made = samples.of_item(conn, item_id)
         for one in made:
             _check_may_leave(conn, one)
         traced = [lineage.of_sample(conn, one.id) for one in made]
         review_id = reviews.add(conn, item_id, actor.id, "undo", now=now)
         items.set_state(conn, item_id, state, expected=(item.state,), decision=None, judged_by=first, now=now)
-        if first is not None:
+        if first is not None and state == "open":
             items.set_agreed(conn, item_id, None)
         theirs = item.kind != teachings.KIND and first != actor.id and (state == "open" or may(actor, "engineer"))
         if hold and theirs:
@@ -239,6 +239,11 @@ def _check_open(conn: Connection, item: Item, actor: User, now: datetime) -> Non
             name=actor.name,
             role=word(actor.role),
         )
+    if item.judged_by == actor.id and item.state == "escalated":
+        raise Conflict(
+            "you were unsure of item {item_id}: now a second person decides, or you take that back first",
+            item_id=item.id,
+        )
     if item.judged_by == actor.id:
         raise Conflict("you have judged item {item_id}: now a second person does", item_id=item.id)
     other = claims.held_by_other(conn, item.id, actor.id, now)
@@ -254,6 +259,11 @@ def _state_after(item: Item, decision: str, drawn: Callable[[], bool]) -> str:
     if item.judged_by is not None:
         return "closed" if decision == reviews.standing(item.reviews)[-1].decision else "escalated"
     return "open" if drawn() else "closed"
+
+
+def _needs_another(state: str, decision: str) -> bool:
+    """Whether the item waits for somebody other than whoever decided so."""
+    return state == "open" or decision == "unsure"
 
 
 def _drawn(conn: Connection, item: Item, double: float) -> bool:

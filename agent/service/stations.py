@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from agent.phrases import Phrase
 from agent.service.acts import Done, check_name, perform
 from agent.service.ranks import Invalid
-from agent.store import camera_history, changeovers, products, stations
+from agent.store import camera_history, changeovers, drift, epochs, products, stations
 from agent.store.engine import reading
 from agent.store.errors import Conflict
 from agent.store.offsets import Position
@@ -26,6 +27,14 @@ class Changed:
 
     station: Station
     starts: Sequence[Position]
+
+
+@dataclass(frozen=True, slots=True)
+class Relearnt:
+    """What a station learns anew: how many measures were forgotten, and the new epochs by the product's name."""
+
+    forgotten: int
+    epochs: Mapping[str, int]
 
 
 def add(
@@ -139,23 +148,46 @@ def retire(engine: Engine, actor: User, name: str, *, key: str, now: datetime) -
     return _get(engine, done["id"])
 
 
-def relearn(engine: Engine, actor: User, name: str, *, key: str, now: datetime) -> int:
+def relearn(engine: Engine, actor: User, name: str, *, opens_epoch: bool = True, key: str, now: datetime) -> Relearnt:
     """Forgets what is usual of a station's pictures, after its camera, lens or lamp was changed on purpose.
 
-    Running agents follow within a minute and learn anew. Returns how many measures were forgotten.
+    Running agents follow within a minute and learn anew. For each product that the station runs, or that drift was
+    followed of there, a `camera` epoch opens: its calibration sets no longer speak for the stream. A product that has
+    no epoch yet, or was retired, gets none.
+
+    Args:
+        engine: the database.
+        actor: an engineer or higher.
+        name: of the station.
+        opens_epoch: False where the pictures of good parts are what they were.
+        key: idempotency key.
+        now: the time.
 
     Raises:
         PermissionDenied: the actor's role is too low.
         NotFound: there is no such station.
     """
 
-    def work(conn: Connection, _: User) -> Done:
+    def work(conn: Connection, actor: User) -> Done:
         station = stations.named(conn, name)
-        forgotten = camera_history.forget(conn, station.id)
-        return Done({"forgotten": forgotten}, f"station:{station.id}", {"name": name, "forgotten": forgotten})
+        found = Relearnt(
+            camera_history.forget(conn, station.id), _cut(conn, station, actor, now) if opens_epoch else {}
+        )
+        return Done(asdict(found), f"station:{station.id}", {"name": name, **asdict(found)})
 
-    done = perform(engine, actor, "station.relearn", {"name": name}, work, least="engineer", key=key, now=now)
-    return int(done["forgotten"])
+    request = {"name": name} | ({} if opens_epoch else {"opens_epoch": False})
+    return Relearnt(**perform(engine, actor, "station.relearn", request, work, least="engineer", key=key, now=now))
+
+
+def _cut(conn: Connection, station: Station, actor: User, now: datetime) -> dict[str, int]:
+    """Opens an epoch for each product of a station."""
+    followed, _ = drift.at_station(conn, station.id)
+    words = Phrase("the camera, lens or lamp of {station} was changed", station=station.name)
+    return {
+        one.name: epochs.open(conn, one.id, "camera", words, by=actor.id, now=now).id
+        for one in products.all(conn)
+        if one.id in {station.product_id, *followed} and epochs.of_product(conn, one.id)
+    }
 
 
 def _get(engine: Engine, station_id: int) -> Station:

@@ -86,7 +86,7 @@ class Item:
     pinned: bool  # its evidence is never let go
     released_at: datetime | None  # when its evidence was let go
     watched: bool  # of a watch: reviewed first
-    judged_by: int | None  # who decided first where a second person has to agree: their user id, while that is open
+    judged_by: int | None  # user id of who decided first, or was unsure last, while another person has to decide
     agreed: bool | None  # whether the second of two people said what the first did; None: it had not two
     claimed_by: str | None  # who took it last; only binding until claimed_until
     claimed_until: datetime | None
@@ -287,7 +287,7 @@ def counts(conn: Connection, *, product_id: int | None = None) -> ItemCounts:
 
 
 def for_user(query: sa.Select[Any], user_id: int | None, *, escalated: bool) -> sa.Select[Any]:
-    """The query for what waits for this user (None: for anybody): not what they were the first of two to judge."""
+    """The query for what waits for this user (None: for anybody): not what another person has to judge after them."""
     query = query.where(item.c.state.in_(["open", "escalated"] if escalated else ["open"]))
     return query if user_id is None else query.where(sa.or_(item.c.judged_by.is_(None), item.c.judged_by != user_id))
 
@@ -343,7 +343,7 @@ def set_state(
         state: the new one.
         expected: what it may be now.
         decision: of the closing review.
-        judged_by: who decided first, where a second person has to agree.
+        judged_by: whose decision another person has to follow; None: anybody may go on.
         now: the time.
 
     Raises:

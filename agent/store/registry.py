@@ -181,6 +181,8 @@ def promote(
     """Makes a version its product's champion: closes the live deployment, opens a new one, with an audit event.
 
     The champion before goes on scoring a share of the parts, for a watch, where both have thresholds to compare by.
+    What is under way beside a champion that gets another certificate or configuration begins anew: what it counted so
+    far, it counted of other thresholds.
 
     Args:
         conn: a writing transaction.
@@ -215,20 +217,31 @@ def promote(
         )
     before = live(conn, chosen.product_id)
     _check_live(before, expected)
+    same = before is not None and before.model_version_id == chosen.id
+    under_way = watches.active(conn, chosen.product_id) if same else None
     made = _deploy(conn, chosen, certificate_id, config_hash, reason, by, now, action="model.promote")
-    if watch_share and before and before.model_version_id != chosen.id and before.certifies and made.certifies:
-        assert before.certificate_id is not None
-        watches.open(
-            conn,
-            product_id=chosen.product_id,
-            kind="watch",
-            deployment_id=made.id,
-            version_id=before.model_version_id,
-            certificate_id=before.certificate_id,
-            share=watch_share,
-            now=now,
-        )
+    if under_way and made.certifies:
+        other = certificates.newest(conn, under_way.other_version_id)
+        _watch(conn, made, under_way.kind, under_way.other_version_id, other, under_way.share, now)
+    elif watch_share and before and not same and before.certifies and made.certifies:
+        _watch(conn, made, "watch", before.model_version_id, before.certificate_id, watch_share, now)
     return made
+
+
+def _watch(
+    conn: Connection,
+    made: Deployment,
+    kind: str,
+    version_id: int,
+    certificate_id: int | None,
+    share: float,
+    now: datetime,
+) -> None:
+    assert certificate_id is not None
+    watches.open(
+        conn, product_id=made.product_id, kind=kind, deployment_id=made.id,
+        version_id=version_id, certificate_id=certificate_id, share=share, now=now,
+    )  # fmt: skip
 
 
 def rollback(
@@ -298,9 +311,11 @@ def _deploy(
     action: str,
 ) -> Deployment:
     n, promoted = chosen.number, action == "model.promote"
-    ended = Phrase("v{n} was promoted", n=n) if promoted else Phrase("v{n} was taken back", n=n)
-    watches.end(conn, chosen.product_id, ended, now)
     current = live(conn, chosen.product_id)
+    ended = Phrase("v{n} was promoted", n=n) if promoted else Phrase("v{n} was taken back", n=n)
+    if current is not None and current.model_version_id == chosen.id:
+        ended = Phrase("v{n} decides by another certificate or configuration", n=n)
+    watches.end(conn, chosen.product_id, ended, now)
     if current is not None:
         conn.execute(sa.update(deployment).where(deployment.c.id == current.id).values(live_until=now))
     champion = (model_version.c.product_id == chosen.product_id, model_version.c.state == "champion")

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.phrases import MADE, Phrase, made_of, remade, together
+from agent.phrases import MADE, Phrase, kept, made_of, remade, together
 from agent.store import commands
 from agent.store.errors import Conflict
 from agent.store.rows import columns, one, read, read_all, update_one
@@ -18,6 +18,7 @@ from agent.store.tables import gate_report, training_run
 
 UNFINISHED = ("queued", "running")
 VERDICTS = ("promoted", "shadow", "rejected", "needs_person")
+ENDS, BY_PERSON = "ends", "by_person"  # in a run's settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class TrainingRun:
     losses: Sequence[Sequence[float]] | None  # step and loss, thinned
     eta_s: float | None
     attempts: int  # processes that took it up
-    settings: Mapping[str, Any]  # that decide, and: command (id), cold, parent (version id), made (of the reason)
+    settings: Mapping[str, Any]  # that decide, and: command (id), cold, parent (version id), made (of the reason), ends
     created_at: datetime
     started_at: datetime | None
     heartbeat_at: datetime | None
@@ -53,6 +54,11 @@ class TrainingRun:
         """Which new samples wait for the next run and why, in words; None: none, or the run has not begun."""
         held: Mapping[str, Any] = self.settings.get("held_back", {})
         return remade(held["words"], held.get(MADE)) if held.get("words") else None
+
+    @property
+    def ends(self) -> Sequence[str]:
+        """How each process that did not end the run left it, in words, oldest first: they stay when it has ended."""
+        return [remade(one["words"], one.get(MADE)) for one in self.settings.get(ENDS, ())]
 
     @property
     def told(self) -> str | None:
@@ -124,7 +130,7 @@ def leave(conn: Connection, run_id: int, words: str, now: datetime, *, crashed: 
     Args:
         conn: a writing transaction, of whoever holds the lease.
         run_id: the run.
-        words: how the process ended; added to the run's reason.
+        words: how the process ended; added to the run's reason, and to its `ends`, which stay.
         now: the time.
         crashed: a process that ended in good order gives its attempt back.
     """
@@ -132,7 +138,9 @@ def leave(conn: Connection, run_id: int, words: str, now: datetime, *, crashed: 
     words = Phrase("attempt {n}: {words}", n=run.attempts, words=words) if crashed else words
     reason = together("{one}; {other}", [run.told, words] if run.told else [words])
     attempts = run.attempts if crashed else max(0, run.attempts - 1)
-    return _change(conn, run_id, state="queued", **_why(run, reason), attempts=attempts, eta_s=None, heartbeat_at=now)
+    ends = [*run.settings.get(ENDS, ()), {"at": now.isoformat(), "words": words, **kept(words)}]
+    why = _why(run, reason, **{ENDS: ends})
+    return _change(conn, run_id, state="queued", **why, attempts=attempts, eta_s=None, heartbeat_at=now)
 
 
 def note(conn: Connection, run_id: int, **facts: Any) -> None:
@@ -162,14 +170,23 @@ def progress(
     return _change(conn, run_id, **done, **changes, heartbeat_at=now)
 
 
-def close(conn: Connection, run_id: int, state: str, reason: str, now: datetime) -> None:
+def close(conn: Connection, run_id: int, state: str, reason: str, now: datetime, *, by_person: bool = False) -> None:
     """Ends a run, with its reason in words, and the command that asked for it.
+
+    Args:
+        conn: a writing transaction.
+        run_id: the run.
+        state: one of `VERDICTS`, failed or cancelled.
+        reason: in words.
+        now: the time.
+        by_person: somebody cancelled it: they want nothing trained on what it has, so nothing of that is new any more.
 
     Raises:
         Conflict: it has ended already.
     """
     run = get(conn, run_id)
-    if not _change(conn, run_id, state=state, **_why(run, reason), eta_s=None, finished_at=now):
+    facts = {BY_PERSON: True} if by_person else {}
+    if not _change(conn, run_id, state=state, **_why(run, reason, **facts), eta_s=None, finished_at=now):
         raise Conflict("training run {run_id} has ended already", run_id=run_id)
     command_id = run.settings.get("command")
     if command_id is not None:
@@ -195,9 +212,11 @@ def all(conn: Connection, product_id: int | None = None, limit: int = 50) -> lis
 
 
 def judged(conn: Connection, product_id: int) -> TrainingRun | None:
-    """The product's newest run with a verdict."""
+    """The product's newest run with a verdict: the gate's, or that of a person who cancelled it."""
     row = training_run.c
-    query = sa.select(*columns(training_run, TrainingRun)).where(row.product_id == product_id, row.state.in_(VERDICTS))
+    cancelled = sa.and_(row.state == "cancelled", row.settings[BY_PERSON].as_boolean())
+    query = sa.select(*columns(training_run, TrainingRun)).where(row.product_id == product_id)
+    query = query.where(sa.or_(row.state.in_(VERDICTS), cancelled))
     found = conn.execute(query.order_by(row.id.desc()).limit(1)).one_or_none()
     return read(TrainingRun, found) if found else None
 
@@ -241,8 +260,8 @@ def reports_of(conn: Connection, run_ids: Collection[int]) -> dict[int, GateRepo
     return {one.training_run_id: one for one in read_all(GateReport, conn.execute(query.order_by(gate_report.c.id)))}
 
 
-def _why(run: TrainingRun, reason: str) -> dict[str, object]:
-    return {"reason": reason, "settings": {**run.settings, MADE: made_of(reason)}}
+def _why(run: TrainingRun, reason: str, **facts: object) -> dict[str, object]:
+    return {"reason": reason, "settings": {**run.settings, **facts, MADE: made_of(reason)}}
 
 
 def _change(conn: Connection, run_id: int, **changes: object) -> bool:

@@ -196,7 +196,7 @@ item = Table(
     Column("pinned", sa.Boolean, nullable=False, server_default=sa.false()),  # its evidence is never let go
     Column("released_at", Utc),  # when retention let its evidence go
     Column("watched", sa.Boolean, nullable=False, server_default=sa.false()),  # of a watch: reviewed first
-    refers("judged_by", "user.id", nullable=True),  # who decided first, while a second person has to agree
+    refers("judged_by", "user.id", nullable=True),  # decided first or was unsure, while another has to decide
     Column("agreed", sa.Boolean),  # whether the second of two people said what the first did; None: it had not two
     UniqueConstraint("stream_id", "partition", "offset"),
 )

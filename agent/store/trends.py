@@ -135,6 +135,11 @@ def add_inspections(conn: Connection, rows: Sequence[Inspection], lots: Lots | N
         _add(conn, table, KEY, SUMS, ((key, sums[key]) for key in sorted(sums)))
 
 
+def counted(conn: Connection, product_id: int) -> bool:
+    """Whether a frame of the product ever came, inspected or not."""
+    return bool(conn.execute(sa.select(sa.exists().where(rollup_hour.c.product_id == product_id))).scalar_one())
+
+
 def _wider(sums: _Sums, start_of: Callable[[datetime], datetime]) -> _Sums:
     found: _Sums = defaultdict(lambda: [0] * len(SUMS))
     for (start, *rest), numbers in sums.items():

@@ -81,7 +81,7 @@ def _product(product: Product) -> None:
         drifting, reference = drift.all(conn, product.id), drift.references(conn).get(product.id)
         places = {one.id: one.name for one in stations.all(conn, retired=True)}
         watched = watches.all(conn, product.id)
-        due = recertifying.read(conn, product.id)
+        due, newest = recertifying.read(conn, product.id), epochs.current(conn, product.id)
     _live(live, epoch, taught=teaching is not None and teaching.unfinished)
     if lapse:
         st.warning(say("The certificate has lapsed: {words}.", words=plain(retold(lapse.words))))
@@ -92,7 +92,7 @@ def _product(product: Product) -> None:
     if look and look.waits:
         st.caption(f"{plain(opening(retold(look.waits)))}.")
     recertifying.tell(due)
-    promoting.actions(product, versions, live, due)
+    promoting.actions(product, versions, live, due, newest)
     second.block(watched)
     st.subheader(say("Training runs"))
     training.show(recent, reports)

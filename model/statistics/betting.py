@@ -22,7 +22,10 @@ def log_factors(p: Reals) -> Reals:
     """What each bet multiplies its stake by, as natural logarithms: one row a p-value, one column a bet.
 
     A bet is the density of Normal(shift, spread) over that of Normal(0, 1) at the normal score z of 1 - p, so its mean
-    over uniform p is 1. p nearer to 0 or 1 than 2^-53 counts as that.
+    over uniform p is 1. p nearer to 0 or 1 than 2^-53 counts as that. Assumes nothing of what
+    p may turn into: another change than these only pays less.
+
+    Source: Vovk, Nouretdinov & Gammerman, ICML 2003, "Testing exchangeability on-line", with densities as bets.
     """
     shift, spread = np.array(BETS).T
     z = -special.ndtri(np.clip(p, SMALLEST, 1 - SMALLEST))[:, None]
@@ -72,6 +75,8 @@ def log_evidence_of_change(wealths: Reals, n: int) -> Reals:
     Args:
         wealths: of `log_wealths`.
         n: p-values before the first row.
+
+    Source: Ville, "Etude critique de la notion de collectif" (1939), for the inequality; a mean of martingales is one.
     """
     at = np.arange(n + 1, n + 1 + len(wealths))
     in_bets = np.logaddexp.reduce(wealths, axis=1) - math.log(len(BETS)) if len(wealths) else np.empty(0)

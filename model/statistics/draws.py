@@ -15,6 +15,8 @@ def keyed_fraction(secret: bytes, person: str, key: str) -> float:
         secret: 16 .. 64 bytes.
         person: at most 16 bytes of ASCII.
         key: what is drawn, for example a serial.
+
+    Source: Aumasson, Neves, Wilcox-O'Hearn & Winnerlein, ACNS 2013, "BLAKE2: simpler, smaller, fast as MD5".
     """
     digest = hashlib.blake2b(key.encode(), digest_size=8, key=secret, person=person.encode()).digest()
     return (int.from_bytes(digest, "big") >> 11) / (1 << 53)

@@ -24,6 +24,9 @@ class Drift:
     (one lot after another) are drift too. Calibration scores and stream must be of one kind: one model, one engine,
     and good parts only or, of both, only those that pass; else defects in the stream are drift.
 
+    Source: goodpart's model.md, "Drift"; conformal test martingales are those of Vovk, Nouretdinov & Gammerman, ICML
+    2003, "Testing exchangeability on-line".
+
     Attributes:
         alpha: probability of ever raising a false alarm, all streams of one watch together.
         seed: of the lots that break ties; one a watch.

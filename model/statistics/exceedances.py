@@ -58,6 +58,8 @@ def most_telling(known: Sequence[float], found: Sequence[float], later: int) -> 
 
     Raises:
         ValueError: no known scores, or more found than there are.
+
+    Source: that of `exceedance_tail`, at each rank.
     """
     highest = sorted((math.inf if math.isnan(one) else one for one in known), reverse=True)
     ranks = [rank for rank in RANKS if rank <= len(highest)]

@@ -50,10 +50,13 @@ def exceeds_rate(successes: int, n: int, rate: float, *, level: float, looks: in
     """Whether so many successes contradict a rate of at most `rate`, where one looks `looks` times.
 
     Each look may spend level / looks, so that all looks together are wrong with probability `level` at most, whatever
-    the draws that they share (Bonferroni's union bound).
+    the draws that they share (Bonferroni's union bound). Assumes `n` independent draws with one common rate at each
+    look, and that the number of looks was fixed before the first.
 
     Raises:
         ValueError: successes, n or looks outside their range.
+
+    Source: Dunn, JASA 56 (1961), "Multiple comparisons among means", for looks instead of means.
     """
     if looks < 1:
         raise ValueError(f"{looks} looks: at least 1 is allowed")

@@ -17,6 +17,8 @@ def look_delta(delta: float, look: int) -> float:
 
     Raises:
         ValueError: look is not positive.
+
+    Source: goodpart's model.md, "Certificate"; that 1 / j^2 sums to pi^2 / 6: DLMF 25.6.1.
     """
     if look < 1:
         raise ValueError(f"look {look}: looks count from 1")
@@ -54,7 +56,12 @@ def certifiable_k(n: int, rate: float, delta: float) -> int:
 
 
 def smallest_n(rate: float, delta: float) -> int:
-    """The fewest calibration scores that certify `rate`: the least n with 1 - (1 - rate)^n >= 1 - delta."""
+    """The fewest calibration scores that certify `rate`: the least n with 1 - (1 - rate)^n >= 1 - delta.
+
+    Assumes exchangeable scores, as `certifiable_k` does, of which this is k = 1.
+
+    Source: Wilks, Ann. Math. Statist. 12 (1941), "Determination of sample sizes for setting tolerance limits".
+    """
     n = max(1, math.ceil(math.log(delta) / math.log1p(-rate)) - 1)
     while certifiable_k(n, rate, delta) == 0:
         n += 1
@@ -74,8 +81,12 @@ def needed_n(rate: float, confidence: float, look: int) -> int:
 def best_rate(n: int, delta: float) -> float:
     """The best rate that n calibration scores certify, with k = 1: 1 - delta^(1/n).
 
+    Assumes exchangeable scores, as `certifiable_k` does.
+
     Raises:
         ValueError: n is 0.
+
+    Source: that of `smallest_n`, solved for the rate.
     """
     if n < 1:
         raise ValueError("no calibration scores certify no rate")

@@ -32,6 +32,8 @@ class Judged:
 class Rate:
     """A share of audited parts with its interval.
 
+    Assumes what `AuditSample` does. Source: that of `clopper_pearson`, of whose intervals the bounds are.
+
     Attributes:
         hits, n: so many of so many decided parts.
         open: parts that are not decided; they enter the bounds as the worse case.
@@ -67,14 +69,16 @@ class Rate:
 class AuditSample:
     """Counts of a window of audited parts, drawn before scoring and reviewed whatever their verdict.
 
-    Every rate assumes that parts were drawn independently of their scores, all at one audit rate, and that people
-    judge rightly. Undecided parts enter each bound as the worse case, so an interval covers whatever they turn out
-    to be.
+    Every rate assumes that parts were drawn independently of their scores, all at one audit rate, that they are alike
+    (independent, with one common rate) and that people judge rightly. Undecided parts enter each bound as the worse
+    case, so an interval covers whatever they turn out to be.
 
     Attributes:
         passes: parts that the model passed.
         flagged: parts that it sent to review or rejected.
         confidence: of each interval, in (0, 1).
+
+    Source: goodpart's model.md, "Roles and the audit sample", for the escape and the miss rate.
     """
 
     passes: Judged = Judged()

@@ -105,6 +105,8 @@ def enough_at(defects: Sequence[bool] | NDArray[np.bool_], parts: int, wanted: i
         defects: of each part, in the order of inspection, whether it is a confirmed defect that either model flagged.
         parts: at least 1.
         wanted: defects; with 0, `parts` parts are enough.
+
+    Source: Ramdas, Gruenwald, Vovk & Shafer, Statistical Science 38 (2023), for stopping at any time; 20: docs/gate.md.
     """
     cap = CAP * parts
     after = [0, *np.flatnonzero(np.asarray(defects[:cap], dtype=bool)) + 1]  # so many parts the k-th defect came

@@ -12,11 +12,12 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent import failpoints
 from agent import settings as settings_module
 from agent.phrases import MADE
-from agent.retrain import child, holding, job
+from agent.retrain import child, holding, job, now
 from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import utc_now
@@ -25,6 +26,7 @@ from agent.store.engine import reading, writing
 from tests.crash.plant import Agent
 from tests.integration.retrain_parts import Plant, imported, until
 
+BY_PERSON = "by a person at a terminal"
 STEPS = 30  # the first checkpoint is kept at step 25
 
 
@@ -113,23 +115,32 @@ def stands(pid: int | None) -> bool:
 
 @pytest.mark.parametrize(
     "points",
-    [("train.frozen", "train.kept", ""), ("train.step:3", "train.verdict", "train.recorded")],
+    [("train.frozen", "train.kept", BY_PERSON), ("train.step:3", "train.verdict", "train.recorded")],
 )
 def test_a_killed_child_changes_nothing_about_the_end(
     plant: Plant, unbroken: dict[str, Any], points: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number, point in enumerate(points, 1):
-        scheduler = attempt(plant, point, monkeypatch)
+        if point == BY_PERSON:
+            with capture_logs() as told:
+                now.retrain(
+                    plant.engine, plant.blobs, plant.settings, plant.product.id,
+                    actor=plant.user, live=plant.live, clock=utc_now,
+                )  # fmt: skip
+            assert "checkpoint_not_used" not in [one["event"] for one in told]
+        else:
+            scheduler = attempt(plant, point, monkeypatch)
         run = plant.runs()[0]
         assert run.attempts == number
         if number < len(points):
             assert run.state == "queued" and run.reason
             assert run.reason.endswith(f"attempt {number}: its process was killed by signal 9")
     assert end_of(plant) == unbroken
+    assert plant.runs()[0].ends == [f"attempt {n}: its process was killed by signal 9" for n in (1, 2)]
     scheduler.tick()
     assert scheduler.running is None, "there is nothing left to do"
     # The last one to die had no time to clear away; the next run's process does.
-    assert len(list(plant.settings.retrain.directory.iterdir())) == bool(points[-1])
+    assert len(list(plant.settings.retrain.directory.iterdir())) == (points[-1] != BY_PERSON)
 
 
 def test_an_agent_that_is_stopped_leaves_its_run_to_the_next(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:

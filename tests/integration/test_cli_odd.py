@@ -123,6 +123,7 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     monkeypatch.setenv("USER", "admin")
     monkeypatch.setattr(logs, "configure", lambda *_: None)
     monkeypatch.setattr(cli_camera, "FINISH_S", 0.0)
+    monkeypatch.setattr("agent.retrain.child.give_way", lambda _: None)  # this process goes on
     (tmp_path / "photos" / "good").mkdir(parents=True)
     for number in range(3):
         cv2.imwrite(str(tmp_path / "photos" / "good" / f"{number}.png"), np.full((8, 8, 3), number, np.uint8))

@@ -139,6 +139,25 @@ def test_the_cooldown_doubles_with_each_failure_in_a_row(shop: Shop) -> None:
     assert (shop.trigger(6.9), shop.trigger(7)) == (None, "samples")
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_what_a_person_cancelled_starts_again_only_by_a_person_or_with_something_new(shop: Shop, begun: bool) -> None:
+    shop.approve(range(4))
+    with writing(shop.engine) as conn:
+        opened = run.open_run(conn, shop.settings, Due(shop.product.id, "samples"), NOW + MINUTE)
+        if begun:
+            frozen, _ = freezing.freeze(conn, shop.settings, shop.product, NOW + MINUTE)
+            runs.start(conn, opened.id, frozen.id, NOW + MINUTE)
+    service.cancel(shop.engine, shop.user, opened.id, reason="not these", key="1", now=NOW + 2 * MINUTE)
+    assert shop.trigger(600) is None
+    assert shop.trigger(600, cron_minutes=600) is None
+    shop.approve(range(4, 7), minutes=601)
+    assert shop.trigger(700) is None, "fewer than a run takes"
+    service.request(shop.engine, shop.user, shop.product.id, key="2", now=NOW + 700 * MINUTE)
+    assert shop.trigger(700) == "person"
+    shop.approve(range(7, 8), minutes=701)
+    assert shop.trigger(800) == "samples"
+
+
 def test_the_cron_needs_something_new_and_fires_once(shop: Shop) -> None:
     assert shop.trigger(5, cron_minutes=5) is None
     shop.approve(range(1))

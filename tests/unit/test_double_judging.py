@@ -78,6 +78,8 @@ def test_what_the_second_person_sees_otherwise_goes_to_an_engineer(here: Line, o
     assert _decide(here, here.engineer, item_id, "normal").state == "closed"
     assert _counts(here) == {("normal", ""): 1}
     assert _agreement(here) == (1, 0)
+    assert reviews.undo(here.engine, here.engineer, item_id, key="u", now=NOW).state == "escalated"
+    assert _agreement(here) == (1, 0), "the two still said what they said"
 
 
 def test_undo_goes_back_one_person_at_a_time(here: Line, other: users.User) -> None:
@@ -106,8 +108,10 @@ def test_the_draw_takes_its_share_by_part_and_an_unsure_first_one_escalates(here
     states = [_decide(here, here.operator, one, "normal", double=0.5).state for one in ids]
     assert states[::2] == states[1::2], "all frames of a part, or none"
     assert 8 <= states[::2].count("open") <= 32  # of 40, at one half: 2e-4 outside
-    assert _decide(here, here.operator, _item(here, 99), "unsure").state == "escalated"
-    assert _agreement(here) == (0, 0)
+    doubted = _item(here, 99)
+    assert _decide(here, here.operator, doubted, "unsure").state == "escalated"
+    assert _decide(here, here.engineer, doubted, "normal").state == "closed"
+    assert _agreement(here) == (0, 0), "the engineer knew what was said"
 
 
 def test_what_pairs_of_people_said_before_it_was_kept_is_read_from_their_reviews(here: Line, other: users.User) -> None:

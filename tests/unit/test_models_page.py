@@ -124,6 +124,23 @@ def test_an_engineer_cancels_a_run_and_says_why(here: Line) -> None:
     assert f"cancel-{run.id}" not in _keys(_shown(page.run()))
 
 
+def test_an_engineer_says_that_the_stream_has_changed(here: Line) -> None:
+    assert not any(key.startswith("changed-") for key in _keys(_opened(here.engineer))), "nothing could be cut off"
+    with writing(here.engine) as conn:
+        first = epochs.open(conn, here.product_id, "import", "imported images", now=NOW)
+    key = f"changed-{first.id}"
+    assert key not in _keys(_opened(here.operator))
+    page = _opened(here.engineer)
+    assert page.button(key=key).disabled, "nobody said why"
+    page.text_input(key=f"changed-why-{first.id}").set_value("new lamp")
+    _shown(page.run()).button(key=key).click()
+    page = _shown(page.run())
+    with reading(here.engine) as conn:
+        found = epochs.current(conn, here.product_id)
+    assert found and (found.cause, found.words, found.by) == ("camera", "new lamp", here.engineer.id)
+    assert key not in _keys(page)
+
+
 def test_an_engineer_asks_for_a_certificate_anew_and_sees_what_comes_of_it(here: Line) -> None:
     with writing(here.engine) as conn:
         here.deploy(conn, 900)

@@ -124,10 +124,22 @@ def test_why_a_run_ended_is_told_attempt_by_attempt(here: Line) -> None:
         other = runs.open(conn, product_id=here.product_id, trigger="person", settings={}, now=NOW)
         runs.close(conn, other.id, "cancelled", "{mistake}", NOW)
         by_person = runs.get(conn, other.id)
+        third = runs.open(conn, product_id=here.product_id, trigger="cron", settings={}, now=NOW)
+        for _ in range(2):
+            third = runs.take(conn, third.id, {**third.settings}, NOW)
+            runs.leave(conn, third.id, Phrase("its process ended with status {code}", code=3), NOW, crashed=True)
+            third = runs.get(conn, third.id)
+        waits = training.why(third, None)
+        runs.take(conn, third.id, {**third.settings}, NOW)
+        runs.close(conn, third.id, "promoted", Phrase("first model"), NOW)
+        promoted = runs.get(conn, third.id)
     assert ended.reason == "given up: attempt 1: its process ended with status 3"
     assert training.why(ended, None) == "⟦given up: ⟦attempt 1: ⟦its process ended with status 3⟧⟧⟧"
     assert ended.settings["cold"] is False
     assert training.why(by_person, None) == "{mistake}"
+    one, two = (f"⟦attempt {n}: ⟦its process ended with status 3⟧⟧" for n in (1, 2))
+    assert waits == f"⟦{one}; {two}⟧", "once"
+    assert training.why(promoted, None) == f"⟦first model⟧ ⟦Left before its end: {one}; {two}.⟧"
 
 
 @pytest.mark.usefixtures("each_database")

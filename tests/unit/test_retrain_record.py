@@ -17,7 +17,7 @@ from agent.retrain.gate import judge
 from agent.retrain.holding import Holding
 from agent.retrain.record import Candidate, Judged, Outcome, Recorded, record
 from agent.settings import Settings
-from agent.store import epochs, products, registry, runs, samples, watches
+from agent.store import epochs, products, registry, runs, samples, trends, watches
 from agent.store.engine import writing
 from agent.store.samples import NewSample
 from model.artifact import Artifact
@@ -138,3 +138,15 @@ def test_a_taught_product_waits_for_a_look_whoever_asked_for_the_run(tmp_path: P
             imported = epochs.open(conn, made.product_id, "import", "imported", now=NOW)
             samples.add(conn, replace(new, pixels_sha256=sha(12), epoch_id=imported.id), NOW)
         assert _record(watched, 2, first=True).reason == "first model"
+
+
+def test_a_first_model_waits_for_a_look_where_a_line_is_running_already(tmp_path: Path) -> None:
+    with line(tmp_path) as made:
+        watched = Watched(made, Noted(made.engine), [])
+        with writing(made.engine) as conn:
+            add_blob(conn, 0)
+            trends.add_inspections(conn, [made.inspection(0, "not_inspected", reason="no_model")])
+            other = products.add(conn, "bracket", now=NOW).id
+            assert not trends.counted(conn, other)
+        done = _record(watched, 1, first=True)
+        assert done.state == "needs_person" and "look at the" in done.reason

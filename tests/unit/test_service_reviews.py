@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -78,7 +79,37 @@ def test_unsure_escalates_to_an_engineer(here: Line) -> None:
         assert items.queue(conn) == []
         assert [one.id for one in items.queue(conn, escalated=True)] == [item_id]
     assert _decide(here, item_id, "unsure", by=here.engineer, key="again").state == "escalated"
-    assert _decide(here, item_id, "defect", "crack", by=here.engineer).state == "closed"
+    assert _decide(here, item_id, "defect", "crack", by=here.admin).state == "closed"
+
+
+def test_who_is_unsure_of_a_part_does_not_decide_it(here: Line) -> None:
+    """Else one engineer alone would make a calibration part of what they doubt."""
+    item_id, n = _item(here, kind="audit", verdict="pass"), count()
+
+    def say(decision: str, by: users.User) -> str:
+        return _decide(here, item_id, decision, by=by, key=str(next(n))).state
+
+    def offered(to: users.User) -> list[int]:
+        taking.give_back(here.engine, here.engineer)
+        taking.give_back(here.engine, here.admin)
+        return [one.id for one in taking.take(here.engine, to, now=NOW)]
+
+    assert say("unsure", here.engineer) == "escalated"
+    assert (offered(here.engineer), offered(here.admin)) == ([], [item_id])
+    with reading(here.engine) as conn:
+        assert items.waiting(conn, here.engineer.id, escalated=True) == 0
+        assert items.waiting(conn, here.admin.id, escalated=True) == 1
+    taking.give_back(here.engine, here.admin)
+    for decision in ("normal", "unsure"):
+        with pytest.raises(Conflict, match="a second person"):
+            say(decision, here.engineer)
+    assert say("unsure", here.admin) == "escalated"
+    with pytest.raises(Conflict, match="a second person"):
+        say("normal", here.admin)
+    reviews.undo(here.engine, here.admin, item_id, hold=False, key="undo", now=NOW)
+    assert (offered(here.engineer), offered(here.admin)) == ([], [item_id]), "the doubt before stands again"
+    assert say("normal", here.admin) == "closed"
+    assert _samples(here) == [("calibration", "audit", None)]
 
 
 def test_a_closed_item_stays_closed(here: Line) -> None:
@@ -227,24 +258,27 @@ def test_two_people_at_once_never_give_one_part_two_roles(here: Line, monkeypatc
 
 
 ACT = st.sampled_from([("normal", None), ("defect", "crack"), ("defect", "scratch"), ("unsure", None), ("undo", None)])
+ACTS = st.lists(st.tuples(ACT, st.booleans()), max_size=10)  # whether the second of two engineers does it
 
 
 @settings(max_examples=25, deadline=None)
-@given(acts=st.lists(ACT, max_size=10), kind=st.sampled_from(["flagged", "audit"]))
-def test_undo_restores_state_counts_and_samples(acts: list[tuple[str, str | None]], kind: str) -> None:
-    """Against a model: a stack of the reviews that stand."""
+@given(acts=ACTS, kind=st.sampled_from(["flagged", "audit"]))
+def test_undo_restores_state_counts_and_samples(acts: list[tuple[tuple[str, str | None], bool]], kind: str) -> None:
+    """Against a model: a stack of the reviews that stand, and which of two people said so."""
     with TemporaryDirectory() as folder, line(Path(folder)) as here:
-        item_id, stack = _item(here, kind=kind), list[tuple[str, str | None]]()
-        for number, (decision, reason) in enumerate(acts):
+        item_id, stack = _item(here, kind=kind), list[tuple[str, str | None, bool]]()
+        for number, ((decision, reason), second) in enumerate(acts):
+            actor = here.admin if second else here.engineer
             try:
                 if decision == "undo":
-                    reviews.undo(here.engine, here.engineer, item_id, key=str(number), now=NOW)
+                    reviews.undo(here.engine, actor, item_id, hold=False, key=str(number), now=NOW)
                     stack.pop()
                 else:
-                    _decide(here, item_id, decision, reason, by=here.engineer, key=str(number))
-                    stack.append((decision, reason))
+                    _decide(here, item_id, decision, reason, by=actor, key=str(number))
+                    assert not stack or (stack[-1][0], stack[-1][2]) == ("unsure", not second)
+                    stack.append((decision, reason, second))
             except (StoreError, Refused):
-                assert not stack if decision == "undo" else stack[-1][0] != "unsure"
+                assert not stack if decision == "undo" else stack[-1][::2] != ("unsure", not second)
         last = stack[-1][0] if stack else None
         found = here.item(item_id)
         assert found.state == {None: "open", "unsure": "escalated"}.get(last, "closed")
@@ -253,7 +287,7 @@ def test_undo_restores_state_counts_and_samples(acts: list[tuple[str, str | None
         assert [one[0] for one in _samples(here)] == ([role] if role else [])
         with reading(here.engine) as conn:
             counted = closings.counts(conn, NOW - timedelta(days=1), NOW + timedelta(days=1))
-            closing = [stack[-1]] if found.state == "closed" else []
+            closing = [stack[-1][:2]] if found.state == "closed" else []
             assert counted == {("flagged", d, r or ""): 1 for d, r in closing}
             assert audit.verify(conn) is None
 

@@ -189,6 +189,22 @@ def test_a_run_from_request_to_end(here: Line) -> None:
         assert {n: one.words for n, one in runs.reports_of(conn, [run.id, 99]).items()} == {run.id: "again"}
 
 
+def test_how_its_processes_left_a_run_stays_on_record(here: Line) -> None:
+    with writing(here.engine) as conn:
+        run = runs.open(conn, product_id=here.product_id, trigger="samples", settings={"seed": 0}, now=NOW)
+        for how, crashed in (("killed", True), ("stopped", False), ("killed again", True)):
+            run = runs.take(conn, run.id, {**run.settings, "seed": 1}, NOW)
+            assert runs.leave(conn, run.id, how, NOW, crashed=crashed)
+            run = runs.get(conn, run.id)
+        runs.take(conn, run.id, {**run.settings}, NOW)
+        runs.close(conn, run.id, "promoted", "first model", NOW)
+        run = runs.get(conn, run.id)
+        assert run.ends == ["attempt 1: killed", "stopped", "attempt 2: killed again"]
+        assert (run.state, run.reason, run.attempts) == ("promoted", "first model", 3)
+        assert run.settings["ends"][0]["at"] == NOW.isoformat()
+        assert runs.open(conn, product_id=here.product_id, trigger="cron", settings={}, now=NOW).ends == []
+
+
 def test_a_cancelled_run_hears_of_it_at_its_next_progress(here: Line) -> None:
     with writing(here.engine) as conn:
         run = runs.open(conn, product_id=here.product_id, trigger="person", settings={}, now=NOW)
