@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     FencedInstanceIdError,
+    IllegalStateError,
     KafkaError,
     LogTruncationError,
     NoOffsetForPartitionError,
@@ -48,6 +50,7 @@ _FETCH_STALL_S = 40.0  # kafka-python gives up a request after 30 s
 _FETCH_LOOK_S = 1.0
 _LOOK_S = 5.0  # without a record
 _LOOK_AWAY_S = 1.0
+_REVOKED = (KeyError, ValueError, IllegalStateError)  # on kafka-python's thread, since we looked at what is ours
 
 
 class KafkaSource:
@@ -253,35 +256,36 @@ class KafkaSource:
 
     def seek(self, partition: int, offset: int, leader_epoch: int | None = None) -> bool:
         for one in self._held([partition]):
-            try:
+            with suppress(*_REVOKED):
                 self._consumer.seek(one, offset)
                 if leader_epoch is not None:
                     # kafka-python 3.0.12 lets nobody say it, and does with it what KIP-320 asks for.
                     self._consumer._subscription.seek(one, OffsetAndMetadata(offset, "", leader_epoch))
-            except (KeyError, ValueError):  # revoked a moment ago
-                return False
-            return True
+                return True
         return False
 
     def pause(self, partitions: Collection[int]) -> None:
-        self._consumer.pause(*self._held(partitions))
+        for one in self._held(partitions):
+            with suppress(*_REVOKED):
+                self._consumer.pause(one)
 
     def resume(self, partitions: Collection[int]) -> None:
-        self._consumer.resume(*self._held(partitions))
+        for one in self._held(partitions):
+            with suppress(*_REVOKED):
+                self._consumer.resume(one)
 
     def position(self, partition: int) -> Place | None:
         for one in self._held([partition]):
-            try:
+            with suppress(*_REVOKED):
                 place = self._consumer._subscription.position(one)  # `consumer.position` may ask the broker and wait
-            except KeyError:  # revoked a moment ago
-                return None
-            return None if place is None else Place(int(place.offset), fetched.known(place.leader_epoch))
+                return None if place is None else Place(int(place.offset), fetched.known(place.leader_epoch))
         return None
 
     def end(self, partition: int) -> int | None:
         for one in self._held([partition]):
-            end: int | None = self._consumer.highwater(one)
-            return end
+            with suppress(*_REVOKED):
+                end: int | None = self._consumer.highwater(one)
+                return end
         return None
 
     def commit(self, offsets: Mapping[int, int]) -> None:
