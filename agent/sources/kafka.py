@@ -13,8 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import (
     FencedInstanceIdError,
     IllegalStateError,
@@ -29,17 +28,16 @@ from agent.frame import Record, StreamKey
 from agent.settings import Kafka
 from agent.sources import bounds, broker, fetched, reach
 from agent.sources.base import (
-    Assigned,
     Bounds,
     Event,
     Lost,
     Outside,
     Place,
-    Revoked,
     SourceError,
     SourceUnreachableError,
     Unreadable,
 )
+from agent.sources.rebalances import Listener, Sticky
 from agent.sources.standing import Standing
 
 log = structlog.get_logger()
@@ -85,6 +83,7 @@ class KafkaSource:
 
     def open(self) -> None:
         session_ms = int(self._settings.session_timeout_s * 1000)
+        assignor = Sticky()
         self._consumer = broker.connect(
             KafkaConsumer,
             self._settings,
@@ -96,7 +95,7 @@ class KafkaSource:
             enable_auto_commit=False,
             isolation_level="read_committed",
             allow_auto_create_topics=False,
-            partition_assignment_strategy=[CooperativeStickyAssignor],
+            partition_assignment_strategy=[assignor],
             session_timeout_ms=session_ms,
             # Who is left hears of an agent that died a session after its last heartbeat, with the next one of its own.
             heartbeat_interval_ms=min(int(self._settings.heartbeat_s * 1000), session_ms // 6),
@@ -118,7 +117,7 @@ class KafkaSource:
         except (KafkaError, SourceError) as error:
             self.close()
             raise broker.told(error, self._settings) from error
-        self._consumer.subscribe([self._topic], listener=_Listener(self._consumer, self._events))
+        self._consumer.subscribe([self._topic], listener=Listener(self._consumer, assignor, self._events))
         self._shut = False
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
@@ -346,31 +345,6 @@ class _Nobody:
 
     def drain(self) -> None:
         """There is nothing."""
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Runs on kafka-python's IO thread: it does no I/O."""
-
-    def __init__(self, consumer: Any, events: queue.SimpleQueue[Event]) -> None:
-        self._consumer = consumer
-        self._events = events
-
-    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        for one in assigned:
-            self._consumer.pause(one)
-            # A placeholder: a partition without a position would be set from the group's own commit, or raise.
-            self._consumer.seek(one, 0)
-        self._tell(Assigned, assigned)
-
-    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        self._tell(Revoked, revoked)
-
-    def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
-        self._tell(Lost, lost)
-
-    def _tell(self, kind: type[Assigned | Revoked | Lost], changed: Collection[TopicPartition]) -> None:
-        if changed:
-            self._events.put(kind(frozenset(one.partition for one in changed)))
 
 
 def _named(error: Exception) -> set[TopicPartition]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import MagicMock, patch
@@ -15,9 +14,15 @@ from kafka.structs import MemberState, OffsetAndMetadata
 from agent.frame import LAST
 from agent.settings import Kafka
 from agent.sources import broker
-from agent.sources.base import Assigned, Bounds, Event, Lost, Outside, Place, Revoked, SourceError, SourceUnreachableError
+from agent.sources.base import (
+    Bounds,
+    Outside,
+    Place,
+    SourceError,
+    SourceUnreachableError,
+)
 from agent.sources.fetched import to_record
-from agent.sources.kafka import KafkaSource, _Listener
+from agent.sources.kafka import KafkaSource
 from agent.sources.standing import Standing
 
 
@@ -54,22 +59,6 @@ def test_the_database_alone_decides_where_reading_starts(monkeypatch: pytest.Mon
     assert wanted.items() <= made[0].options.items()
     # Two processes with the same one would fence each other for ever.
     assert made[0].options["group_instance_id"] is None
-
-
-@pytest.mark.promise(2)
-def test_the_rebalance_listener_only_pauses_and_queues() -> None:
-    consumer, events = Recorded(), queue.SimpleQueue[Event]()
-    listener = _Listener(consumer, events)
-    one, other = TopicPartition("t", 3), TopicPartition("t", 5)
-    listener.on_partitions_assigned([one, other])
-    # Paused before it has a position: no poll can hand out a record from Kafka's own commit in between.
-    assert consumer.calls == [("pause", (one,)), ("seek", (one, 0)), ("pause", (other,)), ("seek", (other, 0))]
-    listener.on_partitions_revoked([one])
-    listener.on_partitions_lost([other])
-    listener.on_partitions_lost([])
-    assert len(consumer.calls) == 4
-    told = [events.get_nowait() for _ in range(events.qsize())]
-    assert told == [Assigned(frozenset({3, 5})), Revoked(frozenset({3})), Lost(frozenset({5}))]
 
 
 @pytest.mark.promise(2)
