@@ -8,7 +8,7 @@ from unittest.mock import MagicMock, patch
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import FencedInstanceIdError, KafkaTimeoutError, LogTruncationError
+from kafka.errors import FencedInstanceIdError, KafkaConnectionError, KafkaTimeoutError, LogTruncationError
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from agent.frame import LAST
@@ -59,6 +59,17 @@ def test_the_database_alone_decides_where_reading_starts(monkeypatch: pytest.Mon
     assert wanted.items() <= made[0].options.items()
     # Two processes with the same one would fence each other for ever.
     assert made[0].options["group_instance_id"] is None
+
+
+def test_a_broker_that_goes_while_the_source_opens_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: Any) -> set[int]:
+        raise KafkaConnectionError("Connection reset by peer")
+
+    monkeypatch.setattr(broker, "connect", lambda *_, **__: MagicMock())
+    monkeypatch.setattr(broker, "partitions", gone)
+    words = r"the broker at 127\.0\.0\.1:9092 does not answer as it should \(KafkaConnectionError: Connection reset"
+    with pytest.raises(SourceUnreachableError, match=words):
+        KafkaSource(Kafka(), group_id="g").open()
 
 
 @pytest.mark.promise(2)
