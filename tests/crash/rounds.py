@@ -123,7 +123,9 @@ class Round:
             if done >= EARLY // 2:
                 self._publish(BEFORE + 5 - self.published)
             if faults and done >= faults[0][0]:
+                began = time.monotonic()
                 getattr(self, f"_{faults.pop(0)[1]}")()
+                end += time.monotonic() - began  # what a server takes to come back is not the agents' time
                 self.faulty = self.published
             if not faults:
                 self._publish(FRAMES - self.published)
