@@ -62,10 +62,15 @@ def learn(
     Raises:
         model errors: see `model.training.train`.
     """
+    begun = False
 
     def hear(step: Step) -> None:
+        nonlocal begun
         on_progress(step)
         if step.phase == "training":
+            if not begun:
+                begun = True
+                log.info("training_begun", step=step.step, steps=step.steps)
             passing("train.step")
             if start.keep.path.exists():
                 passing("train.kept")

@@ -107,7 +107,11 @@ def told(error: KafkaError | SourceError, kafka: Kafka) -> SourceError:
     """An error of a client in use, as ours: whether retrying may help, and what to do."""
     if isinstance(error, SourceError):
         return error
-    return refused(error, kafka) if is_refusal(error) else SourceUnreachableError(f"{type(error).__name__}: {error}")
+    if is_refusal(error):
+        return refused(error, kafka)
+    return SourceUnreachableError(
+        f"the broker at {kafka.bootstrap} does not answer as it should ({_named(error)}); its log says why"
+    )
 
 
 def is_refusal(error: Exception) -> bool:

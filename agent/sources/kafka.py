@@ -9,13 +9,14 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
-from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import (
     FencedInstanceIdError,
+    IllegalStateError,
     KafkaError,
     LogTruncationError,
     NoOffsetForPartitionError,
@@ -27,17 +28,16 @@ from agent.frame import Record, StreamKey
 from agent.settings import Kafka
 from agent.sources import bounds, broker, fetched, reach
 from agent.sources.base import (
-    Assigned,
     Bounds,
     Event,
     Lost,
     Outside,
     Place,
-    Revoked,
     SourceError,
     SourceUnreachableError,
     Unreadable,
 )
+from agent.sources.rebalances import Listener, Sticky
 from agent.sources.standing import Standing
 
 log = structlog.get_logger()
@@ -48,6 +48,7 @@ _FETCH_STALL_S = 40.0  # kafka-python gives up a request after 30 s
 _FETCH_LOOK_S = 1.0
 _LOOK_S = 5.0  # without a record
 _LOOK_AWAY_S = 1.0
+_REVOKED = (KeyError, ValueError, IllegalStateError)  # on kafka-python's thread, since we looked at what is ours
 
 
 class KafkaSource:
@@ -82,6 +83,7 @@ class KafkaSource:
 
     def open(self) -> None:
         session_ms = int(self._settings.session_timeout_s * 1000)
+        assignor = Sticky()
         self._consumer = broker.connect(
             KafkaConsumer,
             self._settings,
@@ -93,7 +95,7 @@ class KafkaSource:
             enable_auto_commit=False,
             isolation_level="read_committed",
             allow_auto_create_topics=False,
-            partition_assignment_strategy=[CooperativeStickyAssignor],
+            partition_assignment_strategy=[assignor],
             session_timeout_ms=session_ms,
             # Who is left hears of an agent that died a session after its last heartbeat, with the next one of its own.
             heartbeat_interval_ms=min(int(self._settings.heartbeat_s * 1000), session_ms // 6),
@@ -115,7 +117,7 @@ class KafkaSource:
         except (KafkaError, SourceError) as error:
             self.close()
             raise broker.told(error, self._settings) from error
-        self._consumer.subscribe([self._topic], listener=_Listener(self._consumer, self._events))
+        self._consumer.subscribe([self._topic], listener=Listener(self._consumer, assignor, self._events))
         self._shut = False
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
@@ -253,35 +255,36 @@ class KafkaSource:
 
     def seek(self, partition: int, offset: int, leader_epoch: int | None = None) -> bool:
         for one in self._held([partition]):
-            try:
+            with suppress(*_REVOKED):
                 self._consumer.seek(one, offset)
                 if leader_epoch is not None:
                     # kafka-python 3.0.12 lets nobody say it, and does with it what KIP-320 asks for.
                     self._consumer._subscription.seek(one, OffsetAndMetadata(offset, "", leader_epoch))
-            except (KeyError, ValueError):  # revoked a moment ago
-                return False
-            return True
+                return True
         return False
 
     def pause(self, partitions: Collection[int]) -> None:
-        self._consumer.pause(*self._held(partitions))
+        for one in self._held(partitions):
+            with suppress(*_REVOKED):
+                self._consumer.pause(one)
 
     def resume(self, partitions: Collection[int]) -> None:
-        self._consumer.resume(*self._held(partitions))
+        for one in self._held(partitions):
+            with suppress(*_REVOKED):
+                self._consumer.resume(one)
 
     def position(self, partition: int) -> Place | None:
         for one in self._held([partition]):
-            try:
+            with suppress(*_REVOKED):
                 place = self._consumer._subscription.position(one)  # `consumer.position` may ask the broker and wait
-            except KeyError:  # revoked a moment ago
-                return None
-            return None if place is None else Place(int(place.offset), fetched.known(place.leader_epoch))
+                return None if place is None else Place(int(place.offset), fetched.known(place.leader_epoch))
         return None
 
     def end(self, partition: int) -> int | None:
         for one in self._held([partition]):
-            end: int | None = self._consumer.highwater(one)
-            return end
+            with suppress(*_REVOKED):
+                end: int | None = self._consumer.highwater(one)
+                return end
         return None
 
     def commit(self, offsets: Mapping[int, int]) -> None:
@@ -342,31 +345,6 @@ class _Nobody:
 
     def drain(self) -> None:
         """There is nothing."""
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Runs on kafka-python's IO thread: it does no I/O."""
-
-    def __init__(self, consumer: Any, events: queue.SimpleQueue[Event]) -> None:
-        self._consumer = consumer
-        self._events = events
-
-    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        for one in assigned:
-            self._consumer.pause(one)
-            # A placeholder: a partition without a position would be set from the group's own commit, or raise.
-            self._consumer.seek(one, 0)
-        self._tell(Assigned, assigned)
-
-    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        self._tell(Revoked, revoked)
-
-    def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
-        self._tell(Lost, lost)
-
-    def _tell(self, kind: type[Assigned | Revoked | Lost], changed: Collection[TopicPartition]) -> None:
-        if changed:
-            self._events.put(kind(frozenset(one.partition for one in changed)))
 
 
 def _named(error: Exception) -> set[TopicPartition]:

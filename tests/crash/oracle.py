@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import Engine
 
 from agent.pipeline.decisions import event_id
-from agent.store import audit, offsets, outbox
+from agent.store import audit, drawing, items, offsets, outbox
 from agent.store.buckets import hour, minute, quarter
 from agent.store.engine import reading
+from agent.store.install import install_of
 from agent.store.local_blobs import LocalBlobs
 from agent.store.score_bins import bin_of
 from agent.store.tables import (
@@ -31,7 +32,7 @@ from agent.store.tables import (
     score_bin,
     stream,
 )
-from tests.crash.plan import FRAMES
+from tests.crash.plan import AUDITED, FRAMES
 from tests.crash.plant import rows, totals
 
 VERDICTS = ("pass", "review", "reject", "not_inspected")
@@ -62,6 +63,7 @@ class Oracle:
         self.decisions()
         self.rollups()
         self.score_bins()
+        self.items()
         self.blobs()
         self.deployments()
         with reading(self.engine) as conn:
@@ -118,6 +120,26 @@ class Oracle:
                 sums = {one: getattr(row, f"n_{one}") for one in (*VERDICTS, "late")}
                 found.setdefault(key, Counter()).update(sums)
             assert found == wanted, rollup.name
+
+    def items(self) -> None:
+        """Each frame that is flagged or failed has one, and each that is drawn for the audit, and no other."""
+        with reading(self.engine) as conn:
+            secret, queue = install_of(conn).secret, items.counts(conn)
+        wanted: dict[str, str] = {}
+        for number in (one for one in range(FRAMES) if one % 10 != 7):
+            name = f"f{number}"
+            if number % 10 == 5:
+                wanted[name] = "failed"
+            elif drawing.draws(secret, name, AUDITED):
+                wanted[name] = "audit"
+            elif number % 10 == 3:
+                wanted[name] = "flagged"
+        found = rows(self.engine, item)
+        assert sorted((row.frame_id, row.kind) for row in found) == sorted(wanted.items())
+        verdicts = {row.frame_id: row.verdict for row in rows(self.engine, inspection)}
+        assert all(row.verdict == verdicts[row.frame_id] for row in found)
+        assert "pass" in {row.verdict for row in found if row.kind == "audit"}, "no part that passed was drawn"
+        assert queue.open_audit == list(wanted.values()).count("audit"), queue
 
     def blobs(self) -> None:
         """What an item or a dead letter names is there, with the bytes that its hash says."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from agent import failpoints
 
 FRAMES = 150
+AUDITED = 0.2  # of the parts
 BEFORE = 100  # frames recorded when the last fault begins, at most
 EVERYWHERE = ("kill", "freeze", "broker", "storm", "redis", "disk", "swap")
 ON_POSTGRESQL = (*EVERYWHERE, "database")

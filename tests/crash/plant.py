@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Agent:
             "GOODPART_PIPELINE__QUEUE_FRAMES": "24",
             "GOODPART_LOG__FORMAT": "json",
         }
-        self.environ = environ
+        self.environ, self.began = environ, time.time()
         self.log = (folder / f"agent-{len(list(folder.glob('agent-*.log')))}.log").open("w+b")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.agent_process"],

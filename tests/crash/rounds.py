@@ -13,15 +13,17 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from kafka import KafkaConsumer
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.structs import MemberState
 from sqlalchemy import Engine
 
 from agent import failpoints
@@ -35,8 +37,9 @@ from agent.store.local_blobs import LocalBlobs
 from agent.store.tables import deployment, inspection
 from tests import databases
 from tests.apache_kafka import UNPROVEN, ApacheKafka, apache_kafka, is_here
+from tests.crash.endings import AT_ITS_POINT, Endings
 from tests.crash.oracle import Oracle
-from tests.crash.plan import BEFORE, EVERYWHERE, FRAMES, ON_POSTGRESQL, Plan
+from tests.crash.plan import AUDITED, BEFORE, EVERYWHERE, FRAMES, ON_POSTGRESQL, Plan
 from tests.crash.plant import PARTITIONS, Agent, decisions, ends, events, publish, rows, totals
 from tests.databases import database
 from tests.postgresql import PostgreSQL, postgresql
@@ -46,7 +49,7 @@ from tests.streams import until
 SESSION_S = 2.0
 ROUND_S = 240.0
 IDLE_S = 6.0
-FULL_S, SWAP_S = 15.0, 60.0
+FULL_S = SWAP_S = JOIN_S = 60.0
 OLD = [(bytes([number]), "image/png") for number in range(3)]  # blobs that nothing names
 EARLY, MORE = FRAMES // 2, 10  # frames published at first, and during some faults
 
@@ -68,6 +71,7 @@ class Round:
     faulty: int = 0  # frames published before the last fault was over: the others outlive every fault
     reached: set[str] = field(default_factory=set)  # points at which an agent died or stood still
     frozen: Agent | None = None
+    endings: Endings = field(default_factory=Endings)
 
     def run(self) -> None:
         """Runs it and raises AssertionError, with the end of every agent's log, where the oracle finds something."""
@@ -88,10 +92,13 @@ class Round:
             self._supervise()
             said = decisions(self.broker.bootstrap, FRAMES, f"{self.topic}-out")
             for one in self.crew:
-                self._check_end(one, one.end(signal.SIGTERM))
+                self.endings.end(one, signal.SIGTERM)
         finally:
             for one in self.crew:
                 one.end(signal.SIGKILL)
+        self.endings.check(self._logs)
+        killed = any(one.code == -signal.SIGKILL for one in self.endings.found)
+        assert killed or not list((self.folder / "blobs").rglob(".*.tmp")), "a write that failed left its draft behind"
         logs = [events(log) for log in self._logs]
         Oracle(self.engine, self._store, ends(self.broker.bootstrap, self.topic), said, logs).check()
         self._check_last()
@@ -103,15 +110,6 @@ class Round:
     @property
     def _store(self) -> LocalBlobs:
         return LocalBlobs(self.folder / "blobs")
-
-    def _check_end(self, agent: Agent, code: int) -> None:
-        if code == -signal.SIGKILL and agent.environ[failpoints.VARIABLE]:
-            return  # it came to its point only while it ended
-        if code == -signal.SIGTERM and "agent_starting" not in agent.said():
-            return  # Python was still loading
-        if code == 1 and "no Kafka broker answers" in agent.said() and any(k == "broker" for _, k in self.plan.faults):
-            return  # started while the broker was stopped; a service manager would start it again
-        assert code == 0, f"an agent ended with {code}: {agent.said()}"
 
     def _supervise(self) -> None:
         faults, end = list(self.plan.faults), time.monotonic() + ROUND_S
@@ -125,7 +123,9 @@ class Round:
             if done >= EARLY // 2:
                 self._publish(BEFORE + 5 - self.published)
             if faults and done >= faults[0][0]:
+                began = time.monotonic()
                 getattr(self, f"_{faults.pop(0)[1]}")()
+                end += time.monotonic() - began  # what a server takes to come back is not the agents' time
                 self.faulty = self.published
             if not faults:
                 self._publish(FRAMES - self.published)
@@ -143,11 +143,14 @@ class Round:
 
     def _keep_crew(self) -> None:
         for one in [one for one in self.crew if one.process.poll() is not None]:
-            if one.end(signal.SIGKILL) == -signal.SIGKILL and one.environ[failpoints.VARIABLE]:
-                self.reached.add(one.environ[failpoints.VARIABLE])
-            self.crew.remove(one)
+            self._end(one)
         while len(self.crew) < self.plan.agents:
             self._start()
+
+    def _end(self, one: Agent, number: signal.Signals | None = None) -> None:
+        self.crew.remove(one)
+        if self.endings.end(one, number).cause == AT_ITS_POINT:
+            self.reached.add(one.environ[failpoints.VARIABLE])
 
     def _start(self) -> None:
         armed = self.plan.points[self.started] if self.started < len(self.plan.points) else ""
@@ -155,6 +158,7 @@ class Round:
             "GOODPART_KAFKA__FRAMES_TOPIC": self.topic, "GOODPART_KAFKA__DECISIONS_TOPIC": f"{self.topic}-out",
             "GOODPART_KAFKA__GROUP_ID": self.topic, "GOODPART_KAFKA__SESSION_TIMEOUT_S": str(SESSION_S),
             "GOODPART_KAFKA__HEARTBEAT_S": "0.3", "SCORING_DELAY_S": "0.01",
+            "GOODPART_AUDIT__RATE": str(AUDITED),
             "GOODPART_REDIS__URL": self.redis.url, "FULL_DISK": str(self._full), failpoints.VARIABLE: armed,
         }  # fmt: skip
         self.crew.append(Agent(self.folder, self.broker.bootstrap, self.engine, **given))
@@ -176,7 +180,7 @@ class Round:
         return self.folder / "full"
 
     def _kill(self) -> None:
-        self.crew.pop(0).end(signal.SIGKILL)
+        self._end(self.crew[0], signal.SIGKILL)
 
     def _freeze(self) -> None:
         """Longer than its session: another agent takes over, and this one wakes up fenced."""
@@ -187,14 +191,16 @@ class Round:
         self.frozen = None
 
     def _broker(self) -> None:
-        self.broker.kill()
-        self.broker.start()
+        with self.endings.without("broker"):
+            self.broker.kill()
+            self.broker.start()
 
     def _database(self) -> None:
         assert self.server is not None
-        self.server.stop()
-        threading.Event().wait(1)
-        self.server.start()
+        with self.endings.without("database"):
+            self.server.stop()
+            threading.Event().wait(1)
+            self.server.start()
 
     def _redis(self) -> None:
         self.redis.kill()
@@ -211,8 +217,10 @@ class Round:
         before = complaints()
         self._full.touch()
         self._publish(MORE)
-        self._wait(lambda: complaints() > before or all(one.process.poll() is not None for one in self.crew), FULL_S)
-        self._full.unlink()
+        try:
+            until(lambda: complaints() > before or all(one.process.poll() is not None for one in self.crew), FULL_S)
+        finally:
+            self._full.unlink()
 
     def _swap(self) -> None:
         """Another deployment, and the time in which every agent that lives takes it up."""
@@ -224,12 +232,6 @@ class Round:
 
         until(lambda: all(map(uses, self.crew)), SWAP_S)
 
-    @staticmethod
-    def _wait(condition: Callable[[], bool], seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while not condition() and time.monotonic() < end:
-            threading.Event().wait(0.02)
-
     def _storm(self) -> None:
         """Members that come and go: each makes the group share its partitions out anew."""
         for _ in range(3):
@@ -238,8 +240,10 @@ class Round:
                 partition_assignment_strategy=[CooperativeStickyAssignor], session_timeout_ms=int(SESSION_S * 1000),
                 heartbeat_interval_ms=300,
             )  # fmt: skip
-            member.poll(500)
-            member.close(autocommit=False)
+            try:
+                until(partial(_is_in, member), JOIN_S)
+            finally:
+                member.close(autocommit=False)
 
     def _check_last(self) -> None:
         """The frames after the last fault are decided under what was promoted last."""
@@ -247,6 +251,11 @@ class Round:
         last = {f"f{number}" for number in range(self.faulty, FRAMES)}
         used = {row.deployment_id for row in rows(self.engine, inspection) if row.frame_id in last and row.score}
         assert used == {newest}, used
+
+
+def _is_in(member: Any) -> bool:
+    """Whether it has joined its group: a rebalance has run, in which every other member that lives took part."""
+    return bool(member.poll(100)) or member.group_metadata().state == MemberState.STABLE
 
 
 def run_round(seed: int, broker: ApacheKafka, server: PostgreSQL | None) -> Round:
@@ -275,7 +284,8 @@ def main() -> int:
     options = parser.parse_args()
     if not is_here():
         sys.exit(UNPROVEN)
-    failed, faults, reached, restarts, began = [], Counter[str](), Counter[str](), 0, time.monotonic()
+    failed, faults, reached, causes = [], Counter[str](), Counter[str](), Counter[str]()
+    restarts, began = 0, time.monotonic()
     with ExitStack() as stack:
         broker = stack.enter_context(apache_kafka())
         server = stack.enter_context(postgresql()) if options.database == "postgresql" else None
@@ -286,6 +296,7 @@ def main() -> int:
                 played = run_round(seed, broker, server)
                 restarts += played.started - plan.agents
                 reached.update(point.partition(":")[0] for point in played.reached)
+                causes += played.endings.causes
             except AssertionError as error:
                 failed.append(seed)
                 where = traceback.extract_tb(error.__traceback__)[-1]
@@ -294,8 +305,8 @@ def main() -> int:
             left = (time.monotonic() - began) / number * (options.rounds - number)
             print(f"{number}/{options.rounds} rounds, {len(failed)} failed, {left / 60:.0f} min left", flush=True)
     print(f"{options.database}: {options.rounds} rounds of {FRAMES} frames, {restarts} agents started again, ", end="")
-    print(f"{len(failed)} rounds failed {failed or ''}")
-    for what, counts in (("faults", faults), ("points reached", reached)):
+    print(f"{len(failed)} rounds failed {failed or ''}, {(time.monotonic() - began) / 60:.0f} min")
+    for what, counts in (("faults", faults), ("points reached", reached), ("ends of agents", causes)):
         print(f"{what}: " + (", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"))
     return bool(failed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ from tests.crash.plant import Agent
 from tests.integration.retrain_parts import Plant, imported, until
 
 BY_PERSON = "by a person at a terminal"
-STEPS = 30  # the first checkpoint is kept at step 25
+STEPS = 30
+CHECKPOINT = 25  # the step after which the first one is kept
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +116,21 @@ def stands(pid: int | None) -> bool:
 
 
 @pytest.mark.parametrize(
-    "points",
-    [("train.frozen", "train.kept", BY_PERSON), ("train.step:3", "train.verdict", "train.recorded")],
+    ("points", "begun"),  # begun: the first step of each attempt that trained
+    [
+        (("train.frozen", "train.kept", BY_PERSON), [1, CHECKPOINT + 1]),
+        (("train.step:3", "train.verdict", "train.recorded"), [1, 1, CHECKPOINT + 1]),
+    ],
 )
 def test_a_killed_child_changes_nothing_about_the_end(
-    plant: Plant, unbroken: dict[str, Any], points: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    plant: Plant,
+    unbroken: dict[str, Any],
+    points: tuple[str, ...],
+    begun: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    by_person: list[int] = []
     for number, point in enumerate(points, 1):
         if point == BY_PERSON:
             with capture_logs() as told:
@@ -127,7 +138,7 @@ def test_a_killed_child_changes_nothing_about_the_end(
                     plant.engine, plant.blobs, plant.settings, plant.product.id,
                     actor=plant.user, live=plant.live, clock=utc_now,
                 )  # fmt: skip
-            assert "checkpoint_not_used" not in [one["event"] for one in told]
+            by_person = [one["step"] for one in told if one["event"] == "training_begun"]
         else:
             scheduler = attempt(plant, point, monkeypatch)
         run = plant.runs()[0]
@@ -137,6 +148,8 @@ def test_a_killed_child_changes_nothing_about_the_end(
             assert run.reason.endswith(f"attempt {number}: its process was killed by signal 9")
     assert end_of(plant) == unbroken
     assert plant.runs()[0].ends == [f"attempt {n}: its process was killed by signal 9" for n in (1, 2)]
+    by_children = [int(step) for step in re.findall(r"training_begun +step=(\d+)", capfd.readouterr().err)]
+    assert by_children + by_person == begun
     scheduler.tick()
     assert scheduler.running is None, "there is nothing left to do"
     # The last one to die had no time to clear away; the next run's process does.
@@ -182,12 +195,15 @@ def test_a_killed_agent_changes_nothing_about_the_end(plant: Plant, unbroken: di
     def child_of(of: Agent) -> int | None:
         return next((one["pid"] for one in of.events() if one["event"] == "training_child_started"), None)
 
-    first, pid = agent("train.step:5:STOP"), None
+    def begun(under: Agent) -> list[int]:
+        return [one["step"] for one in under.events() if one["event"] == "training_begun"]
+
+    first, pid = agent("train.kept:1:STOP"), None
     try:
         until(lambda: stands(child_of(first)))
         pid = child_of(first)
         assert pid is not None
-        assert first.end(signal.SIGKILL) == -signal.SIGKILL  # in the middle of the training
+        assert first.end(signal.SIGKILL) == -signal.SIGKILL  # in the middle of the training, past a checkpoint
         os.kill(pid, signal.SIGCONT)
         until(lambda: plant.runs()[0].state == "queued")
         run = plant.runs()[0]
@@ -198,6 +214,7 @@ def test_a_killed_agent_changes_nothing_about_the_end(plant: Plant, unbroken: di
         until(lambda: second.process.poll() is not None)
         assert second.process.returncode == -signal.SIGKILL
         assert plant.live_version() == 2 and plant.runs()[0].attempts == 2
+        assert [begun(one) for one in (first, second)] == [[1], [CHECKPOINT + 1]]
 
         third = agent("")
         until(lambda: any(one["event"] == "agent_started" for one in third.events()))

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import queue
 from datetime import UTC, datetime
 from typing import Any
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, patch
 
 import pytest
-from kafka import TopicPartition
-from kafka.errors import FencedInstanceIdError, KafkaTimeoutError, LogTruncationError
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import FencedInstanceIdError, KafkaConnectionError, KafkaTimeoutError, LogTruncationError
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from agent.frame import LAST
 from agent.settings import Kafka
 from agent.sources import broker
-from agent.sources.base import Assigned, Bounds, Event, Lost, Outside, Revoked, SourceError, SourceUnreachableError
+from agent.sources.base import (
+    Bounds,
+    Outside,
+    Place,
+    SourceError,
+    SourceUnreachableError,
+)
 from agent.sources.fetched import to_record
-from agent.sources.kafka import KafkaSource, _Listener
+from agent.sources.kafka import KafkaSource
 from agent.sources.standing import Standing
 
 
@@ -56,20 +61,36 @@ def test_the_database_alone_decides_where_reading_starts(monkeypatch: pytest.Mon
     assert made[0].options["group_instance_id"] is None
 
 
+def test_a_broker_that_goes_while_the_source_opens_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: Any) -> set[int]:
+        raise KafkaConnectionError("Connection reset by peer")
+
+    monkeypatch.setattr(broker, "connect", lambda *_, **__: MagicMock())
+    monkeypatch.setattr(broker, "partitions", gone)
+    words = r"the broker at 127\.0\.0\.1:9092 does not answer as it should \(KafkaConnectionError: Connection reset"
+    with pytest.raises(SourceUnreachableError, match=words):
+        KafkaSource(Kafka(), group_id="g").open()
+
+
 @pytest.mark.promise(2)
-def test_the_rebalance_listener_only_pauses_and_queues() -> None:
-    consumer, events = Recorded(), queue.SimpleQueue[Event]()
-    listener = _Listener(consumer, events)
-    one, other = TopicPartition("t", 3), TopicPartition("t", 5)
-    listener.on_partitions_assigned([one, other])
-    # Paused before it has a position: no poll can hand out a record from Kafka's own commit in between.
-    assert consumer.calls == [("pause", (one,)), ("seek", (one, 0)), ("pause", (other,)), ("seek", (other, 0))]
-    listener.on_partitions_revoked([one])
-    listener.on_partitions_lost([other])
-    listener.on_partitions_lost([])
-    assert len(consumer.calls) == 4
-    told = [events.get_nowait() for _ in range(events.qsize())]
-    assert told == [Assigned(frozenset({3, 5})), Revoked(frozenset({3})), Lost(frozenset({5}))]
+def test_a_partition_that_is_revoked_between_two_words_of_ours_ends_nobody() -> None:
+    """kafka-python revokes on a thread of its own: what was ours when we looked may be gone when we speak of it."""
+    source, consumer = KafkaSource(Kafka(), group_id="g"), KafkaConsumer(api_version=(4, 0))
+    try:
+        source._consumer = consumer
+        mine = {TopicPartition("goodpart.frames", partition) for partition in (3, 5)}
+        consumer.assign([TopicPartition("goodpart.frames", 5)])
+        with patch.object(consumer, "assignment", lambda: mine):
+            source.pause([3, 5])
+            assert consumer.paused() == {TopicPartition("goodpart.frames", 5)}
+            source.resume([3, 5])
+            assert consumer.paused() == set()
+            assert not source.seek(3, 7)
+            assert source.seek(5, 7)
+            assert (source.position(3), source.end(3)) == (None, None)
+            assert source.position(5) == Place(7, None)
+    finally:
+        consumer.close(autocommit=False)
 
 
 def test_a_member_that_hears_in_a_join_that_another_process_took_its_place_ends_with_words() -> None:
