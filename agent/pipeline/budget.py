@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 
 
 class Budget:
@@ -16,12 +14,10 @@ class Budget:
     Args:
         frames: most frames in flight.
         limit: most bytes in flight. One frame larger than its half may pass alone.
-        monotonic: seconds.
     """
 
-    def __init__(self, frames: int, limit: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.most_frames, self._monotonic = frames, monotonic
-        self._busy_since = 0.0
+    def __init__(self, frames: int, limit: int) -> None:
+        self.most_frames = frames
         self._half = limit // 2
         self._frames = self._received = self._pixels = 0
         self._changed = threading.Condition()
@@ -30,11 +26,6 @@ class Budget:
     def frames(self) -> int:
         """Frames in flight."""
         return self._frames
-
-    def busy_s(self) -> float:
-        """Seconds for which there has been work without a pause; 0 where nothing is in flight."""
-        with self._changed:
-            return self._monotonic() - self._busy_since if self._frames else 0.0
 
     @property
     def held(self) -> int:
@@ -57,8 +48,6 @@ class Budget:
     def take(self, size: int) -> None:
         """A frame of `size` bytes came in."""
         with self._changed:
-            if not self._frames:
-                self._busy_since = self._monotonic()
             self._frames += 1
             self._received += size
 

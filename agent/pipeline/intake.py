@@ -17,7 +17,7 @@ from agent.metrics import Metrics
 from agent.phrases import Phrase
 from agent.pipeline.budget import Budget
 from agent.pipeline.claims import Early, Granted
-from agent.pipeline.gap import Cut
+from agent.pipeline.gap import Cut, partition_subject
 from agent.pipeline.held import Held
 from agent.pipeline.messages import Answer, Arrived, ClaimRequest, Gone, Idle, Void
 from agent.pipeline.record import Recorder
@@ -98,23 +98,25 @@ class Intake:
         """Partitions that the source gave us."""
         return tuple(sorted(self._held))
 
-    def unreadable(self, for_s: float) -> str | None:
-        """Which claimed partition cannot be read for so many seconds, and why; None where all can."""
+    def unreadable(self, for_s: float) -> dict[str, Phrase]:
+        """What of the claimed partitions cannot be read for so many seconds, and why, by the partition's subject."""
         return self._unread(for_s, claimed=True)
 
-    def leaderless(self, for_s: float) -> str | None:
-        """Which partition cannot be claimed for so many seconds since no broker leads it; a restart would not help."""
+    def leaderless(self, for_s: float) -> dict[str, Phrase]:
+        """The same of those that cannot be claimed since no broker leads them."""
         return self._unread(for_s, claimed=False)
 
-    def _unread(self, for_s: float, *, claimed: bool) -> str | None:
-        now = self._monotonic()
+    def _unread(self, for_s: float, *, claimed: bool) -> dict[str, Phrase]:
+        now, found = self._monotonic(), dict[str, Phrase]()
         for partition, held in list(self._held.items()):
-            if (unread := held.unread) and unread.claimed == claimed and now - unread.since > for_s:
-                return Phrase(
-                    "partition {partition} was not read on for {seconds:.0f} s: {problem}",
-                    partition=partition, seconds=now - unread.since, problem=unread.problem,
+            lane, unread = held.lane, held.unread
+            if unread and unread.claimed == claimed and now - unread.since > for_s:
+                key = lane.key if lane else StreamKey("", "", self._settings.frames_topic)
+                found[partition_subject(key, partition)] = Phrase(
+                    "partition {partition} of {topic} was not read on for {seconds:.0f} s: {problem}",
+                    partition=partition, topic=key.topic, seconds=now - unread.since, problem=unread.problem,
                 )  # fmt: skip
-        return None
+        return found
 
     def drain(self, timeout_s: float) -> bool:
         """Takes no more frames; membership goes on. True once no frame can come in any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -69,6 +70,7 @@ class Recorder:
         watch: CameraWatch,
         clock: Callable[[], datetime],
         alarms: Alarms,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._alarms = alarms
@@ -84,6 +86,7 @@ class Recorder:
         self._live = live
         self._watch = watch
         self._clock = clock
+        self._monotonic = monotonic
         self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.answers: queue.SimpleQueue[Answer | Void] = queue.SimpleQueue()
         self.lanes: dict[int, Lane] = {}
@@ -133,6 +136,8 @@ class Recorder:
             case Work():
                 self._finish(message)
             case Arrived(lane, works):
+                if not len(lane.window):
+                    lane.moved = self._monotonic()
                 for work in works:
                     lane.window.arrive(work.record.offset)
             case ClaimRequest():
@@ -262,6 +267,7 @@ class Recorder:
             passing("commit.done")
             lane.claim = done.claim
             lane.window.pop(len(works))
+            lane.moved = self._monotonic()
             self._recorded(works, done)
             lane.stations |= done.stations
         if lane.closing and not len(lane.window):

@@ -47,6 +47,7 @@ class Lane:
     window: Window[Work] = field(default_factory=Window)
     dropped: bool = False  # its frames are another's now: record none of them
     closing: bool = False  # revoked: what is in flight may still be committed
+    moved: float = 0.0  # monotonic seconds: when a frame came into its empty window, or a prefix was recorded
     stations: dict[int, StationState] = field(default_factory=dict)  # as last recorded here, by id
     runs: dict[int, Span] = field(default_factory=dict)  # the directory's: what stations run, by id
     sent: int = 0  # the relay's: decisions of earlier offsets are acknowledged

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 from agent.frame import DataRef, RawFormat
-from agent.pipeline import run as pipeline_run
+from agent.pipeline import stalls
 from agent.pipeline.provider import Deployed
 from agent.pipeline.score import EngineFaultError
 from agent.settings import utc_now
@@ -377,9 +377,9 @@ def test_frames_that_stand_still_are_no_life_unless_a_dependency_is_out(
             self.go_on.wait(30)
             return super().score(frames)
 
-    monkeypatch.setattr(pipeline_run, "STALL_S", 0.3)
-    log, scorer = MemoryLog(), Stuck()
-    with running(engine, settings(tmp_path), MemorySource(log), scorer=scorer) as run:
+    monkeypatch.setattr(stalls, "STALL_S", 0.2)
+    log, scorer, wanted = MemoryLog(), Stuck(), settings(tmp_path, pipeline={"claim_wait_s": 0.1})
+    with running(engine, wanted, MemorySource(log), scorer=scorer) as run:
         try:
             run.until(lambda: run.pipeline.stats().partitions == (0,))
             assert run.health.dead() == {}  # nothing to do is no standstill

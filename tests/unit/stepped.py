@@ -112,7 +112,7 @@ class Agent:
     """A pipeline whose loops turn when they are told to. What stops at an outage ends at once: `patience` has none."""
 
     def __init__(self, line: Any) -> None:
-        health, impatient = Health(), Event()
+        self.health, impatient = Health(monotonic=lambda: line.seconds), Event()
         impatient.set()
         plant = line.plant
         self.source = Stepped(line.log, auto=False)
@@ -126,9 +126,9 @@ class Agent:
             sink=self.sink,
             provider=line.provider,
             live=NoLive(),
-            health=health,
+            health=self.health,
             metrics=plant.metrics,
-            patience=Patience(health, plant.metrics, impatient, line.rng),
+            patience=Patience(self.health, plant.metrics, impatient, line.rng),
             install=plant.install,
             agent=f"agent-{next(line.names)}",
             clock=line.clock,

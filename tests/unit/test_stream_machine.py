@@ -11,10 +11,12 @@ from hypothesis import settings as example_settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from agent.pipeline.relay import LOOK_S
+from agent.sources.base import Unreadable
 from tests.unit.stepped import Plant
 from tests.unit.stream_line import Line
 
 EXAMPLES, STEPS = 20, 25
+STALLED = ("partition_stalled", "partition:goodpart.frames/0")
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +35,67 @@ def test_whatever_happens_each_frame_has_one_outcome_and_one_decision() -> None:
         max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
     )
     run_state_machine_as_test(Line, settings=limits)
+
+
+@pytest.mark.promise(7)
+def test_a_partition_that_stands_still_is_no_life_and_is_told_though_another_goes_on() -> None:
+    line = Line()
+    agent = line.agents[0]
+    agent.source.assign({0, 1})
+    line.run(agent, 3)
+    line.send(0, "good", "stuck")
+    agent.read()
+    agent.record()
+    stuck = agent.pipeline._undecoded.get()  # a frame that its stage lost
+    for number in range(9):
+        assert agent.health.dead() == {}
+        line.send(1, "good", f"f{number}")
+        line.run(agent, 1)
+        line.seconds += 10
+    problem = "1 frames of partition 0 of goodpart.frames are in flight and none was recorded for"
+    assert problem in agent.health.dead()["progress"]
+    agent.pipeline._stalls.tell()
+    assert STALLED in line.said.open
+    agent.health.dependency("database", "gone")
+    assert agent.health.dead() == {}
+    agent.health.dependency("database", None)
+    assert agent.health.dead() == {}, "what waited for the database gets its time"
+    line.seconds += 100
+    assert agent.health.dead()
+
+    agent.pipeline._undecoded.put(stuck)
+    line.run(agent, 1)
+    assert agent.health.dead() == {}
+    agent.pipeline._stalls.tell()
+    assert STALLED not in line.said.open
+    line.look.close()
+
+
+@pytest.mark.promise(5, 7)
+def test_a_partition_that_cannot_be_read_is_told_and_ends_no_agent() -> None:
+    """A new agent could not read it either, and would keep the others waiting."""
+    line = Line()
+    agent = line.agents[0]
+    agent.source.assign({0, 1})
+    line.run(agent, 3)
+    agent.source._events.append(Unreadable(0, 0, "torn"))
+    agent.read()
+    assert "partitions" not in agent.health.unready()
+    line.seconds += 61
+    assert agent.health.dead() == {}
+    problem = "partition 0 of goodpart.frames was not read on for 61 s: torn"
+    assert agent.health.unready()["partitions"] == problem
+    agent.pipeline._stalls.tell()
+    assert STALLED in line.said.open
+
+    line.send(0, "good", "mended")
+    line.run(agent, 2)
+    line.seconds += 1
+    agent.read()
+    assert "partitions" not in agent.health.unready()
+    agent.pipeline._stalls.tell()
+    assert STALLED not in line.said.open
+    line.look.close()
 
 
 @pytest.mark.promise(3)
