@@ -1,4 +1,4 @@
-"""How much may be in flight: frames, their bytes as received, and their decoded pixels."""
+"""How much may be in flight: frames, their bytes as received, and their decoded pixels with their maps."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import threading
 class Budget:
     """Counts what is between broker and database. Thread-safe.
 
-    Half of the bytes are for frames as received, half for decoded pixels. The consumer's thread never blocks: it looks
-    at `full` and pauses. Decoding waits, because pixels are given back by threads that wait for nobody.
+    Half of the bytes are for frames as received, half for decoded pixels and the maps that scoring makes of them. The
+    consumer's thread never blocks: it looks at `room` and pauses. Decoding waits, because pixels are given back by
+    threads that wait for nobody.
 
     Args:
         frames: most frames in flight.
@@ -29,7 +30,7 @@ class Budget:
 
     @property
     def held(self) -> int:
-        """Bytes in flight, received and decoded."""
+        """Bytes in flight, received, and decoded with room for their maps."""
         with self._changed:
             return self._received + self._pixels
 
@@ -59,7 +60,7 @@ class Budget:
             self._changed.notify_all()
 
     def take_pixels(self, size: int, abandon: threading.Event) -> bool:
-        """Waits for room for decoded pixels; False where `abandon` is set first."""
+        """Waits for room for a frame's pixels and its map; False where `abandon` is set first."""
         with self._changed:
             while self._pixels and self._pixels + size > self._half:
                 if abandon.is_set():

@@ -118,7 +118,7 @@ def commit(
     seen.add_all(conn, [(*_pair(work), now) for work in kept if work.place], now - REMEMBERED)
     states = _stations(conn, lane, kept, limits.blind_after)
     for station_id, state in sorted(states.items()):
-        last = max(work.event_at for work in kept if work.place and work.place.station_id == station_id)
+        last = max(work.event_at for work in kept if work.whose and work.whose[0] == station_id)
         stations.set_status(conn, station_id, "blind" if state.blind else "ok", state.failures, last, now)
     outbox.add_all(conn, [_decision(claim, work, limits, now) for work in kept])
     return Done(claim, counts, tuple(recorded), states, counts.duplicate)
@@ -167,17 +167,18 @@ def _without_duplicates(conn: Connection, works: Sequence[Work], now: datetime) 
 def _stations(conn: Connection, lane: Lane, works: Sequence[Work], blind_after: int) -> dict[int, StationState]:
     states: dict[int, StationState] = {}
     for work in works:
-        place, outcome = work.place, _outcome(work)
-        if place is None:
+        whose, outcome = work.whose, _outcome(work)
+        if whose is None:
             continue
-        before = states.get(place.station_id) or _known(conn, lane, place.station_id)
+        station_id, name = whose
+        before = states.get(station_id) or _known(conn, lane, station_id)
         if outcome.reason == "too_old":  # nobody tried to inspect it: it says nothing about the station
-            states[place.station_id] = before
-        elif outcome.verdict == NOT_INSPECTED:
+            states[station_id] = before
+        elif outcome.verdict in (NOT_INSPECTED, DEAD_LETTER):
             failures = before.failures + 1
-            states[place.station_id] = StationState(failures, before.blind or failures >= blind_after)
+            states[station_id] = StationState(name, failures, before.blind or failures >= blind_after)
         else:
-            states[place.station_id] = StationState(0, False)
+            states[station_id] = StationState(name, 0, False)
     return states
 
 
@@ -186,7 +187,7 @@ def _known(conn: Connection, lane: Lane, station_id: int) -> StationState:
     if station_id in lane.stations:
         return lane.stations[station_id]
     stored = stations.get(conn, station_id)
-    return StationState(stored.failures_in_row, stored.status == "blind")
+    return StationState(stored.name, stored.failures_in_row, stored.status == "blind")
 
 
 def _shown(work: Work) -> bool:

@@ -344,7 +344,7 @@ class Intake:
         """What is done once a second: idle positions, lag, the broker's own commit, a recreated topic."""
         self._tidied = self._monotonic()
         key = self._source.stream()
-        lag, known = 0, True
+        known = bool(self._held)
         lags: dict[tuple[int, int], int] = {}
         for partition, held in self._held.items():
             lane = held.lane
@@ -363,14 +363,14 @@ class Intake:
             if held.unread and (place is None or held.unread.offset != place.offset):
                 log.info("partition_readable", partition=partition)
                 held.unread = None
-            left = max(0, end - lane.claim.next_offset) if end is not None else 0
-            known = known and end is not None
-            lag += left
-            if end is not None:
-                lags[lane.claim.stream_id, partition] = left
+            if end is None:
+                known = False
+                continue
+            lags[lane.claim.stream_id, partition] = left = max(0, end - lane.claim.next_offset)
             self._metrics.lag.labels(str(partition)).set(left)
-        self.lag = lag if known and self._held else None
-        self.lags = lags
+        for partition in {partition for _, partition in self.lags} - {partition for _, partition in lags}:
+            self._metrics.lag.remove(str(partition))
+        self.lag, self.lags = sum(lags.values()) if known else None, lags
         done = {p: held.lane.claim.next_offset for p, held in self._held.items() if held.lane}
         if news := {p: offset for p, offset in done.items() if self._committed.get(p) != offset}:
             passing("broker.commit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -118,6 +119,12 @@ class Deployed:
     def certified(self) -> bool:
         """Whether the certificate speaks of this very scorer."""
         return speaks_of(self.certificate, self.scorer)
+
+    @property
+    def map_bytes(self) -> int:
+        """What a frame's map takes: float32, of whichever scorer has the larger canvas."""
+        scorers = (self.scorer, *((self.companion.scorer,) if self.companion else ()))
+        return 4 * max(math.prod(one.spec.canvas) for one in scorers)
 
 
 class Deciding(Protocol):

@@ -175,6 +175,9 @@ class Recorder:
         if self.lanes.get(lane.partition) is lane:
             del self.lanes[lane.partition]
             self._metrics.partitions.set(len(self.lanes))
+            for station_id, state in lane.stations.items():
+                if not any(station_id in other.stations for other in self.lanes.values()):
+                    self._metrics.blind.remove(state.name)
         self._relay.disown(lane)
         self._watch.forget(lane)
 
@@ -315,11 +318,11 @@ class Recorder:
         for labels, n in verdicts.items():
             self._metrics.verdicts.labels(*labels).inc(n)
         for station_id, state in done.stations.items():
-            self._metrics.blind.labels(names[station_id].station).set(state.blind)
+            self._metrics.blind.labels(state.name).set(state.blind)
             before = works[0].lane.stations.get(station_id)
             # Told once even where it is well: whoever had the partition before may have told otherwise.
             if before is None or before.blind != state.blind:
-                tell_blind(self._alarms, names[station_id].station, state.blind, state.failures)
+                tell_blind(self._alarms, state.name, state.blind, state.failures)
         offsets = {row.offset for row in done.inspections}
         self._watch.feed([work for work in works if work.place is None or work.record.offset in offsets])
 

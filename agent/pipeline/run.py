@@ -154,6 +154,7 @@ class Pipeline:
             Directory(parts.engine, parts.patience, settings, monotonic=parts.monotonic),
             self._budget,
             ClaimChecks(store, parts.patience),
+            parts.provider,
             secret=parts.install.secret,
             clock=parts.clock,
             abandon=parts.patience.abandon,
@@ -221,7 +222,7 @@ class Pipeline:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of frames in flight, received and decoded."""
+        """Bytes of frames in flight, received, and decoded with their maps."""
         return self._budget.held
 
     @property
@@ -296,6 +297,7 @@ class Pipeline:
         if work.lane.dropped or not self._evidence.wanted(work):
             self._finish(work)
         else:
+            work.map = work.map and work.map.alone()
             self._decided.put(work)
 
     def _keep(self) -> None:
@@ -310,7 +312,7 @@ class Pipeline:
 
     def _finish(self, work: Work) -> None:
         self._budget.give_pixels(work.held_bytes)
-        work.pixels = work.map = work.features = work.claimed = None
+        work.let_go()
         self._recorder.inbox.put(work)
 
     def _report(self) -> None:

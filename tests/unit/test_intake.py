@@ -216,7 +216,7 @@ def test_a_partition_without_a_leader_is_told_and_keeps_no_other_from_being_clai
     here.turn()
     (told,) = here.intake.leaderless(60.0).values()
     assert "partition 1 of goodpart.frames was not read on for 70 s: no broker that leads it" in told
-    assert here.intake.unreadable(0.0) is None, "a restart would stop the others, and not help this one"
+    assert here.intake.unreadable(0.0) == {}, "a restart would stop the others, and not help this one"
 
     here.log.leaderless.clear()
     here.now = 80.0
@@ -225,4 +225,4 @@ def test_a_partition_without_a_leader_is_told_and_keeps_no_other_from_being_clai
     assert [len(lane.window) for lane in here.lanes] == [1, 1, 1]
     here.now = 90.0
     here.turn()
-    assert here.intake.leaderless(0.0) is None
+    assert here.intake.leaderless(0.0) == {}

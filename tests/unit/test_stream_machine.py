@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as example_settings
@@ -12,8 +14,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from agent.pipeline.relay import LOOK_S
 from agent.sources.base import Unreadable
+from tests.streams import FakeScored
 from tests.unit.stepped import Plant
-from tests.unit.stream_line import Line
+from tests.unit.stream_line import VALUES, Line
 
 EXAMPLES, STEPS = 20, 25
 STALLED = ("partition_stalled", "partition:goodpart.frames/0")
@@ -95,6 +98,52 @@ def test_a_partition_that_cannot_be_read_is_told_and_ends_no_agent() -> None:
     assert "partitions" not in agent.health.unready()
     agent.pipeline._stalls.tell()
     assert STALLED not in line.said.open
+    line.look.close()
+
+
+@pytest.mark.parametrize("how", ["lose", "revoke"])
+def test_an_agent_says_nothing_more_of_a_partition_that_it_has_no_more(how: str) -> None:
+    line = Line()
+    agent = line.agents[0]
+    agent.source.assign({0, 1})
+    for number in range(6):
+        line.send(number % 2, "torn", f"f{number}")
+    line.run(agent, 9)
+
+    def told() -> set[str]:
+        return set(re.findall(r"^goodpart_(?:lag_frames|blind_station){.*", line.plant.metrics.text().decode(), re.M))
+
+    first = {'goodpart_lag_frames{partition="0"} 0.0', 'goodpart_blind_station{station="s1"} 1.0'}
+    second = {'goodpart_lag_frames{partition="1"} 0.0', 'goodpart_blind_station{station="s2"} 1.0'}
+    assert told() == first | second
+    getattr(agent.source, how)({0})
+    line.run(agent, 9)
+    assert told() == second
+    line.look.close()
+
+
+def test_what_waits_for_its_evidence_is_counted_with_its_map_and_holds_no_other_frames() -> None:
+    line = Line()
+    agent, (deployed,) = line.agents[0], line.provider.all()
+    agent.source.assign({0})
+    line.run(agent, 3)
+    for number in range(2):
+        line.send(0, "flagged", f"f{number}")
+    agent.read()
+    agent.record()
+    pipeline = agent.pipeline
+    for _ in range(2):
+        pipeline._decode_one(pipeline._undecoded.get())
+    held = 2 * (len(VALUES["flagged"]) + 24 * 24 * 3 + 4 * 64 * 64)
+    assert pipeline.held_bytes == held
+    maps = np.zeros((2, 64, 64), np.float32)
+    deployed.scorer.score = lambda frames: [FakeScored(2.5, one) for one in maps]
+    works = [pipeline._decoded.get() for _ in range(2)]
+    pipeline._score_batch(works)
+    assert not any(np.shares_memory(work.map.values, maps) for work in works)
+    assert pipeline.held_bytes == held
+    line.run(agent, 2)
+    assert pipeline.held_bytes == 0
     line.look.close()
 
 
