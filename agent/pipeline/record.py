@@ -273,6 +273,7 @@ class Recorder:
             lane.moved = self._monotonic()
             self._recorded(works, done)
             lane.stations |= done.stations
+            lane.numbering |= done.numbering
         if lane.closing and not len(lane.window):
             self._remove(lane)
 
@@ -323,8 +324,18 @@ class Recorder:
             # Told once even where it is well: whoever had the partition before may have told otherwise.
             if before is None or before.blind != state.blind:
                 tell_blind(self._alarms, state.name, state.blind, state.failures)
+        self._tell_lost(done)
         offsets = {row.offset for row in done.inspections}
-        self._watch.feed([work for work in works if work.place is None or work.record.offset in offsets])
+        self._watch.feed([work for work in works if work.record.offset in offsets])
+
+    def _tell_lost(self, done: commit.Done) -> None:
+        for jump in done.jumps:
+            if jump.missed:
+                self._metrics.missed_frames.labels(jump.station).inc(jump.missed)
+            else:
+                log.info("camera_began_anew", station=jump.station, last=jump.last, number=jump.number)
+        for alert in done.opened:
+            log.warning("alert_opened", **alert.line, detail=alert.numbers)
 
     def _measure(self, done: commit.Done, latencies: Sequence[float]) -> None:
         for outcome in ("inspected", "not_inspected", "dead_lettered", "duplicate"):

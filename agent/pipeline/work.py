@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent.frame import Envelope, Record, StreamKey
+from agent.pipeline.numbering import Numbering
 from agent.pipeline.window import Window
 from agent.store.changeovers import Span
 from agent.store.item_vectors import Vector
-from agent.store.offsets import Claim, Number
+from agent.store.offsets import Claim
 from agent.store.stations import Station
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class Lane:
     runs: dict[int, Span] = field(default_factory=dict)  # the directory's: what stations run, by id
     sent: int = 0  # the relay's: decisions of earlier offsets are acknowledged
     partitions: int = 0  # that the log has; 0 where unknown
-    numbers: Mapping[str, Number] = field(init=False)  # of the last frames before the claim, by station
+    numbering: dict[str, Numbering] = field(init=False)  # as last recorded here, or before the claim, by station
 
     def __post_init__(self) -> None:
-        self.numbers = self.claim.numbers
+        self.numbering = {station: Numbering(number.value) for station, number in self.claim.numbers.items()}
 
     @property
     def partition(self) -> int:

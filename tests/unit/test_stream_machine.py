@@ -12,6 +12,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as example_settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from agent.pipeline import record
 from agent.pipeline.relay import LOOK_S
 from agent.sources.base import Unreadable
 from tests.streams import FakeScored
@@ -119,6 +120,32 @@ def test_an_agent_says_nothing_more_of_a_partition_that_it_has_no_more(how: str)
     getattr(agent.source, how)({0})
     line.run(agent, 9)
     assert told() == second
+    line.look.close()
+
+
+def test_what_a_camera_lost_is_on_record_though_the_agent_dies_right_after_the_commit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = Line()
+    agent = line.agents[0]
+    agent.source.assign({0})
+    line.send(0, "good", "a")
+    line.run(agent, 4)
+    line.cameras[0] += 2
+    line.send(0, "good", "b")
+    agent.read()
+    while agent.work(0):
+        pass
+
+    def dies(point: str) -> None:
+        if point == "commit.done":
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(record, "passing", dies)
+    with pytest.raises(RuntimeError, match="killed"):
+        agent.record()
+    assert line.rows("SELECT kind, subject, n FROM alert") == [("sequence_gap", "station:s1", 1)]
+    assert line.rows("SELECT * FROM each_gap") == [("s1", 1, 4)]
     line.look.close()
 
 
