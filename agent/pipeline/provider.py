@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -123,8 +122,8 @@ class Deployed:
     @property
     def map_bytes(self) -> int:
         """What a frame's map takes: float32, of whichever scorer has the larger canvas."""
-        scorers = (self.scorer, *((self.companion.scorer,) if self.companion else ()))
-        return 4 * max(math.prod(one.spec.canvas) for one in scorers)
+        specs = [self.scorer.spec, *([self.companion.scorer.spec] if self.companion else [])]
+        return 4 * max(height * width for height, width in (one.canvas for one in specs))
 
 
 class Deciding(Protocol):
