@@ -56,10 +56,16 @@ class Stalls:
 
     def tell(self) -> None:
         """Raises and ends the alerts. For one thread."""
-        found = self._intake.unreadable(STALL_S) | self._intake.leaderless(STALL_S) | {
-            subject: Phrase("{agent}: {problem}. Restart it if it does not go on", agent=self._agent, problem=problem)
-            for subject, problem in self._stuck().items()
-        }
+        found = (
+            self._intake.unreadable(STALL_S)
+            | self._intake.leaderless(STALL_S)
+            | {
+                subject: Phrase(
+                    "{agent}: {problem}. Restart it if it does not go on", agent=self._agent, problem=problem
+                )
+                for subject, problem in self._stuck().items()
+            }
+        )
         for subject in found:
             self._told.setdefault(subject, Condition(self._alarms, "partition_stalled", subject))
         for subject, condition in self._told.items():
