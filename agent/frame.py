@@ -160,6 +160,13 @@ def parse(record: Record, *, stream: str, default_station: str = "") -> Envelope
     )
 
 
+def station_of(record: Record, default_station: str = "") -> str:
+    """The station that a record names, whatever is wrong with its other headers; "" where that cannot be told."""
+    given = (value or b"" for name, value in record.headers if ALIASES.get(name.lower(), name.lower()) == "ce_source")
+    named = {text for value in given if (text := value.decode("utf-8", "replace").strip())}
+    return "" if len(named) > 1 else named.pop() if named else default_station
+
+
 def at(microseconds: int) -> datetime:
     """A record's or file's own time, in microseconds since 1970: one that came in another unit is held in bounds."""
     return _EPOCH + timedelta(microseconds=min(max(microseconds, 0), (LAST - _EPOCH) // timedelta(microseconds=1)))

@@ -35,6 +35,7 @@ class Health:
         self._lock = threading.Lock()
         self._ticks: dict[str, _Tick] = {}
         self._outages: dict[str, str | None] = {}
+        self._well_since = monotonic()
         self._live: dict[str, Check] = {}
         self._ready: dict[str, Check] = {}
 
@@ -57,8 +58,10 @@ class Health:
     def dependency(self, name: str, problem: str | None) -> bool:
         """States whether a dependency answers (None) or what is wrong; True where it is news whether it does."""
         with self._lock:
-            news = bool(self._outages.get(name)) != bool(problem)
+            news, out = bool(self._outages.get(name)) != bool(problem), any(self._outages.values())
             self._outages[name] = problem
+            if out and not any(self._outages.values()):
+                self._well_since = self._monotonic()
             return news
 
     @property
@@ -66,6 +69,11 @@ class Health:
         """Dependencies that do not answer, with the reason."""
         with self._lock:
             return {name: problem for name, problem in self._outages.items() if problem}
+
+    def well_s(self) -> float:
+        """Seconds for which all dependencies have answered; 0 while one does not."""
+        with self._lock:
+            return 0.0 if any(self._outages.values()) else self._monotonic() - self._well_since
 
     def live_check(self, name: str, check: Check) -> None:
         """Adds a check to /livez."""

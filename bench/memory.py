@@ -1,7 +1,8 @@
 """An agent's memory behind a long lag, beside its memory with hardly any, and the bound that docs/stream.md states.
 
-`python -m bench.memory [--frames 20000] [--kilobytes 50]`: raw frames on four partitions of an Apache Kafka of its own,
-an agent process without torch whose scorer takes 1 ms a frame. The log needs frames x kilobytes of disk.
+`python -m bench.memory [--frames 20000] [--kilobytes 50]`: raw frames, one in seven flagged, on four partitions of an
+Apache Kafka of its own, an agent process without torch whose scorer takes 1 ms a frame and makes maps of 1 MiB. The log
+needs frames x kilobytes of disk.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from sqlalchemy import Engine
 from agent.daemon import FETCH_SHARE
 from agent.demo.broker import create_topics
 from agent.frame import RAW, RawFormat
+from agent.pipeline.pictures import PREVIEW
 from agent.settings import Kafka, Pipeline
 from agent.store.local_blobs import LocalBlobs
 from tests.apache_kafka import UNPROVEN, apache_kafka, is_here
 from tests.crash.plant import Agent, totals
 from tests.databases import database
-from tests.streams import headers, seed, until
+from tests.streams import DEFECT, GOOD, headers, seed, until
 
 PARTITIONS = 4
 LIMITS = Pipeline(queue_mb=16, queue_frames=256, max_age_s=86400)
@@ -37,6 +39,9 @@ COPIES = 8  # of what a broker sends at once: 5 while kafka-python takes it apar
 OBJECTS = 16 << 10  # bytes of a frame's headers, decision and bookkeeping
 FEW = 100  # frames, one after the other
 WIDTH = 250  # pixels
+CANVAS = 512  # pixels of a side of a map
+FLAGGED = 7  # one in so many
+DRAWING = 48  # bytes a pixel of the preview while its pictures are drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +59,22 @@ class Peaks:
         return self.behind - self.quiet
 
 
-def bound(limits: Pipeline, frame: int, decoded: int, brokers: int = 1) -> int:
+def bound(limits: Pipeline, frame: int, pixels: int, canvas: int, brokers: int = 1) -> int:
     """Bytes beyond those of an agent with nothing in flight.
 
     Args:
         limits: the section [pipeline].
         frame: bytes of the largest record.
-        decoded: bytes of the largest picture, 3 a pixel.
+        pixels: of the largest picture.
+        canvas: pixels of a map.
         brokers: those that lead partitions which this agent reads.
     """
-    queue = limits.queue_mb << 20  # frames as received and decoded
+    queue = limits.queue_mb << 20  # frames as received, and decoded with their maps
     fetched = brokers * COPIES * (queue // FETCH_SHARE + frame)
-    pictures = (limits.decode_threads + limits.evidence_threads) * decoded  # not counted until they are decoded
-    return queue + fetched + pictures + limits.queue_frames * OBJECTS
+    picture, scored = 3 * pixels + 4 * canvas, limits.batch_size * 4 * canvas
+    pictures = (limits.decode_threads + limits.evidence_threads) * picture  # not counted until they are decoded
+    drawn = limits.evidence_threads * DRAWING * min(pixels, PREVIEW**2)
+    return queue + fetched + pictures + scored + drawn + limits.queue_frames * OBJECTS
 
 
 def measure(bootstrap: str, folder: Path, engine: Engine, *, lag: int, kilobytes: int, least: int) -> Peaks:
@@ -82,7 +90,7 @@ def measure(bootstrap: str, folder: Path, engine: Engine, *, lag: int, kilobytes
     _publish(bootstrap, topic, range(FEW, FEW + lag), kilobytes)
     with _agent(folder, bootstrap, engine, topic) as agent:
         until(lambda: totals(engine).received >= FEW + least, 60 + lag / 10, check=agent.check)
-        return Peaks(quiet, peak(agent), lag, bound(LIMITS, kilobytes * 1000, kilobytes * 3000))
+        return Peaks(quiet, peak(agent), lag, bound(LIMITS, kilobytes * 1000, kilobytes * 1000, CANVAS**2))
 
 
 def peak(agent: Agent) -> int:
@@ -100,6 +108,7 @@ def _agent(folder: Path, bootstrap: str, engine: Engine, topic: str) -> Iterator
         "GOODPART_PIPELINE__QUEUE_FRAMES": str(LIMITS.queue_frames),
         "GOODPART_PIPELINE__MAX_AGE_S": str(LIMITS.max_age_s),
         "SCORING_DELAY_S": "0.001",
+        "CANVAS": str(CANVAS),
     }
     agent = Agent(folder, bootstrap, engine, **given)
     try:
@@ -109,12 +118,13 @@ def _agent(folder: Path, bootstrap: str, engine: Engine, topic: str) -> Iterator
 
 
 def _publish(bootstrap: str, topic: str, numbers: range, kilobytes: int, *, singly: bool = False) -> None:
-    pixels = np.full(kilobytes * 1000, 150, np.uint8).tobytes()
+    good, bad = (np.full(kilobytes * 1000, value, np.uint8).tobytes() for value in (GOOD, DEFECT))
     raw = RawFormat(WIDTH, kilobytes * 1000 // WIDTH, "Mono8")
     producer = KafkaProducer(bootstrap_servers=bootstrap, acks=1, linger_ms=0 if singly else 5)
     for number in numbers:
         head = headers(f"f{number}", content_type=RAW, raw=raw)
-        sent = producer.send(topic, value=pixels, headers=head, partition=number % PARTITIONS)
+        value = good if number % FLAGGED else bad
+        sent = producer.send(topic, value=value, headers=head, partition=number % PARTITIONS)
         if singly:
             sent.get(10)
     producer.flush(300)

@@ -69,11 +69,3 @@ def _acknowledge(alert_id: int) -> bool:
     return actor is not None and context.act(
         lambda **given: service.acknowledge(context.engine(), actor, alert_id, **given), say("acknowledged")
     )
-
-
-def by_subject(found: Sequence[Alert]) -> dict[str, set[str]]:
-    """The kinds that are open, by subject."""
-    kinds: dict[str, set[str]] = {}
-    for alert in found:
-        kinds.setdefault(alert.subject, set()).add(alert.kind)
-    return kinds

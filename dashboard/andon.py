@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from agent.store.alerts import Alert, fitted, station_subject
+from agent.store.station_states import kinds_by_subject, troubles
 from agent.store.station_work import Picture
 from agent.store.stations import Station
 from agent.store.trends import ProductRate, StationRate
-from dashboard.alerts import ago, by_subject, since
+from dashboard.alerts import ago, since
 from dashboard.codes import shown
 from dashboard.floor import MOST, Floor
 from dashboard.words import later, opening, say, several
@@ -23,15 +24,16 @@ ICONS: dict[Level, str] = {"stop": "✖", "warn": "▲", "idle": "○", "good": 
 STATES: dict[str, Level] = {
     later("blind"): "stop", later("silent"): "stop", later("stopped"): "stop", later("frozen"): "stop",
     later("black"): "stop", later("no model"): "stop", later("untrusted"): "warn", later("late"): "warn",
-    later("overexposed"): "warn", later("out of focus"): "warn", later("over its rate"): "warn",
-    later("drifting"): "warn", later("lapsed"): "warn", later("uncertified"): "warn", later("slow"): "warn",
-    later("waiting"): "idle", later("teaching"): "idle", later("running"): "good",
+    later("overexposed"): "warn", later("out of focus"): "warn", later("gaps"): "warn",
+    later("over its rate"): "warn", later("drifting"): "warn", later("lapsed"): "warn", later("uncertified"): "warn",
+    later("slow"): "warn", later("waiting"): "idle", later("teaching"): "idle", later("running"): "good",
 }  # fmt: skip
-CAMERA = {
-    "camera_frozen": ("frozen", later("its camera repeats the same picture")),
-    "camera_black": ("black", later("its pictures are black")),
-    "camera_saturated": ("overexposed", later("its pictures are overexposed")),
-    "camera_defocused": ("out of focus", later("its pictures are blurred")),
+CAMERA = {  # of agent.store.station_states
+    "frozen": later("its camera repeats the same picture"),
+    "black": later("its pictures are black"),
+    "overexposed": later("its pictures are overexposed"),
+    "out of focus": later("its pictures are blurred"),
+    "gaps": later("frames were lost between its camera and the broker"),
 }
 QUIET = timedelta(minutes=2)  # without a frame for so long, and for so many of its usual intervals, it has stopped
 INTERVALS = 5
@@ -82,7 +84,7 @@ class Banner:
 
 def tiles(floor: Floor, now: datetime) -> list[Tile]:
     """One a station, always in the same order: people know a tile by its place."""
-    kinds = by_subject(floor.standing)
+    kinds = kinds_by_subject(floor.standing)
     return [_tile(floor, station, kinds, now) for station in sorted(floor.stations, key=lambda one: natural(one.name))]
 
 
@@ -155,18 +157,18 @@ def _states(
     floor: Floor, station: Station, product: int | None, name: str, kinds: Mapping[str, Collection[str]], now: datetime
 ) -> Iterator[tuple[str, str]]:
     """What holds of a station, and why, the worst first; the last one always holds."""
-    own = kinds.get(fitted(station_subject(station.name)), ())
+    own = troubles(station, kinds.get(fitted(station_subject(station.name)), ()))
     pair = kinds.get(fitted(f"{station_subject(station.name)} product:{name}"), ())
     rate, usual, last = floor.rates.get(station.id), floor.usual.get(station.id), station.last_frame_at
-    if station.status == "blind" or "station_blind" in own:
+    if "blind" in own:
         yield "blind", say("{n} frames in a row could not be inspected", n=station.failures_in_row)
-    if "station_silent" in own:
+    if "silent" in own:
         yield "silent", say("no frame for {age}", age=ago(last, now)) if last else say("no frame has come")
     if last is None:
         yield "waiting", say("no frame yet")
     elif now - last > max(QUIET, INTERVALS * timedelta(minutes=1 / usual) if usual else QUIET):
         yield "stopped", say("no frame for {age}", age=ago(last, now))
-    camera = [(state, say(words)) for kind, (state, words) in CAMERA.items() if kind in own]
+    camera = [(state, say(CAMERA[state])) for state in own if state in CAMERA]
     yield from (one for one in camera if STATES[one[0]] == "stop")
     live, known = floor.live.get(product or 0), product is not None
     if known and live is None and product not in floor.taught:

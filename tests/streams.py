@@ -95,7 +95,7 @@ class FakeScorer:
             raise ValueError("poison")
         if any(one.shape[0] < TINY for one in frames):
             raise InputError("the region is smaller than a pixel")
-        return [FakeScored(float(one.mean()) / 100, np.eye(64, dtype=np.float32)) for one in frames]
+        return [FakeScored(float(one.mean()) / 100, np.eye(*self.spec.canvas, dtype=np.float32)) for one in frames]
 
     def warm_up(self) -> None:
         if self.broken:

@@ -56,9 +56,9 @@ class _Said:
 class AlertWriter:
     """The agent's `Alarms`. Nothing is forgotten while the database is away.
 
-    A crash loses what waits. What lasts is said again by whoever finds it so; an event that is over is not: neither a
-    `sequence_gap`, nor a `breaker` whose engine works again. A `data_gap` after which the agent goes on does not wait
-    here: it is written with the claim that found it.
+    A crash loses what waits. What lasts is said again by whoever finds it so; a `breaker` whose engine works again is
+    not. A `data_gap` after which the agent goes on does not wait here: it is written with the claim that found it; nor
+    does a `sequence_gap`: it is written with the frame that shows it.
 
     Args:
         engine: the database.

@@ -7,8 +7,10 @@ from cyclopts import App
 from agent.cli.common import Acting, CommandError, Common, new_key, show
 from agent.service import stations as service
 from agent.settings import utc_now
-from agent.store import products, stations
+from agent.store import alerts, products, stations
+from agent.store.alerts import fitted, station_subject
 from agent.store.engine import reading
+from agent.store.station_states import OK, kinds_by_subject, troubles
 
 app = App(
     name="stations", help="List, add and change stations. Example: goodpart stations add press-1 --product flange"
@@ -17,9 +19,14 @@ app = App(
 
 @app.command(name="list")
 def list_(*, json: bool = False, common: Common = Common()) -> None:
-    """List stations, what they run and how they are. Example: goodpart stations list"""
+    """List stations, what they run and how they are. Example: goodpart stations list
+
+    The status is the worst that stands open of a station: blind, silent, frozen, black, overexposed, out of focus, gaps
+    (frames lost before the broker); else ok.
+    """
     settings = common.settings()
     with reading(common.database()) as conn:
+        kinds = kinds_by_subject(alerts.standing(conn))
         names = {product.id: product.name for product in products.all(conn)}
         rows = [
             (
@@ -27,7 +34,7 @@ def list_(*, json: bool = False, common: Common = Common()) -> None:
                 names.get(station.product_id) if station.product_id else None,
                 settings.audit.rate if station.audit_rate is None else station.audit_rate,
                 settings.alerts.silent_after_s if station.silent_after_s is None else station.silent_after_s,
-                station.status,
+                next(iter(troubles(station, kinds.get(fitted(station_subject(station.name)), ()))), OK),
                 station.last_frame_at,
             )
             for station in stations.all(conn)

@@ -1,27 +1,24 @@
-"""How much may be in flight: frames, their bytes as received, and their decoded pixels."""
+"""How much may be in flight: frames, their bytes as received, and their decoded pixels with their maps."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 
 
 class Budget:
     """Counts what is between broker and database. Thread-safe.
 
-    Half of the bytes are for frames as received, half for decoded pixels. The consumer's thread never blocks: it looks
-    at `full` and pauses. Decoding waits, because pixels are given back by threads that wait for nobody.
+    Half of the bytes are for frames as received, half for decoded pixels and the maps that scoring makes of them. The
+    consumer's thread never blocks: it looks at `room` and pauses. Decoding waits, because pixels are given back by
+    threads that wait for nobody.
 
     Args:
         frames: most frames in flight.
         limit: most bytes in flight. One frame larger than its half may pass alone.
-        monotonic: seconds.
     """
 
-    def __init__(self, frames: int, limit: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.most_frames, self._monotonic = frames, monotonic
-        self._busy_since = 0.0
+    def __init__(self, frames: int, limit: int) -> None:
+        self.most_frames = frames
         self._half = limit // 2
         self._frames = self._received = self._pixels = 0
         self._changed = threading.Condition()
@@ -31,14 +28,9 @@ class Budget:
         """Frames in flight."""
         return self._frames
 
-    def busy_s(self) -> float:
-        """Seconds for which there has been work without a pause; 0 where nothing is in flight."""
-        with self._changed:
-            return self._monotonic() - self._busy_since if self._frames else 0.0
-
     @property
     def held(self) -> int:
-        """Bytes in flight, received and decoded."""
+        """Bytes in flight, received, and decoded with room for their maps."""
         with self._changed:
             return self._received + self._pixels
 
@@ -57,8 +49,6 @@ class Budget:
     def take(self, size: int) -> None:
         """A frame of `size` bytes came in."""
         with self._changed:
-            if not self._frames:
-                self._busy_since = self._monotonic()
             self._frames += 1
             self._received += size
 
@@ -70,7 +60,7 @@ class Budget:
             self._changed.notify_all()
 
     def take_pixels(self, size: int, abandon: threading.Event) -> bool:
-        """Waits for room for decoded pixels; False where `abandon` is set first."""
+        """Waits for room for a frame's pixels and its map; False where `abandon` is set first."""
         with self._changed:
             while self._pixels and self._pixels + size > self._half:
                 if abandon.is_set():

@@ -1,4 +1,4 @@
-"""Watches the cameras of the stations whose frames are recorded here: frozen, black, blinded, blurred, or with gaps."""
+"""Watches the cameras of the stations whose frames are recorded here: frozen, black, blinded or blurred."""
 
 from __future__ import annotations
 
@@ -7,23 +7,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
 from sqlalchemy import Engine
 
 from agent.alerts.base import Alarms
 from agent.metrics import Metrics
 from agent.phrases import Phrase
-from agent.pipeline.numbering import Jump, Numbering
 from agent.pipeline.patience import Patience
 from agent.pipeline.station_watch import PROBLEMS, Change, StationWatch
 from agent.pipeline.work import Lane, Place, Work
-from agent.store import camera_history, offsets
+from agent.store import camera_history
 from agent.store.alerts import station_subject
 from agent.store.camera_history import Key, Usual
 from agent.store.engine import reading, writing
-
-log = structlog.get_logger()
-SHARED_S = 86400  # a station that had another partition by then may have it still
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +30,8 @@ class _Watched:
 class CameraWatch:
     """Raises and clears alarms; frames are decided as ever.
 
-    A station's watch begins with its first frame after its partition was claimed: with what the database says is usual
-    there, and with the number of its last frame before the claim, whoever recorded that. A station whose frames come in
-    several partitions has no order: its numbers say nothing, and each partition is watched by itself.
+    A station's watch begins with its first frame after its partition was claimed, with what the database says is usual
+    there. A station whose frames come in several partitions has no order: each partition is watched by itself.
     """
 
     def __init__(
@@ -47,7 +41,6 @@ class CameraWatch:
         self._patience, self._clock = patience, clock
         self._lock = threading.Lock()
         self._lanes: dict[Lane, dict[str, _Watched]] = {}  # by station; only the recorder's thread adds and removes
-        self._numbers: dict[Lane, dict[str, Numbering]] = {}  # the recorder's thread's
 
     def feed(self, works: Sequence[Work]) -> None:
         """Takes recorded frames of one lane, in their order and without duplicates. On the recorder's thread.
@@ -58,7 +51,6 @@ class CameraWatch:
         for work in works:
             if work.place and work.place.station not in self._lanes.get(work.lane, {}):
                 self._begin(work.lane, work.place)
-            self._count(work)
         with self._lock:
             for work in works:
                 self._take(work)
@@ -67,7 +59,6 @@ class CameraWatch:
         """The lane is another's from here on. On the recorder's thread."""
         with self._lock:
             stations = self._lanes.pop(lane, {})
-        self._numbers.pop(lane, None)
         for station in stations:
             for problem in PROBLEMS:
                 self._metrics.camera_problem.remove(station, problem)
@@ -113,57 +104,11 @@ class CameraWatch:
         with self._lock:
             self._lanes.setdefault(lane, {})[place.station] = _Watched(place.station_id, watch)
 
-    def _count(self, work: Work) -> None:
-        if work.envelope is None or (number := work.envelope.sequence) is None:
-            return
-        station = work.envelope.station
-        if (known := self._numbers.get(work.lane)) is None:
-            known = {name: Numbering(before.value) for name, before in work.lane.numbers.items()}
-            self._numbers[work.lane] = known
-        if work.place:
-            known.setdefault(station, Numbering())
-        # A dead letter, too, has used up its number.
-        if (numbering := known.get(station)) and (jump := numbering.count(number)):
-            if self._clock().timestamp() >= numbering.silent_until:
-                numbering.silent_until = self._shared_until(work.lane, station)
-            if self._clock().timestamp() >= numbering.silent_until:
-                self._jumped(station, number, jump)
-
-    def _shared_until(self, lane: Lane, station: str) -> float:
-        """Until when another partition, of whichever agent, makes the station one without an order."""
-
-        def read() -> int | None:
-            with reading(self._engine) as conn:
-                return offsets.numbered_elsewhere(conn, lane.claim, station)
-
-        at = self._patience.call(read, "database")
-        return 0.0 if at is None else at + SHARED_S
-
     def _take(self, work: Work) -> None:
         if work.place and work.measures:
             watched = self._lanes[work.lane][work.place.station]
             for change in watched.watch.look(work.measures, work.place.product_id):
                 self._tell(work.place.station, change)
-
-    def _jumped(self, station: str, number: int, jump: Jump) -> None:
-        if not jump.missed:
-            log.info("camera_began_anew", station=station, last=jump.last, number=number)
-            return
-        self._metrics.missed_frames.labels(station).inc(jump.missed)
-        self._alarms.raised(
-            "sequence_gap",
-            station_subject(station),
-            Phrase(
-                "station {station}: {missed} frames were lost between the camera and the broker, after number {last}: "
-                "look at the camera's log, its network and its buffer",
-                station=station,
-                missed=jump.missed,
-                last=jump.last,
-            ),
-            missed=jump.missed,
-            last=jump.last,
-            number=number,
-        )
 
     def _tell(self, station: str, change: Change) -> None:
         self._metrics.camera_problem.labels(station, change.problem).set(change.raised)

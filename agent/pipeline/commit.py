@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from agent.failpoints import passing
-from agent.pipeline import decisions, taught
+from agent.pipeline import decisions, lost, taught
+from agent.pipeline.numbering import Jump, Numbering
 from agent.pipeline.work import DEAD_LETTER, KEPT, NOT_INSPECTED, Lane, Outcome, StationState, Work
 from agent.settings import Pipeline, Settings
 from agent.store import (
@@ -28,6 +29,7 @@ from agent.store import (
     trends,
     watches,
 )
+from agent.store.alerts import Alert
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.errors import Fenced
 from agent.store.inspections import Inspection
@@ -52,6 +54,9 @@ class Done:
     inspections: tuple[Inspection, ...]
     stations: Mapping[int, StationState]
     duplicates: int
+    numbering: Mapping[str, Numbering]
+    jumps: Sequence[Jump]
+    opened: Sequence[Alert]  # of the frames that cameras lost
 
 
 def balance(works: Sequence[Work], duplicates: int) -> Counts:
@@ -97,7 +102,8 @@ def commit(
     kept = _without_duplicates(conn, works, now)
     counts = balance(kept, len(works) - len(kept))
     end = works[-1].record
-    numbers = _numbers(lane, kept)
+    numbering, jumps = lost.follow(lane, kept, now)
+    numbers = {station: one.last for station, one in numbering.items() if one.last is not None}
     claim = offsets.advance(
         conn, lane.claim, end.offset + 1, counts, now, leader_epoch=end.leader_epoch, numbers=numbers
     )
@@ -118,20 +124,11 @@ def commit(
     seen.add_all(conn, [(*_pair(work), now) for work in kept if work.place], now - REMEMBERED)
     states = _stations(conn, lane, kept, limits.blind_after)
     for station_id, state in sorted(states.items()):
-        last = max(work.event_at for work in kept if work.place and work.place.station_id == station_id)
+        last = max(work.event_at for work in kept if work.whose and work.whose[0] == station_id)
         stations.set_status(conn, station_id, "blind" if state.blind else "ok", state.failures, last, now)
     outbox.add_all(conn, [_decision(claim, work, limits, now) for work in kept])
-    return Done(claim, counts, tuple(recorded), states, counts.duplicate)
-
-
-def _numbers(lane: Lane, works: Sequence[Work]) -> dict[str, int]:
-    """The last number of each station. A dead letter has used up its own, but may name what is no station."""
-    found: dict[str, int] = {}
-    known = lane.claim.numbers
-    for one, place in ((work.envelope, work.place) for work in works):
-        if one and one.sequence is not None and (place or one.station in found or one.station in known):
-            found[one.station] = one.sequence
-    return found
+    told, opened = lost.tell(conn, lane, numbering, jumps, now)
+    return Done(claim, counts, tuple(recorded), states, counts.duplicate, numbering, told, opened)
 
 
 def _hold(conn: Connection, works: Sequence[Work], now: datetime) -> None:
@@ -167,17 +164,18 @@ def _without_duplicates(conn: Connection, works: Sequence[Work], now: datetime) 
 def _stations(conn: Connection, lane: Lane, works: Sequence[Work], blind_after: int) -> dict[int, StationState]:
     states: dict[int, StationState] = {}
     for work in works:
-        place, outcome = work.place, _outcome(work)
-        if place is None:
+        whose, outcome = work.whose, _outcome(work)
+        if whose is None:
             continue
-        before = states.get(place.station_id) or _known(conn, lane, place.station_id)
+        station_id, name = whose
+        before = states.get(station_id) or _known(conn, lane, station_id)
         if outcome.reason == "too_old":  # nobody tried to inspect it: it says nothing about the station
-            states[place.station_id] = before
-        elif outcome.verdict == NOT_INSPECTED:
+            states[station_id] = before
+        elif outcome.verdict in (NOT_INSPECTED, DEAD_LETTER):
             failures = before.failures + 1
-            states[place.station_id] = StationState(failures, before.blind or failures >= blind_after)
+            states[station_id] = StationState(name, failures, before.blind or failures >= blind_after)
         else:
-            states[place.station_id] = StationState(0, False)
+            states[station_id] = StationState(name, 0, False)
     return states
 
 
@@ -186,7 +184,7 @@ def _known(conn: Connection, lane: Lane, station_id: int) -> StationState:
     if station_id in lane.stations:
         return lane.stations[station_id]
     stored = stations.get(conn, station_id)
-    return StationState(stored.failures_in_row, stored.status == "blind")
+    return StationState(stored.name, stored.failures_in_row, stored.status == "blind")
 
 
 def _shown(work: Work) -> bool:

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from datetime import datetime
 
 import model.images as images
-from agent.frame import BadHeader, DataRef, Envelope, RawFormat, event_time, parse
+from agent.frame import BadHeader, DataRef, Envelope, RawFormat, event_time, parse, station_of
 from agent.phrases import Phrase
 from agent.pipeline.budget import Budget
 from agent.pipeline.claim_checks import ClaimChecks, ClaimCorrupt
 from agent.pipeline.directory import Directory
 from agent.pipeline.measures import measure
 from agent.pipeline.patience import AbandonedError
+from agent.pipeline.provider import Deciding
 from agent.pipeline.work import Work
 from agent.settings import Pipeline, Settings
 from agent.store import drawing
@@ -30,6 +31,7 @@ class Decoder:
         directory: Directory,
         budget: Budget,
         claim_checks: ClaimChecks,
+        deciding: Deciding,
         *,
         secret: bytes,
         clock: Callable[[], datetime],
@@ -37,9 +39,11 @@ class Decoder:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._default_station = settings.kafka.station
         self._directory = directory
         self._budget = budget
         self._claim_checks = claim_checks
+        self._deciding = deciding
         self._secret = secret
         self._clock = clock
         self._abandon = abandon
@@ -58,17 +62,20 @@ class Decoder:
             if envelope.dataref and not self._claim(work, envelope.dataref):
                 return work.outcome is not None
         except BadHeader as error:
-            work.place = None
+            work.place, work.station = None, self._directory.station(station_of(work.record, self._default_station))
             work.dead_letter(error.phrase, self._clock())
             return True
         decode(work, envelope, self._settings.pipeline, self._clock)
         if work.pixels is not None:
             work.measures = measure(work.pixels)
+            deployed = self._deciding.current(work.place.product_id) if work.place else None
+            # Taken now: what scores must not wait for the room that only comes once it goes on.
+            work.map_room = deployed.map_bytes if deployed else 0
         self._hold(work.held_bytes)
         return True
 
     def _read_headers(self, work: Work) -> Envelope:
-        envelope = parse(work.record, stream=work.lane.key.topic_id, default_station=self._settings.kafka.station)
+        envelope = parse(work.record, stream=work.lane.key.topic_id, default_station=self._default_station)
         work.event_at, work.clock_suspect = event_time(envelope.captured_at, work.record.timestamp)
         work.envelope = envelope  # first: a dead letter says which station its frame named, registered or not
         work.place = self._directory.place(work, envelope)

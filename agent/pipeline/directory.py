@@ -65,6 +65,17 @@ class Directory:
             self._refresh()
             return self._place(work, envelope)
 
+    def station(self, name: str) -> stations.Station | None:
+        """The registered station of that name, as it was a second ago at the earliest.
+
+        Raises:
+            AbandonedError: the agent stops at once.
+        """
+        with self._lock:
+            if self._monotonic() - self._read_at > REFRESH_S:
+                self._refresh()
+            return self._stations.get(name)
+
     def _refresh(self) -> None:
         started = self._monotonic()
         counts = started - self._lapses_at > LAPSES_S

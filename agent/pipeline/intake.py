@@ -17,7 +17,7 @@ from agent.metrics import Metrics
 from agent.phrases import Phrase
 from agent.pipeline.budget import Budget
 from agent.pipeline.claims import Early, Granted
-from agent.pipeline.gap import Cut
+from agent.pipeline.gap import Cut, partition_subject
 from agent.pipeline.held import Held
 from agent.pipeline.messages import Answer, Arrived, ClaimRequest, Gone, Idle, Void
 from agent.pipeline.record import Recorder
@@ -98,23 +98,25 @@ class Intake:
         """Partitions that the source gave us."""
         return tuple(sorted(self._held))
 
-    def unreadable(self, for_s: float) -> str | None:
-        """Which claimed partition cannot be read for so many seconds, and why; None where all can."""
+    def unreadable(self, for_s: float) -> dict[str, Phrase]:
+        """What of the claimed partitions cannot be read for so many seconds, and why, by the partition's subject."""
         return self._unread(for_s, claimed=True)
 
-    def leaderless(self, for_s: float) -> str | None:
-        """Which partition cannot be claimed for so many seconds since no broker leads it; a restart would not help."""
+    def leaderless(self, for_s: float) -> dict[str, Phrase]:
+        """The same of those that cannot be claimed since no broker leads them."""
         return self._unread(for_s, claimed=False)
 
-    def _unread(self, for_s: float, *, claimed: bool) -> str | None:
-        now = self._monotonic()
+    def _unread(self, for_s: float, *, claimed: bool) -> dict[str, Phrase]:
+        now, found = self._monotonic(), dict[str, Phrase]()
         for partition, held in list(self._held.items()):
-            if (unread := held.unread) and unread.claimed == claimed and now - unread.since > for_s:
-                return Phrase(
-                    "partition {partition} was not read on for {seconds:.0f} s: {problem}",
-                    partition=partition, seconds=now - unread.since, problem=unread.problem,
+            lane, unread = held.lane, held.unread
+            if unread and unread.claimed == claimed and now - unread.since > for_s:
+                key = lane.key if lane else StreamKey("", "", self._settings.frames_topic)
+                found[partition_subject(key, partition)] = Phrase(
+                    "partition {partition} of {topic} was not read on for {seconds:.0f} s: {problem}",
+                    partition=partition, topic=key.topic, seconds=now - unread.since, problem=unread.problem,
                 )  # fmt: skip
-        return None
+        return found
 
     def drain(self, timeout_s: float) -> bool:
         """Takes no more frames; membership goes on. True once no frame can come in any more."""
@@ -342,7 +344,7 @@ class Intake:
         """What is done once a second: idle positions, lag, the broker's own commit, a recreated topic."""
         self._tidied = self._monotonic()
         key = self._source.stream()
-        lag, known = 0, True
+        known = bool(self._held)
         lags: dict[tuple[int, int], int] = {}
         for partition, held in self._held.items():
             lane = held.lane
@@ -361,14 +363,14 @@ class Intake:
             if held.unread and (place is None or held.unread.offset != place.offset):
                 log.info("partition_readable", partition=partition)
                 held.unread = None
-            left = max(0, end - lane.claim.next_offset) if end is not None else 0
-            known = known and end is not None
-            lag += left
-            if end is not None:
-                lags[lane.claim.stream_id, partition] = left
+            if end is None:
+                known = False
+                continue
+            lags[lane.claim.stream_id, partition] = left = max(0, end - lane.claim.next_offset)
             self._metrics.lag.labels(str(partition)).set(left)
-        self.lag = lag if known and self._held else None
-        self.lags = lags
+        for partition in {partition for _, partition in self.lags} - {partition for _, partition in lags}:
+            self._metrics.lag.remove(str(partition))
+        self.lag, self.lags = sum(lags.values()) if known else None, lags
         done = {p: held.lane.claim.next_offset for p, held in self._held.items() if held.lane}
         if news := {p: offset for p, offset in done.items() if self._committed.get(p) != offset}:
             passing("broker.commit")

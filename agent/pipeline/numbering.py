@@ -7,34 +7,40 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """A sequence number that does not follow `last`. `missed`: how many are missing; 0 of a camera that began anew."""
+    """A number that does not follow `last`. `missed`: how many are missing; 0 of a camera that began anew."""
 
+    station: str
+    number: int
     last: int
-    missed: int
+
+    @property
+    def missed(self) -> int:
+        """How many frames were lost in between."""
+        return max(0, self.number - self.last - 1)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Numbering:
-    """Follows one station's numbers in one partition.
+    """How far one station's numbers in one partition are.
 
     Attributes:
         last: the number of the frame before; None where none is known.
         silent_until: Unix time before which its jumps say nothing.
+        anew: whether that number did not rise.
     """
 
     last: int | None = None
     silent_until: float = 0.0
-    _anew: bool = False
+    anew: bool = False
 
-    def count(self, number: int) -> Jump | None:
-        """Takes the next frame's number; None where nothing is odd.
+    def then(self, station: str, number: int) -> tuple[Numbering, Jump | None]:
+        """How far it is after the next frame's number, and what is odd about that; None where nothing is.
 
         A number that does not rise is a camera that began anew; what it lost around its end, nobody can tell. One
         whose numbers never rise has none: that is said once.
         """
-        last, self.last = self.last, number
-        if last is None or number == last + 1:
-            self._anew = False
-            return None
-        told, self._anew = self._anew, number <= last
-        return None if told and self._anew else Jump(last, max(0, number - last - 1))
+        anew = self.last is not None and number <= self.last
+        after = Numbering(number, self.silent_until, anew)
+        if self.last is None or number == self.last + 1 or (anew and self.anew):
+            return after, None
+        return after, Jump(station, number, self.last)

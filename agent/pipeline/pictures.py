@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,10 @@ class Heatmap:
 
     values: images.Map
     spec: images.InputSpec
+
+    def alone(self) -> Heatmap:
+        """The same, apart from the other maps of its batch, which a view would keep in memory."""
+        return self if self.values.base is None else replace(self, values=self.values.copy())
 
     def over(self, shape: tuple[int, ...]) -> images.Map:
         """As it lies over a whole frame of this shape, whatever part of it is inspected: float32 H x W."""

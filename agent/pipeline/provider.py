@@ -119,6 +119,12 @@ class Deployed:
         """Whether the certificate speaks of this very scorer."""
         return speaks_of(self.certificate, self.scorer)
 
+    @property
+    def map_bytes(self) -> int:
+        """What a frame's map takes: float32, of whichever scorer has the larger canvas."""
+        specs = [self.scorer.spec, *([self.companion.scorer.spec] if self.companion else [])]
+        return 4 * max(height * width for height, width in (one.canvas for one in specs))
+
 
 class Deciding(Protocol):
     """Knows what decides for a product. Never waits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -69,6 +70,7 @@ class Recorder:
         watch: CameraWatch,
         clock: Callable[[], datetime],
         alarms: Alarms,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._alarms = alarms
@@ -84,6 +86,7 @@ class Recorder:
         self._live = live
         self._watch = watch
         self._clock = clock
+        self._monotonic = monotonic
         self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.answers: queue.SimpleQueue[Answer | Void] = queue.SimpleQueue()
         self.lanes: dict[int, Lane] = {}
@@ -133,6 +136,8 @@ class Recorder:
             case Work():
                 self._finish(message)
             case Arrived(lane, works):
+                if not len(lane.window):
+                    lane.moved = self._monotonic()
                 for work in works:
                     lane.window.arrive(work.record.offset)
             case ClaimRequest():
@@ -170,6 +175,9 @@ class Recorder:
         if self.lanes.get(lane.partition) is lane:
             del self.lanes[lane.partition]
             self._metrics.partitions.set(len(self.lanes))
+            for station_id, state in lane.stations.items():
+                if not any(station_id in other.stations for other in self.lanes.values()):
+                    self._metrics.blind.remove(state.name)
         self._relay.disown(lane)
         self._watch.forget(lane)
 
@@ -262,8 +270,10 @@ class Recorder:
             passing("commit.done")
             lane.claim = done.claim
             lane.window.pop(len(works))
+            lane.moved = self._monotonic()
             self._recorded(works, done)
             lane.stations |= done.stations
+            lane.numbering |= done.numbering
         if lane.closing and not len(lane.window):
             self._remove(lane)
 
@@ -309,13 +319,23 @@ class Recorder:
         for labels, n in verdicts.items():
             self._metrics.verdicts.labels(*labels).inc(n)
         for station_id, state in done.stations.items():
-            self._metrics.blind.labels(names[station_id].station).set(state.blind)
+            self._metrics.blind.labels(state.name).set(state.blind)
             before = works[0].lane.stations.get(station_id)
             # Told once even where it is well: whoever had the partition before may have told otherwise.
             if before is None or before.blind != state.blind:
-                tell_blind(self._alarms, names[station_id].station, state.blind, state.failures)
+                tell_blind(self._alarms, state.name, state.blind, state.failures)
+        self._tell_lost(done)
         offsets = {row.offset for row in done.inspections}
-        self._watch.feed([work for work in works if work.place is None or work.record.offset in offsets])
+        self._watch.feed([work for work in works if work.record.offset in offsets])
+
+    def _tell_lost(self, done: commit.Done) -> None:
+        for jump in done.jumps:
+            if jump.missed:
+                self._metrics.missed_frames.labels(jump.station).inc(jump.missed)
+            else:
+                log.info("camera_began_anew", station=jump.station, last=jump.last, number=jump.number)
+        for alert in done.opened:
+            log.warning("alert_opened", **alert.line, detail=alert.numbers)
 
     def _measure(self, done: commit.Done, latencies: Sequence[float]) -> None:
         for outcome in ("inspected", "not_inspected", "dead_lettered", "duplicate"):

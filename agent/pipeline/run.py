@@ -15,7 +15,6 @@ import structlog
 from sqlalchemy import Engine
 
 from agent.alerts.base import Alarms
-from agent.alerts.condition import Condition
 from agent.health import Health
 from agent.live import Live
 from agent.metrics import Metrics
@@ -37,6 +36,7 @@ from agent.pipeline.relay import Relay
 from agent.pipeline.score import BatchFormer, BatchScorer, EngineFaultError, Inbox
 from agent.pipeline.second import SecondScorer, sample
 from agent.pipeline.stages import Stages
+from agent.pipeline.stalls import Stalls
 from agent.pipeline.stats import Meter, Stats
 from agent.pipeline.work import Work
 from agent.settings import Settings
@@ -51,7 +51,6 @@ REPORT_S = 1.0
 TIDY_EVERY_S = 60.0
 NOTE_EVERY_S = 10.0
 FORGET = 500  # frame ids in one transaction
-STALL_S = 60.0
 STALL_LOOK_S = 5.0
 _JOIN_S = 4.0  # for leaving the group, then for all other threads together
 
@@ -127,6 +126,7 @@ class Pipeline:
             metrics=parts.metrics,
             health=parts.health,
             alarms=parts.alarms,
+            monotonic=parts.monotonic,
         )
         self._intake = Intake(
             parts.source,
@@ -139,12 +139,22 @@ class Pipeline:
             rng=parts.rng,
             monotonic=parts.monotonic,
         )
+        self._stalls = Stalls(
+            self._recorder,
+            self._intake,
+            parts.health,
+            parts.alarms,
+            agent=parts.agent,
+            claim_wait_s=limits.claim_wait_s,
+            monotonic=parts.monotonic,
+        )
         self._later = Later(self._undecoded.put, monotonic=parts.monotonic)
         self._decoder = Decoder(
             settings,
             Directory(parts.engine, parts.patience, settings, monotonic=parts.monotonic),
             self._budget,
             ClaimChecks(store, parts.patience),
+            parts.provider,
             secret=parts.install.secret,
             clock=parts.clock,
             abandon=parts.patience.abandon,
@@ -159,7 +169,8 @@ class Pipeline:
         parts.health.ready_check("assignment", self._unassigned)
         parts.health.ready_check("models", parts.provider.problems)
         parts.health.ready_check("pipeline", lambda: repr(self.failed) if self.failed else None)
-        parts.health.live_check("progress", self._stalled)
+        parts.health.ready_check("partitions", self._stalls.unread)
+        parts.health.live_check("progress", self._stalls.stuck)
 
     def start(self) -> None:
         """Opens the source and starts the threads.
@@ -211,7 +222,7 @@ class Pipeline:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of frames in flight, received and decoded."""
+        """Bytes of frames in flight, received, and decoded with their maps."""
         return self._budget.held
 
     @property
@@ -286,6 +297,7 @@ class Pipeline:
         if work.lane.dropped or not self._evidence.wanted(work):
             self._finish(work)
         else:
+            work.map = work.map and work.map.alone()
             self._decided.put(work)
 
     def _keep(self) -> None:
@@ -300,17 +312,16 @@ class Pipeline:
 
     def _finish(self, work: Work) -> None:
         self._budget.give_pixels(work.held_bytes)
-        work.pixels = work.map = work.features = work.claimed = None
+        work.let_go()
         self._recorder.inbox.put(work)
 
     def _report(self) -> None:
         tidy_in = look_in = note_in = 0.0
-        stalled = Condition(self._parts.alarms, "partition_stalled", self._subject)
         while not self._stopped.wait(REPORT_S):
             look_in -= REPORT_S
             if look_in <= 0:
                 look_in = STALL_LOOK_S
-                stalled.look(self._words_of_stall(), level="error")
+                self._stalls.tell()
             stats = self.stats()
             self._parts.live.presence(self._parts.agent, stats.to_dict())
             self._parts.metrics.in_flight_frames.set(self._budget.frames)
@@ -341,24 +352,9 @@ class Pipeline:
         return f"agent:{self._parts.host}"
 
     def _unassigned(self) -> str | None:
-        return self._intake.leaderless(0.0) if self._intake.claimed else "no partition is claimed yet"
-
-    def _stalled(self) -> str | None:
-        if problem := self._intake.unreadable(STALL_S):
-            return problem
-        # Of a line that stood still, the first frame is no late one.
-        idle_s = min(self._meter.quiet_s(), self._budget.busy_s())
-        if idle_s > STALL_S and not self._parts.health.outages:
-            n = self._budget.frames
-            return Phrase("{n} frames are in flight and none was recorded for {seconds:.0f} s", n=n, seconds=idle_s)
-        return None
-
-    def _words_of_stall(self) -> str | None:
-        if problem := self._stalled():
-            return Phrase(
-                "{agent}: {problem}. Restart it if it does not go on", agent=self._parts.agent, problem=problem
-            )
-        return self._intake.leaderless(STALL_S)
+        if not self._intake.claimed:
+            return "no partition is claimed yet"
+        return "; ".join(self._intake.leaderless(0.0).values()) or None
 
     def _spawn(self, name: str, target: Callable[[], None]) -> None:
         def guarded() -> None:

@@ -148,7 +148,7 @@ class BatchScorer:
             self._probe(deployed, failed[0][1])
         for work, error in failed:
             reason = "wrong_size" if isinstance(error, InputError) else "model_error"
-            work.fail(reason, f"{type(error).__name__}: {error}"[:500], self._clock())
+            work.fail(reason, f"{type(error).__name__}: {error}"[:500], self._clock(), deployed.deployment_id)
             log.warning("frame_failed_in_model", **work.identity, product=place.product, error=repr(error)[:300])
         for work in batch:
             if work.outcome is not None and work.outcome.verdict != NOT_INSPECTED:
@@ -203,7 +203,7 @@ def decide(work: Work, deployed: Deployed, scored: Scored, now: datetime) -> Non
     """The verdict of one scored frame, under the certificate of what scored it."""
     score = float(scored.score)
     if not math.isfinite(score):
-        work.fail("model_error", Phrase("the score is {score}", score=score), now)
+        work.fail("model_error", Phrase("the score is {score}", score=score), now, deployed.deployment_id)
         return
     work.map = Heatmap(scored.map, deployed.scorer.spec)
     work.features = Features(scored.features, deployed.scorer.space)

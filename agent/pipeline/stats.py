@@ -107,7 +107,6 @@ class Meter:
         self._flagged = 0
         self._commits: deque[tuple[float, int]] = deque(maxlen=_MOST)
         self._latencies: deque[tuple[float, float]] = deque(maxlen=_MOST)
-        self._committed_at = self._started
 
     def add(self, counts: Counts, flagged: int, latencies_ms: Iterable[float]) -> None:
         """One transaction is committed."""
@@ -117,11 +116,6 @@ class Meter:
             self._flagged += flagged
             self._commits.append((now, counts.received))
             self._latencies.extend((now, latency) for latency in latencies_ms)
-            self._committed_at = now
-
-    def quiet_s(self) -> float:
-        """Seconds since the last commit, or since the start."""
-        return self._monotonic() - self._committed_at
 
     def snapshot(self) -> tuple[Counts, int, float, float | None]:
         """Counts, flagged, rate per second and p99 in ms."""

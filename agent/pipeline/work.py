@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent.frame import Envelope, Record, StreamKey
+from agent.pipeline.numbering import Numbering
 from agent.pipeline.window import Window
 from agent.store.changeovers import Span
 from agent.store.item_vectors import Vector
-from agent.store.offsets import Claim, Number
+from agent.store.offsets import Claim
+from agent.store.stations import Station
 
 if TYPE_CHECKING:
     from agent.pipeline.measures import Measures
@@ -31,6 +32,7 @@ KEPT = frozenset(
 class StationState:
     """How a station's frames fare."""
 
+    name: str
     failures: int  # in a row
     blind: bool
 
@@ -47,14 +49,15 @@ class Lane:
     window: Window[Work] = field(default_factory=Window)
     dropped: bool = False  # its frames are another's now: record none of them
     closing: bool = False  # revoked: what is in flight may still be committed
+    moved: float = 0.0  # monotonic seconds: when a frame came into its empty window, or a prefix was recorded
     stations: dict[int, StationState] = field(default_factory=dict)  # as last recorded here, by id
     runs: dict[int, Span] = field(default_factory=dict)  # the directory's: what stations run, by id
     sent: int = 0  # the relay's: decisions of earlier offsets are acknowledged
     partitions: int = 0  # that the log has; 0 where unknown
-    numbers: Mapping[str, Number] = field(init=False)  # of the last frames before the claim, by station
+    numbering: dict[str, Numbering] = field(init=False)  # as last recorded here, or before the claim, by station
 
     def __post_init__(self) -> None:
-        self.numbers = self.claim.numbers
+        self.numbering = {station: Numbering(number.value) for station, number in self.claim.numbers.items()}
 
     @property
     def partition(self) -> int:
@@ -147,6 +150,7 @@ class Work:
     clock_suspect: bool = False
     envelope: Envelope | None = None
     place: Place | None = None
+    station: Station | None = None  # of a dead letter, which has no place: the registered one that it names
     audit: bool = False
     taught: bool = False  # its product is being taught, and no model saw it
     draw: float = 1.0  # it is in a watch's sample where this is below the share
@@ -155,6 +159,7 @@ class Work:
     pixels: Frame | None = None  # let go once nobody needs them any more
     measures: Measures | None = None  # of its pixels; None where it has none
     map: Heatmap | None = None
+    map_room: int = 0  # bytes held for a map before there is one
     features: Features | None = None  # of the model whose map that is
     outcome: Outcome | None = None
     evidence: Evidence | None = None
@@ -169,8 +174,20 @@ class Work:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes held beside the record's own: pixels, and what was claimed."""
-        return (0 if self.pixels is None else int(self.pixels.nbytes)) + len(self.claimed or b"")
+        """Bytes held beside the record's own: pixels, room for their map, and what was claimed."""
+        return (0 if self.pixels is None else int(self.pixels.nbytes)) + self.map_room + len(self.claimed or b"")
+
+    def let_go(self) -> None:
+        """Nobody needs more of it than its outcome."""
+        self.pixels = self.map = self.features = self.claimed = None
+        self.map_room = 0
+
+    @property
+    def whose(self) -> tuple[int, str] | None:
+        """Id and name of its registered station; None of a dead letter that names none."""
+        if self.place:
+            return self.place.station_id, self.place.station
+        return (self.station.id, self.station.name) if self.station else None
 
     @property
     def identity(self) -> dict[str, object]:
@@ -180,12 +197,12 @@ class Work:
             "partition": self.record.partition,
             "offset": self.record.offset,
             "frame_id": self.envelope.frame_id if self.envelope else None,
-            "station": self.place.station if self.place else None,
+            "station": self.whose[1] if self.whose else None,
         }
 
-    def fail(self, reason: str, detail: str, now: datetime) -> None:
-        """It cannot be inspected."""
-        self.outcome = Outcome(NOT_INSPECTED, now, reason, detail)
+    def fail(self, reason: str, detail: str, now: datetime, deployment_id: int | None = None) -> None:
+        """It cannot be inspected; `deployment_id` is of the model that tried."""
+        self.outcome = Outcome(NOT_INSPECTED, now, reason, detail, deployment_id=deployment_id)
 
     def dead_letter(self, detail: str, now: datetime) -> None:
         """Its headers do not say what it is, or name what is not registered."""

@@ -108,7 +108,7 @@ class Models:
                 used = one.live_until is None
             elif before.deployment_id is not None:
                 used = one.id == before.deployment_id
-            else:  # a frame that failed names none: what was live then tried it
+            else:  # a frame that no model saw names none: what was live then would have scored it
                 used = one.live_from <= before.decided_at and (not one.live_until or before.decided_at < one.live_until)
             if used:
                 return one

@@ -1,8 +1,9 @@
 """An agent as a process of its own, with the tests' scorer in place of torch: `python -m tests.crash.agent_process`.
 
-Everything else is the product's own daemon; settings come from the environment, as do four things of the tests:
-`SCORING_DELAY_S`, seconds a frame; `BREAKS_AFTER`, batches; `FULL_DISK`, a file that fills the blobs' disk while it is
-there; `RETRAINS`, for an agent that trains too: the module that its child runs, with torch.
+Everything else is the product's own daemon; settings come from the environment, as do five things of the tests:
+`SCORING_DELAY_S`, seconds a frame; `CANVAS`, pixels of a side of its maps; `BREAKS_AFTER`, batches; `FULL_DISK`, a file
+that fills the blobs' disk while it is there; `RETRAINS`, for an agent that trains too: the module that its child runs,
+with torch.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from agent import daemon, files, settings
 from agent.store import local_blobs
+from model.images import InputSpec
 from tests.streams import FakeScored, FakeScorer
 
 
@@ -32,8 +34,8 @@ class Scorer(FakeScorer):
 
 def load(data: bytes, wanted: settings.Settings) -> Scorer:
     """A scorer of any artifact."""
-    delay_s = float(os.environ.get("SCORING_DELAY_S", "0"))
-    return Scorer(artifact_sha256=hashlib.sha256(data).hexdigest(), delay_s=delay_s)
+    delay_s, side = float(os.environ.get("SCORING_DELAY_S", "0")), int(os.environ.get("CANVAS", "64"))
+    return Scorer(InputSpec(side, side), artifact_sha256=hashlib.sha256(data).hexdigest(), delay_s=delay_s)
 
 
 def fill(flag: Path) -> None:

@@ -19,6 +19,7 @@ from agent.alerts import writer as writing_module
 from agent.alerts.writer import AlertWriter
 from agent.metrics import Metrics
 from agent.pipeline import run as pipeline
+from agent.pipeline import stalls
 from agent.pipeline.provider import Deployed
 from agent.settings import utc_now
 from agent.sources.memory import MemoryDecisions, MemoryLog, MemorySource
@@ -109,7 +110,7 @@ def test_frames_that_stand_still_are_told_until_they_move(
 ) -> None:
     monkeypatch.setattr(pipeline, "REPORT_S", 0.02)
     monkeypatch.setattr(pipeline, "STALL_LOOK_S", 0.02)
-    monkeypatch.setattr(pipeline, "STALL_S", 0.1)
+    monkeypatch.setattr(stalls, "STALL_S", 0.1)
     go = threading.Event()
 
     class Slow(FakeScorer):
@@ -117,17 +118,17 @@ def test_frames_that_stand_still_are_told_until_they_move(
             go.wait(30)
             return super().score(frames)
 
-    log = MemoryLog()
+    log, wanted = MemoryLog(), settings(tmp_path, pipeline={"claim_wait_s": 0.1})
     with (
         writer(engine) as alarms,
-        running(engine, settings(tmp_path), MemorySource(log), scorer=Slow(), alarms=alarms) as run,
+        running(engine, wanted, MemorySource(log), scorer=Slow(), alarms=alarms) as run,
     ):
         run.until(lambda: run.pipeline.caught_up)
         log.append(frame(), headers("a"))
-        run.until(lambda: told(engine) == [("partition_stalled", AGENT, "open")])
-        assert "1 frames are in flight" in found(engine)[0].words
+        run.until(lambda: told(engine) == [("partition_stalled", "partition:goodpart.frames/0", "open")])
+        assert "1 frames of partition 0 of goodpart.frames are in flight" in found(engine)[0].words
         go.set()
-        run.until(lambda: told(engine) == [("partition_stalled", AGENT, "over")])
+        run.until(lambda: told(engine) == [("partition_stalled", "partition:goodpart.frames/0", "over")])
 
 
 def test_an_agent_behind_its_log_or_without_a_dependency_says_no_station_is_silent(

@@ -14,8 +14,7 @@ from sqlalchemy import Engine
 
 from agent.demo.broker import create_topics
 from agent.frame import RAW, RawFormat
-from agent.pipeline import intake
-from agent.pipeline import run as pipeline_run
+from agent.pipeline import intake, stalls
 from agent.settings import Kafka, Settings
 from agent.sources.base import SourceError
 from agent.sources.kafka import KafkaSource
@@ -143,7 +142,7 @@ def test_a_broker_restored_from_an_older_copy_is_another_stream(
 def test_a_damaged_batch_is_told_while_other_partitions_go_on_and_is_read_once_it_is_mended(
     apache: ApacheKafka, wanted: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline_run, "STALL_S", 0.5)
+    monkeypatch.setattr(stalls, "STALL_S", 0.5)
     monkeypatch.setattr(intake, "RETRY_S", 0.5)
     topic = wanted.kafka.frames_topic
     admin = KafkaAdminClient(bootstrap_servers=apache.bootstrap)
@@ -157,14 +156,14 @@ def test_a_damaged_batch_is_told_while_other_partitions_go_on_and_is_read_once_i
     publish(wanted, names("b", 2))
     with running(engine, wanted, source(wanted)) as run:
         run.until_received(3)
-        run.until(lambda: "progress" in run.health.dead())
-        assert "offset 3 of partition 0 cannot be read" in run.health.dead()["progress"]
-        assert not run.health.outages
+        run.until(lambda: "partitions" in run.health.unready())
+        assert "offset 3 of partition 0 cannot be read" in run.health.unready()["partitions"]
+        assert not run.health.dead() and not run.health.outages
         publish(wanted, names("other", 20), partition=1)
         assert run.until_received(23) == Counts(23, inspected=23)
         _flip(segment, whole + 80)
         assert run.until_received(26) == Counts(26, inspected=26)
-        run.until(lambda: not run.health.dead())
+        run.until(lambda: not run.health.unready())
         assert run.rows(data_gap) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import json
 import os
 import signal
 import sys
@@ -24,7 +25,7 @@ from agent.cli.common import Acting, Common, console
 from agent.cli.inputs import InputOptions
 from agent.demo.server import free_port
 from agent.frame import Envelope, Record, parse, to_headers
-from agent.store import dead_letters, stations
+from agent.store import alerts, dead_letters, stations
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.engine import writing
 from tests.databases import NOW, Line, line
@@ -185,6 +186,26 @@ def test_lists_show_data_as_it_is_and_not_as_markup(
             main()
         said = capsys.readouterr().out
         assert [name for name in names if name not in said] == []
+
+
+def test_a_stations_status_is_the_worst_that_stands_about_it(
+    plant: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {"a": (), "b": ("sequence_gap",), "c": ("sequence_gap", "camera_black"), "d": ("station_silent",), "e": ()}
+    with writing(plant.engine) as conn:
+        for name, kinds in wrong.items():
+            made = stations.add(conn, name, now=NOW)
+            for kind in kinds:
+                alerts.raise_(conn, kind, f"station:{name}", "x", level="error", detail={}, event=False, now=NOW)
+        stations.set_status(conn, made.id, "blind", 20, NOW, NOW)
+        alerts.raise_(conn, "flag_rate", "station:a product:p", "x", level="error", detail={}, event=False, now=NOW)
+    monkeypatch.setattr(sys, "argv", ["goodpart", "stations", "list", "--json"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    found = {one["name"]: one["status"] for one in json.loads(capsys.readouterr().out)}
+    assert {name: found[name] for name in wrong} == {
+        "a": "ok", "b": "gaps", "c": "black", "d": "silent", "e": "blind",
+    }  # fmt: skip
 
 
 def test_a_picture_whose_name_is_no_text_is_published(plant: Line) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -12,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from agent.health import Health
 from agent.metrics import Metrics
-from agent.pipeline.models import ModelManager
+from agent.pipeline.models import Load, ModelManager
 from agent.pipeline.patience import Patience, PatientBlobs
 from agent.settings import Settings
 from agent.sources.memory import MemoryLog, MemorySource
@@ -20,7 +23,7 @@ from agent.store import registry
 from agent.store.blobs import BlobStore
 from agent.store.local_blobs import LocalBlobs
 from agent.store.offsets import Counts
-from tests.streams import FakeScorer, frame, headers, running, seed, settings, until
+from tests.streams import FakeScored, FakeScorer, frame, headers, running, seed, settings, until
 
 
 def load(data: bytes, wanted: Settings) -> FakeScorer:
@@ -33,7 +36,7 @@ def load(data: bytes, wanted: Settings) -> FakeScorer:
 MADE: dict[bytes, str] = {}
 
 
-def _manager(engine: Engine, store: BlobStore, wanted: Settings) -> ModelManager:
+def _manager(engine: Engine, store: BlobStore, wanted: Settings, load: Load = load) -> ModelManager:
     patience = Patience(Health(), Metrics(), Event(), random.Random(0))
     return ModelManager(engine, PatientBlobs(store), wanted, patience=patience, metrics=Metrics(), load=load)
 
@@ -55,35 +58,73 @@ def test_what_is_live_at_the_start_is_ready_before_the_first_frame(engine: Engin
         manager.stop()
 
 
+@dataclass
+class Gated(FakeScorer):
+    """Warms up and scores no further than it may."""
+
+    warming: Event = field(default_factory=Event)
+    warm: Event = field(default_factory=Event)
+    scoring: Event = field(default_factory=Event)
+    go_on: Event = field(default_factory=Event)
+
+    def warm_up(self) -> None:
+        self.warming.set()
+        self.warm.wait(60)
+
+    def score(self, frames: Sequence[Any]) -> list[FakeScored]:
+        self.scoring.set()
+        self.go_on.wait(60)
+        return super().score(frames)
+
+
 @pytest.mark.promise(10)
-def test_a_promotion_is_taken_into_use_while_frames_flow(engine: Engine, tmp_path: Path) -> None:
-    log = MemoryLog()
-    with running(engine, settings(tmp_path), MemorySource(log), scorer=FakeScorer(delay_s=0.002)) as run:
-        manager = _manager(engine, run.store, settings(tmp_path))
-        MADE[b"artifact"] = run.seeded.artifact_sha256
+def test_frames_are_decided_while_the_next_model_loads_and_it_takes_over_between_two_batches(
+    engine: Engine, tmp_path: Path
+) -> None:
+    log, old, new = MemoryLog(), Gated(), Gated()
+    gates = (old.warm, old.go_on, new.go_on, new.warm)
+    for gate in gates[:3]:
+        gate.set()
+
+    def gated(data: bytes, wanted: Settings) -> FakeScorer:
+        scorer = new if data == b"two" else old
+        scorer.artifact_sha256 = hashlib.sha256(data).hexdigest()
+        return scorer
+
+    with running(engine, settings(tmp_path), MemorySource(log)) as run:
+        manager = _manager(engine, run.store, settings(tmp_path), gated)
         manager.start()
         run.provider.current = manager.current  # type: ignore[method-assign]
         try:
-            for number in range(60):
-                log.append(frame(), headers(f"f{number}"))
-            run.until_received(5)
+            log.append(frame(), headers("before"))
+            run.until_received(1)
             second = seed(engine, run.store, artifact=b"two")
-            MADE[b"two"] = second.artifact_sha256
             manager.notice(second.product_id)
+            assert new.warming.wait(60)
+            for number in range(20):
+                log.append(frame(), headers(f"f{number}"))
+            run.until_received(21)  # none of them waits for the new model
+
+            old.scoring.clear()
+            old.go_on.clear()
+            log.append(frame(), headers("in hand"))
+            assert old.scoring.wait(60)
+            new.warm.set()
 
             def swapped() -> bool:
                 used = manager.current(second.product_id)
                 return used is not None and used.deployment_id == second.deployment_id
 
-            run.until(swapped)
-            for number in range(60, 80):
-                log.append(frame(), headers(f"f{number}"))
-            assert run.until_received(80) == Counts(80, inspected=80)
-            by_offset = [row.deployment_id for row in sorted(run.rows(), key=lambda row: row.offset)]
-            assert by_offset == sorted(by_offset)
-            assert set(by_offset) == {run.seeded.deployment_id, second.deployment_id}
-            assert set(by_offset[60:]) == {second.deployment_id}
+            run.until(swapped)  # nor does it wait for a batch of the old one
+            log.append(frame(), headers("next"))
+            old.go_on.set()
+            assert run.until_received(23) == Counts(23, inspected=23)
+            decided = {row.frame_id: row.deployment_id for row in run.rows()}
+            assert decided.pop("next") == second.deployment_id
+            assert set(decided.values()) == {run.seeded.deployment_id}, "what a batch began with decides all of it"
         finally:
+            for gate in gates:
+                gate.set()
             manager.stop()
 
 

@@ -10,20 +10,22 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from agent.settings import utc_now
 from agent.sources.memory import MemoryLog, MemorySource
+from agent.store import alerts
+from agent.store.engine import writing
 from agent.store.tables import data_gap
-from tests.alarms import Noted
+from tests.alarms import standing
 from tests.streams import Running, corrupt, frame, headers, running, settings
 
 pytestmark = pytest.mark.usefixtures("each_database")
-GAP = ("raised", "sequence_gap", "station:s1")
 
 
 class Line:
     """A log, cameras that number their frames, and agents that come and go."""
 
     def __init__(self, engine: Engine, folder: Path, partitions: int = 1) -> None:
-        self.log, self.alarms = MemoryLog(partitions), Noted()
+        self.log = MemoryLog(partitions)
         self._engine, self._settings, self._sent = engine, settings(folder, pipeline={"blind_after": 99}), 0
 
     def send(self, *numbers: int, partition: int = 0, value: bytes = frame(), **more: Any) -> None:
@@ -39,7 +41,7 @@ class Line:
 
     @contextmanager
     def source(self, source: MemorySource, name: str) -> Iterator[Running]:
-        with running(self._engine, self._settings, source, alarms=self.alarms, agent=name) as run:
+        with running(self._engine, self._settings, source, agent=name) as run:
             yield run
 
     def recorded(self, run: Running) -> None:
@@ -53,8 +55,12 @@ class Line:
             self.recorded(run)
 
     def gaps(self) -> list[dict[str, Any]]:
-        """The last gap's numbers; none where none was raised."""
-        return [self.alarms.detail for one in self.alarms.take() if one == GAP]
+        """The numbers of the alert that stands, which ends with this; none where none was raised."""
+        found = [one for one in standing(self._engine) if (one.kind, one.subject) == ("sequence_gap", "station:s1")]
+        with writing(self._engine) as conn:
+            alerts.clear(conn, "sequence_gap", "station:s1", utc_now())
+        assert all(one.n == 1 for one in found)
+        return [one.numbers for one in found]
 
 
 def test_what_a_camera_lost_while_no_agent_ran_is_told_and_a_restart_alone_is_not(

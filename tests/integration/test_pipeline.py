@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 from agent.frame import DataRef, RawFormat
-from agent.pipeline import run as pipeline_run
+from agent.pipeline import stalls
 from agent.pipeline.provider import Deployed
 from agent.pipeline.score import EngineFaultError
 from agent.settings import utc_now
@@ -263,6 +263,7 @@ def test_a_batch_that_fails_is_halved_until_only_the_bad_frame_is_left(engine: E
         counts = run.until_received(9)
         assert (counts.inspected, counts.not_inspected) == (8, 1)
         assert {row.frame_id: row.reason for row in run.rows() if row.reason} == {"f4": "model_error"}
+        assert {row.deployment_id for row in run.rows()} == {run.seeded.deployment_id}, "what tried it, too"
 
 
 @pytest.fixture
@@ -300,6 +301,7 @@ def test_a_frame_that_cannot_be_the_models_input_has_the_wrong_size(engine: Engi
         assert (counts.inspected, counts.not_inspected) == (4, 2)
         found = {row.frame_id: (row.verdict, row.reason, row.score_ms) for row in run.rows() if row.reason}
         assert found == dict.fromkeys(("f3", "alone"), ("not_inspected", "wrong_size", None))
+        assert {row.deployment_id for row in run.rows()} == {run.seeded.deployment_id}
         assert {row.frame_id: row.kind for row in run.rows(item)} == {"f3": "failed", "alone": "failed"}
 
 
@@ -332,7 +334,9 @@ def test_a_score_that_is_no_number_is_a_model_error(engine: Engine, tmp_path: Pa
     log.append(frame(), headers("a"))
     with running(engine, settings(tmp_path), MemorySource(log), scorer=Nan()) as run:
         run.until_received(1)
-        assert [(row.verdict, row.reason, row.score) for row in run.rows()] == [("not_inspected", "model_error", None)]
+        (row,) = run.rows()
+        assert (row.verdict, row.reason, row.score) == ("not_inspected", "model_error", None)
+        assert row.deployment_id == run.seeded.deployment_id
 
 
 @pytest.mark.promise(5, 6)
@@ -360,8 +364,12 @@ def test_failures_in_a_row_make_a_station_blind_until_one_is_inspected(engine: E
         for number in range(2):
             log.append(corrupt(), headers(f"x{number}"))
         run.until(lambda: status() == ("ok", 2))
-        log.append(corrupt(), headers("x2"))
+        log.append(frame(), headers("x2", product="flnage"))
         run.until(lambda: status() == ("blind", 3))
+        log.append(frame(), headers("x3", station="nowhere"))
+        log.append(frame(), [("station", b"s1"), ("ce_time", b"yesterday")])
+        log.append(b"", headers("x4", dataref=DataRef("s3://elsewhere/x", "0" * 64, 9)))
+        run.until(lambda: status() == ("blind", 5))
         log.append(frame(), headers("fine"))
         run.until(lambda: status() == ("ok", 0))
 
@@ -377,9 +385,9 @@ def test_frames_that_stand_still_are_no_life_unless_a_dependency_is_out(
             self.go_on.wait(30)
             return super().score(frames)
 
-    monkeypatch.setattr(pipeline_run, "STALL_S", 0.3)
-    log, scorer = MemoryLog(), Stuck()
-    with running(engine, settings(tmp_path), MemorySource(log), scorer=scorer) as run:
+    monkeypatch.setattr(stalls, "STALL_S", 0.2)
+    log, scorer, wanted = MemoryLog(), Stuck(), settings(tmp_path, pipeline={"claim_wait_s": 0.1})
+    with running(engine, wanted, MemorySource(log), scorer=scorer) as run:
         try:
             run.until(lambda: run.pipeline.stats().partitions == (0,))
             assert run.health.dead() == {}  # nothing to do is no standstill

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +35,17 @@ IN_FLIGHT = 5
 SHARE = 0.5  # of the parts that the model before scores too
 
 
+# An alert counts what it is told of while it is open, and keeps the numbers of the last.
+EACH_GAP = (
+    "CREATE TABLE each_gap (station TEXT, last INTEGER, number INTEGER)",
+    *(
+        f"CREATE TRIGGER gap_{name} AFTER {event} ON alert WHEN NEW.kind = 'sequence_gap' BEGIN INSERT INTO each_gap "
+        "SELECT substr(NEW.subject, 9), json_extract(NEW.detail, '$.last'), json_extract(NEW.detail, '$.number'); END"
+        for name, event in (("opened", "INSERT"), ("counted", "UPDATE OF n"))
+    ),
+)
+
+
 class Plant:
     """One database file for all examples, each of which begins with the same line: an engine learns its statements."""
 
@@ -45,6 +55,8 @@ class Plant:
             self.before = seed(engine, MemoryBlobs(), artifact=b"before")
             self.seeded = seed(engine, MemoryBlobs(), watch_share=SHARE)
             with writing(engine) as conn:
+                for statement in EACH_GAP:
+                    conn.exec_driver_sql(statement)
                 stations.add(conn, "s3", product_id=self.seeded.product_id, now=utc_now())
             with reading(engine) as conn:
                 self.install = install_of(conn)
@@ -96,13 +108,10 @@ class Said:
     def __init__(self) -> None:
         self.kinds: set[str] = set()
         self.open: set[tuple[str, str]] = set()
-        self.jumps: Counter[tuple[str, int, int]] = Counter()
 
     def raised(self, kind: str, subject: str, words: str, *, level: str = "warning", **detail: Any) -> None:
         self.kinds.add(kind)
         self.open.add((kind, subject))
-        if kind == "sequence_gap":
-            self.jumps[subject.removeprefix("station:"), detail["last"], detail["number"]] += 1
 
     def cleared(self, kind: str, subject: str) -> None:
         self.open.discard((kind, subject))
@@ -112,7 +121,7 @@ class Agent:
     """A pipeline whose loops turn when they are told to. What stops at an outage ends at once: `patience` has none."""
 
     def __init__(self, line: Any) -> None:
-        health, impatient = Health(), Event()
+        self.health, impatient = Health(monotonic=lambda: line.seconds), Event()
         impatient.set()
         plant = line.plant
         self.source = Stepped(line.log, auto=False)
@@ -126,9 +135,9 @@ class Agent:
             sink=self.sink,
             provider=line.provider,
             live=NoLive(),
-            health=health,
+            health=self.health,
             metrics=plant.metrics,
-            patience=Patience(health, plant.metrics, impatient, line.rng),
+            patience=Patience(self.health, plant.metrics, impatient, line.rng),
             install=plant.install,
             agent=f"agent-{next(line.names)}",
             clock=line.clock,

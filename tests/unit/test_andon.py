@@ -69,7 +69,8 @@ def test_a_tile_says_rate_lag_flags_and_age_each_beside_what_to_compare_it_with(
     ("kinds", "state"),
     [
         ((), "running"),
-        (("sequence_gap",), "running"),
+        (("sequence_gap",), "gaps"),
+        (("sequence_gap", "camera_defocused"), "out of focus"),
         (("camera_defocused",), "out of focus"),
         (("camera_defocused", "camera_saturated"), "overexposed"),
         (("camera_saturated", "camera_black"), "black"),

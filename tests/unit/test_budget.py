@@ -55,17 +55,3 @@ def test_waiting_for_pixels_ends_when_the_agent_does() -> None:
     abandon.set()
     assert budget.take_pixels(60, abandon)
     assert not budget.take_pixels(60, abandon)
-
-
-def test_it_is_busy_from_the_first_frame_after_a_pause() -> None:
-    seconds = [0.0]
-    budget = Budget(frames=4, limit=100, monotonic=lambda: seconds[0])
-    seconds[0] = 100.0
-    assert budget.busy_s() == 0
-    budget.take(10)
-    seconds[0] = 130.0
-    budget.take(10)
-    budget.give(10)
-    assert budget.busy_s() == 30
-    budget.give(10)
-    assert budget.busy_s() == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.frame import BadHeader, DataRef, Envelope, RawFormat, Record, event_time, parse, to_headers
+from agent.frame import BadHeader, DataRef, Envelope, RawFormat, Record, event_time, parse, station_of, to_headers
 
 NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
 names = st.text(st.characters(categories=("L", "N", "P")), min_size=1, max_size=200)
@@ -103,7 +103,23 @@ def test_a_malformed_header_says_what_is_allowed(headers: tuple[tuple[str, bytes
 @given(st.lists(st.tuples(st.sampled_from(["ce_source", "ce_time", "ce_sequence", "width", "x"]), st.binary())))
 def test_no_headers_raise_anything_but_bad_header(headers: list[tuple[str, bytes]]) -> None:
     with contextlib.suppress(BadHeader):
-        read(*headers)
+        assert read(*headers, default_station="d").station == station_of(record(*headers), "d")
+    assert isinstance(station_of(record(*headers)), str)
+
+
+@pytest.mark.parametrize(
+    ("headers", "station"),
+    [
+        ([("station", b" s1 "), ("ce_time", b"yesterday")], "s1"),
+        ([("ce_source", b"s1"), ("station", b"s1"), ("x", b"\xff")], "s1"),
+        ([("ce_source", b"s1"), ("station", b"s2")], ""),
+        ([("ce_source", b""), ("ce_sequence", b"?")], "default"),
+    ],
+)
+def test_whose_frame_it_is_can_be_told_of_many_that_are_malformed(
+    headers: list[tuple[str, bytes]], station: str
+) -> None:
+    assert station_of(record(*headers), "default") == station
 
 
 @pytest.mark.parametrize(

@@ -174,8 +174,10 @@ def test_a_partition_that_cannot_be_read_is_tried_again_and_told_and_keeps_no_ot
     for _ in range(9):
         here.turn()
     assert here.source.tries == 2
-    assert here.intake.unreadable(4 * RETRY_S) is None
-    assert "partition 0 was not read on for 15 s: torn" in (here.intake.unreadable(RETRY_S) or "")
+    assert here.intake.unreadable(4 * RETRY_S) == {}
+    assert here.intake.unreadable(RETRY_S) == {
+        "partition:goodpart.frames/0": "partition 0 of goodpart.frames was not read on for 15 s: torn"
+    }
 
     here.source.damaged = None
     here.now = 5 * RETRY_S
@@ -184,7 +186,7 @@ def test_a_partition_that_cannot_be_read_is_tried_again_and_told_and_keeps_no_ot
     assert len(damaged) == 1
     here.now += 1.0
     here.turn()
-    assert here.intake.unreadable(0.0) is None
+    assert here.intake.unreadable(0.0) == {}
 
 
 @pytest.mark.promise(4)
@@ -212,8 +214,9 @@ def test_a_partition_without_a_leader_is_told_and_keeps_no_other_from_being_clai
     assert here.intake.claimed == (0, 2)
     here.now = 70.0
     here.turn()
-    assert "partition 1 was not read on for 70 s: no broker that leads it" in (here.intake.leaderless(60.0) or "")
-    assert here.intake.unreadable(0.0) is None, "a restart would stop the others, and not help this one"
+    (told,) = here.intake.leaderless(60.0).values()
+    assert "partition 1 of goodpart.frames was not read on for 70 s: no broker that leads it" in told
+    assert here.intake.unreadable(0.0) == {}, "a restart would stop the others, and not help this one"
 
     here.log.leaderless.clear()
     here.now = 80.0
@@ -222,4 +225,4 @@ def test_a_partition_without_a_leader_is_told_and_keeps_no_other_from_being_clai
     assert [len(lane.window) for lane in here.lanes] == [1, 1, 1]
     here.now = 90.0
     here.turn()
-    assert here.intake.leaderless(0.0) is None
+    assert here.intake.leaderless(0.0) == {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from agent.pipeline import pictures
 from agent.pipeline.pictures import Heatmap
+from bench.memory import DRAWING
 from model.images import InputSpec, Map, decode
 
 WHOLE = InputSpec(64, 64)
@@ -33,6 +35,17 @@ def test_pictures_fit_and_the_heatmap_is_half_precision_over_the_frame() -> None
     heat = np.load(io.BytesIO(made.heatmap), allow_pickle=False)
     assert (heat.dtype, heat.shape) == (np.float16, (144, 512))
     assert np.isfinite(heat).all()
+
+
+def test_drawing_takes_no_more_memory_than_docs_stream_says() -> None:
+    frame = np.zeros((1000, 1600, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        pictures.render(frame, Heatmap(np.eye(64, dtype=np.float32), WHOLE))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= DRAWING * 1000 * 1600
 
 
 def test_a_small_frame_keeps_its_size_and_needs_no_map() -> None:

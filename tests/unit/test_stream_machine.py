@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as example_settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from agent.pipeline import record
 from agent.pipeline.relay import LOOK_S
+from agent.sources.base import Unreadable
+from tests.streams import FakeScored
 from tests.unit.stepped import Plant
-from tests.unit.stream_line import Line
+from tests.unit.stream_line import VALUES, Line
 
 EXAMPLES, STEPS = 20, 25
+STALLED = ("partition_stalled", "partition:goodpart.frames/0")
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +39,143 @@ def test_whatever_happens_each_frame_has_one_outcome_and_one_decision() -> None:
         max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
     )
     run_state_machine_as_test(Line, settings=limits)
+
+
+@pytest.mark.promise(7)
+def test_a_partition_that_stands_still_is_no_life_and_is_told_though_another_goes_on() -> None:
+    line = Line()
+    agent = line.agents[0]
+    agent.source.assign({0, 1})
+    line.run(agent, 3)
+    line.send(0, "good", "stuck")
+    agent.read()
+    agent.record()
+    stuck = agent.pipeline._undecoded.get()  # a frame that its stage lost
+    for number in range(9):
+        assert agent.health.dead() == {}
+        line.send(1, "good", f"f{number}")
+        line.run(agent, 1)
+        line.seconds += 10
+    problem = "1 frames of partition 0 of goodpart.frames are in flight and none was recorded for"
+    assert problem in agent.health.dead()["progress"]
+    agent.pipeline._stalls.tell()
+    assert STALLED in line.said.open
+    agent.health.dependency("database", "gone")
+    assert agent.health.dead() == {}
+    agent.health.dependency("database", None)
+    assert agent.health.dead() == {}, "what waited for the database gets its time"
+    line.seconds += 100
+    assert agent.health.dead()
+
+    agent.pipeline._undecoded.put(stuck)
+    line.run(agent, 1)
+    assert agent.health.dead() == {}
+    agent.pipeline._stalls.tell()
+    assert STALLED not in line.said.open
+    line.look.close()
+
+
+@pytest.mark.promise(5, 7)
+def test_a_partition_that_cannot_be_read_is_told_and_ends_no_agent() -> None:
+    """A new agent could not read it either, and would keep the others waiting."""
+    line = Line()
+    agent = line.agents[0]
+    agent.source.assign({0, 1})
+    line.run(agent, 3)
+    agent.source._events.append(Unreadable(0, 0, "torn"))
+    agent.read()
+    assert "partitions" not in agent.health.unready()
+    line.seconds += 61
+    assert agent.health.dead() == {}
+    problem = "partition 0 of goodpart.frames was not read on for 61 s: torn"
+    assert agent.health.unready()["partitions"] == problem
+    agent.pipeline._stalls.tell()
+    assert STALLED in line.said.open
+
+    line.send(0, "good", "mended")
+    line.run(agent, 2)
+    line.seconds += 1
+    agent.read()
+    assert "partitions" not in agent.health.unready()
+    agent.pipeline._stalls.tell()
+    assert STALLED not in line.said.open
+    line.look.close()
+
+
+@pytest.mark.parametrize("how", ["lose", "revoke"])
+def test_an_agent_says_nothing_more_of_a_partition_that_it_has_no_more(how: str) -> None:
+    line = Line()
+    agent = line.agents[0]
+    agent.source.assign({0, 1})
+    for number in range(6):
+        line.send(number % 2, "torn", f"f{number}")
+    line.run(agent, 9)
+
+    def told() -> set[str]:
+        return set(re.findall(r"^goodpart_(?:lag_frames|blind_station){.*", line.plant.metrics.text().decode(), re.M))
+
+    first = {'goodpart_lag_frames{partition="0"} 0.0', 'goodpart_blind_station{station="s1"} 1.0'}
+    second = {'goodpart_lag_frames{partition="1"} 0.0', 'goodpart_blind_station{station="s2"} 1.0'}
+    assert told() == first | second
+    getattr(agent.source, how)({0})
+    line.run(agent, 9)
+    assert told() == second
+    line.look.close()
+
+
+def test_what_a_camera_lost_is_on_record_though_the_agent_dies_right_after_the_commit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = Line()
+    agent = line.agents[0]
+    agent.source.assign({0})
+    line.send(0, "good", "a")
+    line.run(agent, 4)
+    line.cameras[0] += 2
+    line.send(0, "good", "b")
+    agent.read()
+    while agent.work(0):
+        pass
+
+    def dies(point: str) -> None:
+        if point == "commit.done":
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(record, "passing", dies)
+    with pytest.raises(RuntimeError, match="killed"):
+        agent.record()
+    assert line.rows("SELECT kind, subject, n FROM alert") == [("sequence_gap", "station:s1", 1)]
+    assert line.rows("SELECT * FROM each_gap") == [("s1", 1, 4)]
+    line.look.close()
+
+
+def test_what_waits_for_its_evidence_is_counted_with_its_map_and_holds_no_other_frames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = Line()
+    agent, (deployed,) = line.agents[0], line.provider.all()
+    agent.source.assign({0})
+    line.run(agent, 3)
+    for number in range(2):
+        line.send(0, "flagged", f"f{number}")
+    agent.read()
+    agent.record()
+    pipeline = agent.pipeline
+    for work in [pipeline._undecoded.get() for _ in range(2)]:
+        assert work
+        pipeline._decode_one(work)
+    held = 2 * (len(VALUES["flagged"]) + 24 * 24 * 3 + 4 * 64 * 64)
+    assert pipeline.held_bytes == held
+    maps = np.zeros((2, 64, 64), np.float32)
+    monkeypatch.setattr(deployed.scorer, "score", lambda frames: [FakeScored(2.5, one) for one in maps])
+    works = [work for _ in range(2) if (work := pipeline._decoded.get())]
+    pipeline._score_batch(works)
+    kept = [work.map.values for work in works if work.map]
+    assert len(kept) == 2 and not any(np.shares_memory(one, maps) for one in kept)
+    assert pipeline.held_bytes == held
+    line.run(agent, 2)
+    assert pipeline.held_bytes == 0
+    line.look.close()
 
 
 @pytest.mark.promise(3)
