@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from agent.cli import checks
 from agent.retrain.scoring import input_spec, open_scorer, training_settings
 from agent.settings import Settings
 from model.images import InputError, InputSpec, ignore_mask
@@ -70,6 +71,13 @@ def test_products_of_two_teachers_live_side_by_side(tmp_path: Path) -> None:
         for teacher in ("resnet18", "efficientnet_lite2"):
             made = train(frames, training_settings(wanted, teacher=teacher, threads=1))
             assert np.isfinite(open_scorer(wanted, made, threads=1).score(frames[:1])[0].score)
+
+
+def test_doctor_reads_every_file_that_is_named(tmp_path: Path) -> None:
+    whole = checks.teacher(settings(weights={"resnet18": random_resnet18(tmp_path)}))
+    assert whole.ok and whole.found == "efficientnet_lite2, resnet18 load"
+    gone = checks.teacher(settings(weights={"resnet18": str(tmp_path / "gone.pth")}))
+    assert not gone.ok and "gone.pth" in gone.found
 
 
 def test_nothing_trains_in_int8() -> None:
