@@ -275,6 +275,18 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -
         load_teacher("resnet18", str(path))
 
 
+SHARED = Path(__file__).parents[3] / "shared/weights" / next(iter(FOLDED))
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason="no shared ResNet-18 weights beside this checkout: they stay unread")
+def test_the_shared_weights_are_the_published_ones_and_load() -> None:
+    teacher = load_teacher("resnet18", str(SHARED), fetch=never)
+    assert teacher.published and teacher.sha256 == FOLDED[SHARED.name]
+    levels = teacher(IMAGE)
+    assert [tuple(level.shape[1:]) for level in levels] == [(64, 16, 16), (128, 8, 8), (256, 4, 4)]
+    assert all(bool(level.isfinite().all()) and 0.1 < float(level.mean()) < 10 for level in levels)
+
+
 def test_a_missing_package_or_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TeacherError, match="timm:test_resnet brings no weights; give a file"):
         load_teacher("timm:test_resnet", fetch=never)
