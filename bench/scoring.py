@@ -133,6 +133,7 @@ def matmul_rate(subject: Subject, repeats: int) -> float:
     """GFLOP/s of a square matmul on the subject's device and in its precision, the best repeat."""
     dtype = torch.bfloat16 if subject.precision == "bf16" else torch.float32
     torch.backends.cuda.matmul.allow_tf32 = subject.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = subject.precision == "tf32"
     side = MATMUL[subject.device]
     left, right = (torch.randn(side, side, device=subject.device).to(dtype) for _ in range(2))
     (left @ right)[0, 0].item()
