@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, time
 from ipaddress import ip_address
 from pathlib import Path
@@ -49,6 +51,23 @@ def _region(value: Any) -> tuple[float, ...]:
 
 
 Region = Annotated[tuple[float, float, float, float], BeforeValidator(_region)]
+
+
+def _weights(value: Any) -> Any:
+    try:
+        found = json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+    except ValueError:
+        found = None
+    files = found.values() if isinstance(found, dict) else [found]
+    if not all(isinstance(file, str) for file in files):
+        raise ValueError(
+            'the path of a file, or of several by teacher such as { resnet18 = "FILE" }, or in the environment '
+            '{"resnet18": "FILE"}, is allowed'
+        )
+    return found
+
+
+Weights = Annotated[str | dict[str, str], BeforeValidator(_weights)]
 
 
 def _reasons(value: Any) -> tuple[str, ...]:
@@ -166,13 +185,22 @@ class Input(_Section):
 class Training(Input):
     ignore: str = ""
     teacher: str = "efficientnet_lite2"
-    weights: str = ""
+    weights: Weights = ""
     steps: Annotated[int, Field(ge=0)] = 0
     batch_size: Positive = 16
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 0.005
     memory_share: Literal["auto"] | Share = "auto"
     positional: Literal["auto"] | bool = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Files with weights by teacher; one that is not among them is looked for where `model.teacher` says."""
+        return self.weights if isinstance(self.weights, dict) else {self.teacher: self.weights}
+
+    def weights_of(self, teacher: str) -> str:
+        """The file with a teacher's weights; "" to look where `model.teacher` says."""
+        return self.files.get(teacher, "")
 
 
 class Certificates(_Section):

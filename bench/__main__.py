@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 
 import torch
 
-from bench import frames, scoring, store, training
+from bench import frames, scorer, store, training
 from bench.row import Row
 
 
 def main() -> None:
     """Prints a Markdown table; docs/benchmarks.md holds the newest one."""
     rows: list[Row] = []
-    for bench in (scoring, training, frames, store):
+    for bench in (scorer, training, frames, store):
         rows += bench.rows()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     cpu = torch.backends.cpu.get_cpu_capability()

@@ -1,8 +1,8 @@
 """Accuracy of our model beside its peers: `python -m bench.accuracy --data DIR --weights FILE`, then `--report`.
 
-Every model gets the same backbone weights, training images, input pixels and optimiser steps, and is measured by
-`model.metrics` in frame coordinates. Each (set, model, seed) is one file in the results folder; those that are there
-are not run again, so a run that was stopped goes on.
+Every model gets the same backbone weights, training images, input pixels and optimiser steps (`ours_lite2` has the
+product's default teacher instead), and is measured by `model.metrics` in frame coordinates. Each (set, model, seed) is
+one file in the results folder; those that are there are not run again, so a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,6 +24,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # read once, when tqdm is first impo
 import numpy as np
 import torch
 
+from bench.peers import ours
 from bench.peers.predictor import Fit, FitSettings, Predict
 from bench.peers.report import report
 from bench.peers.results import Key, Result, Results, pixel_histograms
@@ -31,10 +33,9 @@ from model.metrics import MetricError, aupro, image_auroc, pixel_auroc
 
 SPEC = InputSpec(256, 256)
 RESULTS = Path("bench/results/accuracy")
-OURS = ("ours-paper", "ours-default")
 PEERS = ("reverse_distillation", "padim", "patchcore", "patchcore_1", "stfpm")
 GPU_PEERS = ("draem", "ganomaly")  # days on a CPU
-MODELS = ("ours", *PEERS, *GPU_PEERS)
+MODELS = (*ours.TEACHERS, *PEERS, *GPU_PEERS)
 LIBRARIES = ("anomalib", "lightning", "numpy", "scikit-learn", "timm", "torch")
 
 
@@ -48,7 +49,7 @@ def main() -> None:
     found = list(results.load())
     sets = options.sets or sorted({result.key.set for result in found})
     present = {result.key.model for result in found}
-    reasons = dict.fromkeys((*OURS, *PEERS), "") | {
+    reasons = dict.fromkeys((*chain(*ours.RESULTS.values()), *PEERS), "") | {
         name: "" if name in present else "needs a GPU" for name in GPU_PEERS
     }
     print("\n".join(report(found, reasons, sets, options.seeds)))
@@ -78,7 +79,7 @@ def _run_all(options: argparse.Namespace, results: Results) -> None:
     for seed in options.seeds:
         for name in sets:
             for model in options.models:
-                keys = [Key(name, result, seed) for result in (OURS if model == "ours" else (model,))]
+                keys = [Key(name, result, seed) for result in ours.RESULTS.get(model, (model,))]
                 if model in GPU_PEERS and not torch.cuda.is_available():
                     print(f"{keys[0].stem}: not run, needs a GPU", flush=True)
                 elif not all(results.has(key, settings) for key in keys):
@@ -109,10 +110,8 @@ def run(model: str, folder: ImageFolder, fit: FitSettings, settings: Mapping[str
 
 
 def _fit_of(model: str) -> Fit:
-    if model == "ours":
-        from bench.peers import ours
-
-        return ours.fit
+    if model in ours.TEACHERS:
+        return partial(ours.fit, model)
     with warnings.catch_warnings(action="ignore"):
         from bench.peers import anomalib_models  # only in `bench/environment`
     return partial(anomalib_models.fit, model)

@@ -120,6 +120,16 @@ def _name(form: Form) -> str:
     return f"{'position' if form.positional else 'whole'} {form.share:g}"
 
 
+def best(runs: Sequence[dict[str, Any]], name: str, teacher: str) -> float | None:
+    """The best image AUROC of the chosen form over all budgets, each the mean of its seeds; None without a run."""
+    looks = [
+        {**run, **look} for run in runs for look in run["looks"]
+        if (run["set"], run["teacher"], look["variant"]) == (name, teacher, "last")
+    ]  # fmt: skip
+    groups = [group for _, group in _grouped(looks, "steps")]
+    return max((fmean(one["figures"][one["chosen"]][0] for one in group) for group in groups), default=None)
+
+
 def report(runs: Sequence[dict[str, Any]]) -> str:
     """A table of forms, and one of the variants: means over seeds of image / pixel AUROC."""
     names = ["paper", *(f"{place} {share:g}" for place in ("whole", "position") for share in SHARES), "chosen"]

@@ -14,7 +14,7 @@ from model.metrics import image_auroc, pixel_ranking
 from model.progress import OnProgress, Report
 
 SCORE_LIMIT = 0.001  # of the calibration scores' interquartile range
-AUROC_LIMITS = {"bf16": 0.001, "int8": 0.003}  # 0.1 and 0.3 points
+AUROC_LIMITS = {"bf16": 0.001, "int8": 0.003}  # 0.1 and 0.3 points that may be lost
 ROUNDING = 1e-9  # of the limits themselves
 BATCH = 16
 
@@ -83,7 +83,8 @@ def disagreements(precision: str, reference: Measured, other: Measured) -> list[
 
     Args:
         precision: "fp32": each score has to be within 0.001 of the reference's calibration interquartile range.
-            "bf16", "int8": image AUROC, and pixel AUROC where there is one, within 0.1 and 0.3 points.
+            "bf16", "int8": image AUROC, and pixel AUROC where there is one, may be lower by 0.1 and 0.3 points. Higher
+            ones harm nobody: the engine's thresholds are certified on its own scores.
         reference: of the float32 torch engine.
         other: of the engine in question, on the same images.
     """
@@ -94,8 +95,8 @@ def disagreements(precision: str, reference: Measured, other: Measured) -> list[
         found.append(f"{precision} can only be checked on labelled defects; put images into test/good and test/KIND")
     for name, wanted in reference.figures.items():
         got = other.figures[name]
-        if wanted is not None and (got is None or not abs(got - wanted) <= limit + ROUNDING):
-            found.append(f"{name} {_shown(got)} was {_shown(wanted)}, and may differ by {limit}")
+        if wanted is not None and (got is None or not got >= wanted - limit - ROUNDING):
+            found.append(f"{name} {_shown(got)} was {_shown(wanted)}, and may lose {limit}")
     return found
 
 

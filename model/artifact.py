@@ -17,6 +17,7 @@ from torch import Tensor
 
 from model.images import InputError, InputSpec
 from model.score import ScoreParameters
+from model.weights import not_finite
 
 FORMAT = 2
 FIELDS = {  # of the manifest, as JSON has them
@@ -31,7 +32,7 @@ class ArtifactError(Exception):
 
 
 class ArtifactDamaged(ArtifactError):
-    """Its bytes are not what was written."""
+    """Its bytes are not what was written, or what was written are no numbers to compute with."""
 
 
 class ArtifactNewer(ArtifactError):
@@ -167,6 +168,8 @@ def from_bytes(data: bytes) -> Artifact:
         raise ArtifactDamaged(f"not a model file of goodpart, or damaged ({error})") from None
     if weights_sha256(tensors) != manifest.weights_sha256:
         raise ArtifactDamaged("the model file's weights are not what its manifest says; fetch it again")
+    if broken := not_finite(tensors):
+        raise ArtifactDamaged(f"the model file holds numbers that are not finite ({broken}); train again")
     return artifact
 
 

@@ -17,4 +17,4 @@ class CheckpointUnusable(TrainingError):
 
 
 class Diverged(TrainingError):
-    """A loss is not a number, or validation normals are no nearer to the student than to one that learned nothing."""
+    """A loss is not a number, or validation normals went half the way back to an untrained student."""

@@ -11,7 +11,7 @@ import numpy as np
 from model.bootstrap import Interval, image_intervals, pixel_intervals
 from model.cases import Cases, FolderScorer, collect
 from model.images import GOOD, LabelledImage
-from model.metrics import AUPRO_LIMIT, AUPRO_STRICT, Bools, image_curve, pixel_ranking
+from model.metrics import AUPRO_LIMIT, AUPRO_STRICT, image_curve, pixel_ranking
 from model.progress import OnProgress
 
 NAMES = {
@@ -26,12 +26,16 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class KindFigures:
-    """One kind of defect against all good images; `aupro` (limit 0.3) is of its regions, over all normal pixels."""
+    """One kind of defect against all good images; `aupro` (limit 0.3) is of its regions, over all normal pixels.
+
+    The intervals are 95 % bootstrap intervals; draws without an image of this kind count for nothing.
+    """
 
     n: int
     image_auroc: float
     image_auroc_interval: Interval
     aupro: float | None
+    aupro_interval: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +71,10 @@ class Evaluation:
         width = max(map(len, self.per_defect))
         for kind, one in self.per_defect.items():
             low, high = one.image_auroc_interval
-            overlap = "" if one.aupro is None else f"  AUPRO at 0.3 {one.aupro:.3f}"
-            lines.append(
-                f"  {kind:{width}}  n {one.n:<4} image AUROC {one.image_auroc:.3f} [{low:.3f}, {high:.3f}]{overlap}"
-            )
+            lines.append(f"  {kind:{width}}  n {one.n:<4} image AUROC {one.image_auroc:.3f} [{low:.3f}, {high:.3f}]")
+            if one.aupro is not None and one.aupro_interval is not None:
+                low, high = one.aupro_interval
+                lines[-1] += f"  AUPRO at 0.3 {one.aupro:.3f} [{low:.3f}, {high:.3f}]"
         return "\n".join(lines)
 
 
@@ -98,13 +102,13 @@ def measure(cases: Cases, *, rng: np.random.Generator | None = None) -> Evaluati
     good = scores[~defective]
     kinds = np.unique(labels[defective]).tolist()
     curve = image_curve(defective.tolist(), cases.scores)
-    pixels, overlaps, intervals = _pixel_figures(cases, kinds, defective, rng)
+    pixels, overlaps, intervals, within = _pixel_figures(cases, kinds, rng)
     per_defect = {}
     for kind in kinds:
         found = scores[labels == kind]
         interval = image_intervals(good, found, rng)["image_auroc"]
         auroc = image_curve([0] * good.size + [1] * found.size, [*good, *found]).area()
-        per_defect[kind] = KindFigures(found.size, auroc, interval, overlaps.get(kind))
+        per_defect[kind] = KindFigures(found.size, auroc, interval, overlaps.get(kind), within.get(kind))
     return Evaluation(
         image_auroc=curve.area(),
         image_ap=curve.average_precision(),
@@ -120,11 +124,11 @@ def measure(cases: Cases, *, rng: np.random.Generator | None = None) -> Evaluati
 
 
 def _pixel_figures(
-    cases: Cases, kinds: Sequence[str], defective: Bools, rng: np.random.Generator
-) -> tuple[dict[str, float], dict[str, float], dict[str, Interval]]:
-    """The set's pixel figures, the AUPRO of each kind that has a region, and the intervals; empty without masks."""
+    cases: Cases, kinds: Sequence[str], rng: np.random.Generator
+) -> tuple[dict[str, float], dict[str, float], dict[str, Interval], dict[str, Interval]]:
+    """The set's pixel figures, the AUPRO of each kind that has a region, and both's intervals; empty without masks."""
     if not any(image.regions for image in cases.pixels):
-        return {}, {}, {}
+        return {}, {}, {}, {}
     ranking, weight = pixel_ranking(cases.pixels)
     regions = ranking.curve(weight)
     figures = {
@@ -135,4 +139,4 @@ def _pixel_figures(
     sizes = [image.defect.size for image in cases.pixels]
     shares = {kind: weight * np.repeat([label == kind for label in cases.labels], sizes) for kind in kinds}
     overlaps = {kind: ranking.curve(share).area(AUPRO_LIMIT) for kind, share in shares.items() if share.any()}
-    return figures, overlaps, pixel_intervals(cases.pixels, defective, rng)
+    return figures, overlaps, *pixel_intervals(cases.pixels, cases.labels, rng)

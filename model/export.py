@@ -156,7 +156,7 @@ def _write_graph(artifact: Artifact, target: Target, folder: Path, weights: str)
 def _opened(artifact: Artifact, target: Target, folder: Path, threads: int) -> FrameScorer:
     spec = artifact.manifest.spec
     engine = open_graph(folder, target.format, target.precision, spec, threads)
-    executed = engine.name.split("/")[1]
+    executed, _, _ = engine.name.split("/")[1].partition("+")  # int8 names what the rest is computed in, too
     if executed != target.precision:
         raise EngineError(
             f"this CPU computes {target.precision} as {executed}; export on one that has it, or to {executed}"

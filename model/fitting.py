@@ -48,7 +48,7 @@ class Fit:
 
     Args:
         learner: on its device, with its starting weights.
-        untrained: one with fresh weights; validation normals must come nearer to the learner than to it.
+        untrained: one with fresh weights; how far validation normals are from it is what knowing nothing gives.
         features: of all frames.
         fitted, validation: frames to fit, and to look at.
         settings: see there.
@@ -85,7 +85,7 @@ class Fit:
         self._checkpoint = checkpoint
         self._read_every = 1 if next(learner.parameters()).device.type == "cpu" else READ_EVERY
         self.rates: list[tuple[int, float]] = []
-        self._chance = float(self.distance(untrained))
+        self._chance = self._best = float(self.distance(untrained))
         if not math.isfinite(self._chance):
             raise TrainingError("the teacher's features are not finite; try precision 'fp32', or other weights")
 
@@ -93,8 +93,10 @@ class Fit:
         """Runs to `steps`, from the checkpoint where there is one.
 
         Raises:
-            Diverged: the loss is not finite, or validation normals are no nearer than to an untrained student. The
-                checkpoint keeps the last good state; a run with a lower learning rate may go on from it.
+            Diverged: the loss is not finite, or validation normals are farther off than half way from the nearest look
+                back to an untrained student: noise and overfitting of healthy runs stay far below that, and what lost
+                half of all it had learnt will not find back at this rate. The checkpoint keeps the last good state; a
+                run with a lower learning rate may go on from it.
             TrainingError: the checkpoint is damaged or of another run.
         """
         done = self._resume()
@@ -154,8 +156,12 @@ class Fit:
         value = self.distance(self.learner)
         self._group.average([value])
         found = float(value)
-        reason = f"validation images are {found:.3f} from the student, and {self._chance:.3f} from an untrained one"
-        self._demand(found < self._chance, step, reason)
+        reason = (
+            f"validation images are {found:.3f} from the student, were {self._best:.3f} at best, and are "
+            f"{self._chance:.3f} from an untrained one"
+        )
+        self._demand(found < (self._best + self._chance) / 2, step, reason)
+        self._best = min(self._best, found)
 
     def _demand(self, good: bool, step: int, reason: str) -> None:
         if not good:
@@ -163,7 +169,10 @@ class Fit:
             raise Diverged(f"training diverged at step {step}: {reason}; lower training.learning_rate ({kept})")
 
     def _state(self) -> dict[str, Any]:
-        return {"learner": self.learner.state_dict(), "adam": self._adam.state_dict(), "rates": self.rates}
+        return {
+            "learner": self.learner.state_dict(), "adam": self._adam.state_dict(), "rates": self.rates,
+            "best": self._best,
+        }  # fmt: skip
 
     def _resume(self) -> int:
         device = next(self.learner.parameters()).device
@@ -172,6 +181,7 @@ class Fit:
             self.learner.load_state_dict(state["learner"])
             self._adam.load_state_dict(state["adam"])
             self.rates = list(state["rates"])
+            self._best = state["best"]
         done = int(state["step"]) if state else 0
         rate = self._settings.learning_rate
         for group in self._adam.param_groups:

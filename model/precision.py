@@ -16,12 +16,24 @@ class DeviceError(Exception):
     """The wanted device is not there; the message says what to do."""
 
 
+def exact_float32() -> None:
+    """From now on float32 is float32 in all of this process's convolutions and matrix products on GPUs.
+
+    cuDNN's default is TF32, which keeps 10 bits of 23: what a fingerprint calls fp32 would not score as a CPU does.
+    The flags are all threads', so they are not taken back. Their newer names (`fp32_precision`) are not used: once
+    these are set, torch 2.15 fails wherever a library reads the older ones.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def choose_device(wanted: str) -> torch.device:
-    """Where "auto" is the first GPU where there is one, else the CPU.
+    """Where "auto" is the first GPU where there is one, else the CPU; float32 is exact from then on.
 
     Raises:
         DeviceError: "cuda" is wanted and torch sees no GPU.
     """
+    exact_float32()
     if wanted == "cuda" and not torch.cuda.is_available():
         raise DeviceError("scoring.device is 'cuda', but torch sees no GPU; use 'auto' or 'cpu'")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from model.encoders import RESNET18, RESNET34, RESNET50, WIDE_RESNET50_2, Stages, State, load_resnet
-from model.weights import Fetch, TeacherError, download, find_weights
+from model.weights import Fetch, TeacherError, download, find_weights, not_finite
 
 __all__ = ["KINDS", "Kind", "Teacher", "TeacherError", "kind_of", "load_teacher"]
 
@@ -118,7 +118,7 @@ def load_teacher(name: str, weights: str = "", *, fetch: Fetch = download) -> Te
         fetch: downloads.
 
     Raises:
-        TeacherError: unknown name, missing, damaged or unreadable file, or weights of another network.
+        TeacherError: unknown name, missing, damaged or unreadable file, or weights of another network or not finite.
     """
     kind = kind_of(name)
     found = find_weights(name, weights, fetch=fetch)
@@ -127,6 +127,10 @@ def load_teacher(name: str, weights: str = "", *, fetch: Fetch = download) -> Te
     except (KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise TeacherError(f"{found.path}: does not hold the weights of {name} ({reason})") from None
+    if broken := not_finite(encoder.state_dict()):
+        raise TeacherError(
+            f"{found.path}: {name} would compute with numbers that are not finite ({broken}); get it again"
+        )
     return Teacher(name, encoder, found.sha256, published=found.published)
 
 

@@ -49,6 +49,11 @@ class Weights:
     published: bool
 
 
+def not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """The name of a tensor that holds NaN or infinity; "" where none does."""
+    return next((name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())), "")
+
+
 def download(url: str) -> bytes:
     """The bytes at a URL.
 

@@ -100,18 +100,20 @@ def webhook(settings: Settings) -> Finding:
 
 
 def teacher(settings: Settings) -> Finding:
-    """The configured teacher's weights are there and are what they should be."""
+    """The weights of the configured teacher, and of others with a file of their own, are what they should be."""
     from model.teacher import TeacherError, load_teacher
 
     def refuse(url: str) -> bytes:
         raise OSError("doctor downloads nothing")
 
-    name = settings.training.teacher
+    training = settings.training
+    names = dict.fromkeys((training.teacher, *training.files))
     try:
-        load_teacher(name, settings.training.weights, fetch=refuse)
+        for name in names:
+            load_teacher(name, training.weights_of(name), fetch=refuse)
     except TeacherError as error:
         return Finding("teacher", False, str(error), "set training.teacher or training.weights")
-    return Finding("teacher", True, f"{name} loads")
+    return Finding("teacher", True, f"{', '.join(names)} {'loads' if len(names) == 1 else 'load'}")
 
 
 def crc32c(settings: Settings) -> Finding:

@@ -42,9 +42,8 @@ def demo(
     settings = common.settings()
     changed: dict[str, str] = {}
     if teacher or weights:
-        changed["teacher"] = teacher or "resnet18"
-    if weights:
-        changed["weights"] = str(weights.resolve())
+        name = changed["teacher"] = teacher or "resnet18"
+        changed["weights"] = str(weights.resolve()) if weights else settings.training.weights_of(name)
     settings = settings.model_copy(update={"training": settings.training.model_copy(update=changed)})
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started this with SIGINT ignored
         signal.signal(number, signal.default_int_handler)

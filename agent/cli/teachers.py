@@ -16,8 +16,7 @@ def teachers(*, json: bool = False, common: Common = Common()) -> None:
     """
     from model.catalogue import catalogue
 
-    training = common.settings().training
-    listed = catalogue({training.teacher: training.weights})
+    listed = catalogue(common.settings().training.files)
     if json:
         rows = [{"name": one.name, "present": one.path is not None, **asdict(one)} for one in listed]
         print(json_module.dumps(rows, default=str, indent=2))
@@ -38,5 +37,5 @@ def teachers(*, json: bool = False, common: Common = Common()) -> None:
         print(f"{one.name}: {one.path or one.advice}")
     print("timm:NAME: any encoder of timm's with levels at strides 4, 8 and 16, its weights in a file of yours")
     print("A ResNet's file is downloaded at its first use where it is missing and there is a network.")
-    print("A file of yours is named in training.weights or with --weights.")
+    print("Files of yours are named in training.weights, by teacher, or with --weights.")
     print("All were trained on ImageNet, whose own terms may bear on their use.")

@@ -43,6 +43,8 @@ def train(
     from agent.retrain import standalone
 
     settings = common.settings()
+    if teacher and weights is None:
+        weights = settings.training.weights_of(teacher)
     given = {
         "teacher": teacher,
         "weights": weights,

@@ -89,10 +89,9 @@ def check(
         raise Busy("the proposals are being checked: goodpart samples list --state quarantined shows what was held up")
 
     def open_eye(data: bytes) -> Hottest:
-        return Hottest(
-            artifacts.from_bytes(data), weights=settings.training.weights, device=settings.scoring.device,
-            threads=threads,
-        )  # fmt: skip
+        artifact = artifacts.from_bytes(data)
+        weights = settings.training.weights_of(artifact.manifest.teacher)
+        return Hottest(artifact, weights=weights, device=settings.scoring.device, threads=threads)
 
     with Holding(engine, lease, clock, parent=parent) as held:
         return Check(engine, open_blobs(settings.blobs), settings, open_eye, clock, held.check).all(on_progress)

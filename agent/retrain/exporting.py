@@ -64,7 +64,7 @@ def export_folder(
         out,
         calibration=_calibration(folder, certificate, on_progress),
         labelled=folder.test,
-        weights=settings.training.weights if weights is None else weights,
+        weights=settings.training.weights_of(artifact.manifest.teacher) if weights is None else weights,
         threads=settings.scoring.threads,
         on_progress=on_progress,
     )

@@ -28,9 +28,10 @@ def training_settings(
         model.images.InputError: the input cannot be used.
     """
     wanted, scoring = settings.training, settings.scoring
+    teacher = teacher or wanted.teacher
     return TrainingSettings(
-        teacher=teacher or wanted.teacher,
-        weights=wanted.weights,
+        teacher=teacher,
+        weights=wanted.weights_of(teacher),
         spec=input_spec(settings, own),
         steps=wanted.steps,
         batch_size=wanted.batch_size,
@@ -57,12 +58,22 @@ def input_spec(settings: Settings, own: Mapping[str, Any] | None) -> InputSpec:
     return InputSpec(**{**values, "region": tuple(values["region"])})
 
 
-def open_scorer(settings: Settings, artifact: Artifact, *, form: str = "default", threads: int = 0) -> Scorer:
-    """The scorer as the line uses it; only its form and its number of threads (0: as configured) may differ."""
+def open_scorer(
+    settings: Settings, artifact: Artifact, *, weights: str | None = None, form: str = "default", threads: int = 0
+) -> Scorer:
+    """The scorer as the line uses it.
+
+    Args:
+        settings: scoring, training.weights.
+        artifact: the model version.
+        weights: file with its teacher's weights; None for the configured one.
+        form: of the score, "default" or "paper".
+        threads: CPU threads; 0 as configured.
+    """
     scoring = settings.scoring
     return Scorer(
         artifact,
-        weights=settings.training.weights,
+        weights=settings.training.weights_of(artifact.manifest.teacher) if weights is None else weights,
         engine=scoring.engine,
         device=scoring.device,
         precision=scoring.precision,

@@ -138,10 +138,8 @@ def evaluate_folder(
         model.metrics.MetricError: good or defective test images are missing.
         model.report.ReportError: the report cannot be written.
     """
-    if weights is not None:
-        settings = settings.model_copy(update={"training": settings.training.model_copy(update={"weights": weights})})
     folder = images.read_folder(path, max_megapixels=settings.pipeline.max_megapixels, trains=False)
-    scorer = open_scorer(settings, artifacts.load(model), form=form)
+    scorer = open_scorer(settings, artifacts.load(model), weights=weights, form=form)
     cases = collect(scorer, folder.test, on_progress)
     found = measure(cases)
     if report:

@@ -72,9 +72,12 @@ def _spread(rows: list[list[float | None]]) -> str:
 
 
 def pairs(models: Sequence[str]) -> list[tuple[str, str]]:
-    """What is compared: the paper's score with anomalib's reverse distillation, the default one with every peer."""
+    """What is compared: the paper's score with anomalib's reverse distillation, the default one with every peer, and
+    the default teacher with the peers' one.
+    """
     peers = [model for model in models if not model.startswith("ours")]
-    return [("ours-paper", "reverse_distillation"), *(("ours-default", peer) for peer in peers)]
+    found = [("ours-paper", "reverse_distillation"), *(("ours-default", peer) for peer in peers)]
+    return [*found, ("ours_lite2-default", "ours-default")] if "ours_lite2-default" in models else found
 
 
 def _comparisons(table: Table, sets: Sequence[str], seeds: int, repeats: int) -> Iterator[str]:

@@ -25,7 +25,7 @@ class Subject:
         name: of the row.
         kind: "ours", or "torch" or "openvino" for anomalib's inferencers.
         device: "cpu" or "cuda".
-        precision: as our `Scorer` takes it; for anomalib's what it computes in.
+        precision: as our `Scorer` takes it; for anomalib's what it computes in, "tf32" too.
         options: `engine` and `form` of our `Scorer`, or OpenVINO's configuration.
     """
 
@@ -49,7 +49,8 @@ def subjects(devices: Sequence[str]) -> Iterator[Subject]:
         for form in ("paper", "default"):
             for precision in ("fp32", "bf16"):
                 yield Subject(f"ours, torch, {form}", "ours", device, precision, {"engine": "torch", "form": form})
-        yield Subject("anomalib, TorchInferencer as it ships", "torch", device, "fp32")
+        shipped = "tf32" if device == "cuda" else "fp32"  # cuDNN's default
+        yield Subject("anomalib, TorchInferencer as it ships", "torch", device, shipped)
     for form in ("paper", "default"):
         for precision in ("fp32", "bf16", "int8"):
             yield Subject(f"ours, OpenVINO, {form}", "ours", "cpu", precision, {"engine": "openvino", "form": form})

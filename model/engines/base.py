@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,12 +23,35 @@ class OutOfMemory(Exception):
     """The device has no room for this batch; a smaller one may fit."""
 
 
+# As runtimes say it: torch on CPUs and GPUs, its CUDA libraries, OpenVINO and ONNX Runtime, C++.
+NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "ALLOC_FAILED",
+    "Failed to allocate",
+    "bad_alloc",
+)
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Makes `OutOfMemory` of what runtimes raise where memory runs out; most have no error of its own for that."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+            raise OutOfMemory(str(error)) from None
+        raise
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
     """One frame's result.
 
     Attributes:
-        score: largest value of the map; may be negative, is not finite only if the computation failed.
+        score: largest value of the map; may be negative. NaN where map or features are not finite: the computation
+            failed.
         map: float32, of the input's canvas; `model.images.to_frame` brings it into frame coordinates.
         features: float32, the teacher's third level averaged over the frame.
     """

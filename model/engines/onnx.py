@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from model.engines.base import Floats, OutOfMemory
+from model.engines.base import Floats, memory_errors
 from model.engines.tracing import example, missing, trace_batches
 from model.images import Frame, InputSpec, Mask
 from model.network import ScoringNetwork
@@ -64,8 +64,6 @@ class OnnxEngine:
 
     def run(self, tiles: Frame, mask: Mask | None) -> tuple[Floats, Floats, Floats]:
         given = {"tiles": tiles} if mask is None else {"tiles": tiles, "mask": mask}
-        try:
+        with memory_errors():
             scores, maps, features = self._session.run(OUTPUTS, given)
-        except MemoryError as error:
-            raise OutOfMemory(str(error)) from None
         return scores, maps, features

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.engines.base import EngineError, Floats, OutOfMemory
+from model.engines.base import EngineError, Floats, memory_errors
 from model.engines.openvino_graph import Model, cut, library, quantiser, version
 from model.images import Frame, InputSpec, Mask
 from model.precision import choose_dtype
@@ -56,15 +56,13 @@ class OpenVinoEngine:
         frames = len(tiles) // self._tiles
         pixels = [tiles[at * self._tiles : (at + 1) * self._tiles] for at in range(frames)]
         masks = [[] if mask is None else [mask[at : at + 1]] for at in range(frames)]
-        try:
+        with memory_errors():
             if len(self._stages) == 1:
                 found = self._stages[0]([[one, *more] for one, more in zip(pixels, masks, strict=True)])
             else:
                 compared = self._stages[0]([[one] for one in pixels])
                 fused = self._stages[1]([[*row[1:], *more] for row, more in zip(compared, masks, strict=True)])
                 found = [[*row, first[0]] for row, first in zip(fused, compared, strict=True)]
-        except MemoryError as error:
-            raise OutOfMemory(str(error)) from None
         scores, maps, features = (np.concatenate(part) for part in zip(*found, strict=True))
         return scores, maps, features
 
@@ -82,22 +80,33 @@ class _Stage:
             for hint in ("THROUGHPUT", "LATENCY")
         )
         self.precision = str(several.get_property("INFERENCE_PRECISION_HINT").get_type_name())
-        self._alone, self._queue = alone.create_infer_request(), ov.AsyncInferQueue(several)
-        self._queue.set_callback(self._keep)
-        self._found: list[list[Floats]] = []
+        self._alone, self._several = alone.create_infer_request(), several
+        self._queue = _queue(several)
 
     def __call__(self, inputs: Sequence[Arrays]) -> list[list[Floats]]:
         """The outputs of each frame for the inputs of each frame."""
         if len(inputs) == 1:
             return [_outputs(self._alone.infer(list(inputs[0])))]
-        self._found = [[] for _ in inputs]
-        for at, given in enumerate(inputs):
-            self._queue.start_async(list(given), userdata=at)
-        self._queue.wait_all()
-        return self._found
+        found: list[list[Floats]] = [[] for _ in inputs]
+        try:
+            for at, given in enumerate(inputs):
+                self._queue.start_async(list(given), userdata=(found, at))
+            self._queue.wait_all()
+        except Exception:
+            self._queue = _queue(self._several)  # one that failed once raises that error for ever
+            raise
+        return found
 
-    def _keep(self, request: Any, at: int) -> None:
-        self._found[at] = _outputs(request.results)
+
+def _queue(compiled: Any) -> Any:
+    queue = library().AsyncInferQueue(compiled)
+    queue.set_callback(_keep)
+    return queue
+
+
+def _keep(request: Any, place: tuple[list[list[Floats]], int]) -> None:
+    found, at = place
+    found[at] = _outputs(request.results)
 
 
 def _outputs(results: Any) -> list[Floats]:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from model.engines.base import Floats, OutOfMemory
+from model.engines.base import Floats, OutOfMemory, memory_errors
 from model.engines.cuda_graphs import CudaGraphs
 from model.images import Frame, Mask
 from model.network import ScoringNetwork
@@ -24,11 +24,10 @@ class TorchEngine:
         device: where to run it.
         dtype: float32 or bfloat16, of teacher and learner; the score itself is always float32.
         threads: CPU threads; 0 leaves torch's number as it is.
-        compiled: on a GPU, replay CUDA graphs; on a CPU, run what `torch.compile` makes (a minute or more at the first
-            batch, and it needs a C++ compiler). False is the plain path; None: graphs on a GPU, plain on a CPU.
+        graphs: on a GPU, replay CUDA graphs; False is the plain path.
 
     Attributes:
-        name: the same whether compiled or not, for their scores agree: a certificate holds for both.
+        name: the same with graphs and without, for their scores agree: a certificate holds for both.
     """
 
     def __init__(
@@ -38,7 +37,7 @@ class TorchEngine:
         dtype: torch.dtype,
         threads: int = 0,
         *,
-        compiled: bool | None = None,
+        graphs: bool = True,
     ):
         heavy = network.comparison
         for part in (heavy.teacher.encoder, heavy.learner):
@@ -48,22 +47,20 @@ class TorchEngine:
         self._network: Any = channels_last(network.to(device))
         largest = LARGEST.get(device.type, 16)
         self.sizes: tuple[int, ...] = (1, max(1, largest // network.spec.tiles))
-        if device.type == "cuda" and compiled is not False:
+        if device.type == "cuda" and graphs:
             self._network = CudaGraphs(network, network.spec.tiles, largest)
             self.sizes = self._network.sizes
-        elif compiled:
-            self._network = torch.compile(network, options={"freezing": True})
         self.name = f"{device.type}/{name_of(dtype)}/torch-{torch.__version__.partition('+')[0]}"
 
     def run(self, tiles: Frame, mask: Mask | None) -> tuple[Floats, Floats, Floats]:
         try:
-            with cpu_threads(self._threads), torch.inference_mode():
+            with memory_errors(), cpu_threads(self._threads), torch.inference_mode():
                 found = self._network(self._moved(tiles), None if mask is None else self._moved(mask))
                 scores, maps, features = (part.cpu().numpy() for part in cast(tuple[Tensor, ...], found))
                 return scores, maps, features
-        except torch.cuda.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise OutOfMemory(str(error)) from None
+        except OutOfMemory:
+            torch.cuda.empty_cache()  # where CUDA is in use
+            raise
 
     def _moved(self, values: Frame | Mask) -> Tensor:
         tensor = torch.from_numpy(values)

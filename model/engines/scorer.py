@@ -72,6 +72,9 @@ class FrameScorer:
             everywhere = np.ones(self.spec.canvas, np.bool_)
             mask = np.stack([everywhere if one.mask is None else one.mask for one in inputs])
         scores, maps, features = self._engine.run(tiles, mask)
+        # A runtime's maximum may pass over what is no number, and name the rest's: such a frame has no score.
+        whole = np.isfinite(maps).all((1, 2)) & np.isfinite(features).all(1)
+        scores = np.where(whole, scores, np.nan)
         return [Scored(*row) for row in zip(scores.tolist(), maps, features, strict=True)]
 
 
@@ -86,7 +89,7 @@ class Scorer(FrameScorer):
         precision: "auto", "fp32", "bf16", or with OpenVINO "int8".
         threads: CPU threads; 0 leaves the library's number as it is.
         form: "default" or "paper" (see `model.score`).
-        compiled: with torch, see `model.engines.pytorch.TorchEngine`.
+        graphs: with torch on a GPU, see `model.engines.pytorch.TorchEngine`.
 
     Attributes:
         space: of the features, see `model.artifact.Manifest.space`.
@@ -106,12 +109,12 @@ class Scorer(FrameScorer):
         precision: str = "auto",
         threads: int = 0,
         form: str = "default",
-        compiled: bool | None = None,
+        graphs: bool = True,
     ):
         network = scoring_network(artifact, weights, form)
         super().__init__(
             open_engine(
-                network, artifact, engine=engine, device=device, precision=precision, threads=threads, compiled=compiled
+                network, artifact, engine=engine, device=device, precision=precision, threads=threads, graphs=graphs
             ),
             artifact.manifest.spec,
             artifact_sha256=hashlib.sha256(artifacts.to_bytes(artifact)).hexdigest(),
@@ -160,7 +163,7 @@ def open_engine(
     device: str,
     precision: str,
     threads: int,
-    compiled: bool | None = None,
+    graphs: bool = True,
 ) -> Engine:
     """An engine for the network, which it takes over; arguments as of `Scorer`.
 
@@ -171,13 +174,11 @@ def open_engine(
         if precision == "int8":
             raise EngineError("int8 needs scoring.engine = 'openvino'")
         where = choose_device(device)
-        return TorchEngine(network, where, choose_dtype(precision, where), threads, compiled=compiled)
+        return TorchEngine(network, where, choose_dtype(precision, where), threads, graphs=graphs)
     if engine != "openvino":
         raise EngineError(f"scoring.engine {engine!r}: 'torch' or 'openvino' is allowed")
     if device == "cuda":
         raise EngineError("scoring.engine 'openvino' runs on CPUs; use 'torch' for scoring.device = 'cuda'")
-    if compiled is not None:
-        raise EngineError("'compiled' is torch's; OpenVINO always compiles")
     from model.engines.openvino import OpenVinoEngine, wanted_precision
     from model.engines.openvino_graph import convert
 

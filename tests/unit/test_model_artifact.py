@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,17 @@ def test_what_this_program_did_not_write_is_damaged(trained: Artifact) -> None:
         given = {artifacts.KEY: record({**manifest, "weights_sha256": artifacts.weights_sha256(tensors)})}
         with pytest.raises(ArtifactDamaged):
             artifacts.from_bytes(save_tensors(tensors, given))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", ["learner.", "score.prototypes"])
+def test_numbers_that_are_not_finite_are_refused(trained: Artifact, part: str, value: float) -> None:
+    name = next(name for name, tensor in trained.tensors.items() if name.startswith(part) and tensor.dim())
+    tensors = {**trained.tensors, name: trained.tensors[name].clone()}
+    tensors[name].view(-1)[-1] = value
+    manifest = replace(trained.manifest, weights_sha256=artifacts.weights_sha256(tensors))
+    with pytest.raises(ArtifactDamaged, match=re.escape(f"not finite ({name}); train again")):
+        artifacts.from_bytes(artifacts.to_bytes(Artifact(manifest, tensors)))
 
 
 def test_a_student_of_which_a_part_is_missing_is_damaged(trained: Artifact) -> None:

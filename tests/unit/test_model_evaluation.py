@@ -96,6 +96,11 @@ def test_each_kind_is_measured_against_all_good_images(folder: Path) -> None:
     dent, scratch = found.per_defect["dent"].aupro, found.per_defect["scratch"].aupro
     assert dent is not None
     assert scratch is not None
+    for one in found.per_defect.values():
+        assert one.aupro is not None and one.aupro_interval is not None
+        low, high = one.aupro_interval
+        assert low <= one.aupro <= high
+        assert f"AUPRO at 0.3 {one.aupro:.3f} [{low:.3f}, {high:.3f}]" in found.describe()
     assert found.aupro == pytest.approx((7 * dent + 5 * scratch) / 12)  # one region an image
     assert dent > scratch
 
@@ -112,7 +117,7 @@ def test_json_has_the_stated_keys_and_null_without_masks(folder: Path) -> None:
     assert set(whole["intervals"]) == {"image_auroc", "image_ap", "image_f1max", "pixel_auroc", "aupro", "aupro_05"}
     assert set(partly["intervals"]) == {"image_auroc", "image_ap", "image_f1max"}
     assert [partly[key] for key in ("pixel_auroc", "aupro", "aupro_05")] == [None] * 3
-    assert partly["per_defect"]["scratch"]["aupro"] is None
+    assert partly["per_defect"]["scratch"]["aupro"] is partly["per_defect"]["scratch"]["aupro_interval"] is None
     assert partly["image_auroc"] == whole["image_auroc"]
     assert "without a mask" in found.describe()
 

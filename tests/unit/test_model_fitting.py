@@ -15,13 +15,15 @@ from torch import Tensor
 from model.checkpoint import Checkpoint, Keep
 from model.distillation import Learner
 from model.distributed import Group
-from model.errors import CheckpointUnusable
+from model.errors import CheckpointUnusable, Diverged
 from model.features import Features
 from model.fitting import Batches, Fit, FitSettings
 from model.images import Frame, InputSpec
+from model.progress import Report
 from model.stores import Room
-from model.teacher import load_teacher
+from model.teacher import Teacher, load_teacher
 from model.training import TrainingError, TrainingSettings, train
+from tests.teachers import toy_teacher
 
 CPU = torch.device("cpu")
 
@@ -33,16 +35,21 @@ def frames() -> list[Frame]:
     return [np.clip(base + rng.normal(0, 8, base.shape), 0, 255).astype(np.uint8) for _ in range(12)]
 
 
-def fit(frames: list[Frame], spec: InputSpec, **settings: Any) -> tuple[Fit, Features, Learner]:
-    teacher = load_teacher("efficientnet_lite2")
-    features = Features(teacher, spec, CPU, Room(1 << 40, 0))
+def fit(
+    frames: list[Frame],
+    spec: InputSpec,
+    teacher: Teacher | None = None,
+    checkpoint: Checkpoint | None = None,
+    **settings: Any,
+) -> tuple[Fit, Features, Learner]:
+    features = Features(teacher or load_teacher("efficientnet_lite2"), spec, CPU, Room(1 << 40, 0))
     features.compute(frames, lambda done: None)
     learner = Learner("efficientnet_lite2")
     chosen = FitSettings(**{
         "batch_size": 4, "learning_rate": 0.005, "seed": 0, "mixed": False, **settings
     })  # fmt: skip
     validation, fitted = [0], list(range(1, len(frames)))
-    made = Fit(learner, learner, features, fitted, validation, settings=chosen, group=Group(), checkpoint=None)
+    made = Fit(learner, learner, features, fitted, validation, settings=chosen, group=Group(), checkpoint=checkpoint)
     return made, features, learner
 
 
@@ -104,6 +111,47 @@ def test_a_look_at_masked_images_counts_inspected_places_alone(
     )  # right where it is inspected, as wrong as can be elsewhere
     monkeypatch.setattr(Fit, "forward", lambda self, learner, levels: opposite)
     assert float(made.distance(learner)) == pytest.approx(0, abs=1e-5)
+
+
+def looked(frames: list[Frame], monkeypatch: pytest.MonkeyPatch, path: Path, *distances: float) -> Fit:
+    """A fit whose steps do nothing, and whose looks find these distances; the first is an untrained student's."""
+    found = iter(distances)
+    monkeypatch.setattr("model.fitting.LOOK_EVERY", 1)
+    monkeypatch.setattr(Fit, "distance", lambda self, learner: torch.tensor(next(found)))
+    monkeypatch.setattr(Fit, "step", lambda self, tiles: torch.tensor(0.5))
+    checkpoint = Checkpoint(Keep(path), {}, clock=lambda: 0.0)
+    return fit(frames, InputSpec(64, 64), toy_teacher(), checkpoint)[0]
+
+
+@pytest.mark.parametrize(
+    ("distances", "stopped"),
+    [
+        ((0.9, 0.7, 0.3, 0.2, 0.25, 0.21), 0),  # noise
+        ((0.9, 0.4, 0.2, 0.3, 0.4, 0.5), 0),  # half way back is 0.55
+        ((0.9, 0.3, 0.1, 0.49, 0.72), 4),  # still better than an untrained one
+        ((0.9, 0.95), 1),
+        ((0.9, 0.3, float("nan")), 2),
+    ],
+)
+def test_a_run_that_forgets_half_of_what_it_learnt_is_stopped(
+    distances: tuple[float, ...], stopped: int, frames: list[Frame], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = looked(frames, monkeypatch, tmp_path / "run.pt", *distances)
+    report = Report("training", len(distances) - 1, None)
+    if not stopped:
+        made.run(len(distances) - 1, report)
+        return
+    with pytest.raises(Diverged, match=rf"at step {stopped}: .*keeps (step {stopped - 1}|nothing)"):
+        made.run(len(distances) - 1, report)
+
+
+def test_a_resumed_run_knows_how_good_it_was(
+    frames: list[Frame], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looked(frames, monkeypatch, tmp_path / "run.pt", 0.9, 0.4, 0.1, 0.45).run(3, Report("training", 3, None))
+    resumed = looked(frames, monkeypatch, tmp_path / "run.pt", 0.9, 0.6)  # from 0.45 alone that would be near enough
+    with pytest.raises(Diverged, match=r"at step 4: .*were 0\.100 at best"):
+        resumed.run(4, Report("training", 4, None))
 
 
 def test_batches_visit_each_tile_once_an_epoch_and_can_be_gone_on_with() -> None:

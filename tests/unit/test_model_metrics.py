@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 from sklearn import metrics as sklearn
 
-from model.bootstrap import image_intervals, pixel_intervals, resampled
+from model.bootstrap import Binned, image_intervals, pixel_intervals
 from model.metrics import (
     Bools,
     Floats,
@@ -144,7 +144,7 @@ def test_resampled_pixel_figures_are_right_to_a_thousandth() -> None:
     images, masks, maps = pixels(12, 5)
     rng = np.random.default_rng(6)
     counts = np.vstack([np.ones(12), rng.multinomial(12, np.full(12, 1 / 12), 5)])
-    for count, figures in zip(counts.astype(int), resampled(images, counts.astype(np.float64)), strict=True):
+    for count, figures in zip(counts.astype(int), Binned.of(images).resampled(counts.astype(np.float64)), strict=True):
         taken = np.repeat(np.arange(12), count)
         drawn = [masks[at] for at in taken], [maps[at] for at in taken]
         assert figures == pytest.approx([pixel_auroc(*drawn), aupro(*drawn), aupro(*drawn, 0.05)], abs=1e-3)
@@ -155,12 +155,26 @@ def test_resampled_pixel_figures_of_tied_maps_are_right_to_a_thousandth() -> Non
     tied = [ImagePixels(one.normal.round(), one.defect.round(), one.weight, one.regions) for one in images]
     ranking, weight = pixel_ranking(tied)
     exact = [ranking.curve().area(), ranking.curve(weight).area(0.3), ranking.curve(weight).area(0.05)]
-    assert resampled(tied, np.ones((1, 12)))[0] == pytest.approx(exact, abs=1e-3)
+    assert Binned.of(tied).resampled(np.ones((1, 12)))[0] == pytest.approx(exact, abs=1e-3)
 
 
 def test_draws_without_a_defective_pixel_are_left_out() -> None:
     images, _, _ = pixels(4, 0)
-    assert resampled(images, np.array([[2.0, 0, 2, 0], [1, 1, 1, 1]])).shape == (1, 3)
+    assert Binned.of(images).resampled(np.array([[2.0, 0, 2, 0], [1, 1, 1, 1]])).shape == (1, 3)
+
+
+def test_a_kinds_overlap_is_of_its_own_regions_over_all_normal_pixels() -> None:
+    images, _, _ = pixels(12, 5)
+    kind = np.arange(12) % 4 == 1
+    alone = [one if ours or not one.regions else replace(one, defect=one.defect[:0], weight=one.weight[:0], regions=0)
+             for one, ours in zip(images, kind, strict=True)]  # fmt: skip
+    ranking, weight = pixel_ranking(alone)
+    found = Binned.of(images).resampled(np.ones((1, 12)), kind)[0]
+    assert found == pytest.approx(
+        [ranking.curve().area(), ranking.curve(weight).area(0.3), ranking.curve(weight).area(0.05)], abs=1e-3
+    )
+    without = np.where(kind, 0.0, 1.0)
+    assert not Binned.of(images).resampled(without[None], kind).size
 
 
 def test_image_intervals_are_as_wide_as_delong_says() -> None:
@@ -176,9 +190,11 @@ def test_image_intervals_are_as_wide_as_delong_says() -> None:
 def test_intervals_hold_their_figure_and_repeat_with_their_seed() -> None:
     images, _, _ = pixels(20, 2)
     ranking, weight = pixel_ranking(images)
-    defective: npt.NDArray[np.bool_] = np.arange(20) % 2 == 1
-    once, again = (pixel_intervals(images, defective, np.random.default_rng(3)) for _ in range(2))
-    assert once == again
+    labels = ["good", "dent", "good", "scratch"] * 5
+    (once, kinds), again = (pixel_intervals(images, labels, np.random.default_rng(3)) for _ in range(2))
+    assert (once, kinds) == again
+    assert kinds.keys() == {"dent", "scratch"}
+    assert all(0 < low < high < 1 for low, high in kinds.values())
     assert once["pixel_auroc"][0] < ranking.curve().area() < once["pixel_auroc"][1]
     assert once["aupro"][0] < ranking.curve(weight).area(0.3) < once["aupro"][1]
     assert once["aupro_05"][0] < ranking.curve(weight).area(0.05) < once["aupro_05"][1]

@@ -72,8 +72,11 @@ def test_a_report_is_one_whole_picture_with_figures_curves_and_cases(tmp_path: P
 
 def test_thresholds_are_drawn_only_where_there_are_any(tmp_path: Path, cases: Cases) -> None:
     black = (0, 0, 0)
-    none, review = (has(drawn(tmp_path / "report.png", cases, one)[130:630], black) for one in (None, 1.5))
+    none, review, both = (
+        has(drawn(tmp_path / "report.png", cases, *one)[130:630], black) for one in ((), (1.5,), (1.5, 3.0))
+    )
     assert review > none + 300  # a dashed line as high as the histogram
+    assert both > review + 300  # and another
 
 
 def test_no_masks_and_equal_scores_still_give_a_picture(tmp_path: Path, cases: Cases) -> None:

@@ -15,7 +15,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from agent.cli.common import Common
@@ -262,6 +262,29 @@ def test_published_weights_are_known_by_their_content(tmp_path: Path) -> None:
     renamed.write_bytes(source.place.read_bytes())
     assert load_teacher("efficientnet_lite2", str(renamed)).published
     assert not load_teacher("resnet18", random_resnet18(tmp_path)).published
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    path = Path(random_resnet18(tmp_path))
+    state = load_file(path)
+    name = next(iter(state))
+    state[name].view(-1)[-1] = value
+    save_file(state, path)
+    with pytest.raises(TeacherError, match=r"not finite \(.*\); get it again"):
+        load_teacher("resnet18", str(path))
+
+
+SHARED = Path(__file__).parents[3] / "shared/weights" / next(iter(FOLDED))
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason="no shared ResNet-18 weights beside this checkout: they stay unread")
+def test_the_shared_weights_are_the_published_ones_and_load() -> None:
+    teacher = load_teacher("resnet18", str(SHARED), fetch=never)
+    assert teacher.published and teacher.sha256 == FOLDED[SHARED.name]
+    levels = teacher(IMAGE)
+    assert [tuple(level.shape[1:]) for level in levels] == [(64, 16, 16), (128, 8, 8), (256, 4, 4)]
+    assert all(bool(level.isfinite().all()) and 0.1 < float(level.mean()) < 10 for level in levels)
 
 
 def test_a_missing_package_or_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

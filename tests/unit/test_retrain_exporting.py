@@ -83,7 +83,7 @@ def test_a_training_that_was_broken_off_goes_on_when_it_is_begun_again(
     out, checkpoint = tmp_path / "plate.safetensors", tmp_path / "plate.checkpoint"
 
     def strike(step: Step) -> None:
-        if (step.phase, step.step) == ("training", 1):
+        if (step.phase, step.step) == ("training", 2):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

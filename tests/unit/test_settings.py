@@ -35,10 +35,12 @@ def test_environment_of_settings_gives_the_same_settings_back() -> None:
         "GOODPART_BLOBS__DIRECTORY": "/x", "GOODPART_CERTIFICATE__REVIEW_RATE": "0.02",
         "GOODPART_TRAINING__REGION": "0.1, 0,0.9,1",
         "GOODPART_TRAINING__MEMORY_SHARE": "0.25", "GOODPART_TRAINING__POSITIONAL": "true",
+        "GOODPART_TRAINING__WEIGHTS": '{"resnet18": "/w, 1.pth"}',
     }  # fmt: skip
     settings = load(CONFIG, environ)
     assert settings.training.region == (0.1, 0.0, 0.9, 1.0)
     assert (settings.training.memory_share, settings.training.positional) == (0.25, True)
+    assert settings.training.weights == {"resnet18": "/w, 1.pth"}
     assert load(None, environment(settings)) == settings
 
 
@@ -53,6 +55,8 @@ def test_environment_of_settings_gives_the_same_settings_back() -> None:
         ("[plant]\nshifts = ['14:00', '06:00']", {}, ["plant.shifts", "ascending", "06:00,14:00,22:00"]),
         ("", {"GOODPART_PLANT__SHIFTS": "06:05"}, ["GOODPART_PLANT__SHIFTS", "whole quarters"]),
         ("[retrain]\ncron = 'often'", {}, ["retrain.cron", "five cron fields"]),
+        ("[training]\nweights = { resnet18 = 1 }", {}, ["training.weights", "by teacher", "FILE"]),
+        ("", {"GOODPART_TRAINING__WEIGHTS": "{resnet18"}, ["GOODPART_TRAINING__WEIGHTS", "by teacher"]),
         ("kafka = 3", {}, ["kafka", "FILE"]),
         ("kafka = 3", {"GOODPART_KAFKA__BOOTSTRAP": "x"}, ["kafka", "[kafka]"]),
         (
