@@ -9,7 +9,8 @@ from itertools import islice
 from agent.retrain.gate import NOTHING_APPROVED, Approved, Caught, Evidence, Pace, caught, cut
 from agent.retrain.progress import Stage
 from agent.settings import Gate
-from agent.store.samples import Sample, Snapshot
+from agent.store.samples import Sample
+from agent.store.snapshots import Snapshot
 from model.certificate import Certificate
 from model.engines import Scorer
 from model.images import Frame

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from agent.store import approvals, epochs, proposals, samples, trends
+from agent.store import approvals, epochs, proposals, samples, snapshots, trends
 from agent.store.approvals import Approvals
 from agent.store.engine import reading, writing
 from agent.store.samples import NewSample, Sample
@@ -40,7 +40,7 @@ def unlearnt(here: Line, beyond: int | None = None) -> Approvals:
 def test_only_what_one_person_approved_and_no_model_learnt_counts(here: Line) -> None:
     with writing(here.engine) as conn:
         approve(here, conn, 1, NOW)
-        snapshot = samples.freeze(conn, here.product_id, NOW)
+        snapshot = snapshots.freeze(conn, here.product_id, NOW)
         new = approve(here, conn, 2, NOW)
         approve(here, conn, 3, NOW, origin="import")
         approve(here, conn, 4, NOW, role="defect")

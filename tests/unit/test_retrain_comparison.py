@@ -12,7 +12,8 @@ from agent.retrain.comparison import Lists, Scores, approved, evidence, numbers,
 from agent.retrain.gate import NOTHING_APPROVED, Caught
 from agent.retrain.progress import Stage, Step
 from agent.settings import Gate
-from agent.store.samples import Sample, Snapshot
+from agent.store.samples import Sample
+from agent.store.snapshots import Snapshot
 from model.certificate import Certificate, certify
 from model.engines import Scored, Scorer
 from model.images import Frame
