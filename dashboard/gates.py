@@ -9,7 +9,7 @@ from dashboard.words import later, retold, say
 CHECKS = {
     "false_alarms": later("false alarms"), "holdout": later("hold-out"), "defects": later("defects"),
     "flagged_defects": later("flagged defects"), "bank": later("bank"),
-    "approved": later("approved normals"), "latency": later("latency"),
+    "approved": later("approved normals"), "unchecked": later("unchecked normals"), "latency": later("latency"),
 }  # fmt: skip
 STATES = {
     "fail": later("✖ fails"), "person": later("⚠ needs a person"), "ok": later("✔ passes"),

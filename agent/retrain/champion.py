@@ -49,7 +49,7 @@ def judge(
             number=champion.number, problem=str(error),
         ) from error  # fmt: skip
     scorer = open_scorer(bench.settings, artifact, threads=bench.threads)
-    approved = [one for one in lists.train if one.id in new.ids]
+    approved = [one for one in lists.train if one.id in new.ids | new.unchecked]
     groups = (lists.calibration, lists.holdout, lists.defects, approved)
     stage = Stage("comparing", sum(map(len, groups)), on_progress)
     by_image = comparison.score_images(scorer, lists.calibration, bench.load, stage)
@@ -64,6 +64,6 @@ def judge(
     wanted = bench.settings.gate
     found = comparison.evidence(
         lists, candidate.scores, scores, candidate.certificate, wanted=wanted, pace=timed,
-        approved=comparison.approved(lists, calibration, approved, of_approved, new.frames),
+        approved=comparison.approved(lists, calibration, approved, of_approved, new),
     )  # fmt: skip
     return Judged(champion, gate.judge(found))

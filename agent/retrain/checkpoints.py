@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from agent.store.samples import Snapshot
+from agent.store.snapshots import Snapshot
 
 
 def path_of(directory: Path, run_id: int, snapshot: Snapshot) -> Path:

@@ -9,7 +9,9 @@ from itertools import islice
 from agent.retrain.gate import NOTHING_APPROVED, Approved, Caught, Evidence, Pace, caught, cut
 from agent.retrain.progress import Stage
 from agent.settings import Gate
-from agent.store.samples import Sample, Snapshot
+from agent.store.approvals import Approvals
+from agent.store.samples import Sample
+from agent.store.snapshots import Snapshot
 from model.certificate import Certificate
 from model.engines import Scorer
 from model.images import Frame
@@ -93,7 +95,7 @@ def score_rest(scorer: Scorer, lists: Lists, load: Load, stage: Stage) -> tuple[
 
 
 def approved(
-    lists: Lists, calibration: Sequence[float], samples: Sequence[Sample], scores: Sequence[float], frames: int
+    lists: Lists, calibration: Sequence[float], samples: Sequence[Sample], scores: Sequence[float], new: Approvals
 ) -> Approved:
     """How newly approved normals stand among the calibration parts.
 
@@ -102,16 +104,18 @@ def approved(
         calibration: the champion's scores of its units.
         samples: the normals' images.
         scores: the champion's, of these.
-        frames: that the line inspected while these came; no fewer than parts. What came by no line is all there is.
+        new: which of them are told about. Its frames are no fewer than parts: what came by no line is all there is.
     """
-    if not samples or not calibration:
-        return NOTHING_APPROVED
-    found = numbers(units(lists, samples, scores))
-    inspected = max(frames, len(found))
-    told = most_telling(calibration, found, inspected)
     high = sorted(zip(scores, (one.id for one in samples), strict=True), reverse=True)
-    ids = tuple(sample_id for score, sample_id in high if score > told.cut)
-    return Approved(len(found), inspected, told.above, told.rank, told.chance, ids)
+    unchecked = tuple(sample_id for _, sample_id in high if sample_id in new.unchecked)
+    counted = [(one, score) for one, score in zip(samples, scores, strict=True) if one.id in new.ids]
+    if not counted or not calibration:
+        return Approved(unchecked=unchecked)
+    found = numbers(units(lists, *zip(*counted, strict=True)))
+    inspected = max(new.frames, len(found))
+    told = most_telling(calibration, found, inspected)
+    ids = tuple(sample_id for score, sample_id in high if score > told.cut and sample_id in new.ids)
+    return Approved(len(found), inspected, told.above, told.rank, told.chance, ids, unchecked)
 
 
 def evidence(

@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 from agent.retrain import caps
 from agent.retrain.caps import Held
 from agent.settings import Settings
-from agent.store import ancestry, epochs, registry, samples
+from agent.store import ancestry, epochs, registry, snapshots
 from agent.store.products import Product
 from agent.store.runs import TrainingRun
-from agent.store.samples import Snapshot
+from agent.store.snapshots import Snapshot
 
 log = structlog.get_logger()
 
@@ -28,7 +28,7 @@ def freeze(conn: Connection, settings: Settings, product: Product, now: datetime
     """
     epoch = epochs.calibrating(conn, product.id, epochs.asked(product, settings.certificate))
     held = caps.of_run(conn, settings, product.id)
-    snapshot = samples.freeze(conn, product.id, now, epoch_id=epoch.id if epoch else None, without=held.ids)
+    snapshot = snapshots.freeze(conn, product.id, now, epoch_id=epoch.id if epoch else None, without=held.ids)
     return snapshot, held
 
 

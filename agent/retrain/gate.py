@@ -58,7 +58,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """How the normals that a review newly approved, and nobody else looked at, score by the champion.
+    """How the normals that a review newly approved, and no second person looked at, score by the champion.
 
     Attributes:
         parts: how many they are.
@@ -66,6 +66,8 @@ class Approved:
         above, rank: so many of them score higher than the rank-th highest calibration part.
         chance: that of so many good parts so many do, see `most_telling`; 1 where there are none.
         samples: the ids of their images that score higher, the highest first.
+        unchecked: the ids of those that the quarantine did not look at either, the highest score first; seen before the
+            newest change of the stream, too, which `parts` are not.
     """
 
     parts: int = 0
@@ -74,6 +76,7 @@ class Approved:
     rank: int = 1
     chance: float = 1.0
     samples: tuple[int, ...] = ()
+    unchecked: tuple[int, ...] = ()
 
 
 NOTHING_APPROVED = Approved()
@@ -108,7 +111,7 @@ class Evidence:
 class Finding:
     """One check, its outcome and its numbers in words."""
 
-    check: Literal["false_alarms", "holdout", "defects", "flagged_defects", "bank", "approved", "latency"]
+    check: Literal["false_alarms", "holdout", "defects", "flagged_defects", "bank", "approved", "unchecked", "latency"]
     state: State
     words: Phrase
 
@@ -155,6 +158,7 @@ def judge(evidence: Evidence) -> Report:
         _flagged(evidence.flagged),
         _bank(evidence),
         _approved(evidence),
+        _unchecked(evidence.approved.unchecked),
         _latency(evidence.pace),
     )
     states = {one.state for one in findings}
@@ -257,13 +261,30 @@ def _approved(evidence: Evidence) -> Finding:
     )  # fmt: skip
     if found.chance >= level:
         return Finding("approved", "ok", words)
-    ids = ", ".join(map(str, found.samples[:SHOWN]))
     words = Phrase(
         "{found}. They are defects approved by mistake, or the stream has changed and needs an epoch: look at samples "
         "{ids}",
-        found=words, ids=Phrase("{ids} and more", ids=ids) if len(found.samples) > SHOWN else ids,
+        found=words, ids=_listed(found.samples),
     )  # fmt: skip
     return Finding("approved", "person", words)
+
+
+def _unchecked(samples: tuple[int, ...]) -> Finding:
+    """No number tells a false alarm that was approved from a defect that was, so one person alone steers no model."""
+    if not samples:
+        words = Phrase("the quarantine or a second person looked at every newly approved normal")
+        return Finding("unchecked", "ok", words)
+    words = Phrase(
+        "{n} newly approved normals were looked at by one person alone, and not by the quarantine: look at samples "
+        "{ids}",
+        n=len(samples), ids=_listed(samples),
+    )  # fmt: skip
+    return Finding("unchecked", "person", words)
+
+
+def _listed(samples: tuple[int, ...]) -> str:
+    ids = ", ".join(map(str, samples[:SHOWN]))
+    return Phrase("{ids} and more", ids=ids) if len(samples) > SHOWN else ids
 
 
 def _latency(pace: Pace) -> Finding:

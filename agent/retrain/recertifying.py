@@ -15,7 +15,17 @@ from agent.retrain.errors import RetrainError
 from agent.service.acts import Done, current, perform
 from agent.service.models import RECERTIFY
 from agent.service.ranks import Invalid, Refused
-from agent.store import audit, calibration, certificates, commands, epochs, registry, samples, stations, users
+from agent.store import (
+    audit,
+    calibration,
+    certificates,
+    commands,
+    epochs,
+    registry,
+    snapshots,
+    stations,
+    users,
+)
 from agent.store.engine import writing
 from agent.store.errors import NotFound
 from agent.store.rows import values
@@ -161,11 +171,10 @@ def _certify(conn: Connection, version_id: int) -> tuple[Certificate, list[int]]
         raise NotRecertifiable(
             "v{number} has no calibration scores on record: train a new version", number=version.number
         )
-    usable = {one.id for one in samples.all(conn, version.product_id, "calibration")}
-    frozen = samples.snapshot(conn, version.snapshot_id)
-    gone = {one.id for one in frozen.of_role("calibration")} - usable
+    frozen = snapshots.get(conn, version.snapshot_id)
+    gone = {one.id for one in frozen.of_role("calibration")}.intersection(snapshots.gone(conn, frozen.id))
     left = replace(frozen, samples=tuple(one for one in frozen.samples if one.id not in gone))
-    if left.role_sha256("calibration") == issued[0].calibration_sha256:
+    if left.is_of_role(issued[0].calibration_sha256, "calibration"):
         raise NotRecertifiable(
             "the certificate of v{number} stands: none of its calibration parts was taken out", number=version.number
         )

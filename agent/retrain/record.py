@@ -14,13 +14,13 @@ from agent.retrain.errors import Cancelled
 from agent.retrain.gate import Report
 from agent.retrain.holding import Holding
 from agent.settings import Settings
-from agent.store import audit, calibration, certificates, epochs, registry, runs, samples, teachings, trends, watches
+from agent.store import audit, calibration, certificates, epochs, registry, runs, snapshots, teachings, trends, watches
 from agent.store.calibration import Shown
 from agent.store.errors import Conflict
 from agent.store.products import Product
 from agent.store.registry import Deployment, ModelVersion
 from agent.store.runs import TrainingRun
-from agent.store.samples import Snapshot
+from agent.store.snapshots import Snapshot
 from model.artifact import Artifact
 from model.certificate import Certificate
 
@@ -187,7 +187,7 @@ def _verdict(conn: Connection, run: TrainingRun, outcome: Outcome) -> tuple[str,
     state, reason = _gate_says(conn, run, outcome)
     frozen, problem = outcome.snapshot, None
     if state == "promoted":
-        problem = samples.why_not(conn, frozen.id) or epochs.outdated(conn, outcome.product.id, frozen.epoch_id)
+        problem = snapshots.why_not(conn, frozen.id) or epochs.outdated(conn, outcome.product.id, frozen.epoch_id)
     return ("needs_person", problem) if problem else (state, reason)
 
 

@@ -20,11 +20,11 @@ from agent.retrain.record import Candidate, Outcome, record
 from agent.retrain.result import RunResult
 from agent.retrain.scoring import open_scorer, training_settings
 from agent.store import blobs as blob_store
-from agent.store import certificates, epochs, products, runs, samples, stations
+from agent.store import certificates, epochs, products, runs, snapshots, stations
 from agent.store.engine import reading, writing
 from agent.store.products import Product
 from agent.store.runs import TrainingRun
-from agent.store.samples import Snapshot
+from agent.store.snapshots import Snapshot
 from model import artifact as artifacts
 from model import metrics
 from model.certificate import certify
@@ -80,7 +80,7 @@ def _freeze(bench: Bench, run: TrainingRun) -> tuple[Product, Snapshot, Training
             held_back = {"samples": len(held.ids), "words": held.words, **kept(held.words)}
             runs.note(conn, run.id, parent=parent, held_back=held_back)
         else:
-            snapshot = samples.snapshot(conn, run.snapshot_id)
+            snapshot = snapshots.get(conn, run.snapshot_id)
         look = 1 + certificates.looks(conn, epoch_id=snapshot.epoch_id)
         runs.start(conn, run.id, snapshot.id, now)
         run = runs.get(conn, run.id)

@@ -99,7 +99,13 @@ snapshot_sample = Table(
     metadata,
     refers("snapshot_id", "snapshot.id", primary_key=True),
     refers("sample_id", "sample.id", primary_key=True),
-    Column("role", Word, nullable=False),  # the sample's role when it was frozen; a revoked sample may get another
+    # As the sample was when it was frozen; a revoked one may come back as another part, in another role.
+    Column("role", Word, nullable=False),
+    Column("origin", Word, nullable=False),
+    Column("serial", Name),
+    Column("lot", Name),
+    refers("station_id", "station.id", nullable=True),
+    refers("epoch_id", "epoch.id", nullable=True),
 )
 
 withdrawal = Table(

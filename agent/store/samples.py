@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.phrases import MADE, Phrase, remade
-from agent.store.errors import Conflict, NotFound
+from agent.phrases import MADE, remade
+from agent.store.errors import Conflict
 from agent.store.rows import columns, insert, one, read, read_all, values
 from agent.store.tables import sample, snapshot_sample
-from agent.store.tables import snapshot as frozen
 
 ROLES = ("train", "calibration", "holdout", "defect")
 STATES = ("proposed", "quarantined", "accepted", "refused")
@@ -74,30 +71,6 @@ class Sample:
         """What the quarantine check said, as it was made, so that a page can say it in the plant's language."""
         found = self.quarantine or {}
         return remade(str(found["words"]), found.get(MADE)) if "words" in found else None
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The frozen samples of a training run, ordered by role and pixels; their roles are those at the freeze."""
-
-    id: int
-    product_id: int
-    sha256: str
-    created_at: datetime
-    samples: tuple[Sample, ...]
-
-    def of_role(self, role: str) -> tuple[Sample, ...]:
-        """Its samples of one role."""
-        return tuple(one for one in self.samples if one.role == role)
-
-    @property
-    def epoch_id(self) -> int | None:
-        """Of the epoch that its calibration samples belong to; None where it has none."""
-        return next((one.epoch_id for one in self.of_role("calibration") if one.epoch_id is not None), None)
-
-    def role_sha256(self, role: str) -> str:
-        """SHA-256 of its samples of one role, such as the calibration set that a certificate names."""
-        return _digest(self.of_role(role))
 
 
 def add(conn: Connection, new: NewSample, now: datetime) -> Sample:
@@ -283,92 +256,6 @@ def revoke_of_item(conn: Connection, item_id: int, now: datetime) -> list[int]:
     return list(conn.execute(statement.values(revoked_at=now).returning(sample.c.id)).scalars())
 
 
-def freeze(
-    conn: Connection,
-    product_id: int,
-    now: datetime,
-    *,
-    epoch_id: int | None = None,
-    without: Collection[int] = (),
-) -> Snapshot:
-    """Freezes the product's usable samples; the same ones give the snapshot there is already.
-
-    Args:
-        conn: a writing transaction.
-        product_id: of the product.
-        now: the time.
-        epoch_id: calibration and hold-out are taken of this epoch only; None: of none.
-        without: ids of samples that are held back.
-
-    Raises:
-        Conflict: it has none.
-    """
-    query = sa.select(*columns(sample, Sample)).where(sample.c.product_id == product_id, *usable(epoch_id))
-    found = read_all(Sample, conn.execute(query.order_by(sample.c.role, sample.c.pixels_sha256)))
-    samples = [one for one in found if one.id not in without]
-    if not samples:
-        raise Conflict("the product has no samples: import a folder of good parts first")
-    digest = _digest(samples)
-    known = conn.execute(
-        sa.select(frozen.c.id).where(frozen.c.product_id == product_id, frozen.c.sha256 == digest)
-    ).scalar_one_or_none()
-    if known is not None:
-        return snapshot(conn, known)
-    made = sa.insert(frozen).values(product_id=product_id, sha256=digest, created_at=now).returning(frozen.c.id)
-    snapshot_id = int(conn.execute(made).scalar_one())
-    conn.execute(
-        sa.insert(snapshot_sample),
-        [{"snapshot_id": snapshot_id, "sample_id": one.id, "role": one.role} for one in samples],
-    )
-    return Snapshot(snapshot_id, product_id, digest, now, tuple(samples))
-
-
-def snapshot(conn: Connection, snapshot_id: int) -> Snapshot:
-    """The snapshot of that id, with its samples.
-
-    Raises:
-        NotFound: there is none.
-    """
-    head = conn.execute(sa.select(*frozen.c).where(frozen.c.id == snapshot_id)).one_or_none()
-    if head is None:
-        raise NotFound("there is no snapshot {snapshot_id}", snapshot_id=snapshot_id)
-    query = (
-        sa.select(*columns(sample, Sample), snapshot_sample.c.role.label("frozen_role"))
-        .join(snapshot_sample, snapshot_sample.c.sample_id == sample.c.id)
-        .where(snapshot_sample.c.snapshot_id == snapshot_id)
-        .order_by(snapshot_sample.c.role, sample.c.pixels_sha256)
-    )
-    samples = []
-    for *own, role in conn.execute(query):
-        samples.append(replace(Sample(*own), role=role))
-    return Snapshot(head.id, head.product_id, head.sha256, head.created_at, tuple(samples))
-
-
-def gone(conn: Connection, snapshot_id: int) -> list[int]:
-    """The normals of a snapshot that are usable in the role they had there no more, by id."""
-    row, then = sample.c, snapshot_sample.c
-    query = (
-        sa.select(row.id)
-        .join(snapshot_sample, then.sample_id == row.id)
-        .where(then.snapshot_id == snapshot_id, then.role != "defect")
-        .where(sa.or_(row.revoked_at.is_not(None), row.role != then.role, row.state != "accepted"))
-    )
-    return list(conn.execute(query.order_by(row.id)).scalars())
-
-
-def why_not(conn: Connection, snapshot_id: int) -> Phrase | None:
-    """What is `gone` of a snapshot, in words: why nothing that rests on it goes live by itself; None: nothing is."""
-    ids = gone(conn, snapshot_id)
-    if not ids:
-        return None
-    listed = ", ".join(map(str, ids[:10]))
-    return Phrase(
-        "samples revoked, or of another role, since the run took them: {n} ({ids}); train again without them",
-        n=len(ids),
-        ids=Phrase("{ids} and more", ids=listed) if len(ids) > 10 else listed,
-    )
-
-
 _accepted_at = sa.func.coalesce(sample.c.accepted_at, sample.c.created_at)
 
 
@@ -377,8 +264,3 @@ def usable(epoch_id: int | None) -> tuple[sa.ColumnElement[bool], ...]:
     row = sample.c
     of_it = sa.false() if epoch_id is None else row.epoch_id == epoch_id
     return row.revoked_at.is_(None), row.state == "accepted", sa.or_(row.role.in_(("train", "defect")), of_it)
-
-
-def _digest(samples: Sequence[Sample]) -> str:
-    identities = sorted((one.role, one.pixels_sha256) for one in samples)
-    return hashlib.sha256(json.dumps(identities, separators=(",", ":")).encode()).hexdigest()

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from agent.alerts.base import Alarms
 from agent.phrases import Phrase, bare, kept, together
 from agent.settings import Settings
-from agent.store import audit, certificates, epochs, registry, samples, watches
+from agent.store import audit, certificates, epochs, registry, snapshots, watches
 from agent.store.engine import reading, writing
 from agent.store.errors import Unreachable
 from agent.store.watches import Watch
@@ -179,7 +179,7 @@ class Judge:
 def _changed(conn: Connection, version_id: int) -> Phrase | None:
     """Why a version may not go live by itself, by what it learnt from."""
     snapshot_id = registry.version(conn, version_id).snapshot_id
-    return samples.why_not(conn, snapshot_id) if snapshot_id is not None else None
+    return snapshots.why_not(conn, snapshot_id) if snapshot_id is not None else None
 
 
 def _with(words: str, more: str | None) -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from agent.settings import utc_now
-from agent.store import products, registry, samples, users
+from agent.store import products, registry, samples, snapshots, users
 from agent.store.engine import open_engine, upgrade, writing
 from agent.store.samples import NewSample
 from tests.commands import goodpart
@@ -40,7 +40,7 @@ def test_a_poisoned_sample_from_its_proposal_to_the_clean_retraining(tmp_path: P
     with writing(engine) as conn:
         version = registry.add_version(
             conn, product_id=product.id, artifact_sha256=add_blob(conn, 9), teacher="t", manifest={},
-            snapshot_id=samples.freeze(conn, product.id, utc_now()).id, now=utc_now(),
+            snapshot_id=snapshots.freeze(conn, product.id, utc_now()).id, now=utc_now(),
         )  # fmt: skip
         registry.promote(
             conn, version_id=version.id, certificate_id=None, config_hash="0" * 64, reason="r", by=ada.id,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from agent.hot_window import make_partitions
 from agent.service import reviews
 from agent.settings import utc_now
-from agent.store import closings, epochs, inspections, normals, partitions, products, samples, trends
+from agent.store import closings, epochs, inspections, normals, partitions, products, samples, snapshots, trends
 from agent.store.engine import (
     DatabaseBehind,
     StoreError,
@@ -35,7 +36,7 @@ from tests.databases import NOW, add_blob, database, empty_url, line, sha
 from tests.streams import until
 
 both = pytest.mark.usefixtures("each_database")
-REVISIONS = ["base", *(f"{number:04}" for number in range(1, 31))]
+REVISIONS = ["base", *(f"{number:04}" for number in range(1, 32))]
 # Below these, columns do not only go: indexes and rows change, a table takes another's place, a column moves.
 SAME = ("0004", "0007", "0009", "0015", "0017", "0018", "0019", "0020", "0021")
 PARTITIONS = re.compile("inspection_(default|before_y|y).*")  # of a table, and no tables of their own
@@ -203,6 +204,25 @@ def test_samples_of_the_stream_get_their_station_and_lot(tmp_path: Path) -> None
         with reading(here.engine) as conn:
             found = {one.item_id: (one.station_id, one.lot) for one in samples.all(conn, here.product_id)}
         assert found == {item.id: (here.station_id, "L7"), None: (None, None)}
+
+
+@both
+def test_snapshots_of_before_are_frozen_as_their_samples_are(tmp_path: Path) -> None:
+    with line(tmp_path) as here:
+        with writing(here.engine) as conn:
+            epoch = epochs.of_import(conn, here.product_id, NOW).id
+            for number, role in enumerate(("calibration", "train")):
+                blob, one = add_blob(conn, number), epoch if role == "calibration" else None
+                new = samples.NewSample(here.product_id, role, "audit", blob, blob, serial=f"s{number}", epoch_id=one)
+                samples.add(conn, replace(new, station_id=here.station_id, lot="L7"), NOW)
+            before = snapshots.freeze(conn, here.product_id, NOW, epoch_id=epoch)
+        downgrade(here.engine, "0030")
+        upgrade(here.engine)
+        with writing(here.engine) as conn:
+            samples.revoke(conn, before.samples[0].id, NOW)
+            assert [replace(one, revoked_at=None) for one in snapshots.get(conn, before.id).samples] == list(
+                before.samples
+            )
 
 
 @both

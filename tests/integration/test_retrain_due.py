@@ -14,7 +14,7 @@ from agent.retrain.due import Due, due, settles_at
 from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import Settings
-from agent.store import certificates, commands, epochs, leases, next_looks, products, registry, runs, samples
+from agent.store import certificates, commands, epochs, leases, next_looks, products, registry, runs, samples, snapshots
 from agent.store.blobs import keep
 from agent.store.engine import writing
 from agent.store.local_blobs import MemoryBlobs
@@ -64,7 +64,7 @@ class Shop:
         with writing(self.engine) as conn:
             run_id = run.open_run(conn, self.settings, Due(self.product.id, "person"), now).id
             if snapshot_id is None:
-                snapshot_id = samples.freeze(conn, self.product.id, now, epoch_id=self.epoch_id).id
+                snapshot_id = snapshots.freeze(conn, self.product.id, now, epoch_id=self.epoch_id).id
             runs.start(conn, run_id, snapshot_id, now)
             runs.close(conn, run_id, state, "because", now)
 

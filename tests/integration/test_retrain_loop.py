@@ -24,6 +24,7 @@ from agent.store import (
     registry,
     runs,
     samples,
+    snapshots,
     tables,
 )
 from agent.store.blobs import keep
@@ -49,7 +50,7 @@ def test_the_first_model_is_promoted_with_its_certificate(plant: Plant) -> None:
         live = registry.live(conn, plant.product.id)
         (version,) = registry.versions(conn, plant.product.id)
         assert run.snapshot_id is not None
-        snapshot = samples.snapshot(conn, run.snapshot_id)
+        snapshot = snapshots.get(conn, run.snapshot_id)
     assert live and live.certificate and live.config_hash == plant.settings.decision_hash
     certificate = Certificate.from_dict(live.certificate)
     assert certificate.n == len(snapshot.of_role("calibration"))

@@ -14,7 +14,7 @@ from agent.retrain.due import Due, due
 from agent.retrain.schedule import Scheduler
 from agent.service import retrain as service
 from agent.settings import Settings
-from agent.store import commands, products, runs, samples
+from agent.store import commands, products, runs, samples, snapshots
 from agent.store.engine import reading, writing
 from agent.store.runs import TrainingRun
 from agent.store.samples import NewSample
@@ -32,7 +32,7 @@ def opened(here: Line, *, cold: bool = False) -> tuple[TrainingRun, int]:
         found = due(conn, SETTINGS, NOW, None)
         assert found == Due(here.product_id, "person", here.engineer.id, command_id, cold)
         made = run.open_run(conn, SETTINGS, found, NOW)
-        runs.start(conn, made.id, samples.freeze(conn, here.product_id, NOW).id, NOW)
+        runs.start(conn, made.id, snapshots.freeze(conn, here.product_id, NOW).id, NOW)
         return runs.get(conn, made.id), command_id
 
 

@@ -13,7 +13,7 @@ from agent.cli import watch as command
 from agent.cli.common import Acting, CommandError, Common
 from agent.service import Invalid, PermissionDenied, models
 from agent.service import watches as service
-from agent.store import certificates, epochs, registry, samples, watches
+from agent.store import certificates, epochs, registry, samples, snapshots, watches
 from agent.store.engine import Conflict, reading, writing
 from agent.store.samples import NewSample
 from agent.store.tables import certificate, model_version
@@ -49,7 +49,7 @@ def test_a_candidate_whose_samples_were_taken_out_meanwhile_waits_for_a_person(w
     with writing(here.engine) as conn:
         blob = add_blob(conn, 1)
         learnt = samples.add(conn, NewSample(here.product_id, "train", "flagged", blob, blob), NOW)
-        frozen = samples.freeze(conn, here.product_id, NOW)
+        frozen = snapshots.freeze(conn, here.product_id, NOW)
         mine = model_version.c.id == made.other_version_id
         conn.execute(sa.update(model_version).where(mine).values(snapshot_id=frozen.id))
         samples.revoke(conn, learnt.id, NOW)

@@ -18,7 +18,7 @@ from agent.phrases import Phrase, made_of
 from agent.service import models
 from agent.service import watches as shadowing
 from agent.settings import Retention
-from agent.store import items, products, registry, samples, watches
+from agent.store import items, products, registry, samples, snapshots, watches
 from agent.store.engine import Conflict, downgrade, reading, upgrade, writing
 from agent.store.samples import NewSample
 from agent.store.tables import certificate, model_version, watch
@@ -260,7 +260,7 @@ def test_an_old_model_that_learnt_from_what_was_revoked_since_takes_over_by_hand
         add_blob(conn, 5)
         new = NewSample(here.product_id, "train", "flagged", blob_sha256=sha(5), pixels_sha256=sha(5))
         one = samples.add(conn, new, NOW)
-        taken = samples.freeze(conn, here.product_id, NOW).id
+        taken = snapshots.freeze(conn, here.product_id, NOW).id
         conn.execute(sa.update(model_version).where(model_version.c.number == 1).values(snapshot_id=taken))
         samples.revoke(conn, one.id, NOW)
     watched.see(stream(400, seed=2, flag=0.1, other=0.03))

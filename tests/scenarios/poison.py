@@ -9,21 +9,23 @@ trained. Then flagged parts are approved as normal, through agent.service, in ba
 - `unlike`: good test images, which may look different, one in three of them; against the old certificate;
 - `epoch`: the same, once an engineer has opened an epoch and the other good test images were drawn for its audit.
 
-The quarantine checks them, as the agent does. Then, without quarantine and caps, each is trained from, each on a copy
-of the database of its own, and goes to the gate, whose bank is all the labelled defects but `defects`. No line has
-inspected anything else meanwhile.
+The quarantine checks them, as the agent does. Then, without caps, each is trained from, each on a copy of the database
+of its own, and goes to the gate, whose bank is all the labelled defects but `defects`: the two of defects without the
+quarantine, the others with it and with an engineer who accepts what it held up. The line has inspected INSPECTED parts
+meanwhile, of which so few approvals are nothing that the gate could wonder at.
 
 Harm is measured here and not read from the gate's records: every labelled defect among the set's test images, those
 approved included, is scored by the champion and by the challenger, and flagged by the threshold that each was issued.
-None that loses more of these than the gate's limits may be live. `clean` must be, and so must `epoch` where `unlike` is
-not: what passes on the old certificate asks for no epoch.
+The gate cuts both at one place of one calibration set, so that an epoch, whose own good parts move the threshold, may
+pass it and still flag fewer defects: harm is said of each batch. None of defects that loses more of these than the
+gate's limits may be live. `clean` must be, and so must `epoch` where `unlike` is not: what passes on the old
+certificate asks for no epoch.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,12 +36,10 @@ import numpy as np
 
 from agent.retrain import child
 from agent.retrain.checking import check
-from agent.retrain.gate import APPROVED_LEVEL, Approved
 from agent.settings import utc_now
 from agent.store import epochs, samples
 from agent.store.engine import reading
 from model.images import GOOD, ImageFolder, LabelledImage
-from model.statistics import RANKS, exceedance_tail, look_delta
 from tests.scenarios.product import ByHand, Wanted
 from tests.scenarios.story import Broken, Story
 from tests.scenarios.verdicts import Compared
@@ -47,7 +47,8 @@ from tests.scenarios.verdicts import Compared
 ONE_IN = 3
 MOST = 40  # images of a batch
 NOISE = 2.0  # deviation in grey levels, of a part seen again
-FORM = 3  # of what is kept: what was kept in another is played again
+INSPECTED = 1000  # parts, while a batch was approved
+FORM = 4  # of what is kept: what was kept in another is played again
 BATCHES = {
     "defects": "other defects",
     "repeats": "the bank's defects seen again",
@@ -66,10 +67,9 @@ class Outcome:
     """What became of one batch.
 
     `caught` are those that the quarantine holds up; `state` and `words` are the run's, and `live` is whether its
-    version decides now. `told` is what the gate says of newly approved normals, and `hides` how many parts the line
-    must have inspected meanwhile for it to say nothing. `groups` are the labelled defects among the set's test images
-    under champion and challenger: those whose part was approved (whether in the bank or not), the others in the bank,
-    and the rest.
+    version decides now. `told` is what the gate says of newly approved normals. `groups` are the labelled defects among
+    the set's test images under champion and challenger: those whose part was approved (whether in the bank or not), the
+    others in the bank, and the rest.
     """
 
     approved: int
@@ -78,7 +78,6 @@ class Outcome:
     words: str
     live: bool
     told: str
-    hides: int
     groups: dict[str, Compared]
 
     @property
@@ -142,23 +141,23 @@ def tell(played: Played, story: Story) -> None:
 
 def _tell(batch: str, one: Outcome, story: Story, *, helped: bool) -> None:
     """Of one batch; where it is `helped` already, it need not pass."""
-    found = one.defects
+    found, without = one.defects, "Without it" if batch in POISON else "With these accepted by a second person"
     told = (f"{some.lost} and {some.won} of {some.total} {who}" for who, some in one.groups.items() if some.total)
     story.note(
         f"{one.approved} x {BATCHES[batch]}, approved{AFTER.get(batch, '')}: the quarantine holds up {one.caught} "
-        f"({one.caught / one.approved:.0%}). Without it: {one.state}. Of all {found.total} labelled defects the "
+        f"({one.caught / one.approved:.0%}). {without}: {one.state}. Of all {found.total} labelled defects the "
         f"champion flags {found.before}, the challenger {found.after}; lost and won: {', '.join(told)}"
     )
+    harm = "harmful: more than the limits" if found.harmful else "harmless: no more than the limits"
+    harm = f"{harm}, {found.lost} lost and {found.won} won of {found.total}"
     if batch in POISON:
-        hides = f"with {one.hides} parts inspected meanwhile, or more, it would say nothing" if one.hides else ""
-        story.note("; ".join(filter(None, (one.told, hides))))
-        harm = "harmful: more than the limits" if found.harmful else "harmless: no more than the limits"
+        story.note(one.told)
         went = "it is live" if one.live else f"it is not live ({one.words})"
-        story.check(
-            not (found.harmful and one.live),
-            f"this poison is {harm}, {found.lost} lost and {found.won} won of {found.total}, and {went}",
-        )
-    elif batch == "unlike" or helped:
+        story.check(not (found.harmful and one.live), f"this poison is {harm}, and {went}")
+        return
+    if one.live:
+        story.note(f"under its own certificate it is {harm}")
+    if batch == "unlike" or helped:
         story.note(f"the gate says: {one.words}")
     else:
         story.check(one.live, f"this clean batch passes the gate ({one.words})")
@@ -166,18 +165,6 @@ def _tell(batch: str, one: Outcome, story: Story, *, helped: bool) -> None:
 
 def _live(played: Played, batch: str) -> bool:
     return batch in played.outcomes and played.outcomes[batch].live
-
-
-def hiding(found: Approved, calibration: int, look: int) -> int:
-    """Of how many inspected parts so many high scores are no surprise to the gate; 0 where they are none as it is."""
-    level = look_delta(APPROVED_LEVEL, look)
-
-    def surprise(inspected: int) -> bool:
-        return len(RANKS) * exceedance_tail(found.above, inspected, calibration, found.rank) < level
-
-    if found.chance >= level:
-        return 0
-    return bisect_left(range(found.parts, 1_000_000), True, key=lambda n: not surprise(n)) + found.parts
 
 
 def compared(
@@ -266,21 +253,23 @@ class _Set:
 
     def _judged(self, name: str, drawn: _Drawn, caught: int, before: Sequence[bool]) -> Outcome:
         shown = drawn.shown[name]
-        with self._copy(name, quarantine=False, new_share=1.0, reviewer_share=1.0) as one:
+        with self._copy(name, quarantine=name not in POISON, new_share=1.0, reviewer_share=1.0) as one:
             if name == "epoch":
                 one.open_epoch("parts of another kind")
+            one.inspect(INSPECTED)
             one.approve(shown)
+            if name not in POISON:
+                check(one.engine, one.settings, one.now, threads=child.threads())
+                one.accept_held()
             if name == "epoch":
                 self.story.note(self._audited(one, drawn.audited))
             result = one.train(self.story.progress)
             self.story.note(f"{name}: {result.state} after {result.seconds:.0f} s")
             live, after = one.live() == result.number, one.flags(result.number, drawn.defects)
         assert result.report
-        look = result.report.evidence.look
-        told = next(str(one.words) for one in result.report.findings if one.check == "approved")
-        hides = hiding(result.report.evidence.approved, result.certificate.n, look)
+        told = "; ".join(one.words for one in result.report.findings if one.check in ("approved", "unchecked"))
         found = compared(drawn.defects, drawn.bank, drawn.approved[name], before, after)
-        return Outcome(len(shown), caught, result.state, result.reason, live, told, hides, found)
+        return Outcome(len(shown), caught, result.state, result.reason, live, told, found)
 
     def _audited(self, one: ByHand, batch: Batch) -> str:
         held, needed = one.audit(batch), epochs.asked(one.product, one.settings.certificate)

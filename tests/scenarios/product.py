@@ -18,11 +18,13 @@ from agent.retrain.result import RunResult
 from agent.retrain.run import train_product
 from agent.service import epochs as epoch_service
 from agent.service import reviews, stations
+from agent.service import samples as sample_service
 from agent.settings import Settings, utc_now
-from agent.store import certificates, epochs, items, offsets, products, registry, users
+from agent.store import certificates, epochs, items, offsets, products, registry, samples, trends, users
 from agent.store import stations as station_rows
 from agent.store.blobs import keep, open_blobs
 from agent.store.engine import open_engine, reading, upgrade, writing
+from agent.store.inspections import Inspection
 from agent.store.items import NewItem
 from model.images import LabelledImage
 from tests.alarms import Noted
@@ -105,6 +107,25 @@ class ByHand:
     def approve(self, images: Sequence[LabelledImage]) -> list[int]:
         """Flagged parts that look so, which an operator calls normal; ids of the samples that this proposes."""
         return self._reviewed(images, "flagged", "review")
+
+    def accept_held(self) -> None:
+        """The engineer looks at what the quarantine held up, and accepts it."""
+        with reading(self.engine) as conn:
+            held = samples.all(conn, self.product.id, "train", state="quarantined")
+        for one in held:
+            sample_service.accept(self.engine, self.engineer, one.id, key=f"accept-{one.id}", now=self.now())
+
+    def inspect(self, frames: int) -> None:
+        """Counts so many as the line's."""
+        assert self._station
+        seen = Inspection(
+            event_at=self.now(), stream_id=0, partition=0, offset=0, frame_id="", station_id=self._station.id,
+            product_id=self.product.id, serial=None, lot=None, verdict="pass", reason=None, score=None, p_value=None,
+            severity=None, deployment_id=None, captured_at=None, decided_at=self.now(), latency_ms=0.0, score_ms=None,
+            late=False, clock_suspect=False,
+        )  # fmt: skip
+        with writing(self.engine) as conn:
+            trends.add_inspections(conn, [seen] * frames)
 
     def open_epoch(self, reason: str) -> None:
         """The engineer says that the stream is another one from now on."""

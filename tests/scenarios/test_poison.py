@@ -29,7 +29,7 @@ def outcome(state: str, lost: Iterable[int] = (), won: Iterable[int] = ()) -> po
     before = [at not in won for at in range(len(DEFECTS))]
     after = [at not in lost for at in range(len(DEFECTS))]
     found = poison.compared(DEFECTS, BANK, APPROVED, before, after)
-    return poison.Outcome(14, 9, state, "words", state == "promoted", "told", 0, found)
+    return poison.Outcome(14, 9, state, "words", state == "promoted", "told", found)
 
 
 @pytest.mark.timeout(900)  # half a minute on two idle cores
@@ -40,6 +40,9 @@ def test_poison_that_loses_defects_is_not_promoted(tmp_path: Path, monkeypatch: 
     assert repeats.defects.total == 42
     assert repeats.defects.before > 42 / 2, "a champion that sees nothing has nothing to lose"
     assert repeats.defects.harmful and not repeats.live, "the gate has nothing to stop"
+    for one in (repeats, played.outcomes["defects"]):
+        assert f"{one.approved} newly approved normals were looked at by one person alone" in one.told, one.told
+        assert "of 1000 good parts" in one.told
     assert repeats.caught == repeats.approved and clean.caught < clean.approved / 2
     monkeypatch.setattr(poison, "_Set", None)
     assert poison.play("flange", images, tmp_path, SMALL, Story()) == played
@@ -83,3 +86,11 @@ def test_lost_approved_defects_are_harm_that_the_gate_does_not_see() -> None:
     assert gate.judge(replace(GOOD, neutral=neutral)).verdict == "pass"
     assert bank.lost == 0 and found.groups["approved"] == Compared(14, before=14, lost=9, won=0)
     assert found.defects.harmful
+
+
+def test_harm_is_said_of_every_batch_that_is_live() -> None:
+    said: list[str] = []
+    batches = {batch: outcome("promoted", lost=[20, 21]) for batch in ("clean", "unlike", "epoch")}
+    poison.tell(poison.Played(batches), Story(said.append))
+    told = " ".join(" ".join(said).split())
+    assert told.count("harmful: more than the limits, 2 lost and 0 won of 42") == len(batches)

@@ -1,7 +1,8 @@
 """What may calibrate and what the audit sample says, on simulated lines.
 
 Good parts score uniformly on (0, 1), so 1 - threshold is the true flag rate. Where defects play no part, they are left
-out: reviewers tell them apart in every arm alike.
+out: reviewers tell them apart in every arm alike. That the agent admits what `kept` and `decided` say is a test of the
+admission (tests/unit/test_admission.py).
 """
 
 from __future__ import annotations
@@ -23,28 +24,34 @@ def threshold(scores: np.ndarray, rate: float) -> float:
     return float(np.sort(scores)[-k])
 
 
+def kept(scores: np.ndarray, passed: np.ndarray, audited: bool) -> np.ndarray:
+    """Which drawn good parts calibrate: all of an audit sample, or only those that passed."""
+    return scores if audited else scores[passed]
+
+
+def decided(scores: np.ndarray, unsure: np.ndarray, second_person: bool) -> np.ndarray:
+    """Which do where people are `unsure`: a second person decides, and good parts are kept, or they are dropped."""
+    return scores if second_person else scores[~unsure]
+
+
 def broken_by_passes(audited: bool, runs: int, seed: int, n: int = 500, rate: float = 0.05) -> Share:
     """Second certificates that break their promise: made of confirmed passes alone, or of an audit sample."""
     rng = np.random.default_rng(seed)
     rates = []
     for _ in range(runs):
         first, stream = threshold(rng.random(n), rate), rng.random(3 * n)
-        kept = stream if audited else stream[stream <= first]
-        rates.append(1 - threshold(kept[:n], rate))
+        rates.append(1 - threshold(kept(stream, stream <= first, audited)[:n], rate))
     return Share.of(one > rate for one in rates)
 
 
 def broken_by_doubt(second_person: bool, runs: int, seed: int, n: int = 400, rate: float = 0.01) -> Share:
-    """Certificates that break their promise where people doubt half of the good parts that look worst.
-
-    Without a second person `unsure` parts are dropped; with one they are decided, and kept because they are normal.
-    """
+    """Certificates that break their promise where people doubt half of the good parts that look worst."""
     rng = np.random.default_rng(seed)
     rates = []
     for _ in range(runs):
         scores = rng.random(n)
         unsure = (scores > 1 - rate) & (rng.random(n) < 0.5)
-        rates.append(1 - threshold(scores if second_person else scores[~unsure], rate))
+        rates.append(1 - threshold(decided(scores, unsure, second_person), rate))
     return Share.of(one > rate for one in rates)
 
 

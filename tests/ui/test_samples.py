@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 
 from agent.settings import utc_now
-from agent.store import proposals, registry, samples
+from agent.store import proposals, registry, samples, snapshots
 from agent.store.engine import reading, writing
 from agent.store.samples import NewSample
 from agent.store.tables import certificate, item
@@ -51,7 +51,7 @@ def _trained(served: Served) -> None:
     with writing(made.engine) as conn:
         version = registry.add_version(
             conn, product_id=made.product_id, artifact_sha256=add_blob(conn, 900), teacher="t", manifest={},
-            snapshot_id=samples.freeze(conn, made.product_id, utc_now()).id, now=utc_now(),
+            snapshot_id=snapshots.freeze(conn, made.product_id, utc_now()).id, now=utc_now(),
         )  # fmt: skip
         registry.promote(
             conn, version_id=version.id, certificate_id=None, config_hash="0" * 64, reason="r", by=None, now=utc_now()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
@@ -27,6 +28,7 @@ from model.statistics import keyed_fraction
 from tests.alarms import Noted
 from tests.audited import NEEDED, OVER, Plant, at
 from tests.databases import line
+from tests.simulations.audits import decided, kept
 from tests.streams import settings as stream_settings
 
 pytestmark = pytest.mark.usefixtures("each_database")
@@ -101,6 +103,29 @@ def test_a_window_enters_once_every_drawn_part_of_it_is_decided(plant: Plant) ->
     with reading(plant.here.engine) as conn:
         assert len(audit.recent(conn)) == n_events, "once"
         assert audit.verify(conn) is None
+
+
+def test_what_calibrates_is_what_the_simulations_of_the_audit_keep(plant: Plant) -> None:
+    """Good parts of any score, flagged or not, also where the first person doubted those that look worst."""
+    scores = np.random.default_rng(1).random(NEEDED)
+    flagged, unsure = scores > np.sort(scores)[-7], scores > np.sort(scores)[-4]
+    score_of = {
+        plant.draw(n, score=float(score), verdict="review" if flagged[n] else "pass"): score
+        for n, score in enumerate(scores)
+    }
+    for item, doubted in zip(score_of, unsure, strict=True):
+        plant.say(item, "unsure" if doubted else "normal")
+    plant.look()
+    assert {epoch for _, epoch in plant.placed.values()} == {None}, (
+        "the doubted ones are not dropped: all wait for them"
+    )
+    for item, doubted in zip(score_of, unsure, strict=True):
+        if doubted:
+            plant.say(item)
+    plant.look()
+    found = sorted(score_of[item] for item, place in plant.placed.items() if place == ("calibration", "stream"))
+    assert found == sorted(decided(scores, unsure, second_person=True)) == sorted(kept(scores, ~flagged, audited=True))
+    assert len(found) > max(len(decided(scores, unsure, False)), len(kept(scores, ~flagged, False)))
 
 
 def test_no_window_is_admitted_while_a_frame_of_it_may_still_be_scored(plant: Plant) -> None:

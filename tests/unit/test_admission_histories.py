@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.service import Refused
-from agent.store import epochs, products, samples
+from agent.store import epochs, products, samples, snapshots
 from agent.store.engine import StoreError, writing
 from tests.audited import Plant, at
 from tests.databases import line
@@ -72,7 +72,7 @@ def _check_snapshots(plant: Plant) -> None:
             if not found:
                 continue
             try:
-                frozen = samples.freeze(conn, plant.here.product_id, at(0), epoch_id=epoch.id)
+                frozen = snapshots.freeze(conn, plant.here.product_id, at(0), epoch_id=epoch.id)
             except StoreError:
                 continue  # nothing of this epoch
             counted = frozen.of_role("calibration") + frozen.of_role("holdout")

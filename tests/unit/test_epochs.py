@@ -15,7 +15,7 @@ from agent.retrain import roles
 from agent.service import Invalid, PermissionDenied
 from agent.service import epochs as service
 from agent.settings import Certificates
-from agent.store import audit, certificates, epochs, products, registry, samples, stations
+from agent.store import audit, certificates, epochs, products, registry, samples, snapshots, stations
 from agent.store.engine import Conflict, NotFound, reading, writing
 from agent.store.epochs import CUTTING, GIVEN, Epoch, Held, chosen
 from agent.store.samples import NewSample
@@ -171,7 +171,7 @@ def test_a_snapshot_takes_one_epoch_and_nothing_that_waits(here: Line) -> None:
         add(here, conn, range(7, 8), second, "holdout")
         add(here, conn, range(8, 20), None)
         for epoch_id, counted in ((first, (3, 0)), (second, (2, 1)), (None, (0, 0))):
-            frozen = samples.freeze(conn, here.product_id, NOW, epoch_id=epoch_id)
+            frozen = snapshots.freeze(conn, here.product_id, NOW, epoch_id=epoch_id)
             assert (len(frozen.of_role("calibration")), len(frozen.of_role("holdout"))) == counted
             assert (len(frozen.of_role("train")), frozen.epoch_id) == (2, epoch_id)
             counts = samples.counts(conn, here.product_id, epoch_id)

@@ -14,7 +14,7 @@ from agent.live import NoLive
 from agent.retrain import gate
 from agent.retrain.gate import Caught, Evidence, Pace
 from agent.settings import Settings
-from agent.store import calibration, certificates, commands, epochs, registry, runs, samples
+from agent.store import calibration, certificates, commands, epochs, registry, runs, samples, snapshots
 from agent.store.engine import reading, writing
 from agent.store.runs import GateReport
 from agent.store.samples import NewSample
@@ -54,7 +54,7 @@ def test_a_sample_that_came_back_as_a_defect_is_still_in_the_weights(
             add_blob(conn, 1)
             new = NewSample(here.product_id, "train", "flagged", sha(1), sha(1))
             learnt = samples.add(conn, new, NOW)
-            frozen = samples.freeze(conn, here.product_id, NOW)
+            frozen = snapshots.freeze(conn, here.product_id, NOW)
             version = registry.add_version(
                 conn, product_id=here.product_id, artifact_sha256=add_blob(conn, 2), teacher="none", manifest={},
                 snapshot_id=frozen.id, now=NOW,

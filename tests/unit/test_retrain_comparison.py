@@ -12,7 +12,9 @@ from agent.retrain.comparison import Lists, Scores, approved, evidence, numbers,
 from agent.retrain.gate import NOTHING_APPROVED, Caught
 from agent.retrain.progress import Stage, Step
 from agent.settings import Gate
-from agent.store.samples import Sample, Snapshot
+from agent.store.approvals import Approvals
+from agent.store.samples import Sample
+from agent.store.snapshots import Snapshot
 from model.certificate import Certificate, certify
 from model.engines import Scored, Scorer
 from model.images import Frame
@@ -158,9 +160,23 @@ def test_approved_normals_are_counted_as_parts_among_what_the_line_inspected() -
     new = [sample(100 + i, "train", serial=f"new{i // 2}", origin="flagged", station=1) for i in range(8)]
     found, known = lists(*calibrating), [float(i) for i in range(30)]
     scores = [50.0, 1.0, 60.0, 2.0, 3.0, 4.0, 40.0, 70.0]
-    told = approved(found, known, new, scores, 0)
+    ids = frozenset(one.id for one in new)
+    told = approved(found, known, new, scores, Approvals(ids))
     assert (told.parts, told.inspected, told.above, told.rank) == (4, 4, 3, 1)
     assert told.samples == (107, 102, 100, 106) and told.chance < 0.01
-    beside = approved(found, known, new, scores, 900)
+    beside = approved(found, known, new, scores, Approvals(ids, 900))
     assert beside.inspected == 900 and beside.chance == 1.0
-    assert approved(found, known, [], [], 900) == NOTHING_APPROVED
+    assert approved(found, known, [], [], Approvals(frames=900)) == NOTHING_APPROVED
+
+
+def test_the_unchecked_normals_that_score_highest_are_named_first() -> None:
+    """Those seen before the stream changed are not counted as parts, but named, too."""
+    calibrating = [sample(i, "calibration", serial=f"part{i}", station=1) for i in range(30)]
+    new = [sample(100 + i, "train", serial=f"new{i}", origin="flagged", station=1) for i in range(4)]
+    found, known = lists(*calibrating), [float(i) for i in range(30)]
+    told = approved(
+        found, known, new, [50.0, 1.0, 60.0, 2.0], Approvals(frozenset({100, 101}), 2, frozenset({101, 102, 103}))
+    )
+    assert told.unchecked == (102, 103, 101)
+    assert (told.parts, told.above, told.samples) == (2, 1, (100,))
+    assert approved(found, known, new[2:], [60.0, 2.0], Approvals(unchecked=frozenset({102}))).unchecked == (102,)

@@ -76,6 +76,9 @@ def state(report: Report, check: str) -> str:
         ({"approved": replace(ODD, chance=0.0016)}, "pass", "approved", "ok"),
         ({"approved": replace(ODD, chance=0.0016), "look": 1}, "needs_person", "approved", "person"),
         ({"approved": ODD, "neutral": Caught(20, lost=9)}, "fail", "approved", "person"),
+        ({"approved": replace(ODD, chance=1.0)}, "pass", "unchecked", "ok"),
+        ({"approved": Approved(unchecked=(7,))}, "needs_person", "unchecked", "person"),
+        ({"approved": Approved(5, 100_000, unchecked=(7,))}, "needs_person", "unchecked", "person"),
         # A failure counts for more than a bank that is too small.
         ({"neutral": Caught(2, lost=2), "flagged": Caught()}, "fail", "defects", "fail"),
     ],
@@ -112,7 +115,7 @@ evidences = st.builds(
     flagged=origins(),
     min_defects=st.integers(0, 30),
     pace=st.builds(lambda ratio: replace(PACE, ratio=ratio), st.sampled_from([0.5, 1.0, 3.0])),
-    approved=st.sampled_from([NOTHING_APPROVED, ODD, replace(ODD, chance=0.5)]),
+    approved=st.sampled_from([NOTHING_APPROVED, ODD, replace(ODD, chance=0.5), replace(ODD, unchecked=(7, 8))]),
 )
 RANK = {"pass": 0, "needs_person": 1, "fail": 2}
 
@@ -186,3 +189,14 @@ def test_the_gate_names_the_approved_parts_that_seem_no_good_ones() -> None:
     assert report.numbers["approved"]["samples"] == ODD.samples
     # The page Models takes the words apart again.
     assert len(report.words.split("; ")) == len(report.findings)
+
+
+@given(evidences, st.integers(1, 1_000_000))
+def test_what_one_person_alone_approved_goes_live_by_no_number_of_inspected_parts(
+    evidence: Evidence, inspected: int
+) -> None:
+    approved = Approved(parts=2, inspected=inspected, unchecked=(9, 4))
+    report = judge(replace(evidence, approved=approved))
+    assert report.verdict != "pass" and state(report, "unchecked") == "person"
+    assert "2 newly approved normals were looked at by one person alone, and not by the quarantine" in report.words
+    assert "look at samples 9, 4" in report.words

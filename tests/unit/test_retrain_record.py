@@ -17,7 +17,7 @@ from agent.retrain.gate import judge
 from agent.retrain.holding import Holding
 from agent.retrain.record import Candidate, Judged, Outcome, Recorded, record
 from agent.settings import Settings
-from agent.store import epochs, products, registry, runs, samples, trends, watches
+from agent.store import epochs, products, registry, runs, samples, snapshots, trends, watches
 from agent.store.engine import writing
 from agent.store.samples import NewSample
 from model.artifact import Artifact
@@ -52,7 +52,7 @@ def _record(
         run = runs.open(conn, product_id=here.product_id, trigger="person", settings={}, now=NOW)
         judged = Judged(None, None) if first else Judged(registry.live(conn, here.product_id), judge(GOOD))
         epoch = epochs.calibrating(conn, here.product_id, 1)
-        snapshot = samples.freeze(conn, here.product_id, NOW, epoch_id=epoch.id if epoch else None)
+        snapshot = snapshots.freeze(conn, here.product_id, NOW, epoch_id=epoch.id if epoch else None)
         found = Outcome(products.get(conn, here.product_id), snapshot, candidate, judged)
         meanwhile(conn)
         holding = cast(Holding, SimpleNamespace(confirm=lambda conn: None))
@@ -101,7 +101,7 @@ def test_what_learnt_from_a_sample_that_is_no_good_normal_any_more_waits_for_a_p
 
     done = _record(watched, 3, meanwhile=meanwhile, shadow=shadow)
     assert (done.state, done.version.state, watched.live.number) == ("needs_person", "candidate", 2)
-    assert "revoked, or of another role, since the run took them: 1 (1)" in done.reason
+    assert "revoked, or changed in role or part, since the run took them: 1 (1)" in done.reason
 
 
 @pytest.mark.parametrize("shadow", [{}, {"share": 0.25}])

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from agent.live import NoLive
 from agent.service import withdrawals as withdrawing
 from agent.settings import Settings, utc_now
-from agent.store import commands, epochs, proposals, registry, samples, withdrawals
+from agent.store import commands, epochs, proposals, registry, samples, snapshots, withdrawals
 from agent.store.coverage import Seen, Weeks
 from agent.store.engine import reading, writing
 from agent.store.lineage import Lineage
@@ -160,7 +160,7 @@ def _accepts(page: AppTest) -> list[int]:
 def _learn(here: Line) -> None:
     """A live version that learnt from all usable samples."""
     with writing(here.engine) as conn:
-        frozen = samples.freeze(conn, here.product_id, NOW)
+        frozen = snapshots.freeze(conn, here.product_id, NOW)
         version = registry.add_version(
             conn, product_id=here.product_id, artifact_sha256=add_blob(conn, 900), teacher="t", manifest={},
             snapshot_id=frozen.id, now=NOW,

@@ -13,7 +13,7 @@ from agent.service import reviews
 from agent.service import samples as service
 from agent.service.reviews import Outcome
 from agent.settings import Audit, Certificates, Samples
-from agent.store import audit, closings, drawing, epochs, items, products, samples, stations
+from agent.store import audit, closings, drawing, epochs, items, products, samples, snapshots, stations
 from agent.store.drawing import Drawing
 from agent.store.engine import reading, writing
 from agent.store.errors import Conflict
@@ -157,7 +157,7 @@ def test_what_has_trained_a_model_stays_and_so_does_what_was_imported(here: Line
     assert made.sample_id
     service.accept(here.engine, here.engineer, made.sample_id, key="a", now=NOW)
     with writing(here.engine) as conn:
-        samples.freeze(conn, here.product_id, NOW)
+        snapshots.freeze(conn, here.product_id, NOW)
         samples.add(
             conn, NewSample(here.product_id, "train", "import", add_blob(conn, 900), sha(900), serial="S2"), NOW
         )

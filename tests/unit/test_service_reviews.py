@@ -19,7 +19,7 @@ from agent.service import Invalid, PermissionDenied, Refused, reviews
 from agent.service import claims as taking
 from agent.service import samples as accepting
 from agent.service.reviews import Outcome
-from agent.store import audit, claims, closings, items, samples, stations, users
+from agent.store import audit, claims, closings, items, samples, snapshots, stations, users
 from agent.store.engine import Conflict, NotFound, StoreError, reading, writing
 from agent.store.item_search import Wanted, search
 from agent.store.samples import NewSample
@@ -199,10 +199,10 @@ def test_a_sample_in_a_snapshot_stays_there_revoked(here: Line) -> None:
     assert made
     accepting.accept(here.engine, here.engineer, made, key="a", now=NOW)
     with writing(here.engine) as conn:
-        before = samples.freeze(conn, here.product_id, NOW)
+        before = snapshots.freeze(conn, here.product_id, NOW)
     reviews.undo(here.engine, here.operator, item_id, key="u", now=NOW)
     with reading(here.engine) as conn:
-        kept = samples.snapshot(conn, before.id)
+        kept = snapshots.get(conn, before.id)
     assert [(one.role, one.revoked_at) for one in kept.samples] == [("train", NOW)]
     assert _samples(here) == []
     _decide(here, item_id, "defect", "crack")

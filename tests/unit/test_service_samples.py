@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from agent.service import Invalid, PermissionDenied, reviews, withdrawals
 from agent.service import samples as service
 from agent.settings import Samples
-from agent.store import audit, closings, epochs, items, proposals, registry, runs, samples
+from agent.store import audit, closings, epochs, items, proposals, registry, runs, samples, snapshots
 from agent.store import withdrawals as stored
 from agent.store.engine import Conflict, reading, writing
 from agent.store.samples import NewSample, Sample
@@ -119,7 +119,7 @@ def _readable(_: Sample) -> bool:
 
 def _train(here: Line, conn: Connection, number: int = 500) -> None:
     """A live version that learnt from all usable samples."""
-    snapshot = samples.freeze(conn, here.product_id, NOW)
+    snapshot = snapshots.freeze(conn, here.product_id, NOW)
     version = registry.add_version(
         conn, product_id=here.product_id, artifact_sha256=add_blob(conn, number), teacher="t", manifest={},
         snapshot_id=snapshot.id, now=NOW,
@@ -154,7 +154,7 @@ def test_what_measures_models_leaves_only_by_two_people(here: Line) -> None:
     with writing(here.engine) as conn:
         epoch = epochs.of_import(conn, here.product_id, NOW).id
         conn.execute(sa.update(sample).where(sample.c.role == "calibration").values(epoch_id=epoch))
-        samples.freeze(conn, here.product_id, NOW, epoch_id=epoch)
+        snapshots.freeze(conn, here.product_id, NOW, epoch_id=epoch)
     for done in (defect, calibration):
         with pytest.raises(Conflict, match="two people take it out"):
             reviews.undo(here.engine, here.engineer, done.item_id, key=f"u{done.item_id}", now=NOW)
@@ -271,7 +271,7 @@ def test_what_a_run_held_back_counts_as_new(here: Line) -> None:
                 conn, NewSample(here.product_id, "train", "flagged", blob, blob, added_by=number % 2 or None), NOW
             )
         held = samples.fresh(conn, here.product_id, None)[-1]
-        frozen = samples.freeze(conn, here.product_id, NOW, without=[held.id])
+        frozen = snapshots.freeze(conn, here.product_id, NOW, without=[held.id])
         assert held.id not in [one.id for one in frozen.samples] and len(frozen.samples) == 3
         assert len(samples.came(conn, here.product_id, NOW, beyond=frozen.id)) == 1
         assert [one.id for one in samples.fresh(conn, here.product_id, frozen.id)] == [held.id]

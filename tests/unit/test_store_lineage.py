@@ -6,9 +6,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from agent.store import ancestry, epochs, lineage, registry, runs, samples
+from agent.store import ancestry, epochs, lineage, registry, runs, samples, snapshots
 from agent.store.engine import NotFound, writing
-from agent.store.samples import NewSample, Sample, Snapshot
+from agent.store.samples import NewSample, Sample
+from agent.store.snapshots import Snapshot
 from agent.store.tables import model_version
 from tests.databases import NOW, Line, add_blob
 
@@ -22,7 +23,7 @@ def _add(here: Line, conn: Connection, number: int, role: str = "train") -> Samp
 
 
 def _freeze(here: Line, conn: Connection) -> Snapshot:
-    return samples.freeze(conn, here.product_id, NOW, epoch_id=epochs.of_import(conn, here.product_id, NOW).id)
+    return snapshots.freeze(conn, here.product_id, NOW, epoch_id=epochs.of_import(conn, here.product_id, NOW).id)
 
 
 def _version(here: Line, conn: Connection, number: int, snapshot: Snapshot, parent: int | None = None) -> int:

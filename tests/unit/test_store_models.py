@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
-from agent.store import audit, calibration, certificates, epochs, products, registry, runs, samples, stations
+from agent.store import audit, calibration, certificates, epochs, products, registry, runs, samples, snapshots, stations
 from agent.store.calibration import Shown
 from agent.store.engine import Conflict, NotFound, writing
 from agent.store.registry import ModelVersion
@@ -52,23 +55,56 @@ def test_a_revoked_sample_comes_back_with_its_new_role_and_old_snapshots_keep_th
     with writing(here.engine) as conn:
         new = _sample(here, conn, 1)
         first = samples.add(conn, new, NOW)
-        before = samples.freeze(conn, here.product_id, NOW)
+        before = snapshots.freeze(conn, here.product_id, NOW)
         samples.revoke(conn, first.id, NOW)
         with pytest.raises(Conflict, match="revoked already"):
             samples.revoke(conn, first.id, NOW)
         assert samples.all(conn, here.product_id) == []
         assert [one.id for one in samples.all(conn, here.product_id, revoked=True)] == [first.id]
         with pytest.raises(Conflict, match="import a folder"):
-            samples.freeze(conn, here.product_id, NOW)
+            snapshots.freeze(conn, here.product_id, NOW)
         back = samples.add(conn, replace(new, role="defect", reason="scratch"), NOW)
         assert (back.id, back.role, back.revoked_at) == (first.id, "defect", None)
-        after = samples.freeze(conn, here.product_id, NOW)
+        after = snapshots.freeze(conn, here.product_id, NOW)
         assert after.sha256 != before.sha256
-        kept = samples.snapshot(conn, before.id)
+        kept = snapshots.get(conn, before.id)
         assert [one.role for one in kept.samples] == ["train"]
         assert kept.role_sha256("train") == before.role_sha256("train")
         with pytest.raises(NotFound):
-            samples.snapshot(conn, 99)
+            snapshots.get(conn, 99)
+
+
+@pytest.mark.parametrize("change", [{"serial": "other"}, {"origin": "flagged"}, {"lot": "L7"}])
+def test_a_snapshot_is_of_the_parts_as_they_were_frozen(here: Line, change: dict[str, Any]) -> None:
+    """Serials divide the training and are a certificate's units, so another part's is another training."""
+    with writing(here.engine) as conn:
+        new = _sample(here, conn, 1)
+        first = samples.add(conn, new, NOW)
+        before = snapshots.freeze(conn, here.product_id, NOW)
+        samples.revoke(conn, first.id, NOW)
+        samples.add(conn, replace(new, **change), NOW + timedelta(days=1))
+        (kept,) = snapshots.get(conn, before.id).samples
+        assert (kept.serial, kept.origin, kept.lot) == (first.serial, first.origin, first.lot)
+        assert snapshots.get(conn, before.id).role_sha256("train") == before.role_sha256("train")
+        assert snapshots.gone(conn, before.id) == [first.id]
+        after = snapshots.freeze(conn, here.product_id, NOW)
+        assert after.id != before.id and after.sha256 != before.sha256
+        assert after.role_sha256("train") != before.role_sha256("train")
+        assert snapshots.gone(conn, after.id) == []
+
+
+def test_a_part_in_another_epoch_is_another_snapshot(here: Line) -> None:
+    with writing(here.engine) as conn:
+        old = epochs.of_import(conn, here.product_id, NOW).id
+        new = replace(_sample(here, conn, 1, "calibration"), epoch_id=old)
+        first = samples.add(conn, new, NOW)
+        before = snapshots.freeze(conn, here.product_id, NOW, epoch_id=old)
+        samples.revoke(conn, first.id, NOW)
+        later = epochs.open(conn, here.product_id, "camera", "new lamp", now=NOW)
+        samples.add(conn, replace(new, epoch_id=later.id), NOW)
+        assert snapshots.get(conn, before.id).epoch_id == old
+        assert snapshots.freeze(conn, here.product_id, NOW, epoch_id=later.id).sha256 != before.sha256
+        assert snapshots.gone(conn, before.id) == [first.id]
 
 
 def test_a_snapshot_names_its_samples_whatever_the_order_they_came_in(here: Line) -> None:
@@ -78,14 +114,19 @@ def test_a_snapshot_names_its_samples_whatever_the_order_they_came_in(here: Line
         rows = [_sample(here, conn, n, role) for n, role in enumerate(["train", "calibration", "train", "defect"])]
         for row in rows:
             samples.add(conn, replace(row, epoch_id=epoch), NOW)
-        first = samples.freeze(conn, here.product_id, NOW, epoch_id=epoch)
-        assert samples.freeze(conn, here.product_id, NOW + timedelta(days=1), epoch_id=epoch) == first
+        first = snapshots.freeze(conn, here.product_id, NOW, epoch_id=epoch)
+        assert snapshots.freeze(conn, here.product_id, NOW + timedelta(days=1), epoch_id=epoch) == first
         for row in rows[::-1]:
             samples.add(conn, replace(row, product_id=other, epoch_id=others), NOW)
-        assert samples.freeze(conn, other, NOW, epoch_id=others).sha256 == first.sha256
+        backwards = snapshots.freeze(conn, other, NOW, epoch_id=others)
+        assert [one.pixels_sha256 for one in backwards.samples] == [one.pixels_sha256 for one in first.samples]
         assert len(first.of_role("train")) == 2
+        assert first.is_of_role(first.role_sha256("calibration"), "calibration")
+        of_before = json.dumps([["calibration", rows[1].pixels_sha256]], separators=(",", ":")).encode()
+        assert first.is_of_role(hashlib.sha256(of_before).hexdigest(), "calibration")
+        assert not first.is_of_role(first.role_sha256("train"), "calibration")
         assert first.role_sha256("train") != first.role_sha256("calibration")
-        assert samples.snapshot(conn, first.id) == first
+        assert snapshots.get(conn, first.id) == first
 
 
 def test_new_samples_are_normals_of_the_stream(here: Line) -> None:
@@ -161,7 +202,7 @@ def test_each_rollback_goes_one_model_further_back(here: Line) -> None:
 def test_a_run_from_request_to_end(here: Line) -> None:
     with writing(here.engine) as conn:
         samples.add(conn, _sample(here, conn, 1), NOW)
-        snapshot = samples.freeze(conn, here.product_id, NOW)
+        snapshot = snapshots.freeze(conn, here.product_id, NOW)
         run = runs.open(conn, product_id=here.product_id, trigger="samples", settings={"seed": 0}, now=NOW)
         assert (run.state, runs.running(conn)) == ("queued", [run])
         runs.start(conn, run.id, snapshot.id, NOW)
