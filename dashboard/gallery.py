@@ -76,6 +76,21 @@ def link(one: Item) -> str:
 
 def link_to_part(name: str, **asked: str) -> str:
     """A link to the page Part, which finds a part by its serial or by an inspection."""
+    return _link("part", name, **asked)
+
+
+def link_to_all(serial: str) -> str:
+    """A sentence with a link to all views of a part."""
+    return escape(say("All of the part: {link}")).format(link=link_to_part(serial, serial=serial))
+
+
+def link_to_letter(letter_id: int) -> str:
+    """A sentence with a link to a dead letter on the page Health."""
+    number = _link("health", str(letter_id), letter=str(letter_id))
+    return escape(say("What came is kept as dead letter {link}.")).format(link=number)
+
+
+def _link(page: str, name: str, **asked: str) -> str:
     user = context.actor()
     address = urlencode(asked | ({"user": user.name} if user else {}))
-    return f"<a href='/part?{escape(address)}' target='_self'>{escape(name)}</a>"
+    return f"<a href='/{page}?{escape(address)}' target='_self'>{escape(name)}</a>"
