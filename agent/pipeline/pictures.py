@@ -17,6 +17,7 @@ from PIL import Image
 PREVIEW = 1600  # pixels of the longer side
 THUMBNAIL = 256
 HEATMAP = 512
+GLANCE = 320
 QUALITY = 80
 STRENGTH = 0.6  # of the heatmap's colours over the hottest spot
 
@@ -64,6 +65,12 @@ def render(frame: Pixels, heatmap: Heatmap | None) -> Pictures:
 def preview_of(frame: Pixels) -> bytes:
     """The preview alone, for a frame that nothing scored."""
     return _webp(_fit(frame, PREVIEW))
+
+
+def glance(frame: Pixels, heatmap: Heatmap | None) -> bytes:
+    """A small picture of the whole frame under its heatmap, where it has one: WebP, some ten kilobytes."""
+    small = _fit(frame, GLANCE)
+    return _webp(overlay(small, heatmap) if heatmap else small)
 
 
 def thumbnail(frame: Pixels) -> bytes:

@@ -151,6 +151,7 @@ class Work:
     taught: bool = False  # its product is being taught, and no model saw it
     draw: float = 1.0  # it is in a watch's sample where this is below the share
     decoded: bool = False
+    glanced: bool = False  # its picture goes to the live view
     claimed: bytes | None = None  # what a claim check named; let go with the pixels
     pixels: Frame | None = None  # let go once nobody needs them any more
     measures: Measures | None = None  # of its pixels; None where it has none
