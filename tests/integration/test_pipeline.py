@@ -166,11 +166,12 @@ def test_frames_by_reference(engine: Engine, tmp_path: Path) -> None:
 def test_flagged_frames_have_all_their_evidence(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     sent = frame(DEFECT, side=2000)
-    log.append(sent, [*headers("bad"), ("X-Lamp", b"7\0")])
+    named = [*headers("bad"), ("X-Lamp", b"7\0")]
+    log.append(sent, named)
     with running(engine, settings(tmp_path), MemorySource(log)) as run:
         run.until_received(1)
         (row,) = run.rows(item)
-        assert row.headers == [*([name, text.decode()] for name, text in headers("bad")), ["X-Lamp", "7\0"]]
+        assert row.headers == [[name, text.decode()] for name, text in named]
         assert run.store.get(row.frame_sha256) == sent
         heatmap = np.load(io.BytesIO(run.store.get(row.heatmap_sha256)), allow_pickle=False)
         assert (heatmap.dtype, heatmap.shape) == (np.float16, (512, 512))
