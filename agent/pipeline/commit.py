@@ -266,6 +266,7 @@ def _item(claim: Claim, work: Work, now: datetime) -> NewItem:
         overlay_sha256=evidence.overlay,
         thumbnail_sha256=evidence.thumbnail,
         headers=headers.texts(work.record.headers, headers.ITEM),
+        other_overlay_sha256=evidence.other_overlay,
         created_at=now,
         # An audited part keeps its place among the others: that it is flagged must not show before its verdict.
         watched=outcome.second is not None and kind != "audit",

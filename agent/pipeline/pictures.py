@@ -44,14 +44,16 @@ class Pictures:
     thumbnail: bytes
     overlay: bytes | None
     heatmap: bytes | None
+    other_overlay: bytes | None = None
 
 
-def render(frame: Pixels, heatmap: Heatmap | None) -> Pictures:
+def render(frame: Pixels, heatmap: Heatmap | None, other: Heatmap | None = None) -> Pictures:
     """Renders one frame; all pictures show the whole of it.
 
     Args:
         frame: uint8 RGB, H x W x 3.
         heatmap: None where it has none.
+        other: that of a second model, which is only laid over the frame.
     """
     preview = _fit(frame, PREVIEW)
     return Pictures(
@@ -59,6 +61,7 @@ def render(frame: Pixels, heatmap: Heatmap | None) -> Pictures:
         thumbnail=thumbnail(preview),
         overlay=_webp(overlay(preview, heatmap)) if heatmap else None,
         heatmap=_npy(heatmap.over(_fitted(frame.shape, HEATMAP))) if heatmap else None,
+        other_overlay=_webp(overlay(preview, other)) if other else None,
     )
 
 

@@ -305,7 +305,7 @@ class Pipeline:
 
     def _finish(self, work: Work) -> None:
         self._budget.give_pixels(work.held_bytes)
-        work.pixels = work.map = work.features = work.claimed = None
+        work.pixels = work.map = work.other_map = work.features = work.claimed = None
         self._recorder.inbox.put(work)
 
     def _report(self) -> None:

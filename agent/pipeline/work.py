@@ -125,14 +125,15 @@ class Evidence:
     preview: str | None = None
     overlay: str | None = None
     thumbnail: str | None = None
+    other_overlay: str | None = None
     pixels_sha256: str | None = None  # of the decoded frame; None where there is none
     vector: Vector | None = None
 
     @property
     def hashes(self) -> set[str]:
         """All of them."""
-        found = (self.frame, self.received, self.heatmap, self.preview, self.overlay, self.thumbnail)
-        return {sha256 for sha256 in found if sha256}
+        drawn = (self.heatmap, self.preview, self.overlay, self.thumbnail, self.other_overlay)
+        return {sha256 for sha256 in (self.frame, self.received, *drawn) if sha256}
 
 
 @dataclass(slots=True, eq=False)
@@ -156,6 +157,7 @@ class Work:
     pixels: Frame | None = None  # let go once nobody needs them any more
     measures: Measures | None = None  # of its pixels; None where it has none
     map: Heatmap | None = None
+    other_map: Heatmap | None = None  # of the other one of two models that disagree on it
     features: Features | None = None  # of the model whose map that is
     outcome: Outcome | None = None
     evidence: Evidence | None = None

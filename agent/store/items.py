@@ -25,6 +25,7 @@ class NewItem:
     """A frame as the recorder keeps it. `kind` is audit for a drawn frame, whatever its verdict.
 
     `headers` are its record's; no `Item` has them: a queue of items would read them for nothing (`headers` reads them).
+    `other_overlay_sha256` is by the other one of two models that disagree on it (`disagreements` reads it).
     """
 
     stream_id: int
@@ -50,6 +51,7 @@ class NewItem:
     overlay_sha256: str | None = None
     thumbnail_sha256: str | None = None
     headers: Sequence[tuple[str, str]] | None = None
+    other_overlay_sha256: str | None = None
     created_at: datetime
     watched: bool = False
 
@@ -118,10 +120,13 @@ def add_all(conn: Connection, rows: Sequence[NewItem]) -> None:
         conn.execute(sa.insert(item), [{**values(row), "state": "open"} for row in rows])
 
 
+_SHOWN = [column for column in item.c if column not in {item.c.headers, item.c.other_overlay_sha256}]
+
+
 def _select() -> sa.Select[Any]:
     return (
         sa.select(
-            *(column for column in item.c if column is not item.c.headers),
+            *_SHOWN,
             station.c.name.label("station"),
             product.c.name.label("product"),
             user.c.name.label("claimed_by"),
