@@ -61,14 +61,13 @@ def _look(look: Look, *, first: bool) -> None:
             _normals(look.item)
         left, right = st.columns(2)
         left.html(table(histories.facts(look, zone)))
-        with left:
-            _headers(look)
         if look.deployment and not look.hidden:
             with context.reading() as conn:
                 epoch = epochs.of_certificate(conn, look.deployment.certificate_id)
             left.markdown(words(look.deployment.certificate, epoch))
         with right:
             _people(look)
+            _headers(look)
         if rows := histories.replayed(look, zone):
             st.markdown(say("**Decided again** (`goodpart replay`)"))
             st.html(table(rows))
