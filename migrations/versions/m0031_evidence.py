@@ -1,6 +1,6 @@
 """An item keeps its record's headers, as a dead letter does, and the other heatmap where two models disagreed on it.
 
-Revision ID: 0030
+Revision ID: 0031
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0030"
-down_revision = "0029"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
