@@ -11,6 +11,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DatabaseError
 
 from agent.demo.child import Child
 from agent.demo.server import free_port
@@ -33,6 +34,7 @@ def demonstrated(folder: Path) -> Iterator[tuple[str, str]]:
     """The address of the demo's dashboard, and the serial of a judged part; it trains first, which takes minutes."""
     port, kept = free_port(), folder / "demo"
     environ = {"GOODPART_DASHBOARD__PORT": str(port)}
+    kept.mkdir()
     with Child(["demo", "--keep", str(kept)], environ=environ, log=folder / "demo.log") as demo:
         url, engine = f"http://127.0.0.1:{port}", open_engine(f"sqlite:///{kept / 'goodpart.db'}")
         while not (_waiting(engine) >= ENOUGH and _answers(url)):
@@ -43,7 +45,7 @@ def demonstrated(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _waiting(engine: Engine) -> int:
-    with suppress(StoreError), reading(engine) as conn:
+    with suppress(StoreError, DatabaseError), reading(engine) as conn:
         return items.waiting(conn, None)
     return 0  # there are no tables yet
 

@@ -166,12 +166,13 @@ def heat(mask: Any, seed: int) -> Heatmap:
 @cache
 def _rendered(kind: str | None, seed: int) -> Mapping[str, tuple[bytes, str]]:
     shot, mask = render.picture(kind, 0.9, (seed, 5))
-    made = drawn(shot, heat(mask, seed))
-    assert made.overlay and made.heatmap
+    made = drawn(shot, heat(mask, seed), heat(np.zeros_like(mask), seed + 50))  # a second model sees nothing in it
+    assert made.overlay and made.heatmap and made.other_overlay
     return {
         "frame_sha256": (render.jpeg(shot), "image/jpeg"), "preview_sha256": (made.preview, "image/webp"),
         "overlay_sha256": (made.overlay, "image/webp"), "thumbnail_sha256": (made.thumbnail, "image/webp"),
         "heatmap_sha256": (made.heatmap, "application/x-npy"),
+        "other_overlay_sha256": (made.other_overlay, "image/webp"),
     }  # fmt: skip
 
 

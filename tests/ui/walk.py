@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from agent.demo.redis import RedisServer
@@ -52,7 +53,8 @@ DEMO = {
 EMPTY = ".desk, [data-testid=stAlert], table.line"
 SCHEMES: Sequence[Literal["light", "dark"]] = ("light", "dark")
 WIDTHS = (1280, 820)
-TALLEST = 2600
+TALLEST = 3200
+COLOURS = 128  # of a picture in the documents: a third of the bytes
 PATIENCE_MS = 120_000
 REDIS = "GOODPART_REDIS__URL"
 
@@ -114,6 +116,9 @@ def walk(
             for width in WIDTHS[:1] if docs else WIDTHS:
                 target = folder / (f"{name}.png" if docs else f"{name}-{scheme}-{width}.png")
                 taken(page, target, width)
+                if docs:
+                    with Image.open(target) as picture:
+                        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
                 print(target, flush=True)
             page.close()
     for context in contexts.values():

@@ -15,7 +15,7 @@ from agent.live import Glance, RedisLive, glance_of
 from agent.pipeline import pictures
 from agent.pipeline.stats import Stats
 from agent.settings import utc_now
-from agent.store import runs, stations, trends
+from agent.store import offsets, runs, speed, stations, trends
 from agent.store.buckets import minute
 from agent.store.engine import reading, writing
 from agent.store.install import install_of
@@ -45,6 +45,7 @@ class Wall:
             self._install = install_of(conn).install_id
             known = stations.all(conn)
             self._runs = [one for one in known if one.last_frame_at and self._began - one.last_frame_at < NOW]
+            self._lags = {(one.stream_id, one.partition): one.partition for one in offsets.partitions(conn)}
             self._keys = {one.station_id: dict(one._mapping) for one in conn.execute(_KEYS)}
         self._counted = dict.fromkeys(self._keys, 0)
         self._glances = {one.id: _glance(one) for one in self._runs if one.status == "ok"}
@@ -58,6 +59,7 @@ class Wall:
                 seen = now - timedelta(seconds=one.id % 3)
                 stations.set_status(conn, one.id, one.status, one.failures_in_row, seen, now)
                 self._count(conn, one, now)
+            speed.note(conn, self._lags, {}, now)
             running = sa.update(training_run).where(training_run.c.id.in_([one.id for one in runs.running(conn)]))
             conn.execute(running.values(heartbeat_at=now))
         for one in self._runs:

@@ -13,6 +13,7 @@ from agent.phrases import MADE, Phrase, made_of
 from agent.service import reviews
 from agent.store import (
     alerts,
+    certificates,
     dead_letters,
     epochs,
     gaps,
@@ -31,6 +32,7 @@ from agent.store import (
     stations,
     storage,
     teachings,
+    watches,
 )  # fmt: skip
 from agent.store.buckets import quarter
 from agent.store.dead_letters import NewDeadLetter
@@ -40,8 +42,9 @@ from agent.store.normals import SampleVector
 from agent.store.offsets import Counts
 from agent.store.samples import NewSample
 from agent.store.tables import item
+from agent.store.watches import Score
 from tests.databases import Line, add_blob
-from tests.ui.floor import add_quarters, furnish, pictures, sums
+from tests.ui.floor import MANIFEST, TEACHER, add_quarters, furnish, pictures, sums
 from tests.vectors import SPACE, spot, unit
 
 KINDS = ("scratch", "dent", "scratch", "stain", None, "scratch", "crack", None)  # one part after the other
@@ -151,6 +154,29 @@ def _seen(conn: Connection, made: Line) -> None:
     item_vectors.add_all(conn, made.stream_id, 0, seen)
 
 
+def _shadow(conn: Connection, made: Line, now: datetime) -> None:
+    """A candidate that scores the same parts, and flags no good one."""
+    live = registry.live(conn, made.product_id)
+    assert live and live.certificate
+    candidate = registry.add_version(
+        conn, product_id=made.product_id, artifact_sha256=add_blob(conn, 903), teacher=TEACHER, manifest=MANIFEST,
+        now=now - timedelta(days=1),
+    )  # fmt: skip
+    certificate = certificates.add(conn, version_id=candidate.id, record=live.certificate, now=now)
+    watch_id = watches.open(
+        conn, product_id=made.product_id, kind="shadow", deployment_id=live.id, version_id=candidate.id,
+        certificate_id=certificate, share=0.2, now=now - timedelta(days=1),
+    )  # fmt: skip
+    scores = [
+        Score(
+            watch_id, made.stream_id, 0, n, now - timedelta(minutes=20 * n + 3), made.station_id, f"F{2600 + n}", True,
+            KINDS[n % len(KINDS)] is not None, 2.0 + n / 20, 2.4 if KINDS[n % len(KINDS)] else 0.4,
+        )
+        for n in range(JUDGED)
+    ]  # fmt: skip
+    watches.add_scores(conn, scores)
+
+
 def _teaching(conn: Connection, made: Line, shots: list[dict[str, str]], now: datetime) -> None:
     gasket = next(one for one in products.all(conn) if one.name == "gasket")
     parts = [
@@ -169,8 +195,8 @@ def _teaching(conn: Connection, made: Line, shots: list[dict[str, str]], now: da
 def _learning(conn: Connection, made: Line, shots: list[dict[str, str]], now: datetime) -> None:
     """A rejected challenger, a run that goes on, samples of each role, and one that waits for a second person."""
     epoch = epochs.of_import(conn, made.product_id, now)
-    for n in range(40):
-        role = ("train", "train", "calibration", "holdout", "defect")[n % 5]
+    for n in range(130):
+        role = ("train", "train", "calibration", "holdout", "defect")[n % 5] if n < 40 else "calibration"
         reason = "scratch" if role == "defect" else None
         shot = shots[0 if reason else GOOD[n % 2]]
         new = NewSample(
@@ -200,6 +226,7 @@ def _learning(conn: Connection, made: Line, shots: list[dict[str, str]], now: da
     )  # fmt: skip
     registry.reject(conn, version.id, REJECTED)
     runs.close(conn, ended.id, "rejected", REJECTED, now - timedelta(hours=2))
+    _shadow(conn, made, now)
     running = runs.open(
         conn, product_id=made.product_id, trigger="person", requested_by=made.engineer.id, settings={}, now=now
     )
