@@ -26,6 +26,7 @@ USER = "ada"  # the demo's admin
 OPERATOR = "olga"
 ENOUGH = 45  # parts for people, before some of them are judged
 LEFT = 15  # of them to wait
+EVERY_S = 2.0  # between two looks
 REASONS = Settings().review.reasons
 
 
@@ -35,19 +36,25 @@ def demonstrated(folder: Path) -> Iterator[tuple[str, str]]:
     port, kept = free_port(), folder / "demo"
     environ = {"GOODPART_DASHBOARD__PORT": str(port)}
     kept.mkdir()
+    url, database, pause = f"http://127.0.0.1:{port}", kept / "goodpart.db", Event()
     with Child(["demo", "--keep", str(kept)], environ=environ, log=folder / "demo.log") as demo:
-        url, engine = f"http://127.0.0.1:{port}", open_engine(f"sqlite:///{kept / 'goodpart.db'}")
-        while not (_waiting(engine) >= ENOUGH and _answers(url)):
+        # Opened once it is there: whoever looks for it before makes it.
+        while not database.exists() or not (_waiting(database) >= ENOUGH and _answers(url)):
             demo.check()
-            Event().wait(1.0)
+            pause.wait(EVERY_S)
+        engine = open_engine(f"sqlite:///{database}")
         yield url, _judged(engine, _truths(kept))
         engine.dispose()
 
 
-def _waiting(engine: Engine) -> int:
-    with suppress(StoreError, DatabaseError), reading(engine) as conn:
-        return items.waiting(conn, None)
-    return 0  # there are no tables yet
+def _waiting(database: Path) -> int:
+    engine = open_engine(f"sqlite:///{database}")
+    try:
+        with suppress(StoreError, DatabaseError), reading(engine) as conn:
+            return items.waiting(conn, None)
+        return 0  # there are no tables yet
+    finally:
+        engine.dispose()
 
 
 def _answers(url: str) -> bool:

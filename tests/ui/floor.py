@@ -109,8 +109,10 @@ def _ran(conn: Connection, station_id: int, product_id: int, deployment_id: int,
     """A day of quarters, and the last hour's minutes."""
     key = {"station_id": station_id, "product_id": product_id, "lot": "L7", "deployment_id": deployment_id}
     usual = PER_MINUTE + station_id % 7
-    quarters = [quarter(now) - timedelta(minutes=15 * n) for n in range(1, 40)]
-    add_quarters(conn, [{**key, "start": at, **sums(15 * usual, 0.02)} for at in quarters])
+    quarters = [quarter(now) - timedelta(minutes=15 * n) for n in range(40)]
+    rows = [{**key, "start": at, **sums(15 * usual, 0.02)} for at in quarters[1:]]
+    began = usual * (1 + (now - quarters[0]) // timedelta(minutes=1))  # a shift may just have begun
+    add_quarters(conn, [*rows, {**key, "start": quarters[0], **sums(began, 0.02)}])
     ended = 15 if state == "stopped" else 0
     starts = [minute(now) - timedelta(minutes=n) for n in range(ended, 60)]
     share = {"over its rate": 0.1, "uncertified": 1.0}.get(state, 0.02 + 0.001 * (station_id % 9))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
+from datetime import UTC, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -19,8 +20,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from agent.demo.redis import RedisServer
-from agent.settings import utc_now
+from agent.settings import Plant, utc_now
 from agent.store import users
+from agent.store.buckets import cutter, quarter
 from agent.store.engine import writing
 from agent.store.local_blobs import LocalBlobs
 from tests.databases import database, line
@@ -30,6 +32,13 @@ from tests.ui.plant import serving
 from tests.ui.wall import hung
 from tests.ui.works import fill
 
+
+def _last_shift() -> str:
+    """The one before the present one, which may just have begun."""
+    start = cutter("shift", UTC, Plant().shifts)(quarter(utc_now() - timedelta(hours=8)))
+    return f"shift?day={start:%Y-%m-%d}&shift={start:%H:%M}"
+
+
 # Each page's address, and what is there once it is drawn.
 PAGES: Mapping[str, tuple[str, str]] = {
     "line": ("", ".tile"),
@@ -37,7 +46,7 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "triage": ("triage", "img"),
     "part": ("part?serial=F2602", "img"),
     "trends": ("trends?window=30+days&product=flange", "[data-testid=stVegaLiteChart] svg"),
-    "shift": ("shift", "table.line"),
+    "shift": (_last_shift(), "table.line"),
     "teach": ("teach?product=gasket", "img"),
     "samples": ("samples?product=flange", "table.line, img"),
     "models": ("models?product=flange", "[data-testid=stMetric]"),
@@ -48,6 +57,7 @@ PAGES: Mapping[str, tuple[str, str]] = {
 DEMO = {
     "part": ("part?serial={serial}", "img"),
     "trends": ("trends?product=flange", PAGES["trends"][1]),
+    "shift": ("shift", "[data-testid=stAlert], table.line"),
     "teach": ("teach?product=flange", "[data-testid=stAlert], table.line, img"),
 }
 EMPTY = ".desk, [data-testid=stAlert], table.line"

@@ -28,7 +28,7 @@ class Bar:
 
 
 def _steps(monkeypatch: pytest.MonkeyPatch, bar: Bar, total: int) -> busy.Steps:
-    monkeypatch.setattr(busy.st, "progress", lambda share, words: bar)
+    monkeypatch.setattr("streamlit.progress", lambda share, words: bar)
     return busy.Steps(total, "Judging")
 
 
@@ -61,6 +61,6 @@ def test_what_it_is_at_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         said.append(words)
         yield
 
-    monkeypatch.setattr(busy.st, "spinner", spinner)
+    monkeypatch.setattr("streamlit.spinner", spinner)
     with busy.at("Counting"):
         assert said == ["Counting"]
