@@ -212,7 +212,8 @@ def test_the_live_view_gets_a_picture_of_a_frame_that_nobody_has_to_see(engine: 
     log, shown = MemoryLog(), dict[str, Glance]()
 
     class Wall(NoLive):
-        show = staticmethod(shown.__setitem__)
+        def show(self, place: str, glance: Glance) -> None:
+            shown[place] = glance
 
     wall = Wall()
     wall.available = True
