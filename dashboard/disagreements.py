@@ -14,7 +14,7 @@ from dashboard.codes import shown
 from dashboard.parts import picture
 from dashboard.words import retold, say
 
-ROW, PAGE = 4, 16
+ROW, PAGE = 2, 16
 
 
 def show(product_id: int) -> None:

@@ -64,7 +64,7 @@ EMPTY = ".desk, [data-testid=stAlert], table.line"
 SCHEMES: Sequence[Literal["light", "dark"]] = ("light", "dark")
 WIDTHS = (1280, 820)
 TALLEST = 3200
-COLOURS = 128  # of a picture in the documents: a third of the bytes
+COLOURS = 256  # of a picture in the documents: a third of the bytes
 PATIENCE_MS = 120_000
 REDIS = "GOODPART_REDIS__URL"
 
