@@ -79,6 +79,8 @@ def card(one: Disagreement, watch: Watch) -> str:
         for sha256, number in zip(heats, numbers, strict=True)
     ]
     kept = [(sha256, name) for sha256, name in named if sha256]
+    whose = [say("frame"), *(say("heat of v{number}", number=number) for number in numbers)]
+    under = [f"<span>{escape(one)}</span>" for one, (sha256, _) in zip(whose, named, strict=True) if sha256]
     pictures = "".join(picture(sha256, name, f"width:{100 // len(kept)}%;vertical-align:top") for sha256, name in kept)
     said = ((watch.number, one.flagged, one.score), (watch.other_number, one.other_flagged, one.other_score))
     seen = f"{one.event_at.astimezone(clocks.zone()):%m-%d %H:%M}"
@@ -86,7 +88,7 @@ def card(one: Disagreement, watch: Watch) -> str:
     judged = shown(one.decision) if one.decision else say("not judged")
     people = escape(say("people: {said}")).format(said=f"<b>{escape(judged)}</b>")
     return (
-        f"{pictures or gone}<div><b>{escape(one.part)}</b> "
+        f"{pictures or gone}<div class='under faint small'>{''.join(under)}</div><div><b>{escape(one.part)}</b> "
         f"<span class='faint small'>{escape(one.station)} {seen}</span><br>"
         f"{' · '.join(_verdict(*each) for each in said)}<br>{people}</div>"
     )
