@@ -6,11 +6,14 @@ dropped when it is full. An outage is swallowed; `available` and `problem` tell 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -20,11 +23,30 @@ import structlog
 log = structlog.get_logger()
 PRESENCE_TTL_S = 10
 FEED_LENGTH = 500
+GLANCE_TTL_S = 600  # of a station's newest picture
 _AGENT = "goodpart:agent:"
 _FEED = "goodpart:feed"
+_GLANCE = "goodpart:glance:"
 _PROMOTIONS = "goodpart:promotions"
 _QUEUE = 2000
 _RETRY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A small picture of a frame: when the part was seen, whether it lies under its heatmap, and its WebP.
+
+    `webp` is b"" where only what is known of it was asked for.
+    """
+
+    at: datetime
+    heatmap: bool
+    webp: bytes = b""
+
+
+def glance_of(install_id: str, station_id: int) -> str:
+    """What the place of a station's glance is called: two installations may share a Redis."""
+    return f"{install_id}:{station_id}"
 
 
 class Live(Protocol):
@@ -52,6 +74,15 @@ class Live(Protocol):
 
     def recent(self, n: int) -> list[dict[str, Any]]:
         """The last events of the live feed, newest first; empty during an outage."""
+
+    def show(self, place: str, glance: Glance) -> None:
+        """Shows this picture as the newest one of a place, for GLANCE_TTL_S at most."""
+
+    def shown(self, places: Sequence[str]) -> dict[str, Glance]:
+        """What is shown of these places now, without the pictures; empty during an outage."""
+
+    def picture(self, place: str) -> bytes | None:
+        """The picture that is shown of a place; None where there is none, and during an outage."""
 
     def notify_promotion(self, product_id: int) -> None:
         """Tells running agents that a product has another deployment."""
@@ -81,6 +112,14 @@ class NoLive:
 
     def recent(self, n: int) -> list[dict[str, Any]]:
         return []
+
+    def show(self, place: str, glance: Glance) -> None: ...
+
+    def shown(self, places: Sequence[str]) -> dict[str, Glance]:
+        return {}
+
+    def picture(self, place: str) -> bytes | None:
+        return None
 
     def notify_promotion(self, product_id: int) -> None: ...
 
@@ -150,6 +189,31 @@ class RedisLive:
     def recent(self, n: int) -> list[dict[str, Any]]:
         texts = self._exchange(lambda: self._redis.lrange(_FEED, 0, n - 1)) or []
         return [json.loads(text) for text in texts]
+
+    def show(self, place: str, glance: Glance) -> None:
+        told = json.dumps({"at": glance.at.isoformat(), "heatmap": glance.heatmap})
+        picture = base64.b64encode(glance.webp).decode()  # our connections read text
+
+        def write() -> None:
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(_GLANCE + place, mapping={"told": told, "webp": picture})
+                pipe.expire(_GLANCE + place, GLANCE_TTL_S).execute()
+
+        self._later(write)
+
+    def shown(self, places: Sequence[str]) -> dict[str, Glance]:
+        def read() -> dict[str, Glance]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for place in places:
+                    pipe.hget(_GLANCE + place, "told")
+                found = [(place, json.loads(told)) for place, told in zip(places, pipe.execute(), strict=True) if told]
+            return {place: Glance(datetime.fromisoformat(one["at"]), one["heatmap"]) for place, one in found}
+
+        return self._exchange(read) or {} if places else {}
+
+    def picture(self, place: str) -> bytes | None:
+        found = self._exchange(lambda: self._redis.hget(_GLANCE + place, "webp"))
+        return base64.b64decode(found) if found else None
 
     def notify_promotion(self, product_id: int) -> None:
         self._later(lambda: self._redis.publish(_PROMOTIONS, str(product_id)))

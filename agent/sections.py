@@ -139,6 +139,7 @@ class Kafka(_Section):
 
 class Redis(_Section):
     url: str = "redis://127.0.0.1:6379/0"
+    picture_every_s: Annotated[float, Field(ge=0)] = 5.0
 
 
 class Plant(_Section):

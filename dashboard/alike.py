@@ -14,7 +14,7 @@ from PIL import Image
 from agent.store import item_vectors
 from agent.store.item_vectors import Vector
 from agent.store.items import Item
-from dashboard import context, ticks
+from dashboard import busy, context, ticks
 from dashboard.codes import shown
 from dashboard.gallery import link
 from dashboard.grouping import ALIKE, ALONE, Group, Part, cells, groups
@@ -28,9 +28,10 @@ HEAT = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
 
 def show(found: Sequence[Item]) -> list[Item]:
     """Draws the groups that these make, each with a box for all its parts that can be judged; what it has drawn."""
-    with context.reading() as conn:
-        vectors = item_vectors.of_items(conn, [one.id for one in found])
-    made = groups([Part(one.id, one.station_id, one.product_id, vectors.get(one.id)) for one in found])
+    with busy.at(say("Comparing {n:,} parts", n=len(found))):
+        with context.reading() as conn:
+            vectors = item_vectors.of_items(conn, [one.id for one in found])
+        made = groups([Part(one.id, one.station_id, one.product_id, vectors.get(one.id)) for one in found])
     items = {one.id: one for one in found}
     many = sum(one.kind == ALIKE for one in made)
     st.caption(

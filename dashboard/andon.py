@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
+from urllib.parse import urlencode
 
 from agent.store.alerts import Alert, fitted, station_subject
 from agent.store.station_states import kinds_by_subject, troubles
-from agent.store.station_work import Picture
 from agent.store.stations import Station
 from agent.store.trends import ProductRate, StationRate
 from dashboard.alerts import ago, since
@@ -63,9 +63,9 @@ class Tile:
     model: str
     facts: tuple[Fact, ...]
     waiting: str  # parts that wait for a review
-    sha256: str | None = None  # of its newest picture that people have judged
+    picture: str | None = None  # its address: of a frame of these seconds, else of the newest that people have judged
     alt: str = ""
-    pictured: str = ""  # how old that is
+    pictured: str = ""  # which one that is, and how old
 
     @property
     def level(self) -> Level:
@@ -122,7 +122,7 @@ def _tile(floor: Floor, station: Station, kinds: Mapping[str, Collection[str]], 
     rate = floor.rates.get(station.id)
     state, why = next(_states(floor, station, product, name, kinds, now))
     waiting = floor.waiting.get(station.id, 0)
-    picture = floor.pictures.get(station.id)
+    picture, alt, pictured = _picture(floor, station, now)
     return Tile(
         station=station.name,
         state=state,
@@ -141,14 +141,31 @@ def _tile(floor: Floor, station: Station, kinds: Mapping[str, Collection[str]], 
             Fact(say("Last frame"), ago(station.last_frame_at, now)),
         ),
         waiting=say("{n:,} or more", n=waiting) if waiting == MOST else f"{waiting:,}",
-        sha256=picture.sha256 if picture else None,
-        alt=_alt(station, picture) if picture else "",
-        pictured=since(picture.at, now) if picture else "",
+        picture=picture,
+        alt=alt,
+        pictured=pictured,
     )
 
 
-def _alt(station: Station, picture: Picture) -> str:
-    if picture.heatmap:
+def _picture(floor: Floor, station: Station, now: datetime) -> tuple[str | None, str, str]:
+    """Address, alternative text and age of what a tile shows: what the live view has, else what was judged."""
+    if glance := floor.glances.get(station.id):
+        address = f"/now/{station.id}?{urlencode({'at': glance.at.isoformat()})}"
+        return address, _alt(station, glance.heatmap), since(glance.at, now)
+    if picture := floor.pictures.get(station.id):
+        pictured = say("judged: seen {since}", since=since(picture.at, now))
+        return f"/small/{picture.sha256}", _judged_alt(station, picture.heatmap), pictured
+    return None, "", ""
+
+
+def _alt(station: Station, heatmap: bool) -> str:
+    if heatmap:
+        return say("newest picture of {station}, under its heatmap", station=station.name)
+    return say("newest picture of {station}, without a heatmap", station=station.name)
+
+
+def _judged_alt(station: Station, heatmap: bool) -> str:
+    if heatmap:
         return say("newest judged picture of {station}, under its heatmap", station=station.name)
     return say("newest judged picture of {station}, without a heatmap", station=station.name)
 

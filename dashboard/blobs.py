@@ -31,13 +31,14 @@ HEADERS = {
 
 def routes() -> list[BaseRoute]:
     """`/blob/SHA256` as it is stored, `/small/SHA256` as a tile shows it, `/heatmap/SHA256` as a grey PNG of a map,
-    `/normals/ITEM`.
+    `/normals/ITEM`, `/now/STATION` as the live view shows it.
     """
     return [
         Route("/blob/{sha256}", blob),
         Route("/small/{sha256}", small),
         Route("/heatmap/{sha256}", heatmap),
         Route("/normals/{item:int}", nearest_normals),
+        Route("/now/{station:int}", now),
     ]
 
 
@@ -59,6 +60,14 @@ async def heatmap(request: Request) -> Response:
 async def nearest_normals(request: Request) -> Response:
     """The accepted normals that are nearest to an item, as JSON; the same words of an audited item and of any other."""
     return await run_in_threadpool(_normals, request.path_params["item"])
+
+
+async def now(request: Request) -> Response:
+    """The newest picture of a station in the live view; the address that the board asks changes with each."""
+    found = await run_in_threadpool(context.live().picture, context.place(request.path_params["station"]))
+    if found is None:
+        return PlainTextResponse(say("no such picture"), 404)
+    return Response(found, media_type="image/webp", headers=HEADERS)
 
 
 async def _asked(request: Request, draw: Callable[[str], Response]) -> Response:

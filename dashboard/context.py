@@ -18,7 +18,7 @@ from uuid import uuid4
 import streamlit as st
 from sqlalchemy import Connection, Engine
 
-from agent.live import Live, open_live
+from agent.live import Live, glance_of, open_live
 from agent.service import claims, ranks, sessions
 from agent.service.ranks import Refused
 from agent.service.tries import Tries
@@ -84,6 +84,17 @@ def tries() -> Tries:
 def live() -> Live:
     """The live view; says itself when Redis is missing."""
     return open_live(settings().redis.url)
+
+
+@cache
+def _install_id() -> str:
+    with store_engine.reading(database()) as conn:
+        return install_of(conn).install_id
+
+
+def place(station_id: int) -> str:
+    """What the live view calls a station."""
+    return glance_of(_install_id(), station_id)
 
 
 @cache

@@ -14,7 +14,7 @@ from dashboard.codes import shown
 from dashboard.parts import picture
 from dashboard.words import retold, say
 
-ROW, PAGE = 4, 16
+ROW, PAGE = 2, 16
 
 
 def show(product_id: int) -> None:
@@ -68,17 +68,27 @@ def words(watch: Watch, split: Split) -> str:
 
 
 def card(one: Disagreement, watch: Watch) -> str:
-    """A frame, its heatmap by the model that flagged it, both verdicts and what people said; every text is escaped."""
-    plain = one.preview_sha256 or one.frame_sha256
-    kept = [sha256 for sha256 in (plain, one.overlay_sha256) if sha256]
-    pictures = "".join(picture(sha256, one.part, f"width:{100 // len(kept)}%;vertical-align:top") for sha256 in kept)
+    """A frame, its heatmap by either model, both verdicts and what people said; every text is escaped."""
+    heats = (one.overlay_sha256, one.other_overlay_sha256)
+    if one.other_flagged:  # it is the first of the two
+        heats = heats[::-1]
+    numbers = (watch.number, watch.other_number)
+    named = [(one.preview_sha256 or one.frame_sha256, one.part)]
+    named += [
+        (sha256, say("{part}, heat of v{number}", part=one.part, number=number))
+        for sha256, number in zip(heats, numbers, strict=True)
+    ]
+    kept = [(sha256, name) for sha256, name in named if sha256]
+    whose = [say("frame"), *(say("heat of v{number}", number=number) for number in numbers)]
+    under = [f"<span>{escape(one)}</span>" for one, (sha256, _) in zip(whose, named, strict=True) if sha256]
+    pictures = "".join(picture(sha256, name, f"width:{100 // len(kept)}%;vertical-align:top") for sha256, name in kept)
     said = ((watch.number, one.flagged, one.score), (watch.other_number, one.other_flagged, one.other_score))
     seen = f"{one.event_at.astimezone(clocks.zone()):%m-%d %H:%M}"
     gone = f"<i>{escape(say('its pictures were let go'))}</i>"
     judged = shown(one.decision) if one.decision else say("not judged")
     people = escape(say("people: {said}")).format(said=f"<b>{escape(judged)}</b>")
     return (
-        f"{pictures or gone}<div><b>{escape(one.part)}</b> "
+        f"{pictures or gone}<div class='under faint small'>{''.join(under)}</div><div><b>{escape(one.part)}</b> "
         f"<span class='faint small'>{escape(one.station)} {seen}</span><br>"
         f"{' · '.join(_verdict(*each) for each in said)}<br>{people}</div>"
     )

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from agent.live import Glance
 from agent.settings import Certificates
 from agent.store import alerts, lapses, products, registry, station_work, stations, teachings, trends
 from agent.store.alerts import Alert
@@ -37,7 +38,8 @@ class Floor:
     lapsed: Collection[int] = ()  # products
     standing: Sequence[Alert] = ()
     waiting: Mapping[int, int] = field(default_factory=dict)
-    pictures: Mapping[int, Picture] = field(default_factory=dict)
+    pictures: Mapping[int, Picture] = field(default_factory=dict)  # the newest judged ones
+    glances: Mapping[int, Glance] = field(default_factory=dict)  # of whatever frame came last: from the live view
 
 
 def usual_rates(conn: Connection, now: datetime) -> Mapping[int, float]:

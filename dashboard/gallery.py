@@ -101,6 +101,17 @@ def link_to_part(name: str, **asked: str) -> str:
     return link_to("part", name, asked)
 
 
+def link_to_all(serial: str) -> str:
+    """A sentence with a link to all views of a part."""
+    return escape(say("All of the part: {link}")).format(link=link_to_part(serial, serial=serial))
+
+
+def link_to_letter(letter_id: int) -> str:
+    """A sentence with a link to a dead letter on the page Health."""
+    number = link_to("health", str(letter_id), {"letter": str(letter_id)})
+    return escape(say("What came is kept as dead letter {link}.")).format(link=number)
+
+
 def link_to(page: str, name: str, asked: Mapping[str, str]) -> str:
     """A link under that name to a page that is asked this in its address."""
     user = context.actor()

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, tzinfo
 
 from sqlalchemy import Connection
 
-from agent.store import inspections, items, products, registry, replays, samples, stations
+from agent.store import dead_letters, inspections, items, products, registry, replays, samples, stations
 from agent.store.inspections import Inspection
-from agent.store.items import Item
+from agent.store.items import Headers, Item
 from agent.store.registry import Deployment
 from agent.store.replays import Replay
 from agent.store.reviews import Review
@@ -37,6 +37,8 @@ class Look:
         replays: what came of its decision made again, the newest first.
         hidden: whether verdict, score and reviews are kept from people, since a view of the part still waits in the
             queue: one that is shown would tell whether the part was drawn.
+        headers: of its record; None where they were not kept.
+        letter: the number of the dead letter that was kept of it; None while that would tell what is hidden.
     """
 
     frame: Inspection | Item
@@ -47,6 +49,8 @@ class Look:
     samples: tuple[Sample, ...]
     replays: tuple[Replay, ...]
     hidden: bool
+    headers: Headers | None
+    letter: int | None
 
     @property
     def gone(self) -> bool:
@@ -79,13 +83,17 @@ def find(conn: Connection, *, serial: str | None = None, inspection: str | None 
     added = samples.of_items(conn, [item.id for item in kept.values()])
     again = replays.of_records(conn, [_record(one) for one in shown])
     hidden = any(one.state != "closed" for one in kept.values())
+    headers = items.headers(conn, [item.id for item in kept.values()])
+    # That there is one tells that the frame failed.
+    letters = {} if hidden else dead_letters.of_records(conn, [_place(one) for one in shown])
     return [
         Look(
             one, station_names[one.station_id], product_names[one.product_id], decided.get(one.deployment_id or 0),
             item, tuple(added.get(item.id, ())) if item else (), tuple(again.get(_record(one), ())), hidden,
+            headers.get(item.id if item else 0, letter.headers if letter else None), letter.id if letter else None,
         )
         for one in shown
-        for item in [kept.get(_place(one))]
+        for item, letter in [(kept.get(_place(one)), letters.get(_place(one)))]
     ]  # fmt: skip
 
 
@@ -168,6 +176,16 @@ def _thresholds(look: Look) -> str | None:
     if reject is None:
         return say("review above {review}, no reject", review=review)
     return say("review above {review}, reject above {reject}", review=review, reject=reject)
+
+
+def headers(look: Look) -> list[dict[str, object]]:
+    """What came with its record, as it came: a name and a value each, in text that shows what is none."""
+    return [{later("Header"): _shown(name), later("Value"): _shown(value)} for name, value in look.headers or ()]
+
+
+def _shown(text: str) -> str:
+    """In one line, from left to right: control characters and marks of direction as escapes."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def record(stream: int, partition: int, offset: int) -> str:

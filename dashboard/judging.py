@@ -16,7 +16,7 @@ from agent.store.drawing import Drawing
 from agent.store.errors import StoreError
 from agent.store.items import Item
 from agent.store.users import User
-from dashboard import context, ticks
+from dashboard import busy, context, ticks
 from dashboard.codes import named
 from dashboard.desk import learnt
 from dashboard.tables import plain
@@ -84,11 +84,11 @@ def _confirm(user: User, ids: Sequence[int], decision: str, reason: str | None, 
         st.warning(say("At most {n} at once: there may be more.", n=MOST))
     label = say("Judge {n} parts as {what}", n=len(ids), what=plain(what))
     if st.button(label, type="primary", disabled=not ids, key="judge-them"):
-        settings = context.settings()
+        settings, steps = context.settings(), busy.Steps(len(ids), say("Judging"))
         try:
             done = bulk.decide(
                 context.engine(), user, ids, decision, reason, rules=settings.samples, double=settings.review.double,
-                drawn=Drawing(settings.audit, settings.certificate), key=key, now=utc_now(),
+                drawn=Drawing(settings.audit, settings.certificate), key=key, now=utc_now(), told=steps,
             )  # fmt: skip
         except (Refused, StoreError) as error:
             st.error(plain(retold(error.phrase)))  # pressed again, it goes on where it ended: the key is the same
@@ -97,6 +97,7 @@ def _confirm(user: User, ids: Sequence[int], decision: str, reason: str | None, 
         words = say("{n} parts were judged as {what}.", n=len(done.done), what=what)
         left_out = say("Not judged:")
         st.session_state[f"bulk-{user.id}"] = Last(words, left_out, done.refused, done.reviews, f"{key}:back")
+        steps.end()
         st.rerun()
 
 
@@ -109,10 +110,12 @@ def way_back() -> None:
     words, button = st.columns((4, 1), vertical_alignment="center")
     words.success(plain(last.words), icon=":material/gavel:")
     if last.made and button.button(say("Undo"), icon=":material/undo:", key="bulk-undo"):
-        back = bulk.undo(context.engine(), user, last.made, key=last.key, now=utc_now())
+        steps = busy.Steps(len(last.made), say("Taking back"))
+        back = bulk.undo(context.engine(), user, last.made, key=last.key, now=utc_now(), told=steps)
         told = say("{n} parts are as they were.", n=len(back.done))
         told += f" {learnt(back.live)}" if back.live else ""
         st.session_state[f"bulk-{user.id}"] = Last(told, say("Not taken back:"), back.refused)
+        steps.end()
         st.rerun()
     if last.refused:
         whose = [f"- {plain(retold(why))}" for _, why in last.refused[:REFUSALS]]

@@ -17,6 +17,7 @@ table.line td.n { font-variant-numeric: tabular-nums; }
 .row figure { flex: 0 0 8rem; margin: 0; font-size: 0.85rem; overflow-wrap: anywhere; }
 .row img { width: 100%; height: 6.5rem; object-fit: contain; background: #0b0f14; border-radius: 4px; }
 .row img.fill { object-fit: fill; }
+.under { display: flex; } .under span { flex: 1; text-align: center; }
 .faint { opacity: 0.8; } .small { font-size: 0.85rem; }
 .low { max-height: 26rem; overflow-y: auto; }
 .wide { overflow-x: auto; } .wide:focus-visible { outline: 3px solid #2563eb; }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from html import escape
 
 import streamlit as st
 
@@ -15,7 +14,7 @@ from agent.store.sample_search import Found
 from agent.store.samples import Sample
 from dashboard import clocks, context, proposals, withdrawing
 from dashboard.barred import barred
-from dashboard.gallery import link_to_part
+from dashboard.gallery import link_to_all
 from dashboard.parts import picture
 from dashboard.samples import ROLES, facts, meaning, seen_by
 from dashboard.tables import table
@@ -40,7 +39,7 @@ def show(product_id: int, sample_id: int) -> None:
     with right:
         st.html(table(facts(found, names, zone)))
         if one.serial:
-            st.html(escape(say("All of the part: {link}")).format(link=link_to_part(one.serial, serial=one.serial)))
+            st.html(link_to_all(one.serial))
         st.caption(f"{opening(say(ROLES[one.role]))}.")
         proposals.resembles(one, near)
     st.subheader(say("Which models saw it"))

@@ -11,9 +11,8 @@ from agent.cli.common import Acting, Common, find_product, new_key, show
 from agent.service import withdrawals as service
 from agent.settings import utc_now
 from agent.store import samples, users, withdrawals
-from agent.store.blobs import BlobCorrupt, BlobMissing, open_blobs
+from agent.store.blobs import open_blobs
 from agent.store.engine import reading
-from agent.store.samples import Sample
 
 app = App(name="bank", help="Confirmed defects that models must catch. Example: goodpart bank list --product flange")
 
@@ -64,19 +63,10 @@ def withdrawals_(*, product: str, decided: bool = False, json: bool = False, com
 @app.command
 def confirm(withdrawal: int, /, *, json: bool = False, acting: Acting = Acting()) -> None:
     """Take a sample out that somebody else asked to withdraw. Example: goodpart bank confirm 3"""
-    from model import images
+    from agent.retrain.unreadable import eye
 
     settings, engine = acting.settings(), acting.database()
-    blobs = open_blobs(settings.blobs)
-
-    def readable(sample: Sample) -> bool:
-        try:
-            images.decode(blobs.get(sample.blob_sha256), max_megapixels=settings.pipeline.max_megapixels)
-        except (images.ImageError, BlobMissing, BlobCorrupt):
-            return False
-        return True
-
-    actor = acting.actor(engine)
+    readable, actor = eye(open_blobs(settings.blobs), settings), acting.actor(engine)
     _tell(service.confirm(engine, actor, withdrawal, readable=readable, key=new_key(), now=utc_now()), json)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from agent.failpoints import passing
-from agent.pipeline import decisions, lost, taught
+from agent.pipeline import decisions, headers, lost, taught
 from agent.pipeline.numbering import Jump, Numbering
 from agent.pipeline.work import DEAD_LETTER, KEPT, NOT_INSPECTED, Lane, Outcome, StationState, Work
 from agent.settings import Pipeline, Settings
@@ -41,8 +41,6 @@ from agent.store.outbox import NewDecision
 from agent.store.watches import Score
 
 REMEMBERED = timedelta(hours=24)
-_HEADERS = 50
-_HEADER = 1000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +263,8 @@ def _item(claim: Claim, work: Work, now: datetime) -> NewItem:
         preview_sha256=evidence.preview,
         overlay_sha256=evidence.overlay,
         thumbnail_sha256=evidence.thumbnail,
+        headers=headers.texts(work.record.headers, headers.ITEM),
+        other_overlay_sha256=evidence.other_overlay,
         created_at=now,
         # An audited part keeps its place among the others: that it is flagged must not show before its verdict.
         watched=outcome.second is not None and kind != "audit",
@@ -305,7 +305,6 @@ def _kind(work: Work) -> str:
 
 def _dead_letter(claim: Claim, work: Work, now: datetime) -> NewDeadLetter:
     outcome, envelope = _outcome(work), work.envelope
-    headers = [(name[:_HEADER], value.decode("utf-8", "replace")[:_HEADER]) for name, value in work.record.headers]
     return NewDeadLetter(
         stream_id=claim.stream_id,
         partition=claim.partition,
@@ -313,7 +312,7 @@ def _dead_letter(claim: Claim, work: Work, now: datetime) -> NewDeadLetter:
         station=envelope.station if envelope else None,
         reason=outcome.reason or "",
         detail=outcome.detail,
-        headers=headers[:_HEADERS],
+        headers=headers.texts(work.record.headers),
         value_sha256=_sha256(work),
         blob_sha256=work.evidence.received if work.evidence else None,
         counted=outcome.verdict == DEAD_LETTER,

@@ -70,7 +70,7 @@ class EvidenceMaker:
         if work.pixels is None:
             return None
         try:
-            return pictures.render(work.pixels, work.map)
+            return pictures.render(work.pixels, work.map, work.other_map)
         except Exception as error:  # a picture that cannot be drawn must not stop the line; the frame itself is kept
             log.warning("pictures_failed", **work.identity, error=repr(error)[:300], shape=work.pixels.shape)
             return None
@@ -94,6 +94,8 @@ class EvidenceMaker:
             parts |= {"preview": (rendered.preview, "image/webp"), "thumbnail": (rendered.thumbnail, "image/webp")}
             if rendered.overlay:
                 parts["overlay"] = (rendered.overlay, "image/webp")
+            if rendered.other_overlay:
+                parts["other_overlay"] = (rendered.other_overlay, "image/webp")
             if rendered.heatmap:
                 parts["heatmap"] = (rendered.heatmap, "application/x-npy")
         vector = self._vector(work)

@@ -17,6 +17,7 @@ from PIL import Image
 PREVIEW = 1600  # pixels of the longer side
 THUMBNAIL = 256
 HEATMAP = 512
+GLANCE = 320
 QUALITY = 80
 STRENGTH = 0.6  # of the heatmap's colours over the hottest spot
 
@@ -47,14 +48,16 @@ class Pictures:
     thumbnail: bytes
     overlay: bytes | None
     heatmap: bytes | None
+    other_overlay: bytes | None = None
 
 
-def render(frame: Pixels, heatmap: Heatmap | None) -> Pictures:
+def render(frame: Pixels, heatmap: Heatmap | None, other: Heatmap | None = None) -> Pictures:
     """Renders one frame; all pictures show the whole of it.
 
     Args:
         frame: uint8 RGB, H x W x 3.
         heatmap: None where it has none.
+        other: that of a second model, which is only laid over the frame.
     """
     preview = _fit(frame, PREVIEW)
     return Pictures(
@@ -62,12 +65,19 @@ def render(frame: Pixels, heatmap: Heatmap | None) -> Pictures:
         thumbnail=thumbnail(preview),
         overlay=_webp(overlay(preview, heatmap)) if heatmap else None,
         heatmap=_npy(heatmap.over(_fitted(frame.shape, HEATMAP))) if heatmap else None,
+        other_overlay=_webp(overlay(preview, other)) if other else None,
     )
 
 
 def preview_of(frame: Pixels) -> bytes:
     """The preview alone, for a frame that nothing scored."""
     return _webp(_fit(frame, PREVIEW))
+
+
+def glance(frame: Pixels, heatmap: Heatmap | None) -> bytes:
+    """A small picture of the whole frame under its heatmap, where it has one: WebP, some ten kilobytes."""
+    small = _fit(frame, GLANCE)
+    return _webp(overlay(small, heatmap) if heatmap else small)
 
 
 def thumbnail(frame: Pixels) -> bytes:

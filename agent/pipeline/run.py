@@ -26,6 +26,7 @@ from agent.pipeline.commit import REMEMBERED
 from agent.pipeline.decode import Decoder
 from agent.pipeline.directory import Directory
 from agent.pipeline.evidence import EvidenceMaker
+from agent.pipeline.glances import Glances
 from agent.pipeline.intake import Intake
 from agent.pipeline.later import Later
 from agent.pipeline.patience import AbandonedError, Patience, PatientBlobs
@@ -166,6 +167,8 @@ class Pipeline:
         self._evidence = EvidenceMaker(
             parts.engine, store, parts.patience, Quota(parts.engine, settings.blobs.failed_per_hour), parts.clock
         )
+        every_s = settings.redis.picture_every_s
+        self._glances = Glances(parts.live, parts.install.install_id, every_s, monotonic=parts.monotonic)
         parts.health.ready_check("assignment", self._unassigned)
         parts.health.ready_check("models", parts.provider.problems)
         parts.health.ready_check("pipeline", lambda: repr(self.failed) if self.failed else None)
@@ -268,6 +271,7 @@ class Pipeline:
         if work.lane.dropped:
             self._finish(work)
         elif work.outcome:
+            self._glances.draw(work)
             self._decided.put(work)
         else:
             self._decoded.put(work)
@@ -294,7 +298,7 @@ class Pipeline:
 
     def _pass_on(self, work: Work) -> None:
         self._stages.passed("score", [work])
-        if work.lane.dropped or not self._evidence.wanted(work):
+        if work.lane.dropped or not (self._glances.draw(work) | self._evidence.wanted(work)):
             self._finish(work)
         else:
             work.map = work.map and work.map.alone()
@@ -307,6 +311,7 @@ class Pipeline:
     def _keep_one(self, work: Work) -> None:
         if not work.lane.dropped:
             self._evidence(work)
+            self._glances.show(work)
             self._stages.passed("evidence", [work])
         self._finish(work)
 

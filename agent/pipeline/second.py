@@ -38,7 +38,8 @@ class SecondScorer:
     def __call__(self, companion: Companion, drawn: Sequence[Work]) -> None:
         """Adds to each frame's outcome what the companion makes of it; nothing where it fails on the frame.
 
-        Where it alone flags a frame, the map that people see is its own: the other one has nothing to show.
+        Where it alone flags a frame, the map that people see is its own: the other one has nothing to show. Where a
+        watch is judged by what the two disagree on, the other one's is kept beside it.
         """
         started = time.perf_counter()
         failed = self._score(companion, drawn)
@@ -76,9 +77,13 @@ def _take(companion: Companion, work: Work, scored: Scored) -> Exception | None:
     if not math.isfinite(score):
         return ValueError(f"the score is {score}")
     if outcome is not None:
-        work.outcome = replace(outcome, second=_second(companion, score))
-        if work.outcome.shown and not outcome.flagged:
-            work.map = Heatmap(scored.map, companion.scorer.spec)
+        second = _second(companion, score)
+        work.outcome = replace(outcome, second=second)
+        if second.flagged != outcome.flagged:
+            seen = Heatmap(scored.map, companion.scorer.spec)
+            shown, other = (seen, work.map) if second.flagged else (work.map, seen)
+            work.map, work.other_map = shown, other if companion.judged else None
+        if second.flagged and not outcome.flagged:
             work.features = Features(scored.features, companion.scorer.space)
     return None
 

@@ -128,14 +128,15 @@ class Evidence:
     preview: str | None = None
     overlay: str | None = None
     thumbnail: str | None = None
+    other_overlay: str | None = None
     pixels_sha256: str | None = None  # of the decoded frame; None where there is none
     vector: Vector | None = None
 
     @property
     def hashes(self) -> set[str]:
         """All of them."""
-        found = (self.frame, self.received, self.heatmap, self.preview, self.overlay, self.thumbnail)
-        return {sha256 for sha256 in found if sha256}
+        drawn = (self.heatmap, self.preview, self.overlay, self.thumbnail, self.other_overlay)
+        return {sha256 for sha256 in (self.frame, self.received, *drawn) if sha256}
 
 
 @dataclass(slots=True, eq=False)
@@ -155,11 +156,13 @@ class Work:
     taught: bool = False  # its product is being taught, and no model saw it
     draw: float = 1.0  # it is in a watch's sample where this is below the share
     decoded: bool = False
+    glanced: bool = False  # its picture goes to the live view
     claimed: bytes | None = None  # what a claim check named; let go with the pixels
     pixels: Frame | None = None  # let go once nobody needs them any more
     measures: Measures | None = None  # of its pixels; None where it has none
     map: Heatmap | None = None
     map_room: int = 0  # bytes held for a map before there is one
+    other_map: Heatmap | None = None  # of the other one of two models that disagree on it
     features: Features | None = None  # of the model whose map that is
     outcome: Outcome | None = None
     evidence: Evidence | None = None
@@ -179,7 +182,7 @@ class Work:
 
     def let_go(self) -> None:
         """Nobody needs more of it than its outcome."""
-        self.pixels = self.map = self.features = self.claimed = None
+        self.pixels = self.map = self.other_map = self.features = self.claimed = None
         self.map_room = 0
 
     @property

@@ -26,8 +26,10 @@ from agent.retrain.checking import Checker
 from agent.retrain.due import due
 from agent.retrain.looks import Looks
 from agent.service.models import RECERTIFY
+from agent.service.withdrawals import TAKE_OUT
 from agent.settings import Settings
 from agent.store import commands, leases, runs
+from agent.store.blobs import open_blobs
 from agent.store.engine import reading, writing
 from agent.store.errors import StoreError
 from agent.store.leases import Lease
@@ -71,6 +73,7 @@ class Scheduler:
         self._jobs.add_job(self.tick, "interval", seconds=wanted.check_every_s, next_run_time=datetime.now(UTC))
         self._jobs.add_job(self._looks.tick, "interval", seconds=wanted.check_every_s, next_run_time=datetime.now(UTC))
         self._jobs.add_job(self.recertify, "interval", seconds=wanted.check_every_s, next_run_time=datetime.now(UTC))
+        self._jobs.add_job(self.take_out, "interval", seconds=wanted.check_every_s, next_run_time=datetime.now(UTC))
         self._jobs.add_job(self._checker.tick, "interval", seconds=self._settings.samples.check_every_s)
         if wanted.cron:
             self._jobs.add_job(self.fire_cron, CronTrigger.from_crontab(wanted.cron, timezone=self._settings.timezone))
@@ -127,6 +130,21 @@ class Scheduler:
                     self._live.notify_promotion(product_id)
         except StoreError as error:
             log.warning("recertify_check_failed", problem=str(error))
+
+    def take_out(self) -> None:
+        """Looks at the images that engineers said cannot be read, and takes their parts out."""
+        try:
+            while not self._stopping and self._asked_to_take_out():
+                from agent.retrain import unreadable  # here, because it loads the decoder
+
+                eye = unreadable.eye(open_blobs(self._settings.blobs), self._settings)
+                unreadable.do_next(self._engine, eye, self._clock())
+        except StoreError as error:
+            log.warning("take_out_check_failed", problem=str(error))
+
+    def _asked_to_take_out(self) -> bool:
+        with reading(self._engine) as conn:
+            return bool(commands.waiting(conn, [TAKE_OUT]))
 
     def _asked_to_recertify(self) -> bool:
         with reading(self._engine) as conn:

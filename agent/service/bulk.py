@@ -19,6 +19,7 @@ from agent.store.errors import Conflict, NotFound
 from agent.store.users import User
 
 MOST = 500  # items at once: a person answers for each
+Told = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,14 @@ def decide(
     drawn: Drawing | None = None,
     key: str,
     now: datetime,
+    told: Told = lambda _: None,
 ) -> Bulk:
     """Records the same decision on each, as `reviews.decide` does, each in a transaction of its own.
 
     All reviews are of the same moment, by which they are found again as one act (`agent.store.reviews.past`). A retry
     with the same key goes on where the first try ended.
+
+    `told` hears after each item how many are done.
 
     Raises:
         Invalid: there are too many at once, or the decision or its reason cannot be used on any.
@@ -73,10 +77,12 @@ def decide(
             rules=rules, double=double, drawn=drawn, key=f"{key}:{item_id}", now=now,
         )  # fmt: skip
 
-    return _each(item_ids, one)
+    return _each(item_ids, one, told)
 
 
-def undo(engine: Engine, actor: User, made: Mapping[int, int], *, key: str, now: datetime) -> Bulk:
+def undo(
+    engine: Engine, actor: User, made: Mapping[int, int], *, key: str, now: datetime, told: Told = lambda _: None
+) -> Bulk:
     """Takes the actor's own reviews back, as `reviews.undo` does: by item, where nobody has judged it since."""
 
     def one(item_id: int) -> Outcome:
@@ -84,15 +90,16 @@ def undo(engine: Engine, actor: User, made: Mapping[int, int], *, key: str, now:
             engine, actor, item_id, own=True, hold=False, expected=made[item_id], key=f"{key}:{item_id}", now=now
         )
 
-    return _each(list(made), one)
+    return _each(list(made), one, told)
 
 
-def _each(item_ids: Sequence[int], work: Callable[[int], Outcome]) -> Bulk:
+def _each(item_ids: Sequence[int], work: Callable[[int], Outcome], told: Told) -> Bulk:
     done, refused = dict[int, Outcome](), []
-    for item_id in item_ids:
+    for n, item_id in enumerate(item_ids, 1):
         try:
             done[item_id] = work(item_id)
         except (Refused, Conflict, NotFound) as error:
             refused.append((item_id, error.phrase))
+        told(n)
     made = {item_id: outcome.review_id or 0 for item_id, outcome in done.items()}
     return Bulk(made, tuple(refused), max((one.live for one in done.values() if one.live), default=None))

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Engine
 from agent.phrases import word
 from agent.service.acts import Done, perform
 from agent.service.ranks import Invalid, PermissionDenied
-from agent.store import closings, items, reviews, samples, teachings, withdrawals
+from agent.store import closings, commands, items, reviews, samples, teachings, withdrawals
+from agent.store.commands import Command
 from agent.store.errors import Conflict
 from agent.store.rows import values
 from agent.store.samples import NewSample, Sample
@@ -24,6 +25,7 @@ from agent.store.users import User
 from agent.store.withdrawals import Withdrawal
 
 UNREADABLE = "unreadable"  # the reason of a calibration part whose image is damaged or lost
+TAKE_OUT = "sample.take_out"  # a command with args {"withdrawal_id"}: an agent looks at the image, then confirms
 Readable = Callable[[Sample], bool]  # whether its image can still be decoded
 LONGEST = 64  # characters of a reason code
 
@@ -99,17 +101,58 @@ def refuse(engine: Engine, actor: User, withdrawal_id: int, *, key: str, now: da
     return _decide(engine, actor, withdrawal_id, "refused", key, now, lambda _: False)
 
 
+def ask_confirm(engine: Engine, actor: User, withdrawal_id: int, *, key: str, now: datetime) -> int:
+    """Asks an agent to look at an image that is said to be unreadable, and then to confirm; returns the command's id.
+
+    Args:
+        engine: the database.
+        actor: an engineer or higher who is not the one who asked, still when the agent does it.
+        withdrawal_id: of the withdrawal.
+        key: idempotency key.
+        now: the time.
+
+    Raises:
+        PermissionDenied: the actor is no engineer, or the one who asked.
+        NotFound: there is no such withdrawal.
+        Conflict: it was decided, gives another reason, or an agent was asked for this already.
+    """
+
+    def work(conn: Connection, actor: User) -> Done:
+        asked = withdrawals.get(conn, withdrawal_id)
+        _check_second(asked, actor)
+        if asked.decision is not None or asked.reason != UNREADABLE:
+            raise Conflict("withdrawal {withdrawal_id} needs no look at its image", withdrawal_id=withdrawal_id)
+        last = last_look(conn, withdrawal_id)
+        if last is not None and last.state in commands.PENDING:
+            raise Conflict("an agent was asked for this already; it is at it, or no agent runs: goodpart agent")
+        made = commands.add(conn, TAKE_OUT, {"withdrawal_id": withdrawal_id}, actor.id, now)
+        return Done({"id": made}, f"sample:{asked.sample_id}", {"command_id": made, "withdrawal_id": withdrawal_id})
+
+    request, action = {"withdrawal_id": withdrawal_id}, "sample.ask_take_out"
+    return int(perform(engine, actor, action, request, work, least="engineer", key=key, now=now)["id"])
+
+
+def last_look(conn: Connection, withdrawal_id: int) -> Command | None:
+    """What an agent was asked last about that withdrawal."""
+    found = commands.latest(conn, [TAKE_OUT], 100)
+    return next((one for one in found if one.args["withdrawal_id"] == withdrawal_id), None)
+
+
+def _check_second(asked: Withdrawal, actor: User) -> None:
+    if asked.asked_by == actor.id:
+        raise PermissionDenied(
+            "{name} asked for withdrawal {withdrawal_id}: a second person decides it",
+            name=actor.name,
+            withdrawal_id=asked.id,
+        )
+
+
 def _decide(
     engine: Engine, actor: User, withdrawal_id: int, decision: str, key: str, now: datetime, readable: Readable
 ) -> Decided:
     def work(conn: Connection, actor: User) -> Done:
         asked = withdrawals.get(conn, withdrawal_id)
-        if asked.asked_by == actor.id:
-            raise PermissionDenied(
-                "{name} asked for withdrawal {withdrawal_id}: a second person decides it",
-                name=actor.name,
-                withdrawal_id=withdrawal_id,
-            )
+        _check_second(asked, actor)
         withdrawals.decide(conn, withdrawal_id, decision, actor.id, now)
         role, joined = samples.get(conn, asked.sample_id).role, False
         if decision == "confirmed":

@@ -177,6 +177,13 @@ def at(conn: Connection, stream_id: int, partition: int, offsets: Sequence[int])
     return {one.offset: one for one in _read(conn, query)}
 
 
+def of_records(conn: Connection, places: Collection[tuple[int, int, int]]) -> dict[tuple[int, int, int], DeadLetter]:
+    """Those of these records, by stream id, partition and offset."""
+    row = dead_letter.c
+    query = _select().where(sa.tuple_(row.stream_id, row.partition, row.offset).in_(list(places)))
+    return {(one.stream_id, one.partition, one.offset): one for one in (_read(conn, query) if places else ())}
+
+
 def replayed(conn: Connection, letter_id: int, now: datetime) -> None:
     """Records that it was published again."""
     conn.execute(sa.update(dead_letter).where(dead_letter.c.id == letter_id).values(replayed_at=now))

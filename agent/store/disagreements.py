@@ -17,6 +17,8 @@ from agent.store import items
 from agent.store.rows import names, read_all
 from agent.store.tables import item, shadow_score, station, watch
 
+_SHOWN = ("decision", "frame_sha256", "preview_sha256", "overlay_sha256", "other_overlay_sha256")
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -38,7 +40,8 @@ class Split:
 class Disagreement:
     """One flagged frame of a part that only one model flags; `flagged` and `score` are of the one that decided.
 
-    `overlay_sha256` is the frame under the heatmap of the model that flagged it. Pictures are None once let go.
+    `overlay_sha256` is the frame under the heatmap of the model that flagged it, `other_overlay_sha256` under that of
+    the one that passed it, None of older frames. Pictures are None once let go.
     """
 
     event_at: datetime
@@ -52,6 +55,7 @@ class Disagreement:
     frame_sha256: str | None
     preview_sha256: str | None
     overlay_sha256: str | None
+    other_overlay_sha256: str | None
 
 
 def split(conn: Connection, watch_id: int) -> Split:
@@ -77,7 +81,7 @@ def page(conn: Connection, watch_id: int, *, by_other: bool, limit: int) -> list
         limit: frames at most.
     """
     row, part = shadow_score.c, _parts(watch_id)
-    shown = (item.c.decision, item.c.frame_sha256, item.c.preview_sha256, item.c.overlay_sha256)
+    shown = tuple(item.c[name] for name in _SHOWN)
     known = (row.event_at, row.part, row.flagged, row.other_flagged, row.score, row.other_score)
     found = {one.name: one for one in (*known, *shown)} | {"station": station.c.name.label("station")}
     query = (

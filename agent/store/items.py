@@ -18,11 +18,16 @@ from agent.store.tables import CLOSED, claim, item, product, station, user
 
 Cursor = tuple[str, bool, int]  # state, watched, id
 FLAGS = ("review", "reject")  # verdicts with which a model flags a frame
+Headers = tuple[tuple[str, str], ...]  # (name, text) pairs, as they came
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewItem:
-    """A frame as the recorder keeps it. `kind` is audit for a drawn frame, whatever its verdict."""
+    """A frame as the recorder keeps it. `kind` is audit for a drawn frame, whatever its verdict.
+
+    `headers` are its record's; no `Item` has them: a queue of items would read them for nothing (`headers` reads them).
+    `other_overlay_sha256` is by the other one of two models that disagree on it (`disagreements` reads it).
+    """
 
     stream_id: int
     partition: int
@@ -46,6 +51,8 @@ class NewItem:
     preview_sha256: str | None = None
     overlay_sha256: str | None = None
     thumbnail_sha256: str | None = None
+    headers: Sequence[tuple[str, str]] | None = None
+    other_overlay_sha256: str | None = None
     created_at: datetime
     watched: bool = False
 
@@ -114,10 +121,13 @@ def add_all(conn: Connection, rows: Sequence[NewItem]) -> None:
         conn.execute(sa.insert(item), [{**values(row), "state": "open"} for row in rows])
 
 
+_SHOWN = [column for column in item.c if column not in {item.c.headers, item.c.other_overlay_sha256}]
+
+
 def _select() -> sa.Select[Any]:
     return (
         sa.select(
-            *item.c,
+            *_SHOWN,
             station.c.name.label("station"),
             product.c.name.label("product"),
             user.c.name.label("claimed_by"),
@@ -249,6 +259,12 @@ def get(conn: Connection, item_id: int) -> Item:
     if not found:
         raise NotFound("there is no item {item_id}", item_id=item_id)
     return found[0]
+
+
+def headers(conn: Connection, ids: Collection[int]) -> dict[int, Headers]:
+    """The headers of these items' records, by item id; of older items they are not known."""
+    query = sa.select(item.c.id, item.c.headers).where(item.c.id.in_(list(ids)), item.c.headers.is_not(None))
+    return {item_id: tuple((name, text) for name, text in found) for item_id, found in conn.execute(query)}
 
 
 def some(conn: Connection, ids: Iterable[int]) -> list[Item]:

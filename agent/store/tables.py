@@ -198,6 +198,10 @@ item = Table(
     Column("watched", sa.Boolean, nullable=False, server_default=sa.false()),  # of a watch: reviewed first
     refers("judged_by", "user.id", nullable=True),  # decided first or was unsure, while another has to decide
     Column("agreed", sa.Boolean),  # whether the second of two people said what the first did; None: it had not two
+    # WebP, as the overlay, by the other one of two models that disagree on it.
+    refers("other_overlay_sha256", "blob.sha256", nullable=True),
+    # Of its record: (name, text) pairs, a few kilobytes at most; NULL where it is older than this column.
+    Column("headers", sa.JSON(none_as_null=True)),
     UniqueConstraint("stream_id", "partition", "offset"),
 )
 Index("ix_item_state_id", item.c.state, item.c.id)

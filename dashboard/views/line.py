@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
@@ -11,12 +11,14 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from agent.live import Glance
 from agent.service import stations as service
 from agent.settings import utc_now
 from agent.store import alerts as stored_alerts
 from agent.store import offsets, products, stations
 from agent.store.buckets import quarter
 from agent.store.errors import StoreError
+from agent.store.stations import Station
 from agent.store.users import User
 from dashboard import accounts, alerts, andon, context, floor
 from dashboard.andon import Tile
@@ -58,7 +60,7 @@ def _board() -> None:
     if not found.stations:
         st.info(say(NO_STATIONS))
         return
-    tiles = andon.tiles(found, now)
+    tiles = andon.tiles(replace(found, glances=_glances(found.stations)), now)
     top = andon.banner(tiles, found.standing)
     states = {one: say(one) for one in andon.STATES}
     shown = {"icons": andon.ICONS, "states": states, "banner": asdict(top), "tiles": [_drawn(one) for one in tiles]}
@@ -72,11 +74,19 @@ def _usual(until: datetime) -> Mapping[int, float]:
         return floor.usual_rates(conn, until)
 
 
+def _glances(found: Sequence[Station]) -> Mapping[int, Glance]:
+    """What the live view shows of the stations. One that is away is not waited for: what is below the board asks it."""
+    live = context.live()
+    if not live.available:
+        return {}
+    places = {context.place(one.id): one.id for one in found}
+    return {places[place]: glance for place, glance in live.shown(list(places)).items() if place in places}
+
+
 def _drawn(tile: Tile) -> dict[str, Any]:
     user = context.actor()
     asked = {"station": tile.station} | ({"user": user.name} if user else {})
-    picture = f"/small/{tile.sha256}" if tile.sha256 else None
-    return {**asdict(tile), "level": tile.level, "picture": picture, "href": f"/review?{urlencode(asked)}"}
+    return {**asdict(tile), "level": tile.level, "href": f"/review?{urlencode(asked)}"}
 
 
 @st.fragment(run_every="5s")

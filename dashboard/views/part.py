@@ -10,6 +10,7 @@ from agent.store.items import Item
 from dashboard import clocks, context, filters, histories, normals
 from dashboard.certificates import words
 from dashboard.codes import named, shown
+from dashboard.gallery import link_to_all, link_to_letter
 from dashboard.histories import Look
 from dashboard.parts import picture
 from dashboard.style import CSS
@@ -36,6 +37,8 @@ def show() -> None:
         return
     if asked:
         st.caption(several("{n} inspection, newest first.", "{n} inspections, newest first.", len(found)))
+    elif serial := found[0].frame.serial:
+        st.html(link_to_all(serial))
     if any(look.gone for look in found):
         st.caption(
             say(
@@ -64,6 +67,7 @@ def _look(look: Look, *, first: bool) -> None:
             left.markdown(words(look.deployment.certificate, epoch))
         with right:
             _people(look)
+            _headers(look)
         if rows := histories.replayed(look, zone):
             st.markdown(say("**Decided again** (`goodpart replay`)"))
             st.html(table(rows))
@@ -106,6 +110,16 @@ def _download(item: Item, sha256: str) -> None:
         say("Download the frame"), content, file_name=f"{item.id}.{SUFFIXES.get(kind or '', 'bin')}", mime=kind,
         key=f"download-{item.id}", icon=":material/download:", on_click="ignore",
     )  # fmt: skip
+
+
+def _headers(look: Look) -> None:
+    st.markdown(say("**Headers of its record**"))
+    if rows := histories.headers(look):
+        st.html(f"<div class='facts'>{table(rows)}</div>")
+    else:
+        st.caption(say("They are kept of what people look at and of dead letters, not of this one."))
+    if look.letter is not None:
+        st.html(link_to_letter(look.letter))
 
 
 def _people(look: Look) -> None:

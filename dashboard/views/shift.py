@@ -9,7 +9,7 @@ import streamlit as st
 
 from agent.settings import utc_now
 from agent.store.buckets import cutter, nominal, quarter
-from dashboard import context, shift_report
+from dashboard import busy, context, shift_report
 from dashboard.codes import named, shown
 from dashboard.style import CSS
 from dashboard.tables import table
@@ -46,7 +46,7 @@ def show() -> None:
         )
         place = st.empty()
     start, end = shift_report.span(day, begins[chosen or running], shifts, zone)
-    with context.reading() as conn:
+    with busy.at(say("Counting")), context.reading() as conn:
         report = shift_report.make(conn, start, end, zone)
     place.download_button(
         say("CSV"), shift_report.to_csv(report), file_name=f"shift-{start:%Y-%m-%d-%H%M}.csv", mime="text/csv",

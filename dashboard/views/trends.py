@@ -9,7 +9,7 @@ import streamlit as st
 
 from agent.store.marks import Mark
 from agent.store.scopes import EVERYTHING
-from dashboard import charts, context, gallery, tables, thresholds, trending
+from dashboard import busy, charts, context, gallery, tables, thresholds, trending
 from dashboard.asking import Asked, ask
 from dashboard.codes import shown
 from dashboard.filters import choose, some
@@ -27,7 +27,7 @@ def show() -> None:
     st.html(f"<style>{CSS}</style>")
     st.title(say("Trends"))
     asked = ask()
-    with context.reading() as conn:
+    with busy.at(say("Counting")), context.reading() as conn:
         found = find(conn, asked)
     if not found.points:
         st.info(_nothing(asked))

@@ -14,7 +14,7 @@ from agent.store import products, registry, stations, users
 from agent.store.item_search import FLAGGED, Wanted, count, open_ones, search
 from agent.store.items import Item
 from agent.store.reviews import standing
-from dashboard import alike, context, gallery, judging, sheets, ticks
+from dashboard import alike, busy, context, gallery, judging, sheets, ticks
 from dashboard.filters import moment, pick, pick_code, typed
 from dashboard.style import CSS
 from dashboard.words import say, several
@@ -38,7 +38,7 @@ def show() -> None:
         ),
     )  # fmt: skip
     judging.way_back()
-    with context.reading() as conn:
+    with busy.at(say("Searching")), context.reading() as conn:
         found, n = search(conn, wanted, MOST_AT_ONCE if grouped else PAGE), count(conn, wanted, MOST)
     if not found:
         st.info(say("No part is like that. Audited parts show here once they are judged."))

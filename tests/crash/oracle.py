@@ -36,7 +36,9 @@ from tests.crash.plan import AUDITED, FRAMES
 from tests.crash.plant import rows, totals
 
 VERDICTS = ("pass", "review", "reject", "not_inspected")
-BLOBS = ("frame_sha256", "heatmap_sha256", "preview_sha256", "overlay_sha256", "thumbnail_sha256")
+BLOBS = (
+    "frame_sha256", "heatmap_sha256", "preview_sha256", "overlay_sha256", "thumbnail_sha256", "other_overlay_sha256",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from queue import SimpleQueue
 import pytest
 
 from agent.demo.redis import RedisServer
-from agent.live import FEED_LENGTH, LiveError, NoLive, RedisLive, open_live
+from agent.live import FEED_LENGTH, Glance, LiveError, NoLive, RedisLive, open_live
+from agent.settings import utc_now
 from tests.streams import until
 
 
@@ -28,6 +29,11 @@ def test_presence_feed_and_notices_reach_other_processes(server: RedisServer) ->
             agent.publish({"n": number})
         until(lambda: [one["n"] for one in page.recent(2)] == [FEED_LENGTH + 4, FEED_LENGTH + 3])
         assert len(page.recent(10 * FEED_LENGTH)) == FEED_LENGTH
+        seen = Glance(utc_now(), True, b"\xff\0webp")
+        agent.show("plant:1", seen)
+        until(lambda: page.picture("plant:1") == seen.webp)
+        assert page.shown(["plant:2", "plant:1"]) == {"plant:1": Glance(seen.at, True)} and page.shown([]) == {}
+        assert page.picture("plant:2") is None and agent.problem is None
         agent.on_promotion(notices.put)
 
         def heard() -> bool:
@@ -53,6 +59,7 @@ def test_an_outage_is_swallowed_and_told(server: RedisServer) -> None:
         server.__exit__(None, None, None)
         assert live.agents() == {}
         assert live.recent(5) == []
+        assert live.shown(["plant:1"]) == {} and live.picture("plant:1") is None
         assert not live.available
         assert "does not answer" in (live.problem or "")
         for number in range(5000):  # far beyond the queue: nothing blocks, nothing raises
@@ -70,6 +77,8 @@ def test_without_redis_everything_is_accepted() -> None:
     live.notify_promotion(1)
     assert live.agents() == {}
     assert live.recent(3) == []
+    live.show("plant:1", Glance(utc_now(), False, b""))
+    assert live.shown(["plant:1"]) == {} and live.picture("plant:1") is None
     assert not live.available
     assert "redis.url" in (live.problem or "")
     live.close()

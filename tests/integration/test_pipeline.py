@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 from agent.frame import DataRef, RawFormat
+from agent.live import Glance, NoLive
 from agent.pipeline import stalls
 from agent.pipeline.provider import Deployed
 from agent.pipeline.score import EngineFaultError
@@ -165,10 +166,12 @@ def test_frames_by_reference(engine: Engine, tmp_path: Path) -> None:
 def test_flagged_frames_have_all_their_evidence(engine: Engine, tmp_path: Path) -> None:
     log = MemoryLog()
     sent = frame(DEFECT, side=2000)
-    log.append(sent, headers("bad"))
+    named = [*headers("bad"), ("X-Lamp", b"7\0")]
+    log.append(sent, named)
     with running(engine, settings(tmp_path), MemorySource(log)) as run:
         run.until_received(1)
         (row,) = run.rows(item)
+        assert row.headers == [[name, text.decode()] for name, text in named]
         assert run.store.get(row.frame_sha256) == sent
         heatmap = np.load(io.BytesIO(run.store.get(row.heatmap_sha256)), allow_pickle=False)
         assert (heatmap.dtype, heatmap.shape) == (np.float16, (512, 512))
@@ -203,6 +206,25 @@ def test_raw_frames_are_kept_as_pictures_that_can_be_read_again(engine: Engine, 
         (row,) = run.rows(item)
         shown = decode(run.store.get(row.frame_sha256))
         assert (shown == DEFECT).all() and row.pixels_sha256 == pixels_sha256(shown)
+
+
+def test_the_live_view_gets_a_picture_of_a_frame_that_nobody_has_to_see(engine: Engine, tmp_path: Path) -> None:
+    log, shown = MemoryLog(), dict[str, Glance]()
+
+    class Wall(NoLive):
+        def show(self, place: str, glance: Glance) -> None:
+            shown[place] = glance
+
+    wall = Wall()
+    wall.available = True
+    log.append(frame(GOOD), headers("f0"))
+    with running(engine, settings(tmp_path), MemorySource(log), live=wall) as run:
+        run.until_received(1)
+        (row,) = run.rows()
+        assert run.rows(item) == []
+        (glance,) = shown.values()
+        assert (glance.at, glance.heatmap, decode(glance.webp).shape) == (row.event_at, True, (24, 24, 3))
+        run.until(lambda: run.pipeline.held_bytes == 0)
 
 
 def test_audited_frames_are_items_whatever_their_verdict(engine: Engine, tmp_path: Path) -> None:

@@ -86,6 +86,8 @@ def test_both_flags_are_recorded_and_what_either_flags_is_an_item_but_the_verdic
         assert all(row.deployment_id == run.provider.deployed[run.seeded.product_id].deployment_id for row in found[2:])
         heat = [np.load(io.BytesIO(run.store.get(row.heatmap_sha256)), allow_pickle=False).max() for row in found]
         assert heat == [1, 1, 1, 3, 1]  # where the companion alone sees something, its map shows it
+        assert [row.other_overlay_sha256 is not None for row in found] == [False, False, True, True, False]
+        assert all(run.store.get(row.other_overlay_sha256) for row in found[2:4]), "what they disagree on shows both"
         with reading(run.engine) as conn:
             vectors = item_vectors.of_items(conn, [row.id for row in found])
         assert [vectors[row.id].space[0] for row in found] == list("55575")  # and its features go with it

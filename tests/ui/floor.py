@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from agent.demo import render
+from agent.phrases import Phrase
 from agent.pipeline.pictures import Heatmap
 from agent.pipeline.pictures import render as drawn
 from agent.store import alerts, certificates, items, products, registry, stations, teachings, trends
@@ -32,6 +33,8 @@ STATES = ("running", "stopped", "blind", *RUNNING, "frozen", "late", *RUNNING, "
           "out of focus", "waiting", "teaching", "no model", "uncertified", *RUNNING)  # fmt: skip
 PER_MINUTE = 30
 SIDE = 256  # pixels of a heatmap
+TEACHER, MANIFEST, FIRST = "efficientnet_lite2", {"settings": {"images": 310}}, Phrase("first model")
+SINCE = timedelta(days=12)  # the first model decides
 ALERTS = {
     "blind": ("station_blind", "error", "{} is blind: 23 frames in a row could not be inspected. Look at its camera"),
     "frozen": ("camera_frozen", "warning", "station {}: its camera repeats the same picture: look at the camera"),
@@ -66,18 +69,20 @@ def _products(conn: Connection, made: Line, now: datetime) -> dict[str, tuple[in
         confidence=0.95,
     ).to_dict()  # fmt: skip
     version = registry.add_version(
-        conn, product_id=made.product_id, artifact_sha256=add_blob(conn, 900), teacher="none", manifest={}, now=now
-    )
-    certificate = certificates.add(conn, version_id=version.id, record=record, now=now)
+        conn, product_id=made.product_id, artifact_sha256=add_blob(conn, 900), teacher=TEACHER, manifest=MANIFEST,
+        now=now - SINCE,
+    )  # fmt: skip
+    certificate = certificates.add(conn, version_id=version.id, record=record, now=now - SINCE)
     live = registry.promote(
-        conn, version_id=version.id, certificate_id=certificate, config_hash="0" * 64, reason="gate", by=None, now=now
-    ).id
+        conn, version_id=version.id, certificate_id=certificate, config_hash="0" * 64, reason=FIRST, by=None,
+        now=now - SINCE,
+    ).id  # fmt: skip
     bracket, gasket, shim = (products.add(conn, name, now=now).id for name in ("bracket", "gasket", "shim"))
     other = registry.add_version(
-        conn, product_id=bracket, artifact_sha256=add_blob(conn, 901), teacher="none", manifest={}, now=now
+        conn, product_id=bracket, artifact_sha256=add_blob(conn, 901), teacher=TEACHER, manifest=MANIFEST, now=now
     )
     bare = registry.promote(
-        conn, version_id=other.id, certificate_id=None, config_hash="0" * 64, reason="gate", by=None, now=now
+        conn, version_id=other.id, certificate_id=None, config_hash="0" * 64, reason=FIRST, by=None, now=now
     ).id
     teachings.begin(conn, gasket, made.station_id, 250, made.engineer.id, now)
     return {
@@ -104,8 +109,10 @@ def _ran(conn: Connection, station_id: int, product_id: int, deployment_id: int,
     """A day of quarters, and the last hour's minutes."""
     key = {"station_id": station_id, "product_id": product_id, "lot": "L7", "deployment_id": deployment_id}
     usual = PER_MINUTE + station_id % 7
-    quarters = [quarter(now) - timedelta(minutes=15 * n) for n in range(1, 40)]
-    add_quarters(conn, [{**key, "start": at, **sums(15 * usual, 0.02)} for at in quarters])
+    quarters = [quarter(now) - timedelta(minutes=15 * n) for n in range(40)]
+    rows = [{**key, "start": at, **sums(15 * usual, 0.02)} for at in quarters[1:]]
+    began = usual * (1 + (now - quarters[0]) // timedelta(minutes=1))  # a shift may just have begun
+    add_quarters(conn, [*rows, {**key, "start": quarters[0], **sums(began, 0.02)}])
     ended = 15 if state == "stopped" else 0
     starts = [minute(now) - timedelta(minutes=n) for n in range(ended, 60)]
     share = {"over its rate": 0.1, "uncertified": 1.0}.get(state, 0.02 + 0.001 * (station_id % 9))
@@ -150,18 +157,24 @@ def _kept(
     conn.execute(sa.insert(item).values(**values(judged), state="closed", decision="normal"))
 
 
+def heat(mask: Any, seed: int) -> Heatmap:
+    """A map that is hot where the mask of a defect is, over the unrest of a good part."""
+    noise = np.random.default_rng(seed).random((SIDE, SIDE)).astype(np.float32)
+    marked = cv2.resize(mask, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    found = cv2.GaussianBlur(marked, (0, 0), 9) + cv2.GaussianBlur(noise, (0, 0), 14)
+    return Heatmap(np.asarray(found, np.float32), InputSpec(SIDE, SIDE))
+
+
 @cache
 def _rendered(kind: str | None, seed: int) -> Mapping[str, tuple[bytes, str]]:
     shot, mask = render.picture(kind, 0.9, (seed, 5))
-    noise = np.random.default_rng(seed).random((SIDE, SIDE)).astype(np.float32)
-    marked = cv2.resize(mask, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    heat = cv2.GaussianBlur(marked, (0, 0), 9) + cv2.GaussianBlur(noise, (0, 0), 14)
-    made = drawn(shot, Heatmap(np.asarray(heat, np.float32), InputSpec(SIDE, SIDE)))
-    assert made.overlay and made.heatmap
+    made = drawn(shot, heat(mask, seed), heat(np.zeros_like(mask), seed + 50))  # a second model sees nothing in it
+    assert made.overlay and made.heatmap and made.other_overlay
     return {
         "frame_sha256": (render.jpeg(shot), "image/jpeg"), "preview_sha256": (made.preview, "image/webp"),
         "overlay_sha256": (made.overlay, "image/webp"), "thumbnail_sha256": (made.thumbnail, "image/webp"),
         "heatmap_sha256": (made.heatmap, "application/x-npy"),
+        "other_overlay_sha256": (made.other_overlay, "image/webp"),
     }  # fmt: skip
 
 

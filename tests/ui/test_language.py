@@ -46,7 +46,9 @@ STREAMLITS = re.compile(
     r"Copy Vega-Lite spec|Download as (PNG|CSV)|Fullscreen|Show data|Show/hide columns|Search|Vega visualization|"
     r"No results|\d+ options? available\.|Dismiss|Close|Calendar.*|Press Enter to apply|Select all|Loading.*)"
 )
-DATA = re.compile(r"^\{.*\}$|\b[0-9a-f]{12}\b|\bEWMA\b|\b\d+/\d+/\d+, .*[AP]M|\b[a-z_]+\.[a-z_]+\b|^goodpart$")
+DATA = re.compile(
+    r"^\{.*\}$|\b[0-9a-f]{12}\b|\bEWMA\b|\b\d+/\d+/\d+, .*[AP]M|\b[a-z_]+\.[a-z_]+\b|^goodpart$|^\+?[\d.]+ [GM]B$"
+)
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,21 @@ import math
 import random
 from datetime import UTC, datetime, timedelta
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from agent.phrases import MADE, Phrase, made_of
 from agent.service import reviews
 from agent.store import (
     alerts,
+    certificates,
     dead_letters,
+    epochs,
     gaps,
     inspections,
+    item_vectors,
     items,
+    normals,
     offsets,
     products,
     proposals,
@@ -23,21 +28,36 @@ from agent.store import (
     runs,
     samples,
     score_bins,
+    speed,
     stations,
+    storage,
     teachings,
+    watches,
 )  # fmt: skip
 from agent.store.buckets import quarter
 from agent.store.dead_letters import NewDeadLetter
 from agent.store.engine import writing
 from agent.store.local_blobs import LocalBlobs
+from agent.store.normals import SampleVector
 from agent.store.offsets import Counts
 from agent.store.samples import NewSample
+from agent.store.tables import item
+from agent.store.watches import Score
 from tests.databases import Line, add_blob
-from tests.ui.floor import add_quarters, furnish, pictures, sums
+from tests.ui.floor import MANIFEST, TEACHER, add_quarters, furnish, pictures, sums
+from tests.vectors import SPACE, spot, unit
 
-KINDS = ("scratch", "dent", "stain", "crack", None, None)
+KINDS = ("scratch", "dent", "scratch", "stain", None, "scratch", "crack", None)  # one part after the other
+GOOD = (4, 7)  # of these
 JUDGED = 24
 DAYS = 30
+STAGES = {"decode": 12, "score": 28, "evidence": 41, "record": 9, "decision": 350}  # ms
+GIB = 1 << 30
+# Bytes held, how many more an hour, and what is left.
+STORED = {
+    storage.BLOBS: (212 * GIB, GIB // 4, 188 * GIB), storage.DATABASE: (9 * GIB, GIB // 100, 188 * GIB),
+    storage.EVIDENCE: (180 * GIB, GIB // 4, 70 * GIB),
+}  # fmt: skip
 TAUGHT = 12
 REJECTED = "flags more of the held-out good parts than the champion"
 
@@ -59,6 +79,7 @@ def fill(made: Line, blobs: LocalBlobs, now: datetime, count: int = 6) -> None:
             }  # fmt: skip
             rows.append(made.inspection(n, "review", **seen))
             kept = {name: value for name, value in seen.items() if name not in ("decided_at", "captured_at")}
+            kept["headers"] = [("ce_id", f"f{n}"), ("ce_source", "press-1"), ("ce_sequence", str(61_000 - n))]
             items.add_all(conn, [made.new_item(n, **kept, **shots[n % len(shots)])])
         inspections.add_all(conn, rows)
         rng = random.Random(3)
@@ -67,15 +88,17 @@ def fill(made: Line, blobs: LocalBlobs, now: datetime, count: int = 6) -> None:
                             severity=rng.gauss(-1.4, 0.5)) for n in range(4000)
         ]  # fmt: skip
         score_bins.add_inspections(conn, [*rows, *scored], UTC)
-        _stream(conn, made, now)
+        _stream(conn, made, shots, now)
+        _fares(conn, made, now)
+        _seen(conn, made)
         _teaching(conn, made, shots, now)
         waiting = items.queue(conn, station_id=made.station_id, limit=100)
-    for n, item in enumerate(one for one in waiting if one.serial and one.serial.startswith("F")):
+    for n, one in enumerate(one for one in waiting if one.serial and one.serial.startswith("F")):
         if n < JUDGED:
-            reason = KINDS[(item.offset) % len(KINDS)]
+            reason = KINDS[one.offset % len(KINDS)]
             reviews.decide(
-                made.engine, made.operator, item.id, "defect" if reason else "normal", reason, key=f"w{n}",
-                now=now - timedelta(minutes=n),
+                made.engine, made.operator, one.id, "defect" if reason else "normal", reason, key=f"w{n}",
+                now=now - timedelta(minutes=JUDGED - n),
             )  # fmt: skip
     with writing(made.engine) as conn:
         _learning(conn, made, shots, now)
@@ -94,23 +117,64 @@ def _month(conn: Connection, made: Line, deployment_id: int, now: datetime) -> N
         add_quarters(conn, rows)
 
 
-def _stream(conn: Connection, made: Line, now: datetime) -> None:
+def _stream(conn: Connection, made: Line, shots: list[dict[str, str]], now: datetime) -> None:
     for partition in range(2):
         claim = offsets.claim(conn, made.stream_id, partition, holder="agent-1", start=0, now=now)
         offsets.advance(conn, claim, 61_240 + partition, Counts(61_240, 61_212, 19, 6 - partition, 3 + partition), now)
     gaps.add(conn, made.stream_id, 1, 1200, 1260, "below_start", now - timedelta(days=2))
     letters = [
         NewDeadLetter(
-            made.stream_id, 0, n, "press-9", "bad_header", "station press-9 is not registered: goodpart stations add",
-            (("ce_source", "press-9"), ("ce_id", f"f{n}")), f"{n:064d}", None, True, now - timedelta(minutes=7 * n),
+            made.stream_id, 0, 61_000 + n, "press-9", "bad_header",
+            "station press-9 is not registered: goodpart stations add", (("ce_source", "press-9"), ("ce_id", f"g{n}")),
+            f"{n:064d}", shots[n]["frame_sha256"], True, now - timedelta(minutes=7 * n),
         )
-        for n in range(6)
+        for n in reversed(range(6))
     ]  # fmt: skip
     dead_letters.add_all(conn, letters)
     for n, (kind, words) in enumerate((("disk", "4 GB are free on the host"), ("drift", "scores of flange drift"))):
         at = now - timedelta(hours=9 * n + 5)
         alerts.raise_(conn, kind, f"agent:{n}", words, level="warning", detail={}, event=False, now=at)
         alerts.clear(conn, kind, f"agent:{n}", at + timedelta(minutes=20))
+
+
+def _fares(conn: Connection, made: Line, now: datetime) -> None:
+    """An hour of lag and of the times that stages take, and a day of what is stored."""
+    bins = {(stage, speed.bin_of(ms * part)): 10 for stage, ms in STAGES.items() for part in (0.8, 1.0, 1.5)}
+    for n in range(60):
+        speed.note(conn, {(made.stream_id, 0): n % 3, (made.stream_id, 1): n % 2}, bins, now - timedelta(minutes=n))
+    for n in range(24):
+        for subject, (held, growth, room) in STORED.items():
+            storage.note(conn, subject, held - n * growth, room + n * growth, now - timedelta(hours=n))
+
+
+def _seen(conn: Connection, made: Line) -> None:
+    """What the scorer saw of each part, so that some are alike."""
+    offsets = conn.execute(sa.select(item.c.offset).where(item.c.partition == 0)).scalars()
+    seen = {n: spot(2 + n % 6, 3 + n % 4, (3 + n % 5 / 10, 4), noise=n) for n in offsets}
+    item_vectors.add_all(conn, made.stream_id, 0, seen)
+
+
+def _shadow(conn: Connection, made: Line, now: datetime) -> None:
+    """A candidate that scores the same parts, and flags no good one."""
+    live = registry.live(conn, made.product_id)
+    assert live and live.certificate
+    candidate = registry.add_version(
+        conn, product_id=made.product_id, artifact_sha256=add_blob(conn, 903), teacher=TEACHER, manifest=MANIFEST,
+        now=now - timedelta(days=1),
+    )  # fmt: skip
+    certificate = certificates.add(conn, version_id=candidate.id, record=live.certificate, now=now)
+    watch_id = watches.open(
+        conn, product_id=made.product_id, kind="shadow", deployment_id=live.id, version_id=candidate.id,
+        certificate_id=certificate, share=0.2, now=now - timedelta(days=1),
+    )  # fmt: skip
+    scores = [
+        Score(
+            watch_id, made.stream_id, 0, n, now - timedelta(minutes=20 * n + 3), made.station_id, f"F{2600 + n}", True,
+            KINDS[n % len(KINDS)] is not None, 2.0 + n / 20, 2.4 if KINDS[n % len(KINDS)] else 0.4,
+        )
+        for n in range(JUDGED)
+    ]  # fmt: skip
+    watches.add_scores(conn, scores)
 
 
 def _teaching(conn: Connection, made: Line, shots: list[dict[str, str]], now: datetime) -> None:
@@ -130,12 +194,19 @@ def _teaching(conn: Connection, made: Line, shots: list[dict[str, str]], now: da
 
 def _learning(conn: Connection, made: Line, shots: list[dict[str, str]], now: datetime) -> None:
     """A rejected challenger, a run that goes on, samples of each role, and one that waits for a second person."""
-    for n in range(20):
-        role = ("train", "train", "calibration", "holdout", "defect")[n % 5]
+    epoch = epochs.of_import(conn, made.product_id, now)
+    for n in range(130):
+        role = ("train", "train", "calibration", "holdout", "defect")[n % 5] if n < 40 else "calibration"
         reason = "scratch" if role == "defect" else None
-        picture = shots[0]["frame_sha256"] if reason else add_blob(conn, 700 + n)
-        new = NewSample(made.product_id, role, "import", picture, f"{n:064x}", reason=reason)
-        samples.add(conn, new, now)
+        shot = shots[0 if reason else GOOD[n % 2]]
+        new = NewSample(
+            made.product_id, role, "import", shot["frame_sha256"], f"{n:064x}", reason=reason, serial=f"I{n}",
+            epoch_id=epoch.id if role in ("calibration", "holdout") else None,
+            thumbnail_sha256=shot["thumbnail_sha256"],
+        )  # fmt: skip
+        added = samples.add(conn, new, now)
+        if role == "train":
+            normals.add_all(conn, {added.id: SampleVector(SPACE, unit((3 + n / 40, 4)))})
     known = samples.all(conn, made.product_id, "defect")[0]
     held = samples.add(
         conn, NewSample(made.product_id, "train", "flagged", shots[4]["frame_sha256"], "e" * 64,
@@ -155,6 +226,7 @@ def _learning(conn: Connection, made: Line, shots: list[dict[str, str]], now: da
     )  # fmt: skip
     registry.reject(conn, version.id, REJECTED)
     runs.close(conn, ended.id, "rejected", REJECTED, now - timedelta(hours=2))
+    _shadow(conn, made, now)
     running = runs.open(
         conn, product_id=made.product_id, trigger="person", requested_by=made.engineer.id, settings={}, now=now
     )

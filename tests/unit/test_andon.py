@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agent.alerts.base import KINDS
+from agent.live import Glance
 from agent.store.alerts import Alert
 from agent.store.registry import Deployment
 from agent.store.station_work import Picture
@@ -55,14 +56,22 @@ def test_a_tile_says_rate_lag_flags_and_age_each_beside_what_to_compare_it_with(
         "Not inspected": ("0", ""),
         "Last frame": ("4 s", ""),
     }  # fmt: skip
-    assert (tile.waiting, tile.sha256, tile.pictured) == ("12", "b" * 64, "3 min ago")
+    assert (tile.waiting, tile.picture, tile.pictured) == ("12", f"/small/{'b' * 64}", "judged: seen 3 min ago")
     assert tile.alt == "newest judged picture of press-1, under its heatmap"
     bare = _tile(rates={}, lately=[], usual={}, live={}, waiting={1: MOST}, pictures={})
     assert _facts(bare) == {
         "Per minute": ("0.0", ""), "Lag": ("—", ""), "Flagged": ("—", ""), "Not inspected": ("0", ""),
         "Last frame": ("0 s", ""),
     }  # fmt: skip
-    assert (bare.waiting, bare.sha256, bare.model) == ("500 or more", None, "no model")
+    assert (bare.waiting, bare.picture, bare.model) == ("500 or more", None, "no model")
+
+
+def test_a_picture_of_now_stands_before_one_that_was_judged() -> None:
+    tile = _tile(timedelta(seconds=9), glances={1: Glance(NOW, True)})
+    assert (tile.picture, tile.pictured) == ("/now/1?at=2026-03-02T10%3A07%3A30%2B00%3A00", "9 s ago")
+    assert tile.alt == "newest picture of press-1, under its heatmap"
+    later = _tile(timedelta(seconds=14), glances={1: Glance(NOW + timedelta(seconds=5), False)}, pictures={})
+    assert later.picture != tile.picture and later.alt == "newest picture of press-1, without a heatmap"
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,11 @@ def test_audit_items_and_those_of_others_are_left_out_and_named(here: Line) -> N
     ids = _items(here, "flagged", "audit", "flagged", "flagged")
     with writing(here.engine) as conn:
         assert claims.hold(conn, ids[2], here.engineer.id, NOW + claims.LONGEST, NOW)
-    found = bulk.decide(here.engine, here.operator, [*ids, 999], "defect", "dent", key="k", now=NOW)
+    told = list[int]()
+    found = bulk.decide(here.engine, here.operator, [*ids, 999], "defect", "dent", key="k", now=NOW, told=told.append)
     assert found.done == (ids[0], ids[3])
     assert [one for one, _ in found.refused] == [ids[1], ids[2], 999]
+    assert told == [1, 2, 3, 4, 5]
     assert "judged by itself" in found.refused[0][1]
     assert [here.item(one).decision for one in ids] == ["defect", None, None, "defect"]
 

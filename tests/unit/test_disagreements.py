@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import sqlalchemy as sa
 
@@ -11,7 +13,7 @@ from agent.store.disagreements import Disagreement, Split
 from agent.store.engine import Conflict, reading, writing
 from agent.store.tables import item
 from dashboard.disagreements import card, words
-from tests.databases import NOW, Line
+from tests.databases import NOW, Line, add_blob, sha
 from tests.watches import Shot, Watched
 
 pytestmark = pytest.mark.usefixtures("each_database")
@@ -80,6 +82,19 @@ def test_the_words_say_both_verdicts_and_every_n(here: Line) -> None:
     (one,) = _page(made, by_other=False)
     html = card(one, made.watch)
     assert "v2 <b>flags</b> (2) · v1 passes (1)" in html and "people: <b>defect</b>" in html
+
+
+def test_both_heatmaps_stand_side_by_side_that_of_what_decides_first(here: Line) -> None:
+    made = Watched.on(here)
+    made.see([Shot(*NEW, "defect"), Shot(*OLD, "defect")])
+    with writing(here.engine) as conn:
+        shown = {"overlay_sha256": add_blob(conn, 7), "other_overlay_sha256": add_blob(conn, 8)}
+        conn.execute(sa.update(item).values(shown))
+    for by_other, order in ((False, (7, 8)), (True, (8, 7))):
+        (one,) = _page(made, by_other=by_other)
+        html = card(one, made.watch)
+        assert re.findall(r"img src='/blob/(\w+)'", html) == [one.frame_sha256, *map(sha, order)]
+        assert "heat of v2" in html and html.index("heat of v2") < html.index("heat of v1")
 
 
 def test_an_engineer_rejects_a_candidate_with_a_reason_and_its_shadow_ends(here: Line) -> None:

@@ -8,10 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from agent.service import reviews
-from agent.store import certificates, inspections, items, registry
+from agent.store import certificates, dead_letters, inspections, items, registry
+from agent.store.dead_letters import NewDeadLetter
 from agent.store.engine import reading, writing
 from agent.store.tables import inspection
-from dashboard.histories import HIDDEN, Look, facts, find, key_of, permalink, said
+from dashboard.histories import HIDDEN, Look, facts, find, headers, key_of, permalink, said
 from tests.databases import NOW, Line, add_blob
 from tests.plans import plans_of
 
@@ -81,6 +82,34 @@ def test_what_waits_for_a_review_tells_neither_its_score_nor_whether_it_was_draw
     reviews.undo(here.engine, here.operator, item.id, key="u", now=NOW)
     (look,) = _looks(here, serial="S1")
     assert look.hidden and look.samples == ()
+
+
+@both
+def test_headers_are_the_item_s_or_the_dead_letter_s_and_a_letter_is_told_once_nothing_waits(here: Line) -> None:
+    sent = (("ce_sequence", "41"), ("X-Odd", "\x00<b>\u202e"))
+    with writing(here.engine) as conn:
+        item = here.add_item(conn, 0, serial="S1", headers=sent)
+        rows = [here.inspection(0, serial="S1", event_at=item.event_at), here.inspection(1, serial="S1")]
+        failed = here.inspection(2, "not_inspected", serial="S1", reason="undecodable")
+        inspections.add_all(conn, [*rows, failed])
+        letter = NewDeadLetter(
+            here.stream_id, 0, 2, "press-1", "undecodable", "no picture", (("ce_id", "f2"),), "0" * 64, None, False, NOW
+        )  # fmt: skip
+        dead_letters.add_all(conn, [letter])
+    assert [(one.letter, one.headers) for one in _looks(here, serial="S1")] == [
+        (None, None),
+        (None, None),
+        (None, sent),
+    ]
+    reviews.decide(here.engine, here.operator, item.id, "normal", key="k", now=NOW)
+    looks = _looks(here, serial="S1")
+    assert [(one.letter is not None, one.headers) for one in looks] == [
+        (True, (("ce_id", "f2"),)), (False, None), (False, sent),
+    ]  # fmt: skip
+    assert headers(looks[2]) == [
+        {"Header": "ce_sequence", "Value": "41"}, {"Header": "X-Odd", "Value": r"\x00<b>\u202e"},
+    ]  # fmt: skip
+    assert headers(looks[1]) == []
 
 
 @both

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -11,17 +11,21 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
-from agent.live import NoLive
+from agent.live import Glance, NoLive
 from agent.settings import Settings
+from agent.store import stations
 from agent.store.alerts import Alert
-from agent.store.engine import Unreachable
+from agent.store.engine import Unreachable, reading
 from agent.store.epochs import Epoch
-from dashboard import context
+from dashboard import blobs, context
 from dashboard.alerts import ago, line
 from dashboard.certificates import words
 from dashboard.components import andon as board
+from dashboard.views import line as line_page
 from model.certificate import certify
 from tests.databases import NOW, Line
 
@@ -76,6 +80,31 @@ def test_the_board_is_told_everything_in_plain_values_and_what_is_wrong_where_th
     page = AppTest.from_function(_board, default_timeout=30)
     page.run()
     assert not page.exception and drawn[-1] == {"trouble": "the database does not answer"}
+
+
+def test_the_live_view_s_pictures_are_those_of_this_plant_and_one_that_is_away_is_not_asked(
+    here: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wall(NoLive):
+        def shown(self, places: Sequence[str]) -> dict[str, Glance]:
+            assert self.available
+            return {places[0]: Glance(NOW, True), "another:1": Glance(NOW, True)}
+
+        def picture(self, place: str) -> bytes | None:
+            return b"webp" if place == context.place(here.station_id) else None
+
+    wall = Wall()
+    monkeypatch.setattr(context, "_install_id", lambda: "plant")
+    monkeypatch.setattr(context, "live", lambda: wall)
+    with reading(here.engine) as conn:
+        found = stations.all(conn)
+    assert line_page._glances(found) == {}
+    wall.available = True
+    assert line_page._glances(found) == {here.station_id: Glance(NOW, True)}
+    client = TestClient(Starlette(routes=blobs.routes()))
+    shown = client.get(f"/now/{here.station_id}?at=1")
+    assert (shown.content, shown.headers["content-type"]) == (b"webp", "image/webp")
+    assert "no-cache" in shown.headers["cache-control"] and client.get("/now/999").status_code == 404
 
 
 def _board() -> None:

@@ -30,7 +30,7 @@ def plant(here: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
         monkeypatch.setattr(context, name, lambda: here.engine)
     monkeypatch.setattr(context, "settings", Settings)
     with writing(here.engine) as conn:
-        item = here.add_item(conn, 0, serial="S1")
+        item = here.add_item(conn, 0, serial="S1", headers=[("ce_sequence", "41"), ("X-Line", "<script>")])
         rows = [here.inspection(n, "review", serial="S1", event_at=NOW.replace(second=n)) for n in range(2)]
         rows[0] = here.inspection(0, "review", serial="S1", event_at=NOW)
         inspections.add_all(conn, rows)
@@ -58,6 +58,15 @@ def test_the_address_that_the_page_prints_opens_what_it_stands_under(plant: Line
         assert len(again.expander) == 1
         assert f"stream {plant.stream_id}, partition 0, offset {offset}" in _tables(again)
         assert "<td>S1</td>" in _tables(again) and "<td>flange</td>" in _tables(again)
+
+
+def test_headers_stand_as_text_and_one_inspection_leads_to_the_whole_part(plant: Line) -> None:
+    page = opened("part", plant.viewer, serial="S1")
+    assert "<td>ce_sequence</td><td>41</td>" in _tables(page) and "<td>&lt;script&gt;</td>" in _tables(page)
+    links = "<a href='/part?serial=S1&amp;user=viewer' target='_self'>S1</a>"
+    assert not any(links in one.proto.body for one in page.get("html"))
+    (key,) = {found[1] for one in page.caption if (found := re.search("inspection=(.*-0@.*)`", one.value))}
+    assert any(links in one.proto.body for one in opened("part", plant.viewer, inspection=key).get("html"))
 
 
 def test_a_decision_made_again_stands_by_its_inspection(plant: Line) -> None:

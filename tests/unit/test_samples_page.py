@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
 from agent.live import NoLive
+from agent.retrain import unreadable
 from agent.service import withdrawals as withdrawing
 from agent.settings import Settings, utc_now
 from agent.store import commands, epochs, proposals, registry, samples, snapshots, withdrawals
@@ -222,6 +223,26 @@ def test_what_is_asked_to_leave_is_told_to_those_who_may_not_decide(here: Line, 
     page = opened(here.viewer)
     assert "operator asks to take it out: crack." in _words(page)
     assert not [key for key in (str(button.key) for button in page.button) if key.startswith(("confirm", "refuse"))]
+
+
+def test_a_part_whose_image_cannot_be_read_leaves_without_a_shell(here: Line, opened: Open) -> None:
+    one = _add(here, 1, "calibration")
+    page = opened(here.operator, show="One sample", sample=one.id)
+    page.selectbox(key=f"withdraw-reason-{one.id}").set_value(withdrawing.UNREADABLE)
+    _shown(page.run()).button(key=f"withdraw-{one.id}").click()
+    _shown(page.run())
+    page = opened(here.engineer)
+    page.button(key="confirm-1").click()
+    page = _shown(page.run())
+    assert "An agent was asked to look at its image." in _words(page)
+    unreadable.do_next(here.engine, lambda _: True, NOW)
+    page = opened(here.engineer)
+    assert any("the image of sample" in error.value for error in page.error)
+    page.button(key="confirm-1").click()
+    _shown(page.run())
+    unreadable.do_next(here.engine, lambda _: False, NOW)
+    with reading(here.engine) as conn:
+        assert samples.get(conn, one.id).revoked_at == NOW
 
 
 def test_samples_are_found_by_what_is_known_of_them(here: Line, opened: Open) -> None:

@@ -69,6 +69,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "users.set_pin": ("admin", {"name": "admin", "pin": "2580"}),
     "watches.shadow": ("engineer", {"version_id": 1, "share": 0.1}),
     "watches.end": ("engineer", {"watch_id": 1, "reason": "r"}),
+    "withdrawals.ask_confirm": ("engineer", {"withdrawal_id": 1}),
     "withdrawals.ask": ("operator", {"sample_id": 1, "reason": "r"}),
     "withdrawals.confirm": ("engineer", {"withdrawal_id": 1, "readable": lambda _: True}),
     "withdrawals.refuse": ("engineer", {"withdrawal_id": 1}),

@@ -10,15 +10,27 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from agent.retrain import unreadable
 from agent.service import Invalid, PermissionDenied, reviews, withdrawals
 from agent.service import samples as service
 from agent.settings import Samples
-from agent.store import audit, closings, epochs, items, proposals, registry, runs, samples, snapshots
+from agent.store import (
+    audit,
+    closings,
+    commands,
+    epochs,
+    items,
+    proposals,
+    registry,
+    runs,
+    samples,
+    snapshots,
+)
 from agent.store import withdrawals as stored
 from agent.store.engine import Conflict, reading, writing
 from agent.store.samples import NewSample, Sample
 from agent.store.tables import sample
-from tests.databases import NOW, Line, add_blob
+from tests.databases import NOW, Line, add_blob, sha
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -252,6 +264,38 @@ def test_an_unreadable_calibration_image_joins_no_bank(here: Line) -> None:
     done = withdrawals.confirm(here.engine, here.engineer, asked, readable=lambda _: False, key="3", now=NOW)
     assert not done.joined_bank
     assert _sample(here, found.id).revoked_at == NOW
+
+
+def test_an_agent_looks_at_the_image_before_an_unreadable_part_leaves(here: Line) -> None:
+    with writing(here.engine) as conn:
+        found = [
+            samples.add(conn, NewSample(here.product_id, "holdout", "import", add_blob(conn, n), sha(n)), NOW)
+            for n in (1, 2, 3)
+        ]
+    ask = partial(withdrawals.ask_confirm, here.engine, now=NOW)
+    asked = [
+        withdrawals.ask(here.engine, here.operator, one.id, reason, key=f"a{one.id}", now=NOW)
+        for one, reason in zip(found, (*[withdrawals.UNREADABLE] * 2, "crack"), strict=True)
+    ]
+    with pytest.raises(Conflict, match="no look"):
+        ask(here.engineer, asked[2], key="no")
+    for n in (0, 1):
+        ask(here.engineer, asked[n], key=f"k{n}")
+    with pytest.raises(Conflict, match="asked for this already"):
+        ask(here.admin, asked[0], key="again")
+    for _ in range(2):
+        unreadable.do_next(here.engine, lambda one: one.id == found[1].id, NOW)
+    assert [_sample(here, one.id).revoked_at for one in found] == [NOW, None, None]
+    with reading(here.engine) as conn:
+        done, failed = (withdrawals.last_look(conn, one) for one in asked[:2])
+    assert done and failed and (done.state, failed.state) == ("done", "failed")
+    assert "can be read" in (failed.problem or "")
+    ask(here.admin, asked[1], key="k2")
+    with writing(here.engine) as conn:
+        assert commands.next(conn, [withdrawals.TAKE_OUT]), "an agent took it, and is dead"
+    unreadable.do_next(here.engine, lambda _: False, NOW)
+    unreadable.do_next(here.engine, lambda _: False, NOW)
+    assert _sample(here, found[1].id).revoked_at == NOW
 
 
 def test_a_train_sample_is_revoked_not_withdrawn(here: Line) -> None:

@@ -53,7 +53,9 @@ SCRIPTED = {  # of the scripts: keys, styles, what forms and requests are
     "Arrow", "Enter", "Escape", "Esc", "input, textarea, select, [contenteditable]", "tag pending", "heat flicker",
     "Content-Type",
 }  # fmt: skip
-FILLED_LATER = {"say('people: {said}')", "say('All of the part: {link}')"}  # with HTML, after the text is escaped
+FILLED_LATER = {  # with HTML, after the text is escaped
+    "say('people: {said}')", "say('All of the part: {link}')", "say('What came is kept as dead letter {link}.')",
+}  # fmt: skip
 HEAD = (
     'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=UTF-8\\n"\n'
     '"Plural-Forms: nplurals=2; plural=(n != 1);\\n"\n\n'

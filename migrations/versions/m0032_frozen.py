@@ -1,6 +1,6 @@
 """Snapshots freeze all of a sample that decides about a run, not its role alone.
 
-Revision ID: 0031
+Revision ID: 0032
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from sqlalchemy import Column
 
 from migrations.pieces import ID, NAME, WORD
 
-revision = "0031"
-down_revision = "0030"
+revision = "0032"
+down_revision = "0031"
 branch_labels = None
 depends_on = None
 
