@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -31,9 +30,8 @@ from agent.store.engine import (
 from agent.store.install import install_of
 from agent.store.migrate import head
 from agent.store.scopes import Scope
-from agent.store.tables import blob, closing_day, closing_hour, metadata, rollup_hour
-from tests.databases import NOW, add_blob, database, empty_url, line, sha
-from tests.streams import until
+from agent.store.tables import closing_day, closing_hour, metadata, rollup_hour
+from tests.databases import NOW, add_blob, database, empty_url, line
 
 both = pytest.mark.usefixtures("each_database")
 REVISIONS = ["base", *(f"{number:04}" for number in range(1, 33))]
@@ -380,27 +378,3 @@ def test_a_failed_migration_leaves_the_database_as_it_was(tmp_path: Path) -> Non
         with reading(engine) as conn:
             assert conn.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
     engine.dispose()
-
-
-@both
-def test_who_writes_ends_before_the_database_moves_and_writes_no_more_after_it(tmp_path: Path) -> None:
-    with line(tmp_path) as here:
-        migration = threading.Thread(target=downgrade, args=(here.engine, REVISIONS[-2]))
-        with writing(here.engine) as conn:
-            migration.start()
-            until(lambda: _waits(here.engine))
-            add_blob(conn, 1)
-        migration.join(30)
-        assert revision(here.engine) == REVISIONS[-2]
-        with pytest.raises(DatabaseBehind, match="goodpart db upgrade"), writing(here.engine) as conn:
-            add_blob(conn, 2)
-        with reading(here.engine) as conn:
-            assert conn.execute(sa.select(blob.c.sha256)).scalars().all() == [sha(1)]
-
-
-def _waits(engine: Engine) -> bool:
-    """Whether a migration waits for a lock; on SQLite, where nobody can tell, writers take turns anyway."""
-    if engine.dialect.name == "sqlite":
-        return True
-    with reading(engine) as conn:
-        return bool(conn.execute(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one())
