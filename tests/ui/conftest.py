@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from agent.settings import utc_now
 from agent.store import items, stations, users
@@ -38,11 +38,33 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
+    context = _context(browser)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def visitor(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser that keeps Streamlit's scripts from test to test: reading them is most of a page's first visit."""
+    context = _context(browser)
+    context.set_default_timeout(60_000)  # parts of some pages draw themselves again every few seconds
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def visit(visitor: BrowserContext) -> Iterator[Page]:
+    """Another page of the visitor's."""
+    page = visitor.new_page()
+    yield page
+    page.close()
+
+
+def _context(browser: Browser) -> BrowserContext:
     context = browser.new_context(viewport={"width": 1400, "height": 950})
     context.set_default_timeout(20_000)
     expect.set_options(timeout=20_000)
-    yield context.new_page()
-    context.close()
+    return context
 
 
 @pytest.fixture

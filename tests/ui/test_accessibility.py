@@ -1,27 +1,110 @@
-"""axe-core finds nothing serious on any page, in either theme, as an admin, who sees most of it."""
+"""axe-core finds nothing serious on any page, whatever somebody has done on it, in either theme."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
-from tests.ui.plant import Served
+from agent.service import reviews
+from agent.service import users as service
+from agent.settings import utc_now
+from tests.databases import line
+from tests.ui.plant import Served, serving
 from tests.ui.walk import PAGES, opened
 
+Act = Callable[[Page, Served], Iterator[str]]
 SEVERE = {"serious", "critical"}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("dark", "light")  # the light one last: the next state begins in it
+DRAWN_SO = "scheme => getComputedStyle(document.querySelector('.stApp')).colorScheme === scheme"
+MENU = "[data-testid=stPopoverBody]:visible"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_a_serious_violation(page: Page, works: Served, scheme: Literal["light", "dark"]) -> None:
-    page.emulate_media(color_scheme=scheme)
-    found = []
-    for name, (address, shown) in PAGES.items():
-        opened(page, works.url, address, "admin", shown)
-        found += [f"{name}: {one}" for one in violations(page)]
-    assert found == []
+def _desk(page: Page, works: Served) -> Iterator[str]:
+    """A reason asked for, a verdict with its score, an undo, one that is refused, the keys."""
+    desk, status = page.locator(".desk[data-ready='1']"), page.locator(".status")
+    page.keyboard.press("d")
+    expect(page.get_by_text("Which defect?")).to_be_visible()
+    yield "reason"
+    page.keyboard.press("1")
+    expect(page.locator(".judged .figures")).to_be_visible()
+    expect(page.locator(".said li").first).to_be_visible()
+    desk.wait_for()
+    yield "verdict"
+    page.keyboard.press("z")
+    expect(page.locator(".judged")).to_contain_text("back in the queue")
+    yield "undone"
+    desk.wait_for()
+    item = int(desk.get_attribute("data-item") or 0)
+    with works.line.engine.begin() as conn:
+        conn.exec_driver_sql("DELETE FROM claim")
+    reviews.decide(works.line.engine, works.line.engineer, item, "normal", key=f"axe-{item}", now=utc_now())
+    page.keyboard.press("n")
+    expect(status.locator(".refused")).to_be_visible()
+    yield "refused"
+    page.keyboard.press("?")
+    expect(page.locator("dialog.help")).to_be_visible()
+    yield "keys"
+
+
+def _many(page: Page, works: Served) -> Iterator[str]:
+    """Parts ticked, a defect chosen, the second look, what came of it, and the way back."""
+    page.get_by_text("Select page").click()
+    expect(page.get_by_role("button", name="Judge …")).to_be_enabled()
+    page.get_by_role("radio", name="defect").or_(page.get_by_role("button", name="defect", exact=True)).last.click()
+    page.get_by_role("combobox", name="because of").wait_for()
+    yield "ticked"
+    page.get_by_role("button", name="Judge …").click()
+    sure = page.get_by_role("dialog").get_by_role("button", name="Judge")
+    sure.wait_for()
+    yield "second look"
+    sure.click()
+    back = page.get_by_role("button", name="Undo")
+    back.wait_for()
+    yield "judged"
+    back.click()
+    page.get_by_text("as they were").wait_for()
+    yield "undone"
+
+
+def _menus(page: Page, works: Served) -> Iterator[str]:
+    """Everything that unfolds, then each button with a menu of its own."""
+    for folded in page.locator("[data-testid=stExpander] details:not([open]) > summary").all():
+        folded.click()
+    page.wait_for_function("!document.querySelector('[data-testid=stExpander] details:not([open])')")
+    yield "unfolded"
+    for button in page.locator("[data-testid=stMain] [data-testid=stPopover] button:visible:enabled").all():
+        name = button.inner_text()
+        button.click()
+        page.locator(MENU).first.wait_for()
+        yield name
+        page.keyboard.press("Escape")
+        expect(page.locator(MENU)).to_have_count(0)
+
+
+def _nothing(page: Page, works: Served) -> Iterator[str]:
+    yield from ()
+
+
+STATES: Mapping[str, tuple[str, str, str, Act]] = {  # address, who looks, what is there once it is drawn, what they do
+    "review": ("review", "admin", ".desk[data-ready='1']", _desk),
+    "triage": ("triage?state=open", "operator", "img", _many),
+    **{name: (*PAGES[name][:1], "admin", PAGES[name][1], _menus)
+       for name in PAGES if name not in ("review", "triage")},
+    "groups": ("triage?state=open&grouped=true", "operator", ".row", _nothing),
+    "letter": ("health?letter=1", "engineer", "table.line", _menus),
+    "sample": ("samples?product=flange&show=One+sample&sample=1", "admin", "table.line", _menus),
+    "decided": ("audit?decided=flange", "engineer", "table.line", _nothing),
+    "looking": ("review", "viewer", ".desk[data-ready='1']", _nothing),
+    "not for them": ("audit", "viewer", "[data-testid=stAlert]", _nothing),
+    "unknown part": ("part?serial=nobody", "viewer", "[data-testid=stAlert]", _nothing),
+    "models of operators": ("models?product=flange", "operator", "[data-testid=stMetric]", _nothing),
+}  # fmt: skip
 
 
 def violations(page: Page) -> list[str]:
@@ -33,3 +116,39 @@ def violations(page: Page) -> list[str]:
         if one["impact"] in SEVERE
         for node in one["nodes"]
     ]
+
+
+def _in_either_theme(page: Page) -> Iterator[str]:
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(DRAWN_SO, arg=scheme)
+        yield from (f"{scheme}: {one}" for one in violations(page))
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_no_state_has_a_serious_violation(visit: Page, works: Served, name: str) -> None:
+    address, role, shown, act = STATES[name]
+    opened(visit, works.url, address, role, shown)
+    states = chain(["drawn"], act(visit, works))
+    assert [f"{state}, {one}" for state in states for one in _in_either_theme(visit)] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_signing_in_has_no_serious_violation(page: Page, tmp_path: Path, scheme: Literal["light", "dark"]) -> None:
+    page.emulate_media(color_scheme=scheme)
+    with line(tmp_path) as made:
+        service.set_password(made.engine, made.admin, "admin", "correct horse", key="w", now=utc_now())
+        with serving(made.engine, tmp_path) as url:
+            page.goto(url)
+            form = page.locator(".door form")
+            form.locator("input").first.fill("admin")
+            form.locator("input").last.fill("incorrect horse")
+            form.locator("button").click()
+            expect(page.locator(".door .refused")).not_to_be_empty()
+            found = violations(page)
+            form.locator("input").last.fill("correct horse")
+            form.locator("button").click()
+            for own in page.locator("[data-testid=stSidebar] summary").all():
+                own.click()
+            page.locator(".tile").first.wait_for()
+            assert found + violations(page) == []

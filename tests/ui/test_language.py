@@ -92,14 +92,13 @@ def pressed(page: Page, data: Sequence[str]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", [*PAGES, *MORE])
-def test_a_page_has_no_word_that_no_translation_reaches(page: Page, works: Served, name: str) -> None:
-    page.set_default_timeout(60_000)  # parts of some pages draw themselves again every few seconds
+def test_a_page_has_no_word_that_no_translation_reaches(visit: Page, works: Served, name: str) -> None:
     address, role, shown = MORE.get(name) or (PAGES[name][0], "admin", PAGES[name][1])
-    opened(page, works.url, address, f"who-{role}", shown)
+    opened(visit, works.url, address, f"who-{role}", shown)
     data = pseudo.stored(works.line.engine)
     data += pseudo.named(works.line.engine) if address.startswith("audit") else []
-    assert english(page, data) == set()
-    assert set(pressed(page, data)) == set()
+    assert english(visit, data) == set()
+    assert set(pressed(visit, data)) == set()
 
 
 def test_an_empty_page_has_none_either(page: Page, tmp_path: Path) -> None:
