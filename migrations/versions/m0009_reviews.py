@@ -53,7 +53,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drops them; refused while an item waits for its second person, since it would be judged by one of them twice."""
-    if op.get_bind().execute(sa.text("SELECT 1 FROM item WHERE judged_by IS NOT NULL")).first():
+    if op.get_bind().execute(sa.text("SELECT 1 FROM item WHERE judged_by IS NOT NULL AND state = 'open'")).first():
         raise CommandError("there are items that wait for a second person; review them, or undo their first reviews")
     for name, (table, _) in INDEXES.items():
         op.drop_index(name, table)

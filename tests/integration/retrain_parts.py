@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from agent.live import NoLive
 from agent.retrain import schedule
@@ -110,10 +110,15 @@ def approve(
         sha = keep(engine, blobs, picture(seed, defect=defect), "image/png", now)
         with writing(engine) as conn:
             one = add_sample(conn, NewSample(product.id, "train", "flagged", sha, sha, state="proposed"), now)
-            clear = {"found": "clear", "words": "in words"}
-            proposals.move(conn, one.id, "accepted", expected=["proposed"], by=None, quarantine=clear, now=now)
+            checked(conn, one.id, now)
             made.append(one)
     return made
+
+
+def checked(conn: Connection, sample_id: int, now: datetime) -> None:
+    """A proposal that the quarantine found clear."""
+    clear = {"found": "clear", "words": "in words"}
+    proposals.move(conn, sample_id, "accepted", expected=["proposed"], by=None, quarantine=clear, now=now)
 
 
 def until(condition: Callable[[], bool], seconds: float = 120) -> None:

@@ -285,7 +285,7 @@ def test_hours_and_days_are_summed_from_the_quarters(tmp_path: Path) -> None:
             trends.add_inspections(conn, seen)
             kinds = ("flagged", "flagged", "audit", "flagged", "failed")
             ids = [
-                here.add_item(conn, n, kind=kind, event_at=at).id
+                here.add_item(conn, n, kind=kind, verdict="pass" if kind == "audit" else "review", event_at=at).id
                 for n, (kind, at) in enumerate(zip(kinds, times, strict=True))
             ]
         for item_id, (decision, reason) in zip(ids, 2 * [("normal", None), ("defect", "dent")], strict=False):
@@ -308,7 +308,10 @@ def test_closings_are_counted_anew_from_the_items(tmp_path: Path) -> None:
     with line(tmp_path) as here:
         with writing(here.engine) as conn:
             kinds = ("flagged", "flagged", "audit", "flagged")
-            ids = [here.add_item(conn, number, kind=kind, lot="L7").id for number, kind in enumerate(kinds)]
+            ids = [
+                here.add_item(conn, n, kind=kind, verdict="pass" if kind == "audit" else "review", lot="L7").id
+                for n, kind in enumerate(kinds)
+            ]
         for item_id, decision, reason in zip(ids, ("normal", "defect", "normal"), (None, "dent", None), strict=False):
             reviews.decide(here.engine, here.operator, item_id, decision, reason, key=f"k{item_id}", now=NOW)
         reviews.decide(here.engine, here.operator, ids[3], "unsure", key="unsure", now=NOW)

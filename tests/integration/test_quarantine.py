@@ -31,7 +31,7 @@ from agent.store.samples import NewSample, Sample
 from model.images import Frame
 from model.likeness import Patches
 from tests.databases import NOW, Line, line
-from tests.integration.retrain_parts import database, folder, picture, tiny, until
+from tests.integration.retrain_parts import checked, database, folder, picture, tiny, until
 
 
 def eye(frames: Sequence[Frame]) -> Patches:
@@ -365,8 +365,8 @@ def test_a_run_learns_from_so_many_new_samples_and_the_rest_waits(floor: Floor) 
             samples.revoke(conn, one.id, utc_now())
         for number in range(20):
             sha = samples.all(conn, 1, "train")[0].blob_sha256
-            new = NewSample(1, "train", "flagged", sha, f"{number:064}", added_by=eve.id)
-            samples.add(conn, new, utc_now())
+            new = NewSample(1, "train", "flagged", sha, f"{number:064}", added_by=eve.id, state="proposed")
+            checked(conn, samples.add(conn, new, utc_now()).id, utc_now())
         old = samples.counts(conn, 1)["train"] - 20
     places = old * 3 // 7
     train_product(

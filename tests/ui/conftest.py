@@ -20,9 +20,10 @@ from tests.ui.plant import PARTS, Served, parts, seed, serving
 from tests.ui.shop import Shop
 from tests.ui.works import fill
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the first is the lightest
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
-UNPROVEN = "no Chromium here (Debian: apt-get install chromium): that the pages work in a browser stays unproven"
+UNPROVEN = "no chromium-headless-shell here (a Debian package): that the pages work in a browser stays unproven"
 NUMBERS = count(2)  # of shops
 
 

@@ -127,6 +127,7 @@ def test_the_network_computes_what_the_scores_arithmetic_says(artifact: Artifact
     assert features.shape == (2, 256)
 
 
+@pytest.mark.parametrize("artifact", ["masked-tiled"], indirect=True)
 def test_int8_ranks_as_fp32_does_and_is_the_same_again(artifact: Artifact, reference: Scorer, weights: str) -> None:
     pytest.importorskip("nncf", reason="no NNCF here: int8 scoring stays unproven")
     from importlib.metadata import version

@@ -127,9 +127,10 @@ def calibration(folder: Path) -> Calibration:
 
 
 @pytest.mark.parametrize(
-    "spec", [InputSpec(64, 64), InputSpec(64, 64, fit="letterbox", columns=2)], ids=["plain", "masked-tiled"]
+    ("graph_format", "spec"),
+    [("onnx", InputSpec(64, 64)), ("openvino", InputSpec(64, 64, fit="letterbox", columns=2))],
+    ids=["onnx-plain", "openvino-masked-tiled"],
 )
-@pytest.mark.parametrize("graph_format", ["onnx", "openvino"])
 def test_an_export_scores_as_the_model_and_certifies_itself(
     graph_format: str, spec: InputSpec, folder: Path, calibration: Calibration, weights: str, tmp_path: Path
 ) -> None:

@@ -103,7 +103,7 @@ def test_every_foreign_key_to_a_blob_counts(tmp_path: Path) -> None:
             if key["referred_table"] == "blob"
         }
     assert keys == {(column.table.name, column.name) for column in NAMING}
-    assert len(keys) == len(NAMING) == 13
+    assert len(keys) == len(NAMING) == 14
     assert all(column.index for column in NAMING), "deleting a row of blob looks into every one of them"
 
 
