@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+import torchvision
 
 from model import sources
 from model import weights as weights_module
@@ -64,10 +64,8 @@ def test_the_cache_goes_before_the_download_and_is_checked(cache: Path) -> None:
         load_teacher("resnet18", fetch=never)
 
 
-def test_a_download_is_kept_once_it_is_proved(
-    resnet18_state: dict[str, Tensor], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.save(resnet18_state, tmp_path / "served.pth")
+def test_a_download_is_kept_once_it_is_proved(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "served.pth")
     content = (tmp_path / "served.pth").read_bytes()
     real = source_of("resnet18")
     assert real is not None
