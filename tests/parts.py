@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import NoReturn
+from importlib import import_module
+from typing import Any, NoReturn
 
 import pytest
 
@@ -19,3 +20,16 @@ def missing(unproven: str) -> NoReturn:
     if os.environ.get(WHOLE):
         pytest.fail(f"{unproven}; {WHOLE} is set: it has to be here")
     pytest.skip(unproven)
+
+
+def needed(name: str, unproven: str) -> Any:
+    """The module of that name, which an extra brings; `missing` where it is not installed.
+
+    Args:
+        name: of the module.
+        unproven: see `missing`.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        missing(unproven)

@@ -35,6 +35,7 @@ from agent.demo.server import Server, ServerError, free_port
 from agent.frame import BadHeader, Envelope, Record, parse
 from agent.settings import Kafka, utc_now
 from model.images import decode
+from tests.parts import missing
 from tests.streams import until
 
 TOPIC = "goodpart.frames"
@@ -129,7 +130,7 @@ def test_a_video_becomes_pictures(tmp_path: Path, encoding: str, exact: bool) ->
     file = str(tmp_path / "line.avi")
     writer = cv2.VideoWriter(file, cv2.VideoWriter.fourcc(*"FFV1"), 10, (64, 48))
     if not writer.isOpened():
-        pytest.skip("this OpenCV writes no FFV1: videos as a camera's source stay unproven")
+        missing("this OpenCV writes no FFV1: videos as a camera's source stay unproven")
     for number in range(3):
         writer.write(np.full((48, 64, 3), 80 * number, np.uint8))
     writer.release()

@@ -23,6 +23,7 @@ from model.images import Frame, InputSpec, prepare
 from model.precision import choose_device
 from model.score import components
 from model.training import TrainingSettings, train
+from tests.parts import needed
 from tests.teachers import random_resnet18
 
 PLAIN = InputSpec(64, 96)
@@ -100,7 +101,7 @@ def test_fp32_engines_agree_in_batches_of_1_3_and_16(
     engine: str, artifact: Artifact, reference: Scorer, weights: str
 ) -> None:
     if engine == "openvino":
-        pytest.importorskip("openvino", reason="no OpenVINO here: its engine stays unproven")
+        needed("openvino", "no OpenVINO here: its engine stays unproven")
     scorer = Scorer(artifact, weights=weights, engine=engine, precision="fp32", threads=1)
     assert_agreement(scorer, reference, (16, 3, 1))
 
@@ -129,7 +130,7 @@ def test_the_network_computes_what_the_scores_arithmetic_says(artifact: Artifact
 
 @pytest.mark.parametrize("artifact", ["masked-tiled"], indirect=True)
 def test_int8_ranks_as_fp32_does_and_is_the_same_again(artifact: Artifact, reference: Scorer, weights: str) -> None:
-    pytest.importorskip("nncf", reason="no NNCF here: int8 scoring stays unproven")
+    needed("nncf", "no NNCF here: int8 scoring stays unproven")
     from importlib.metadata import version
 
     options: dict[str, Any] = {"weights": weights, "engine": "openvino", "precision": "int8", "threads": 1}
@@ -145,7 +146,7 @@ def test_int8_ranks_as_fp32_does_and_is_the_same_again(artifact: Artifact, refer
 
 
 def test_int8_leaves_the_score_in_floating_point(plain: Artifact, weights: str) -> None:
-    pytest.importorskip("nncf", reason="no NNCF here: int8 scoring stays unproven")
+    needed("nncf", "no NNCF here: int8 scoring stays unproven")
     from model.engines.openvino_graph import convert, cut
 
     network = scoring_network(plain, weights)
@@ -160,7 +161,7 @@ def test_int8_leaves_the_score_in_floating_point(plain: Artifact, weights: str) 
 
 
 def test_the_name_says_what_is_computed(plain: Artifact, weights: str) -> None:
-    pytest.importorskip("openvino", reason="no OpenVINO here: its engine stays unproven")
+    needed("openvino", "no OpenVINO here: its engine stays unproven")
     from model.engines.openvino import OpenVinoEngine
     from model.engines.openvino_graph import convert
 
@@ -175,7 +176,7 @@ def test_the_name_says_what_is_computed(plain: Artifact, weights: str) -> None:
 
 def test_halves_run_apart_score_as_the_whole(artifact: Artifact, reference: Scorer, weights: str) -> None:
     """Where a CPU has bfloat16 the first half is computed in it, and scores are others; elsewhere the cut is tested."""
-    pytest.importorskip("openvino", reason="no OpenVINO here: its engine stays unproven")
+    needed("openvino", "no OpenVINO here: its engine stays unproven")
     from model.engines.openvino import OpenVinoEngine
     from model.engines.openvino_graph import convert
 
@@ -263,7 +264,7 @@ def test_a_frame_whose_map_or_features_are_not_finite_has_no_score() -> None:
 def test_what_a_network_cannot_compute_has_no_score(engine: str, precision: str, plain: Artifact, weights: str) -> None:
     """OpenVINO's maximum passes over NaN and is a number: a part of which nothing is known would pass."""
     if engine == "openvino":
-        pytest.importorskip("openvino", reason="no OpenVINO here: its engine stays unproven")
+        needed("openvino", "no OpenVINO here: its engine stays unproven")
     network = scoring_network(plain, weights)
     assert network.comparison.learner is not None
     *_, bias = (tensor for name, tensor in network.comparison.learner.named_parameters() if name.endswith("bias"))
@@ -283,7 +284,7 @@ class Logarithm(nn.Module):
 
 
 def test_what_an_onnx_graph_cannot_compute_has_no_score(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime", reason="no ONNX Runtime here: its engine stays unproven")
+    needed("onnxruntime", "no ONNX Runtime here: its engine stays unproven")
     from model.engines import onnx
 
     network: Any = Logarithm()

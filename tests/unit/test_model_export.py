@@ -23,6 +23,7 @@ from model.export import Calibration, ExportRefused, Target, export
 from model.images import GOOD, Frame, InputSpec, LabelledImage
 from model.network import ScoringNetwork
 from model.training import TrainingSettings, train
+from tests.parts import needed
 from tests.teachers import random_resnet18
 
 SCORES = tuple(float(score) for score in range(9))  # interquartile range 4
@@ -135,7 +136,7 @@ def test_an_export_scores_as_the_model_and_certifies_itself(
     graph_format: str, spec: InputSpec, folder: Path, calibration: Calibration, weights: str, tmp_path: Path
 ) -> None:
     runtime = {"onnx": "onnxruntime", "openvino": "openvino"}[graph_format]
-    pytest.importorskip(runtime, reason=f"no {runtime} here: exporting to {graph_format} stays unproven")
+    needed(runtime, f"no {runtime} here: exporting to {graph_format} stays unproven")
     artifact = trained(folder, weights, spec)
     labelled = (*listed(folder, "test/good"), *listed(folder, "test/hole"))
     out = tmp_path / "out"
@@ -178,7 +179,7 @@ BF16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported
 def test_lower_precisions_are_exported_with_thresholds_of_their_own(
     precision: str, artifact: Artifact, folder: Path, calibration: Calibration, weights: str, tmp_path: Path
 ) -> None:
-    pytest.importorskip("nncf", reason="no NNCF here: exports in a lower precision stay unproven")
+    needed("nncf", "no NNCF here: exports in a lower precision stay unproven")
     target, out = Target("openvino", precision), tmp_path / "out"
     labelled = (*listed(folder, "test/good"), *listed(folder, "test/hole"))
     made = export(artifact, target, out, calibration=calibration, labelled=labelled, weights=weights, threads=1)
@@ -190,11 +191,11 @@ def test_lower_precisions_are_exported_with_thresholds_of_their_own(
     assert made.certificate.scores == pytest.approx(sorted(own), abs=1e-5)
 
 
-@pytest.mark.skipif(BF16, reason="this CPU computes in bf16")
+@pytest.mark.skipif(BF16, reason="this CPU computes in bf16: the refusal where none does stays unproven")
 def test_bf16_is_not_exported_where_it_could_not_be_checked(
     artifact: Artifact, folder: Path, calibration: Calibration, weights: str, tmp_path: Path
 ) -> None:
-    pytest.importorskip("openvino", reason="no OpenVINO here: the refusal of an emulated bf16 export stays unproven")
+    needed("openvino", "no OpenVINO here: the refusal of an emulated bf16 export stays unproven")
     target, labelled = Target("openvino", "bf16"), listed(folder, "test/hole")
     with pytest.raises(EngineError, match="computes bf16 as fp32"):
         export(artifact, target, tmp_path / "out", calibration=calibration, labelled=labelled, weights=weights)
@@ -204,7 +205,7 @@ def test_bf16_is_not_exported_where_it_could_not_be_checked(
 def test_a_graph_that_scores_otherwise_leaves_nothing(
     artifact: Artifact, calibration: Calibration, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("onnxruntime", reason="no ONNX Runtime here: a refused export stays unproven")
+    needed("onnxruntime", "no ONNX Runtime here: a refused export stays unproven")
     built: list[ScoringNetwork] = []
 
     def drifting(*arguments: Any) -> ScoringNetwork:

@@ -14,6 +14,7 @@ from model.engines import Engine, FrameScorer, OutOfMemory
 from model.engines.base import memory_errors
 from model.engines.pytorch import TorchEngine
 from model.images import Frame, InputSpec
+from tests.parts import needed
 
 if TYPE_CHECKING:
     from model.engines.openvino import OpenVinoEngine
@@ -45,7 +46,7 @@ class Greedy(nn.Module):
 
 def openvino_engine() -> OpenVinoEngine:
     """Scores black frames, and fails at others: they would have tensors of more values than it can count."""
-    pytest.importorskip("openvino", reason="no OpenVINO here: how it fails stays unproven")
+    needed("openvino", "no OpenVINO here: how it fails stays unproven")
     from model.engines.openvino import OpenVinoEngine
     from model.engines.openvino_graph import library
 
@@ -64,8 +65,8 @@ def openvino_engine() -> OpenVinoEngine:
 
 def onnx_engine(folder: Path) -> Engine:
     """Scores black frames one at a time, and wants more memory than there is for others."""
-    pytest.importorskip("onnxruntime", reason="no ONNX Runtime here: its want of memory stays unproven")
-    onnx = pytest.importorskip("onnx", reason="no onnx here: ONNX Runtime's want of memory stays unproven")
+    needed("onnxruntime", "no ONNX Runtime here: its want of memory stays unproven")
+    onnx = needed("onnx", "no onnx here: ONNX Runtime's want of memory stays unproven")
     from model.engines.onnx import OUTPUTS, OnnxEngine
 
     make, number = onnx.helper, onnx.TensorProto

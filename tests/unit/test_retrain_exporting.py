@@ -16,6 +16,7 @@ from agent.settings import Settings
 from model.engines.exported import ExportedScorer
 from model.errors import CheckpointUnusable
 from model.export import Target
+from tests.parts import needed
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def source(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Sour
 def test_the_images_that_the_model_was_certified_on_certify_its_export(
     source: Source, settings: Settings, tmp_path: Path
 ) -> None:
-    pytest.importorskip("onnxruntime")
+    needed("onnxruntime", "no ONNX Runtime here: exports to ONNX stay unproven")
     phases: set[str] = set()
     made = export_folder(
         source, Target("onnx"), settings, out=tmp_path / "out", on_progress=lambda step: phases.add(step.phase)
