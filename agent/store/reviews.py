@@ -97,9 +97,7 @@ def agreement(conn: Connection, since: datetime, until: datetime, scope: Scope =
     """How two people agreed on parts seen from `since` on and before `until`. What was taken back says nothing."""
     row = item.c
     query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(sa.case((row.agreed, 1), else_=0)), 0))
-    query = query.where(row.agreed.is_not(None), row.event_at >= since, row.event_at < until)
-    of = ((row.product_id, scope.product_id), (row.station_id, scope.station_id), (row.lot, scope.lot))
-    query = query.where(*(column == value for column, value in of if value is not None))
+    query = query.where(row.agreed.is_not(None), row.event_at >= since, row.event_at < until, *scope.of(item))
     return Agreement(*map(int, conn.execute(query).one()))
 
 

@@ -18,13 +18,14 @@ class Scope:
     station_id: int | None = None
     lot: str | None = None
 
+    def of(self, table: Table) -> list[sa.ColumnElement[bool]]:
+        """What holds of these rows of a table that has all three."""
+        wanted = (("product_id", self.product_id), ("station_id", self.station_id), ("lot", self.lot))
+        return [table.c[name] == value for name, value in wanted if value is not None]
+
     def within(self, query: sa.Select[Any], table: Table, since: datetime, until: datetime) -> sa.Select[Any]:
         """The query on a rollup, for these and for starts in [since, until)."""
-        query = query.where(table.c.start >= since, table.c.start < until)
-        for name, value in (("product_id", self.product_id), ("station_id", self.station_id), ("lot", self.lot)):
-            if value is not None:
-                query = query.where(table.c[name] == value)
-        return query
+        return query.where(table.c.start >= since, table.c.start < until, *self.of(table))
 
 
 EVERYTHING = Scope()
