@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -76,7 +75,7 @@ def camera(
         with room.Camera(kafka) as device:
             publish(device)
             device.flush()
-        _report(device.counts, kafka.bootstrap)
+        _report(device.counts, kafka.bootstrap, device.counts.problem)
         return
     folder = buffer or room.default_folder(kafka, station, os.environ)
     keeping = room.BufferedCamera(kafka, folder)
@@ -85,13 +84,13 @@ def camera(
     finally:
         keeping.close(FINISH_S)
     counts = keeping.counts
-    _report(replace(counts, problem=f"too large; they are in {folder}/refused"), kafka.bootstrap)
+    _report(counts, kafka.bootstrap, f"too large; they are in {folder}/refused")
     if waiting := keeping.waiting:
         why = counts.problem or "the broker has not acknowledged them yet"
         raise CommandError(f"{waiting} frames are kept in {folder} for the next time: {why}")
 
 
-def _report(counts: Counts, bootstrap: str) -> None:
+def _report(counts: Counts, bootstrap: str, why: str | None) -> None:
     print(f"{counts.acked} frames acknowledged of {counts.accepted} accepted, {counts.failed} failed")
     if counts.failed:
-        raise CommandError(f"{counts.failed} frames were not taken by {bootstrap}: {counts.problem}")
+        raise CommandError(f"{counts.failed} frames were not taken by {bootstrap}: {why}")
