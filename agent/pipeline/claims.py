@@ -14,7 +14,7 @@ from agent.phrases import Phrase, kept
 from agent.pipeline.gap import REPLACED, Cut, DataGapError, Gap, gap_at, partition_subject
 from agent.pipeline.work import Lane
 from agent.settings import Kafka
-from agent.sources.base import Bounds
+from agent.sources.base import Bounds, Place
 from agent.store import alerts, gaps, offsets
 from agent.store.alerts import Alert
 from agent.store.tables import data_gap
@@ -129,8 +129,12 @@ def _claim(
     opened = _record(conn, key, stream_id, partition, gap, now) if gap else None
     if gap and gap.replaced:
         current, stream_id = _current(conn, key, partition, now)
-    start = gap.to_offset if gap else limits.start
-    claim = offsets.claim(conn, stream_id, partition, holder=holder, start=start, now=now)
+    start = Place(gap.to_offset if gap else limits.start)
+    if cut and gap and gap.kind == "truncated" and gap.to_offset == cut.place.offset:
+        start = cut.place  # cut below it again before anything is read, the log would show no trace of that
+    claim = offsets.claim(
+        conn, stream_id, partition, holder=holder, start=start.offset, leader_epoch=start.leader_epoch, now=now
+    )
     if gap and not gap.replaced:
         claim = offsets.reposition(conn, claim, gap.to_offset)
     return Granted(Lane(current, claim, partitions=partitions), gap or _recorded(conn, key, partition, now), opened)

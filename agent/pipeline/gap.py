@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from agent.frame import StreamKey
 from agent.phrases import Phrase
 from agent.settings import Kafka
-from agent.sources.base import Bounds
+from agent.sources.base import Bounds, Place
 
 REPLACED = ("beyond_end", "truncated")
 
@@ -27,10 +27,10 @@ def partition_subject(key: StreamKey, partition: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The log was cut at `offset` after more of it was read as that stream: from there on it was written anew."""
+    """The log was cut at `place` after more of it was read as that stream: from there on it was written anew."""
 
     key: StreamKey
-    offset: int
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ def gap_at(stored: int | None, limits: Bounds, cut: Cut | None, settings: Kafka)
     first = limits.start
     if stored is None:
         return None
-    if cut is not None and cut.offset < stored:
-        kind, first = "truncated", min(max(cut.offset, limits.start), limits.end)
+    if cut is not None and cut.place.offset < stored:
+        kind, first = "truncated", min(max(cut.place.offset, limits.start), limits.end)
     elif stored < limits.start:
         kind = "below_start"
     elif stored > limits.end:

@@ -62,11 +62,11 @@ class Lost:
 class Outside:
     """The position of these partitions is outside their log now; they are paused. Claim them again.
 
-    `cut`, by partition: the log lost what it had from that offset on, and what it has there now was written since.
+    `cut`, by partition: the log lost what it had from that place on, and what it has there now was written since.
     """
 
     partitions: frozenset[int]
-    cut: Mapping[int, int] = field(default_factory=dict)
+    cut: Mapping[int, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

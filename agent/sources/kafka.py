@@ -277,7 +277,7 @@ class KafkaSource:
         for one in self._held([partition]):
             with suppress(*_REVOKED):
                 place = self._consumer._subscription.position(one)  # `consumer.position` may ask the broker and wait
-                return None if place is None else Place(int(place.offset), fetched.known(place.leader_epoch))
+                return None if place is None else _place(place)
         return None
 
     def end(self, partition: int) -> int | None:
@@ -320,7 +320,7 @@ class KafkaSource:
     def _outside(self, error: Exception) -> None:
         cut = _cut(error) if isinstance(error, LogTruncationError) else {}
         named = {*cut} or {one.partition for one in _named(error) or self._consumer.assignment()}
-        cut |= {one: 0 for one in named - cut.keys() if self._is_older(one)}
+        cut |= {one: Place(0) for one in named - cut.keys() if self._is_older(one)}
         self.pause(named)
         for partition in named:
             # Without a position every later poll would raise for the whole assignment.
@@ -355,6 +355,10 @@ def _named(error: Exception) -> set[TopicPartition]:
     return found
 
 
-def _cut(error: LogTruncationError) -> dict[int, int]:
+def _cut(error: LogTruncationError) -> dict[int, Place]:
     # A leader that knows nothing of the records that were read last may have anything from its start on.
-    return {one.partition: place.offset if place else 0 for one, place in error.divergent_offsets.items()}
+    return {one.partition: _place(place) if place else Place(0) for one, place in error.divergent_offsets.items()}
+
+
+def _place(found: Any) -> Place:
+    return Place(int(found.offset), fetched.known(found.leader_epoch))

@@ -123,11 +123,11 @@ class _Reading:
     place: Place = field(default_factory=lambda: Place(0))
     paused: bool = True
 
-    def cut(self, cuts: Sequence[int]) -> int | None:
+    def cut(self, cuts: Sequence[int]) -> Place | None:
         """Where the log was cut behind its place under later leaders."""
         offset, leader_epoch = self.place.offset, self.place.leader_epoch
         lowest = min(cuts[leader_epoch:], default=offset) if leader_epoch is not None else offset
-        return lowest if lowest < offset else None
+        return Place(lowest, leader_epoch) if lowest < offset else None
 
 
 @dataclass(slots=True)

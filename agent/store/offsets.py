@@ -137,7 +137,16 @@ def begin(conn: Connection, stream_id: int, partition: int, next_offset: int, no
     )
 
 
-def claim(conn: Connection, stream_id: int, partition: int, *, holder: str, start: int, now: datetime) -> Claim:
+def claim(
+    conn: Connection,
+    stream_id: int,
+    partition: int,
+    *,
+    holder: str,
+    start: int,
+    leader_epoch: int | None = None,
+    now: datetime,
+) -> Claim:
     """Takes the partition from whoever held it.
 
     Args:
@@ -146,11 +155,13 @@ def claim(conn: Connection, stream_id: int, partition: int, *, holder: str, star
         partition: of the stream.
         holder: who claims, unique to a process.
         start: offset to start with where the partition was never claimed.
+        leader_epoch: under which leader of the log the record before `start` was written; None where unknown.
         now: the time.
     """
     statement = insert(conn, consumer_offset).values(
-        stream_id=stream_id, partition=partition, next_offset=start, epoch=1, holder=holder, claimed_at=now
-    )
+        stream_id=stream_id, partition=partition, next_offset=start, epoch=1, holder=holder, claimed_at=now,
+        leader_epoch=leader_epoch,
+    )  # fmt: skip
     statement = statement.on_conflict_do_update(
         index_elements=["stream_id", "partition"],
         set_={

@@ -219,7 +219,7 @@ def test_a_log_of_kafka_restored_from_a_copy_of_older_leaders_says_so(apache: Ap
         later.source.seek(0, 4, reader.records[-1].leader_epoch)
         later.source.resume([0])
         later.until_told()
-        assert later.events[-1] == Outside(frozenset({0}), {0: 0})
+        assert later.events[-1] == Outside(frozenset({0}), {0: Place(0)})
         assert not later.records
     finally:
         later.source.close()
@@ -228,7 +228,7 @@ def test_a_log_of_kafka_restored_from_a_copy_of_older_leaders_says_so(apache: Ap
 @pytest.mark.promise(3)
 def test_a_log_in_memory_that_was_cut_behind_what_was_read_says_where() -> None:
     log = MemoryLog()
-    _cut_short(Twin(log.append, lambda: MemorySource(log)), lambda: None, lambda: log.cut(0, 5))
+    _cut_short(Twin(log.append, lambda: MemorySource(log)), lambda end: None, lambda end: log.cut(0, end))
 
 
 @pytest.mark.promise(3)
@@ -236,7 +236,7 @@ def test_a_log_of_kafka_that_was_cut_behind_what_was_read_says_where(apache: Apa
     """As an unclean leader election does: what a leader that was behind has, under a new leader epoch."""
     settings = settings_of(apache.bootstrap)
     create_topics(settings, {settings.frames_topic: 1})
-    log, behind = apache.data / f"{settings.frames_topic}-0", tmp_path / "behind"
+    log = apache.data / f"{settings.frames_topic}-0"
 
     def write(value: bytes) -> int:
         producer = KafkaProducer(bootstrap_servers=apache.bootstrap, acks="all", enable_idempotence=False)
@@ -245,26 +245,28 @@ def test_a_log_of_kafka_that_was_cut_behind_what_was_read_says_where(apache: Apa
         finally:
             producer.close()
 
-    def copy() -> None:
+    def copy(end: int) -> None:
         apache.stop()
-        shutil.copytree(log, behind)
+        shutil.copytree(log, tmp_path / str(end))
         apache.start()
 
-    def cut() -> None:
+    def cut(end: int) -> None:
         apache.stop()
         shutil.rmtree(log)
-        shutil.copytree(behind, log)
+        shutil.copytree(tmp_path / str(end), log)
         apache.start()
 
     _cut_short(Twin(write, lambda: KafkaSource(settings, group_id=settings.frames_topic)), copy, cut)
 
 
-def _cut_short(twin: Twin, copy: Callable[[], None], cut: Callable[[], None]) -> None:
-    """Of ten records that were read the log loses the last five, and gets seven others, while one reads; and none."""
-    for number in range(5):
-        twin.write(b"%d" % number)
-    copy()
-    for number in range(5, 10):
+def _cut_short(twin: Twin, copy: Callable[[int], None], cut: Callable[[int], None]) -> None:
+    """Of ten records that were read the log loses the last five, and gets seven others, while one reads; and none.
+
+    Then it loses all but three, and gets as many others, before anything behind the cut was read.
+    """
+    for number in range(10):
+        if number in (3, 5):
+            copy(number)
         twin.write(b"%d" % number)
     reader = Reader(twin.source())
     try:
@@ -272,12 +274,13 @@ def _cut_short(twin: Twin, copy: Callable[[], None], cut: Callable[[], None]) ->
         reader.source.seek(0, 0)
         reader.source.resume([0])
         reader.until(lambda: reader.offsets(0) == list(range(10)))
-        cut()
-        assert [twin.write(b"new %d" % number) for number in range(7)] == list(range(5, 12))
+        cut(5)
+        new = _write(twin, b"new", range(5, 12))
         reader.until_told()
-        assert reader.events[-1] == Outside(frozenset({0}), {0: 5})
+        behind = Place(5, reader.records[4].leader_epoch)
+        assert reader.events[-1] == Outside(frozenset({0}), {0: behind})
         assert len(reader.records) == 10
-        _goes_on(reader)
+        _goes_on(reader, behind, new)
     finally:
         reader.source.close()
     later = Reader(twin.source())
@@ -286,20 +289,33 @@ def _cut_short(twin: Twin, copy: Callable[[], None], cut: Callable[[], None]) ->
         later.source.seek(0, 10, reader.records[9].leader_epoch)
         later.source.resume([0])
         later.until_told()
-        assert later.events[-1] == Outside(frozenset({0}), {0: 5})
+        assert later.events[-1] == Outside(frozenset({0}), {0: behind})
         assert not later.records
-        _goes_on(later)
+        cut(3)
+        newer = _write(twin, b"newer", range(3, 12))
+        later.source.seek(0, behind.offset, behind.leader_epoch)
+        later.source.resume([0])
+        later.until_told()
+        further = Place(3, reader.records[2].leader_epoch)
+        assert later.events[-1] == Outside(frozenset({0}), {0: further})
+        assert not later.records
+        _goes_on(later, further, newer)
     finally:
         later.source.close()
 
 
-def _goes_on(reader: Reader) -> None:
+def _write(twin: Twin, what: bytes, offsets: range) -> dict[int, bytes]:
+    values = {offset: b"%s %d" % (what, offset) for offset in offsets}
+    assert [twin.write(value) for value in values.values()] == list(offsets)
+    return values
+
+
+def _goes_on(reader: Reader, place: Place, wanted: dict[int, bytes]) -> None:
     before = len(reader.records)
-    reader.source.seek(0, 5, reader.records[4].leader_epoch if before else None)
+    reader.source.seek(0, place.offset, place.leader_epoch)
     reader.source.resume([0])
-    reader.until(lambda: len(reader.records) == before + 7)
-    assert [one.value for one in reader.records[before:]] == [b"new %d" % number for number in range(7)]
-    assert reader.offsets(0)[before:] == list(range(5, 12))
+    reader.until(lambda: len(reader.records) == before + len(wanted))
+    assert {one.offset: one.value for one in reader.records[before:]} == wanted
 
 
 @pytest.mark.promise(3, 4)

@@ -11,7 +11,7 @@ from agent.frame import StreamKey
 from agent.pipeline.claims import Granted, claim_all
 from agent.pipeline.gap import Cut, Gap
 from agent.settings import Kafka
-from agent.sources.base import Bounds
+from agent.sources.base import Bounds, Place
 from agent.store import alerts, gaps, offsets
 from agent.store.engine import reading, writing
 from agent.store.offsets import Counts
@@ -42,7 +42,7 @@ def _read_to(here: Line, granted: Granted, offset: int) -> None:
 @pytest.mark.parametrize("kind", ["below_start", "truncated"])
 def test_a_gap_is_told_with_the_claim_that_finds_it_once_however_often_that_is_tried(here: Line, kind: str) -> None:
     _read_to(here, _claim(here, Bounds(0, 3), 0), 3)
-    limits, cut = (Bounds(5, 9), None) if kind == "below_start" else (Bounds(0, 9), Cut(KEY, 1))
+    limits, cut = (Bounds(5, 9), None) if kind == "below_start" else (Bounds(0, 9), Cut(KEY, Place(1, 4)))
     wanted = Gap(kind, 3, 5 if cut is None else 1)
     first = _claim(here, limits, 1, cut)
     with reading(here.engine) as conn:

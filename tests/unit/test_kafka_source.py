@@ -105,8 +105,8 @@ def test_a_member_that_hears_in_a_join_that_another_process_took_its_place_ends_
 
 
 @pytest.mark.promise(3)
-@pytest.mark.parametrize(("place", "cut"), [(OffsetAndMetadata(50, "", 3), 50), (None, 0)])
-def test_a_log_that_was_cut_is_named_with_where(place: OffsetAndMetadata | None, cut: int) -> None:
+@pytest.mark.parametrize(("place", "cut"), [(OffsetAndMetadata(50, "", 3), Place(50, 3)), (None, Place(0))])
+def test_a_log_that_was_cut_is_named_with_where(place: OffsetAndMetadata | None, cut: Place) -> None:
     """None: the new leader knows nothing of what was read last."""
     source, one, other = (
         KafkaSource(Kafka(), group_id="g"),

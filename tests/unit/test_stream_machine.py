@@ -265,6 +265,26 @@ def test_an_offset_that_moved_on_after_the_look_at_the_log_is_no_gap() -> None:
     line.teardown()
 
 
+@pytest.mark.promise(3)
+def test_a_log_that_is_cut_again_before_anything_behind_the_cut_was_read_is_read_from_the_lower_one() -> None:
+    """Found by the machine: the stream that begins at a cut did not know under which leader what is before it lies."""
+    line = Line()
+    agent = line.agents[0]
+    agent.source.assign({0})
+    for number in range(3):
+        line.send(0, "good", f"f{number}")
+    line.run(agent, 4)
+    line.a_leader_cuts_the_log(partition=0, lost=1, asleep=False, burst=2)
+    while len(line.rows("SELECT 1 FROM consumer_offset")) == 1:
+        agent.read()
+        agent.record()
+        line.seconds += 1
+    assert line.rows("SELECT next_offset FROM consumer_offset") == [(3,), (2,)], "claimed at the cut, and not read"
+    line.a_leader_cuts_the_log(partition=0, lost=3, asleep=True, burst=3)
+    line.teardown()
+    assert len(line.ledger.gaps) == 2
+
+
 @pytest.mark.promise(2)
 def test_a_partition_whose_owner_fell_silent_waits_for_nothing_once_the_group_has_moved_it() -> None:
     """The clock stands still meanwhile: takeover takes the group's session, and no lease of ours on top of it."""
