@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 from sqlalchemy import Engine
@@ -12,8 +14,13 @@ from sqlalchemy import Engine
 from dashboard import catalogues, words
 from tests import apache_kafka, databases, postgresql
 from tests import s3 as s3_api
-from tests.parts import missing
+from tests.parts import WHOLE, missing
 from tests.ui import pseudo
+
+# What is searched at random is searched on developers' machines: here, what fails is what the change broke.
+hypothesis.settings.register_profile("ci", derandomize=True, database=None)
+if os.environ.get(WHOLE):
+    hypothesis.settings.load_profile("ci")
 
 # A line for each frame of each test would be most of what pytest has to keep.
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))

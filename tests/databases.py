@@ -23,10 +23,11 @@ from agent.store import items, offsets, products, registry, stations, users
 from agent.store.engine import open_engine, reading, upgrade, writing
 from agent.store.inspections import Inspection
 from agent.store.items import Item, NewItem
-from agent.store.tables import blob
+from agent.store.tables import blob, install
 from tests.postgresql import PostgreSQL
 
 NOW = datetime(2026, 3, 2, 10, 7, 30, tzinfo=UTC)
+SECRET = bytes(32)  # what is drawn for the audit is the same in each run
 
 
 _server: PostgreSQL | None = None
@@ -66,6 +67,8 @@ def _postgresql_template(server: PostgreSQL) -> str:
 def _upgraded(url: str) -> None:
     engine = open_engine(url)
     upgrade(engine)
+    with writing(engine) as conn:
+        conn.execute(sa.update(install).values(secret=SECRET))
     engine.dispose()
 
 

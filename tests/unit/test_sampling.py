@@ -23,7 +23,7 @@ from tests.audited import Plant
 from tests.databases import NOW, Line, add_blob, sha
 
 pytestmark = pytest.mark.usefixtures("each_database")
-NONE = Drawing(Audit(rate=0.0), Certificates())  # no station's rate but its own
+NONE = Drawing(Audit(rate=0.0, burst_rate=0.0), Certificates())  # no rate but a station's own
 BURST = Drawing(Audit(rate=0.0, burst_rate=1.0), Certificates())
 OFFSETS = count(1)
 
