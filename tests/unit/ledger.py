@@ -94,7 +94,8 @@ class Ledger:
     def current(self, partition: int) -> tuple[str, int] | None:
         """The stream that the partition belongs to now, and its next offset; None where it was never claimed."""
         found = [(s, state[0]) for (s, p), state in self.states.items() if p == partition]
-        return found[-1] if found else None
+        # An agent that was slow may claim it of a topic of before after another has claimed it of the present one.
+        return max(found, key=lambda one: self._order(one[0])) if found else None
 
     def hold(self) -> None:
         """What holds at any moment."""
@@ -121,6 +122,9 @@ class Ledger:
             for one in self.sent:
                 self._places[one.partition, one.offset].append(one)
         return self._places
+
+    def _order(self, stream: str) -> tuple[int, int]:
+        return self._age(stream), int(stream.partition("#")[2] or 0)
 
     def _age(self, stream: str) -> int:
         return self.topics.index(stream.partition("#")[0])
@@ -162,10 +166,9 @@ class Ledger:
         found = []
         for at in sorted(one for one in self.outcomes if one[:2] == (stream, partition)):
             here = [one for one in self.at(*at) if one.frame_id == self.outcomes[at]]
-            own = [one for one in here if one.topic == stream.partition("#")[0]] or here
-            if len(own) == 1:
-                found += own
-            else:  # sent again to the very offset from which it was cut off
+            if len(here) == 1:
+                found += here
+            else:  # sent again to the very offset from which it was cut off, or which it had in the topic of before
                 self.doubt = True
         return found
 
