@@ -128,6 +128,7 @@ def _claim(
         raise DataGapError(words, partition_subject(key, partition))
     opened = _record(conn, key, stream_id, partition, gap, now) if gap else None
     if gap and gap.replaced:
+        offsets.end(conn, stream_id, partition)  # whoever has it does not know that it ended
         current, stream_id = _current(conn, key, partition, now)
     start = Place(gap.to_offset if gap else limits.start)
     if cut and gap and gap.kind == "truncated" and gap.to_offset == cut.place.offset:

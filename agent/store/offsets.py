@@ -176,6 +176,13 @@ def claim(
     return Claim(stream_id, partition, found.next_offset, found.epoch, holder, found.leader_epoch, numbers)
 
 
+def end(conn: Connection, stream_id: int, partition: int) -> None:
+    """Voids the claim of a partition of a stream that another one follows: nothing more is recorded there."""
+    row = consumer_offset.c
+    of_it = sa.update(consumer_offset).where(row.stream_id == stream_id, row.partition == partition)
+    conn.execute(of_it.values(epoch=row.epoch + 1))
+
+
 def numbered_elsewhere(conn: Connection, claim: Claim, station: str) -> int | None:
     """When another partition of the stream last had a number of that station, in Unix seconds; None: none has."""
     row = consumer_offset.c

@@ -209,16 +209,18 @@ class Round:
         self.redis.start()
 
     def _disk(self) -> None:
-        """Full until an agent complains; those that died are not there to."""
+        """Full until an agent complains; those that died are not there to.
 
-        def complaints() -> int:
-            return sum(log.read_text().count("No space left") for log in self._logs)
+        One that has not yet seen that it was over the last time says nothing anew.
+        """
 
-        before = complaints()
+        def complain() -> bool:
+            return any(_lacks_blobs(one) for one in self.crew if one.process.poll() is None)
+
         self._full.touch()
         self._publish(MORE)
         try:
-            until(lambda: complaints() > before or all(one.process.poll() is not None for one in self.crew), FULL_S)
+            until(lambda: complain() or all(one.process.poll() is not None for one in self.crew), FULL_S)
         finally:
             self._full.unlink()
 
@@ -251,6 +253,11 @@ class Round:
         last = {f"f{number}" for number in range(self.faulty, FRAMES)}
         used = {row.deployment_id for row in rows(self.engine, inspection) if row.frame_id in last and row.score}
         assert used == {newest}, used
+
+
+def _lacks_blobs(one: Agent) -> bool:
+    told = [event["event"] for event in one.events() if event.get("dependency") == "blobs"]
+    return told[-1:] == ["dependency_down"]
 
 
 def _is_in(member: Any) -> bool:

@@ -305,10 +305,13 @@ class Line(RuleBasedStateMachine):
             self.look.close()
 
     def settle(self) -> None:
-        """One agent gets all partitions, and everything comes to rest."""
+        """One agent gets all partitions, each gets one frame more, and everything comes to rest."""
         first, second = self.agents
         second.source.lose(range(self.log.partitions))
         first.source.assign(range(self.log.partitions))
+        for _ in range(CALM):
+            first.round()
+        self.grow([(partition, "good", 0) for partition in range(self.log.partitions)])
         calm = 0
         for _ in range(SETTLED):
             second.round()

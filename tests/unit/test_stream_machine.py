@@ -285,6 +285,29 @@ def test_a_log_that_is_cut_again_before_anything_behind_the_cut_was_read_is_read
     assert len(line.ledger.gaps) == 2
 
 
+@pytest.mark.promise(2, 3)
+def test_a_stream_that_another_agent_has_ended_is_recorded_no_further() -> None:
+    """Found by the machine: one that had seen a cut, and not that it lost the partition, began the next stream."""
+    line = Line()
+    owner, frozen = line.agents
+    frozen.source.assign({0})
+    for number in range(3):
+        line.send(0, "good", f"f{number}")
+    line.run(frozen, 4)
+    line.a_leader_cuts_the_log(partition=0, lost=1, asleep=False, burst=2)
+    frozen.read()
+    frozen.read()
+    line.retention_deletes(partition=0, burst=0, kept=0)
+    owner.source.assign({0})
+    line.run(owner, 4)
+    assert line.rows("SELECT next_offset FROM consumer_offset WHERE partition = 0") == [(4,)], "it saw no cut"
+    while len(line.rows("SELECT 1 FROM data_gap")) < 2:
+        frozen.read()
+        frozen.record()
+        line.seconds += 1
+    line.teardown()
+
+
 @pytest.mark.promise(2)
 def test_a_partition_whose_owner_fell_silent_waits_for_nothing_once_the_group_has_moved_it() -> None:
     """The clock stands still meanwhile: takeover takes the group's session, and no lease of ours on top of it."""
