@@ -9,8 +9,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 import structlog
+from argon2 import PasswordHasher
 from sqlalchemy import Engine
 
+from agent.service import passwords
 from dashboard import catalogues, words
 from tests import apache_kafka, databases, postgresql
 from tests import s3 as s3_api
@@ -50,6 +52,13 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     words.use(catalogues.load(pseudo.LANGUAGE, str(folder)))
     yield
     words.use(catalogues.load("", ""))
+
+
+@pytest.fixture
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords whose hashes cost nothing: a tenth of a second each is what keeps guessers out, and not tested here."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    passwords._nobodys.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,9 @@ def seal(here: Line) -> Seal:
 
 
 @pytest.fixture
-def client(here: Line, clock: Clock, seal: Seal, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def client(
+    here: Line, clock: Clock, seal: Seal, quick_hashes: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TestClient]:
     settings: Settings = load(None, {"GOODPART_DASHBOARD__URL": US})
     tries = Tries()
     for name, value in (("database", here.engine), ("settings", settings), ("seal", seal), ("tries", tries)):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from argon2 import extract_parameters, profiles
 
 from agent.service import Invalid, PermissionDenied, passwords, sessions, users
 from agent.service.passwords import check_pin, matches
@@ -20,7 +21,8 @@ from agent.store.tables import claim, metadata
 from agent.store.users import User
 from tests.databases import NOW, Line
 
-pytestmark = pytest.mark.usefixtures("each_database")
+pytestmark = pytest.mark.usefixtures("each_database", "quick_hashes")
+HASHER = passwords._hasher
 WORDS, PIN = "correct horse battery", "2580"
 IDLE = timedelta(minutes=10)
 SECOND = timedelta(seconds=1)
@@ -144,6 +146,10 @@ def test_the_texts_are_nowhere_in_the_database(here: Line, kim: User) -> None:
     assert "$argon2" not in repr(own)
 
 
+def test_a_hash_costs_what_the_rfc_asks_for() -> None:
+    assert extract_parameters(HASHER.hash(WORDS)) == profiles.RFC_9106_LOW_MEMORY
+
+
 def test_a_pin_does_only_where_its_owner_signed_in_with_the_password_within_a_shift(here: Line, kim: User) -> None:
     with pytest.raises(NotSignedIn, match=WRONG_PIN):
         _pin(here)
@@ -176,7 +182,11 @@ def test_wrong_pins_lock_it_until_the_password_is_given_again(here: Line, kim: U
     assert _pin(here).user_id == kim.id
 
 
-def test_of_many_wrong_pins_at_once_no_more_are_looked_at_than_in_a_row(here: Line, kim: User) -> None:
+def test_of_many_wrong_pins_at_once_no_more_are_looked_at_than_in_a_row(
+    here: Line, kim: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "_hasher", HASHER)  # whoever compares for long meets the others
+    users.set_pin(here.engine, here.operator, "operator", PIN, key="slow", now=NOW)
     _in(here)
 
     def wrong(n: int) -> None:
