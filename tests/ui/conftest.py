@@ -22,7 +22,14 @@ from tests.ui.works import fill
 
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the first is the lightest
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
-FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--js-flags=--no-opt --no-maglev",  # no page lives for long enough to be worth optimising
+)
 UNPROVEN = "no chromium-headless-shell here (a Debian package): that the pages work in a browser stays unproven"
 NUMBERS = count(2)  # of shops
 
