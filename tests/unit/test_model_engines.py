@@ -62,6 +62,18 @@ def trained(spec: InputSpec, weights: str) -> Artifact:
     return train(product(12), settings)
 
 
+@cache
+def _converted(spec: InputSpec, weights: str) -> Any:
+    from model.engines.openvino_graph import convert
+
+    return convert(scoring_network(trained(spec, weights), weights))
+
+
+def converted(spec: InputSpec, weights: str) -> Any:
+    """An OpenVINO model of one's own in fp32: to convert one takes longer than to score with it."""
+    return _converted(spec, weights).clone()
+
+
 @pytest.fixture(scope="module", params=list(SPECS))
 def artifact(request: pytest.FixtureRequest, weights: str) -> Artifact:
     return trained(SPECS[request.param], weights)
@@ -163,25 +175,22 @@ def test_int8_leaves_the_score_in_floating_point(plain: Artifact, weights: str) 
 def test_the_name_says_what_is_computed(plain: Artifact, weights: str) -> None:
     needed("openvino", "no OpenVINO here: its engine stays unproven")
     from model.engines.openvino import OpenVinoEngine
-    from model.engines.openvino_graph import convert
 
-    network = scoring_network(plain, weights)
-    spec = network.spec
-    asked = OpenVinoEngine(convert(network), spec, "bf16", 1)
+    spec = plain.manifest.spec
+    asked = OpenVinoEngine(converted(spec, weights), spec, "bf16", 1)
     hardware = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     assert asked.name.split("/")[:2] == ["cpu", "bf16" if hardware else "fp32"]
     with pytest.raises(EngineError, match="not quantised"):
-        OpenVinoEngine(convert(network), spec, "int8", 1)
+        OpenVinoEngine(converted(spec, weights), spec, "int8", 1)
 
 
 def test_halves_run_apart_score_as_the_whole(artifact: Artifact, reference: Scorer, weights: str) -> None:
     """Where a CPU has bfloat16 the first half is computed in it, and scores are others; elsewhere the cut is tested."""
     needed("openvino", "no OpenVINO here: its engine stays unproven")
     from model.engines.openvino import OpenVinoEngine
-    from model.engines.openvino_graph import convert
 
     spec = artifact.manifest.spec
-    engine = OpenVinoEngine(convert(scoring_network(artifact, weights)), spec, "bf16", 1)
+    engine = OpenVinoEngine(converted(spec, weights), spec, "bf16", 1)
     scorer = FrameScorer(engine, spec, artifact_sha256="", form="default")
     wanted = [one.score for one in reference.score(FRAMES)]
     found = [one.score for one in scorer.score(FRAMES)]
