@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -78,6 +79,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
 WITHOUT_ROLE = {"acts.perform", "claims.give_back"}
 
 
+@cache
 def _acts() -> dict[str, Callable[..., Any]]:
     found: dict[str, Callable[..., Any]] = {}
     for module in pkgutil.iter_modules(service.__path__):
@@ -109,6 +111,7 @@ def _call(here: Line, name: str, actor: User) -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
+@pytest.mark.usefixtures("quick_hashes")
 def test_whoever_has_a_lower_role_is_refused_and_nothing_changes(here: Line, name: str) -> None:
     with writing(here.engine) as conn:
         add_blob(conn, 1)
