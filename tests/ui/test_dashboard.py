@@ -18,6 +18,7 @@ from agent.settings import utc_now
 from agent.store import alerts, inspections, item_vectors, products, score_bins, stations, users
 from agent.store.engine import reading, writing
 from tests.ui.plant import FRAME, HOSTILE, MADE, PARTS, Served, open_items
+from tests.ui.walk import at_rest
 from tests.vectors import spot
 
 
@@ -120,6 +121,7 @@ def test_the_scores_of_a_product_say_what_another_threshold_would_have_flagged(p
 def test_a_point_of_a_trend_opens_its_parts(page: Page, served: Served) -> None:
     page.goto(f"{served.url}/trends?user=engineer&by=lot")
     expect(page.locator("table.line")).to_contain_text("(no lot)20.00% (12 of 60)")
+    at_rest(page)
     point = page.locator("[data-testid=stVegaLiteChart]").first.locator("path[aria-roledescription=point]")
     point.first.click(force=True)
     expect(page.get_by_text(f"({PARTS} of {PARTS} shown)")).to_be_visible()
@@ -128,6 +130,7 @@ def test_a_point_of_a_trend_opens_its_parts(page: Page, served: Served) -> None:
     expect(page.get_by_text("1 inspection, newest first")).to_be_visible()
     expect(page.get_by_text("hidden until the part is judged").first).to_be_visible()
     expect(page.get_by_role("img", name="frame of part-3")).to_be_visible()
+    at_rest(page)
     with page.expect_download() as started:
         page.get_by_role("button", name="Download the frame").click()
     assert started.value.path().read_bytes().startswith(b"\x89PNG")
@@ -139,6 +142,7 @@ def test_a_search_stands_in_the_address_and_its_sheet_runs_no_formula(page: Page
     deciding.decide(made.engine, made.operator, first.id, "defect", "=1+1", key="k", now=utc_now())
     page.goto(f"{served.url}/triage?user=engineer&decision=defect")
     expect(page.get_by_text("1 part, the newest first")).to_be_visible()
+    at_rest(page)
     with page.expect_download() as started:
         page.get_by_role("button", name="CSV").click()
     (row,) = csv.DictReader(started.value.path().read_text().splitlines())
@@ -152,7 +156,8 @@ def test_a_search_stands_in_the_address_and_its_sheet_runs_no_formula(page: Page
 def test_one_cause_is_judged_at_once_and_taken_back(page: Page, served: Served) -> None:
     page.goto(f"{served.url}/triage?user=operator&state=open")
     for at in range(2):
-        expect(page.get_by_text(f"{at} ticked;")).to_be_visible()  # the page is drawn as a whole
+        expect(page.get_by_text(f"{at} ticked;")).to_be_visible()
+        at_rest(page)
         page.get_by_text("judge", exact=True).nth(at).click()
     expect(page.get_by_text("2 ticked;")).to_be_visible()
     page.get_by_role("radio", name="defect").click()

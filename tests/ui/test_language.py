@@ -20,7 +20,7 @@ from agent.store.tables import user
 from tests.databases import database, line
 from tests.ui import pseudo
 from tests.ui.plant import Served, serving
-from tests.ui.walk import EMPTY, PAGES, opened
+from tests.ui.walk import EMPTY, PAGES, at_rest, opened
 from tests.ui.works import fill
 
 MORE = {  # what a page shows otherwise, and to whom
@@ -155,6 +155,7 @@ def _choose(page: Page, label: str, choice: str) -> None:
 def _open(page: Page, closed: Locator, wanted: Locator | None = None) -> None:
     """Opens its menu, again where the page is drawn anew meanwhile, which closes it."""
     for _ in range(10):
+        at_rest(page)
         closed.click()
         with suppress(TimeoutError):
             (wanted or page.locator(MENU)).first.wait_for(timeout=2000)

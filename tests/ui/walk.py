@@ -140,10 +140,15 @@ def opened(page: Page, url: str, address: str, user: str, shown: str) -> None:
     page.set_viewport_size({"width": WIDTHS[0], "height": 900})
     page.goto(f"{url}/{address}{'&' if '?' in address else '?'}user={user}")
     page.locator(shown).first.wait_for()
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    at_rest(page)
     page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
     page.wait_for_load_state("networkidle")
     expect(page.locator("figure:visible img:not([src])")).to_have_count(0)
+
+
+def at_rest(page: Page) -> None:
+    """Waits until the page is drawn: a click before that may find nothing where it was aimed."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
 
 
 def taken(page: Page, target: Path, width: int) -> None:
@@ -151,7 +156,7 @@ def taken(page: Page, target: Path, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     tall = page.locator("[data-testid=stMain]").evaluate("one => one.scrollHeight")
     page.set_viewport_size({"width": width, "height": min(TALLEST, max(900, int(tall)))})
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    at_rest(page)
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     page.screenshot(path=target)
 
