@@ -37,7 +37,8 @@ def table(rows: Sequence[Mapping[str, object]], *, low: bool = False) -> str:
 
 
 def _cell(value: object) -> str:
-    """Sentences get room, and dates and names do not break at their hyphens, however narrow the table is."""
+    """Sentences get room; dates and names do not break at their hyphens, however narrow the table is."""
     text = str(value)
-    words = HYPHENED.sub(r"<span class='whole'>\g<0></span>", escape(text))
-    return f"<td class='long'>{words}</td>" if len(text) > SENTENCE else f"<td>{words}</td>"
+    if len(text) > SENTENCE:
+        return f"<td class='long'>{escape(text)}</td>"
+    return "<td>" + HYPHENED.sub(r"<span class='whole'>\g<0></span>", escape(text)) + "</td>"
