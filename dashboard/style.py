@@ -7,7 +7,7 @@ table.line thead { border-bottom: 1px solid #8884; }
 table.line td { padding: 0.55rem 0.6rem; border-bottom: 1px solid #8882; }
 [data-testid="stHtml"]:has(table.line) { overflow-x: auto; }
 .facts td { overflow-wrap: anywhere; }
-table.line td.long { min-width: 15rem; overflow-wrap: anywhere; } table.line .whole { white-space: nowrap; }
+table.line td.long { min-width: 11rem; overflow-wrap: anywhere; } table.line .whole { white-space: nowrap; }
 table.line td.n { font-variant-numeric: tabular-nums; }
 .pill { padding: 0.12rem 0.6rem; border-radius: 999px; font-size: 0.82rem; font-weight: 600; color: #fff;
   background: #b45309; }
@@ -34,6 +34,7 @@ table.line td.n { font-variant-numeric: tabular-nums; }
   [data-testid=stHorizontalBlock]:has(> :nth-child(6)) > [data-testid=stColumn] { min-width: 9rem; }
   [data-testid=stColumn]:has([data-testid=stVegaLiteChart]) { min-width: 24rem; }
   [data-testid=stColumn]:has([data-testid=stButtonGroup]) { min-width: max-content; }
+  [data-testid=stMetricLabel] { min-height: 2.6rem; }
   [data-testid=stDateInputField] [role=group] { padding-inline: 0.1rem; }
   table.line :is(th, td) { padding-inline: 0.35rem; }
 }
