@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from typing import cast
 
 import altair as alt
 import pandas as pd
 
-from agent.store.buckets import Bucket
+from agent.store.buckets import DAY, FIXED, HOUR, Bucket
 from agent.store.marks import Mark
 from agent.store.score_bins import Decided, Histogram, edges
 from agent.store.trends import FlagPoint
@@ -27,6 +27,10 @@ from dashboard.words import later, retold, say
 
 HEIGHT = 260
 BARS = 320  # pixels that bars share
+FEW = 20  # buckets: over less time Vega would divide them, and label the parts alike
+WIDTHS: Mapping[Bucket, timedelta] = {
+    "minute": FIXED["minute"], "quarter": FIXED["quarter"], "hour": HOUR, "shift": 8 * HOUR, "day": DAY,
+}  # fmt: skip
 PICKED = "picked"
 STEADY, BREAKS = later("within the rules"), later("breaks a rule")
 VERDICTS = {"pass": "#15803d", "review": "#d97706", "reject": "#b91c1c", "not_inspected": "#64748b"}
@@ -52,7 +56,7 @@ def control(
         ]
     )  # fmt: skip
     frame["state"] = frame["broken"].map({False: say(STEADY), True: say(BREAKS)})
-    x = alt.X("start:T", title=None, axis=alt.Axis(format=FORMATS[bucket]))
+    x = alt.X("start:T", title=None, axis=_times(bucket, starts))
     small = all(max(point.value, point.upper) < SMALL for point in chart.points)
     axis = alt.Axis(labelExpr="format(datum.value * 1e6, '~g') + ' ppm'") if small else alt.Axis(format="%")
     y = alt.Y("value:Q", title=title, axis=axis)
@@ -78,6 +82,16 @@ def control(
         .add_params(alt.selection_point(name=PICKED, fields=["at"], toggle=False))
     )  # fmt: skip
     return _layered(band, middle, line, points, *([_marks(marks)] if marks else []))
+
+
+def _times(bucket: Bucket, at: Sequence[datetime], form: str = "") -> alt.Axis:
+    """An axis of times, with a tick for each bucket where there are few."""
+    plain = sorted({one.replace(tzinfo=None) for one in at})
+    few = bool(plain) and plain[-1] - plain[0] < FEW * WIDTHS[bucket]
+    ticks = [
+        alt.DateTime(year=one.year, month=one.month, date=one.day, hours=one.hour, minutes=one.minute) for one in plain
+    ]
+    return alt.Axis(format=form or FORMATS[bucket], values=ticks if few else alt.Undefined)
 
 
 def _tip(field: str, title: str, form: str = "") -> alt.Tooltip:
@@ -154,7 +168,7 @@ def quantiles(
         alt.Chart(frame, height=HEIGHT)
         .mark_line(point=True)
         .encode(
-            x=alt.X("day:T", title=None, axis=alt.Axis(format="%m-%d")),
+            x=alt.X("day:T", title=None, axis=_times("day", list(frame["day"]), "%m-%d")),
             y=alt.Y("severity:Q", title=say("severity"), scale=alt.Scale(type="symlog")),
             color=alt.Color("quantile:N", title=None, legend=alt.Legend(orient="top")),
             strokeDash=alt.StrokeDash("quantile:N", legend=None),
@@ -198,7 +212,12 @@ def severities(found: Histogram) -> alt.Chart:
         alt.Chart(frame, height=HEIGHT)
         .mark_rect()
         .encode(
-            x=alt.X("from:Q", title=say("severity"), scale=alt.Scale(type="symlog"), axis=alt.Axis(grid=False)),
+            x=alt.X(
+                "from:Q",
+                title=say("severity"),
+                scale=alt.Scale(type="symlog"),
+                axis=alt.Axis(grid=False, labelFlush=True),  # or the last one is cut where it ends with the chart
+            ),
             x2="to:Q",
             y=alt.Y("frames:Q", title=say("frames")),
             y2=alt.datum(0),
@@ -245,7 +264,7 @@ def _stacked(
         alt.Chart(frame, height=HEIGHT)
         .mark_bar(size=max(2, min(24, BARS // max(1, frame["time"].nunique()))))
         .encode(
-            x=alt.X("time:T", title=None, axis=alt.Axis(format=FORMATS[bucket])),
+            x=alt.X("time:T", title=None, axis=_times(bucket, list(frame["time"]))),
             y=alt.Y("sum(amount):Q", title=amount),
             color=alt.Color("group:N", title=None, scale=scale, legend=alt.Legend(orient="top")),
             tooltip=[_tip("time:T", say("time")), _tip("group:N", group), _tip("sum(amount):Q", amount)],

@@ -7,6 +7,7 @@ table.line thead { border-bottom: 1px solid #8884; }
 table.line td { padding: 0.55rem 0.6rem; border-bottom: 1px solid #8882; }
 [data-testid="stHtml"]:has(table.line) { overflow-x: auto; }
 .facts td { overflow-wrap: anywhere; }
+table.line td.long { min-width: 11rem; overflow-wrap: anywhere; } table.line .whole { white-space: nowrap; }
 table.line td.n { font-variant-numeric: tabular-nums; }
 .pill { padding: 0.12rem 0.6rem; border-radius: 999px; font-size: 0.82rem; font-weight: 600; color: #fff;
   background: #b45309; }
@@ -23,7 +24,7 @@ table.line td.n { font-variant-numeric: tabular-nums; }
 .wide { overflow-x: auto; } .wide:focus-visible { outline: 3px solid #2563eb; }
 [data-testid=stMainBlockContainer] { padding: 4rem 1.5rem 2rem; }
 [data-testid=stCaptionContainer] { color: inherit; opacity: 0.8; }
-:is([data-testid=stMetricLabel], [data-testid=stMetricValue]) * { white-space: normal; text-overflow: clip; }
+:is([data-testid=stMetricLabel], [data-testid=stMetricValue]) * { white-space: normal !important; }
 [data-testid=stMetricValue] { font-size: 1.5rem; }
 [data-testid=stBaseButton-primary] { color: light-dark(#fff, #0e1117); }
 @media (prefers-color-scheme: dark) { :is([data-testid=stPopoverBody], [data-testid=stDialog]) { color-scheme: dark; } }
@@ -31,5 +32,10 @@ table.line td.n { font-variant-numeric: tabular-nums; }
 @media (max-width: 1000px) {
   [data-testid=stHorizontalBlock] { flex-wrap: wrap; } [data-testid=stColumn] { min-width: 7rem; }
   [data-testid=stHorizontalBlock]:has(> :nth-child(6)) > [data-testid=stColumn] { min-width: 9rem; }
+  [data-testid=stColumn]:has([data-testid=stVegaLiteChart]) { min-width: 24rem; }
+  [data-testid=stColumn]:has([data-testid=stButtonGroup]) { min-width: max-content; }
+  [data-testid=stMetricLabel] { min-height: 2.6rem; }
+  [data-testid=stDateInputField] [role=group] { padding-inline: 0.1rem; }
+  table.line :is(th, td) { padding-inline: 0.35rem; }
 }
 """

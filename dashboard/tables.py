@@ -9,6 +9,8 @@ from html import escape
 from dashboard.words import say
 
 JOINER = "\u2060"  # without width
+SENTENCE = 40  # characters; what is longer is one
+HYPHENED = re.compile(r"(?<!\S)(?=\S{1,24}(?!\S))\S+-\S+")  # a word that a line would break in
 # What is looked for only once escapes are gone: addresses, `:names:` (but not times), arrows.
 TORN = re.compile(r"(?<=:)(?=\S)(?!\d\d\b)|(?<=@)(?=\S)|(?<=www)(?=\.)|(?<=[-<])(?=[->])", re.IGNORECASE)
 
@@ -28,9 +30,15 @@ def table(rows: Sequence[Mapping[str, object]], *, low: bool = False) -> str:
         low: scrolled by itself where it has many rows.
     """
     head = "".join(f"<th scope='col'>{escape(say(name))}</th>" for name in (rows[0] if rows else ()))
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(map(_cell, row.values())) + "</tr>" for row in rows)
     inside = f"<table class='line'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     # Scrolled by itself where it is wider, by keys too.
     return f"<div class='wide{' low' if low else ''}' tabindex='0'>{inside}</div>"
+
+
+def _cell(value: object) -> str:
+    """Sentences get room; dates and names do not break at their hyphens, however narrow the table is."""
+    text = str(value)
+    if len(text) > SENTENCE:
+        return f"<td class='long'>{escape(text)}</td>"
+    return "<td>" + HYPHENED.sub(r"<span class='whole'>\g<0></span>", escape(text)) + "</td>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import streamlit as st
 
@@ -30,17 +30,19 @@ def show(asked: Asked, found: Findings) -> None:
     threshold = st.number_input(
         say("Were the threshold at severity"), value=0.0, step=0.1, key="threshold", bind="query-params"
     )
-    least, most = whole.flagged_at(threshold)
-    hours, (first, last) = found.hours, asked.days
-    counted = {"least": least, "most": most, "n": whole.n, "first": first, "last": last}
+    hours, frames = found.hours, whole.flagged_at(threshold)
+    counted = {
+        "flagged": _between([f"{one:,}" for one in frames]),
+        "n": whole.n,
+        "days": _between(map(str, asked.days)),
+    }
     if hours:
         text = say(
-            "{least:,} to {most:,} of {n:,} frames would have been flagged, {slow:.1f} to {fast:.1f} an hour of "
-            "running, {first} to {last}.",
-            slow=least / hours, fast=most / hours, **counted,
+            "{flagged} of {n:,} frames would have been flagged, {hourly} an hour of running, {days}.",
+            hourly=_between([f"{one / hours:.1f}" for one in frames]), **counted,
         )  # fmt: skip
     else:
-        text = say("{least:,} to {most:,} of {n:,} frames would have been flagged, {first} to {last}.", **counted)
+        text = say("{flagged} of {n:,} frames would have been flagged, {days}.", **counted)
     text += " " + say("0 is the threshold that decided, 1 one interquartile range of the good parts above it.")
     st.caption(text + (" " + say("All lots are in it.") if asked.scope.lot else ""))
 
@@ -48,7 +50,13 @@ def show(asked: Asked, found: Findings) -> None:
 def _counted(days: Mapping[Decided, Histogram]) -> str:
     ns = [one.n for one in days.values()]
     return say(
-        "n = {n:,} frames, {least:,} to {most:,} a point. A line ends where another model or certificate decides: from "
+        "n = {n:,} frames, {some} a point. A line ends where another model or certificate decides: from "
         "there on severities are of another unit.",
-        n=sum(ns), least=min(ns), most=max(ns),
+        n=sum(ns), some=_between([f"{min(ns):,}", f"{max(ns):,}"]),
     )  # fmt: skip
+
+
+def _between(ends: Iterable[str]) -> str:
+    """Both ends of a range, or the one that they are."""
+    least, most = ends
+    return least if least == most else say("{least} to {most}", least=least, most=most)

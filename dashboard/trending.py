@@ -144,7 +144,7 @@ def signals(starts: Sequence[datetime], counts: Sequence[int], chart: Chart, buc
     """The points that break a rule, in words, newest first."""
     return [
         say(
-            "{time}: {count} of {n}, {rules}",
+            "{time}: {count:,} of {n:,}, {rules}",
             time=start.strftime(FORMATS[bucket]), count=count, n=point.n, rules=broken(point),
         )
         for start, count, point in zip(starts, counts, chart.points, strict=True)

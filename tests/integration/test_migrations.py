@@ -13,9 +13,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from agent.hot_window import make_partitions
-from agent.service import reviews
 from agent.settings import utc_now
-from agent.store import closings, epochs, inspections, normals, partitions, products, samples, snapshots, trends
+from agent.store import epochs, inspections, normals, partitions, products, samples, snapshots
 from agent.store.engine import (
     DatabaseBehind,
     StoreError,
@@ -29,14 +28,13 @@ from agent.store.engine import (
 )
 from agent.store.install import install_of
 from agent.store.migrate import head
-from agent.store.scopes import Scope
-from agent.store.tables import closing_day, closing_hour, metadata, rollup_hour
+from agent.store.tables import metadata
 from tests.databases import NOW, add_blob, database, empty_url, line
 
 both = pytest.mark.usefixtures("each_database")
-REVISIONS = ["base", *(f"{number:04}" for number in range(1, 33))]
+REVISIONS = ["base", *(f"{number:04}" for number in range(1, 34))]
 # Below these, columns do not only go: indexes and rows change, a table takes another's place, a column moves.
-SAME = ("0004", "0007", "0009", "0015", "0017", "0018", "0019", "0020", "0021")
+SAME = ("0004", "0007", "0009", "0015", "0017", "0018", "0019", "0020", "0021", "0032")
 PARTITIONS = re.compile("inspection_(default|before_y|y).*")  # of a table, and no tables of their own
 
 
@@ -246,88 +244,6 @@ def test_thumbnails_move_from_vectors_to_samples_and_back(tmp_path: Path) -> Non
             assert {one.id: one.thumbnail_sha256 for one in samples.all(conn, here.product_id)} == {
                 with_one: small, without: None,
             }  # fmt: skip
-
-
-@both
-def test_closings_of_a_second_model_are_told_apart(tmp_path: Path) -> None:
-    with line(tmp_path) as here:
-        with writing(here.engine) as conn:
-            verdicts = ("review", "pass", "pass", "pass")
-            ids = [here.add_item(conn, n, verdict=one).id for n, one in enumerate(verdicts)]
-        for item_id in ids[:3]:
-            reviews.decide(here.engine, here.operator, item_id, "normal", key=f"k{item_id}", now=NOW)
-        reviews.decide(here.engine, here.operator, ids[3], "defect", "dent", key="dent", now=NOW)
-        span = (NOW - timedelta(hours=1), NOW + timedelta(hours=1))  # before 0026 days have no sums
-        with reading(here.engine) as conn:
-            counted = closings.counts(conn, *span)
-        assert counted == {
-            ("flagged", "normal", ""): 1, ("second", "normal", ""): 2, ("second", "defect", "dent"): 1,
-        }  # fmt: skip
-        downgrade(here.engine, "0021")
-        with reading(here.engine) as conn:
-            assert closings.counts(conn, *span) == {("flagged", "normal", ""): 3, ("flagged", "defect", "dent"): 1}
-        upgrade(here.engine)
-        with reading(here.engine) as conn:
-            assert closings.counts(conn, *span) == counted
-
-
-@both
-def test_hours_and_days_are_summed_from_the_quarters(tmp_path: Path) -> None:
-    def sums(conn: Connection) -> dict[str, list[tuple[object, ...]]]:
-        tables = (rollup_hour, closing_hour, closing_day)
-        return {one.name: sorted(map(tuple, conn.execute(sa.select(one)))) for one in tables}
-
-    with line(tmp_path) as here:
-        late = NOW.replace(hour=23, minute=50)
-        times = [NOW, NOW + timedelta(minutes=20), NOW + timedelta(hours=1), late, late + timedelta(minutes=20)]
-        with writing(here.engine) as conn:
-            seen = [here.inspection(n, "review", event_at=at, lot="L7") for n, at in enumerate(2 * times)]
-            trends.add_inspections(conn, seen)
-            kinds = ("flagged", "flagged", "audit", "flagged", "failed")
-            ids = [
-                here.add_item(conn, n, kind=kind, verdict="pass" if kind == "audit" else "review", event_at=at).id
-                for n, (kind, at) in enumerate(zip(kinds, times, strict=True))
-            ]
-        for item_id, (decision, reason) in zip(ids, 2 * [("normal", None), ("defect", "dent")], strict=False):
-            reviews.decide(here.engine, here.operator, item_id, decision, reason, key=f"k{item_id}", now=NOW)
-        reviews.decide(here.engine, here.operator, ids[4], "defect", "crack", key="failed", now=NOW)
-        reviews.undo(here.engine, here.operator, ids[1], key="undo", now=NOW)
-        with reading(here.engine) as conn:
-            written = sums(conn)
-        assert {name: len(found) for name, found in written.items()} == {
-            "rollup_hour": 4, "closing_hour": 3, "closing_day": 4,
-        }  # fmt: skip
-        downgrade(here.engine, "0025")
-        upgrade(here.engine)
-        with reading(here.engine) as conn:
-            assert sums(conn) == written
-
-
-@both
-def test_closings_are_counted_anew_from_the_items(tmp_path: Path) -> None:
-    with line(tmp_path) as here:
-        with writing(here.engine) as conn:
-            kinds = ("flagged", "flagged", "audit", "flagged")
-            ids = [
-                here.add_item(conn, n, kind=kind, verdict="pass" if kind == "audit" else "review", lot="L7").id
-                for n, kind in enumerate(kinds)
-            ]
-        for item_id, decision, reason in zip(ids, ("normal", "defect", "normal"), (None, "dent", None), strict=False):
-            reviews.decide(here.engine, here.operator, item_id, decision, reason, key=f"k{item_id}", now=NOW)
-        reviews.decide(here.engine, here.operator, ids[3], "unsure", key="unsure", now=NOW)
-        span = (NOW - timedelta(days=1), NOW + timedelta(days=1))
-        with reading(here.engine) as conn:
-            counted = closings.counts(conn, *span, Scope(lot="L7"))
-        assert counted == {
-            ("audit", "normal", ""): 1, ("flagged", "defect", "dent"): 1, ("flagged", "normal", ""): 1,
-        }  # fmt: skip
-        downgrade(here.engine, "0007")
-        with reading(here.engine) as conn:
-            sums = conn.execute(sa.text("SELECT decision, reason, n FROM review_rollup ORDER BY decision")).all()
-        assert [tuple(one) for one in sums] == [("defect", "dent", 1), ("normal", "", 2)]
-        upgrade(here.engine)
-        with reading(here.engine) as conn:
-            assert closings.counts(conn, *span, Scope(lot="L7")) == counted
 
 
 @both

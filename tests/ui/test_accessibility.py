@@ -1,4 +1,4 @@
-"""axe-core finds nothing serious on any page, whatever somebody has done on it, in either theme."""
+"""axe-core finds nothing serious on any page, whatever somebody has done on it, in either theme; no word is cut."""
 
 from __future__ import annotations
 
@@ -26,6 +26,18 @@ OF_COLOURS = {**EVERY_RULE, "runOnly": ["color-contrast", "link-in-text-block"]}
 OTHER: Mapping[str, Literal["light", "dark"]] = {"light": "dark", "dark": "light"}
 DRAWN = "() => getComputedStyle(document.querySelector('.stApp')).colorScheme"
 DRAWN_SO = f"scheme => ({DRAWN})() === scheme"
+TABLET = 820  # pixels
+# What is cut in boxes that do not scroll for it, and labels that stick out of their chart by more than a line's height.
+CUT = """() => {
+  const boxes = [...document.querySelectorAll("[data-testid=stMain] *")].filter((one) =>
+    getComputedStyle(one).overflowX !== "visible" && one.scrollWidth > one.clientWidth + 1
+    && one.innerText?.trim() && one.checkVisibility() && !one.closest(".wide"));
+  const labels = [...document.querySelectorAll("[data-testid=stVegaLiteChart] svg text")].filter((one) => {
+    const [mine, whole] = [one, one.closest("[data-testid=stVegaLiteChart]")].map((two) => two.getBoundingClientRect());
+    return getComputedStyle(one).opacity !== "0" && (mine.right > whole.right + 6 || mine.left < whole.left - 6);
+  });
+  return [...boxes, ...labels].map((one) => one.textContent.trim().slice(0, 60));
+}"""
 MENU = "[data-testid=stPopoverBody]:visible"
 
 
@@ -137,6 +149,14 @@ def test_no_state_has_a_serious_violation(visit: Page, works: Served, name: str)
     opened(visit, works.url, address, role, shown)
     states = chain(["drawn"], act(visit, works))
     assert [f"{state}, {one}" for state in states for one in _in_either_theme(visit)] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_word_is_cut_on_a_tablet(visit: Page, works: Served, name: str) -> None:
+    opened(visit, works.url, PAGES[name][0], "admin", PAGES[name][1])
+    visit.set_viewport_size({"width": TABLET, "height": 1100})
+    visit.wait_for_function(f"!({CUT})().length")  # charts follow the window's width
+    assert visit.evaluate(CUT) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from agent.demo.redis import RedisServer
 from agent.settings import Plant, utc_now
@@ -64,6 +64,7 @@ EMPTY = ".desk, [data-testid=stAlert], table.line"
 SCHEMES: Sequence[Literal["light", "dark"]] = ("light", "dark")
 WIDTHS = (1280, 820)
 TALLEST = 3200
+TRIES = 5  # what is as tall as the window allows grows with it
 COLOURS = 256  # of a picture in the documents: a third of the bytes
 PATIENCE_MS = 120_000
 REDIS = "GOODPART_REDIS__URL"
@@ -154,10 +155,14 @@ def at_rest(page: Page) -> None:
 def taken(page: Page, target: Path, width: int) -> None:
     """The whole page: Streamlit scrolls within the window, so the window is made as tall as what it shows."""
     page.set_viewport_size({"width": width, "height": 900})
-    tall = page.locator("[data-testid=stMain]").evaluate("one => one.scrollHeight")
-    page.set_viewport_size({"width": width, "height": min(TALLEST, max(900, int(tall)))})
-    at_rest(page)
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    for _ in range(TRIES):
+        at_rest(page)
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        tall = int(page.locator("[data-testid=stMain]").evaluate("one => one.scrollHeight"))
+        fitting: ViewportSize = {"width": width, "height": min(TALLEST, max(900, tall))}
+        if page.viewport_size == fitting:
+            break
+        page.set_viewport_size(fitting)
     page.screenshot(path=target)
 
 

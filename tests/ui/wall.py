@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -47,7 +48,7 @@ class Wall:
             self._runs = [one for one in known if one.last_frame_at and self._began - one.last_frame_at < NOW]
             self._lags = {(one.stream_id, one.partition): one.partition for one in offsets.partitions(conn)}
             self._keys = {one.station_id: dict(one._mapping) for one in conn.execute(_KEYS)}
-        self._counted = dict.fromkeys(self._keys, 0)
+        self._counted, self._beats = dict.fromkeys(self._keys, 0), 0
         self._glances = {one.id: _glance(one) for one in self._runs if one.status == "ok"}
 
     def beat(self) -> None:
@@ -62,10 +63,12 @@ class Wall:
             speed.note(conn, self._lags, {}, now)
             running = sa.update(training_run).where(training_run.c.id.in_([one.id for one in runs.running(conn)]))
             conn.execute(running.values(heartbeat_at=now))
-        for one in self._runs:
-            if webp := self._glances.get(one.id):
-                seen = now - timedelta(seconds=one.id % 3)
-                self._live.show(glance_of(self._install, one.id), Glance(seen, True, webp))
+        shown = deque(self._glances.values())
+        shown.rotate(self._beats)
+        for station_id, webp in zip(self._glances, shown, strict=True):
+            seen = now - timedelta(seconds=station_id % 3)
+            self._live.show(glance_of(self._install, station_id), Glance(seen, True, webp))
+        self._beats += 1
 
     def _count(self, conn: Connection, one: Station, now: datetime) -> None:
         """The frames since the last beat, at the usual rate."""
@@ -77,15 +80,15 @@ class Wall:
 
 
 @contextmanager
-def hung(engine: Engine, url: str) -> Iterator[None]:
-    """Inside, the plant lives."""
+def hung(engine: Engine, url: str, every_s: float = EVERY_S) -> Iterator[None]:
+    """Inside, the plant lives: it has something new every so many seconds."""
     live, done = RedisLive(url), Event()
     wall = Wall(engine, live)
 
     def beats() -> None:
         while not done.is_set():
             wall.beat()
-            done.wait(EVERY_S)
+            done.wait(every_s)
 
     thread = Thread(target=beats, name="wall")
     thread.start()

@@ -63,7 +63,7 @@ def test_why_a_model_decides_and_another_was_rejected_is_told(decided: Line, mon
     assert not page.exception, page.exception
     assert any(plain(f"⟦{WHY}⟧") in one.value for one in page.success)
     table = next(one.proto.body for one in page.get("html") if "artifact" in one.proto.body)
-    assert re.findall(r"<td>([^<]*)</td></tr>", table) == [f"⟦{WHY}⟧", f"⟦rolled back: ⟦{WHY}⟧⟧"]
+    assert re.findall(r"<td[^>]*>([^<]*)</td></tr>", table) == [f"⟦{WHY}⟧", f"⟦rolled back: ⟦{WHY}⟧⟧"]
     with reading(decided.engine) as conn:
         stored = [one.reason for one in registry.deployments(conn, decided.product_id)]
         said = [one.detail["reason"] for one in audit.recent(conn) if one.action.startswith("model.")]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard import spc
-from dashboard.spc import broken_by, ewma, laney, moving, sigma_z
+from dashboard.spc import ewma, laney, moving, sigma_z
 
 # Montgomery, Introduction to Statistical Quality Control, table 7.1: frozen orange juice cans, 30 samples of 50.
 CANS = [
@@ -30,12 +30,6 @@ SEEN = [
 ATTENDED = [
     280443, 276823, 291681, 296155, 282343, 275888, 283867, 295251, 284468, 282529, 279618, 283932, 266629, 268091,
     276803, 271578, 266005, 273520, 278574, 273772,
-]  # fmt: skip
-# SAS/QC User's Guide, The SHEWHART Procedure, "Applying Tests for Special Causes": circuits that fail, of 500
-# a batch (PCHART statement, data set Circuit3), and means of gap widths (XCHART statement, data set Parts).
-CIRCUITS = [12, 21, 16, 9, 3, 4, 6, 9, 11, 13, 12, 7, 2, 14, 9, 8, 14, 10, 11, 9]
-GAPS = [
-    270, 258, 248, 260, 273, 260, 259, 248, 260, 255, 268, 253, 273, 275, 257, 269, 249, 264, 258, 248, 248,
 ]  # fmt: skip
 BUCKETS = st.lists(
     st.integers(1, 5000).flatmap(lambda size: st.tuples(st.integers(0, size), st.just(size))), min_size=1, max_size=40
@@ -83,20 +77,6 @@ def test_laneys_limits_are_those_that_qicharts2_draws(
     assert found.sigma_z == pytest.approx((first[1] - centre) / p_chart_width, rel=1e-12)
 
 
-def test_run_rules_are_broken_where_sas_finds_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests 1 to 4 of the p chart: "Test 1 is positive at batch 2 and Test 3 is positive at batch 10"."""
-    monkeypatch.setattr(spc, "sigma_z", lambda counts, sizes: 1.0)
-    found = laney(CIRCUITS, [500] * len(CIRCUITS), (1, 2, 3, 4))
-    assert (found.points[0].lower, found.points[0].upper) == pytest.approx((0.00121703, 0.03878297), abs=5e-9)
-    assert {at + 1: point.rules for at, point in enumerate(found.points) if point.rules} == {2: (1,), 10: (3,)}
-
-
-def test_two_of_three_are_found_where_sas_finds_them() -> None:
-    """Tests 1 to 5 of the means chart: centre 259.66667, upper limit 277.24592, "Test 5 was positive at sample 14"."""
-    deviations = [3 * (gap - 259.66667) / (277.24592 - 259.66667) for gap in GAPS]
-    assert [{at + 1 for at in broken_by(number, deviations)} for number in range(1, 6)] == [*[set()] * 4, {14}]
-
-
 def test_sigma_z_is_laneys_moving_range_of_z_scores() -> None:
     # By hand: the centre is .2, a bucket of 100 has deviation .04, and the z-scores are -1, 1, 0: ranges 2 and 1.
     assert sigma_z([16, 24, 20], [100] * 3) == pytest.approx(1.5 / 1.128)
@@ -142,35 +122,6 @@ def test_with_equal_buckets_the_limits_follow_the_closed_form(counts: list[int],
         if spread and point.upper < 1:
             expected = 3 * spread * (weight / (2 - weight) * (1 - (1 - weight) ** (2 * at))) ** 0.5
             assert point.upper - chart.centre == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("number", "deviations", "expected"),
-    [
-        (1, [0, 3.1, -3.1, 3.0], {1, 2}),
-        (2, [0.1] * 8 + [-0.1], set()),
-        (2, [0.1] * 10, {8, 9}),
-        (2, [-0.1] * 9, {8}),
-        (3, [1, 2, 3, 4, 5, 6], {5}),
-        (3, [1, 2, 3, 3, 4, 5], set()),
-        (3, [0, 6, 5, 4, 3, 2, 1], {6}),
-        (4, [(-1) ** at for at in range(15)], {13, 14}),
-        (4, [0.0] * 14, set()),
-        (5, [2.1, 0, 2.1], {2}),
-        (5, [2.1, 0, -2.1], set()),
-        (5, [2.1, 2.1, 0], {1}),  # nothing is told of a point that lies within
-        (6, [-1.1, -1.1, 0, -1.1, -1.1], {4}),
-        (7, [0.9, -0.9] * 8, {14, 15}),
-        (8, [1.1, -1.1] * 4, {7}),
-    ],
-)
-def test_a_rule_is_broken_where_its_run_ends(number: int, deviations: list[float], expected: set[int]) -> None:
-    assert broken_by(number, deviations) == expected
-
-
-def test_enough_of_a_run_are_told_as_soon_as_they_are_there() -> None:
-    assert broken_by(5, [2.1, 2.1]) == {1}
-    assert broken_by(6, [1.1] * 4) == {3}
 
 
 @pytest.mark.parametrize(("counts", "sizes"), [([], []), ([1], [1, 2]), ([2], [1]), ([0], [0]), ([-1], [5])])

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from agent.phrases import Phrase
-from agent.store.buckets import cutter
+from agent.store.buckets import Bucket, cutter
 from agent.store.closings import Judged
 from agent.store.marks import Mark
 from agent.store.score_bins import Histogram
@@ -43,6 +43,23 @@ def test_a_part_that_was_never_inspected_is_no_cause_among_inspected_frames() ->
     assert pareto({("failed", "defect", "dent"): 1, ("teach", "defect", "dent"): 2}) == []
 
 
+def _ticks(drawn: Any) -> list[tuple[int, ...]] | None:
+    values = drawn.to_dict()["encoding"]["x"]["axis"].get("values")
+    return values and [(one["date"], one["hours"], one["minutes"]) for one in values]
+
+
+@pytest.mark.parametrize("bucket", ["minute", "quarter", "hour", "day"])
+def test_few_buckets_have_a_tick_each_and_no_two_ticks_one_label(bucket: Bucket) -> None:
+    """Vega would divide the minutes of three buckets into quarters of a minute, and label each as its minute."""
+    starts = [DAY + n * charts.WIDTHS[bucket] for n in range(60)]
+    points = [FlagPoint(start, 9, 1, 0, 0) for start in starts]
+    drawn = charts.verdicts(points[:3], bucket)
+    assert _ticks(drawn) == [(one.day, one.hour, one.minute) for one in starts[:3]]
+    assert _ticks(charts.verdicts(points, bucket)) is None  # as many as there is room for
+    days = {(DAY.date(), 1): Histogram({-5: 3})}
+    assert _ticks(charts.quantiles(days, (0.5, 0.9), [])) == [(DAY.day, 0, 0)]
+
+
 def test_a_bucket_without_a_whole_is_not_drawn() -> None:
     found = _series([_point(0, 10)], {1: Judged(1, 1, 0)})
     starts, counts, chart = charted(found, MEASURES["flagged"], (1,), zone=UTC, averaged=False, base="all buckets")
@@ -66,7 +83,7 @@ def test_signals_name_the_bucket_the_numbers_and_the_rule() -> None:
     found = _series([_point(day, 10 + day % 2) for day in range(8)] + [_point(8, 90)], {})
     starts, counts, chart = charted(found, MEASURES["flagged"], (1,), zone=UTC, averaged=False, base="the first half")
     assert chart
-    assert signals(starts, counts, chart, "day") == ["2026-03-10: 90 of 1000, beyond the control limits"]
+    assert signals(starts, counts, chart, "day") == ["2026-03-10: 90 of 1,000, beyond the control limits"]
     drawn = charts.control(starts, counts, chart, [], "day", "flag rate").to_dict()
     assert any(one.get("name") == charts.PICKED for one in drawn["params"])
     assert all("n" in row and "count" in row for rows in drawn["datasets"].values() for row in rows)
@@ -181,3 +198,8 @@ def test_a_name_from_a_frame_stays_text() -> None:
     assert "<td>&lt;b&gt;L7</td><td>1</td>" in table([{"Lot": "<b>L7", "<i>n": 1}])
     assert "<i>" not in table([{"Lot": "<b>L7", "<i>n": 1}])
     assert table([]).count("<td>") == 0
+    whole = "<td><span class='whole'>2026-12-01</span> 03:38</td><td><span class='whole'>press-1</span></td>"
+    assert whole in table([{"Since": "2026-12-01 03:38", "Station": "press-1"}])
+    sentence = "a sentence that is longer than a name, and has a hy-phen"
+    assert f"<td class='long'>{sentence}</td>" in table([{"What": sentence}])
+    assert "span" not in table([{"Subject": "a - b, item:1", "Id": "x-" * 20}])
