@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+import socket
 import threading
 from pathlib import Path
 
@@ -8,8 +10,17 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
+from agent.health import Health
 from agent.store import engine as engine_module
-from agent.store.engine import DatabaseBehind, StoreError, Unreachable, open_engine, reading, writing
+from agent.store.engine import (
+    POSTGRESQL_SILENCE,
+    DatabaseBehind,
+    StoreError,
+    Unreachable,
+    open_engine,
+    reading,
+    writing,
+)
 from agent.store.tables import lease, product
 from tests import databases
 from tests.databases import NOW, database
@@ -136,6 +147,30 @@ def test_on_postgresql_no_claim_waits_long_and_none_is_kept_by_the_dead(postgres
         ]
     engine.dispose()
     assert found == ["2s", "5s"]
+
+
+@pytest.mark.promise(7, 8)
+def test_a_postgresql_that_answers_nothing_is_an_outage_before_its_agent_looks_dead(tmp_path: Path) -> None:
+    """No packet of a host that lost its cable says so: libpq has to give up, and sooner than the agent's own watch."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(Unreachable, match="timeout expired"):
+            open_engine(f"postgresql+psycopg://u@{place}/d?connect_timeout=2")
+    given, patience = POSTGRESQL_SILENCE, inspect.signature(Health.tick).parameters["within_s"].default
+    heard = given["keepalives_idle"] + given["keepalives_interval"] * given["keepalives_count"]
+    assert max(given["connect_timeout"], heard, given["tcp_user_timeout"] / 1000) < patience / 2
+
+
+@pytest.mark.promise(7, 8)
+def test_postgresql_is_asked_to_give_up_on_silence(postgresql_server: PostgreSQL) -> None:
+    engine = open_engine(f"{postgresql_server.url()}?keepalives_idle=7")
+    with reading(engine) as conn:
+        driver = conn.connection.driver_connection
+        assert driver is not None
+        found = driver.info.get_parameters()
+    engine.dispose()
+    wanted = {name: str(value) for name, value in POSTGRESQL_SILENCE.items()} | {"keepalives_idle": "7"}
+    assert found.items() >= (wanted.items() - {("connect_timeout", "5")})
 
 
 @pytest.mark.promise(8)
