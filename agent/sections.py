@@ -133,7 +133,7 @@ class Kafka(_Section):
     station: str = ""
     product: str = ""
     session_timeout_s: Seconds = 45.0
-    heartbeat_s: Seconds = 3.0
+    heartbeat_s: Seconds = 1.0
     max_poll_records: Positive = 64
 
 
