@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from agent.alerts.base import Alarms
 from agent.phrases import Phrase
+from agent.service.dead_letters import needed
 from agent.settings import Retention as Limits
 from agent.store import evidence, storage
 from agent.store.engine import reading, writing
+from agent.store.evidence import Old
 from agent.store.references import page_after
 
 log = structlog.get_logger()
 CHUNK = 25  # rows of one writing transaction: their indexes make them heavy
+PAGE = 1000  # dead letters of one look: rows without bytes, which may be most, are read only once
 SUBJECT = "blobs:evidence"
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What was let go: items, dead letters, and bytes that no item names any more."""
+    """What was let go: items, dead letters, and bytes that neither names any more."""
 
     items: int = 0
     dead_letters: int = 0
     bytes: int = 0
 
+    def __add__(self, other: Released) -> Released:
+        return Released(self.items + other.items, self.dead_letters + other.dead_letters, self.bytes + other.bytes)
+
 
 class Retention:
-    """Lets go the evidence of the oldest closed items, by age, then by bytes; the sweeper deletes it.
+    """Lets go the evidence of the oldest closed items and dead letters, by age, then by bytes; the sweeper deletes it.
 
-    Never that of an open, escalated, sampled or pinned item; it alarms where these alone exceed the limit.
+    Never that of an open, escalated, sampled or pinned item, nor of a dead letter that an agent was asked to show or
+    publish; it alarms where these alone exceed the limit.
 
     Args:
         engine: the database.
@@ -53,13 +62,9 @@ class Retention:
         Raises:
             StoreError: the database is away; what was let go until then is.
         """
-        items = letters = freed = 0
-        if self._limits.evidence_days:
-            before = now - timedelta(days=self._limits.evidence_days)
-            items, freed = self._release(now, closed_before=before)
-            letters = self._release_dead_letters(before)
-        by_bytes = self._within_bytes(now)
-        done = Released(items + by_bytes.items, letters, freed + by_bytes.bytes)
+        days = self._limits.evidence_days
+        done = self._release(now, before=now - timedelta(days=days)) if days else Released()
+        done += self._within_bytes(now)
         if done.items or done.dead_letters:
             log.info("evidence_released", items=done.items, dead_letters=done.dead_letters, bytes=done.bytes)
         return done
@@ -67,9 +72,10 @@ class Retention:
     def _within_bytes(self, now: datetime) -> Released:
         limit = int(self._limits.evidence_gb * 1e9)
         excess = self._held() - limit if limit else 0
-        items, freed = self._release(now, enough=excess) if excess > 0 else (0, 0)
+        done = self._release(now, enough=excess) if excess > 0 else Released()
+        freed = done.bytes
         if self._stopping():
-            return Released(items, bytes=freed)
+            return done
         if limit:
             with writing(self._engine) as conn:
                 storage.note(conn, storage.EVIDENCE, limit + excess - freed, max(0, freed - excess), now)
@@ -86,34 +92,33 @@ class Retention:
             )  # fmt: skip
         else:
             self._alarms.cleared("disk", SUBJECT)
-        return Released(items, bytes=freed)
+        return done
 
-    def _release(
-        self, now: datetime, *, closed_before: datetime | None = None, enough: int | None = None
-    ) -> tuple[int, int]:
-        """Oldest first, until `enough` bytes are freed; returns how many items and bytes."""
-        last = items = freed = 0
-        while not self._stopping() and (enough is None or freed < enough):
-            with reading(self._engine) as conn:
-                ids = evidence.releasable(conn, after=last, limit=CHUNK, closed_before=closed_before)
-            if not ids:
+    def _release(self, now: datetime, *, before: datetime | None = None, enough: int | None = None) -> Released:
+        """Oldest first, until `enough` bytes are freed."""
+        done = Released()
+        items = self._each(lambda conn, last: evidence.releasable(conn, after=last, limit=CHUNK, closed_before=before))
+        letters = self._each(
+            lambda conn, last: evidence.releasable_letters(conn, after=last, limit=PAGE, created_before=before)
+        )
+        oldest = heapq.merge(items, letters)
+        while not self._stopping() and (enough is None or done.bytes < enough):
+            chunk = list(islice(oldest, CHUNK))
+            if not chunk:
                 break
             with writing(self._engine) as conn:
-                n, n_bytes = evidence.release(conn, ids, now)
-            last, items, freed = ids[-1], items + n, freed + n_bytes
-        return items, freed
+                done += _let_go(conn, chunk, now)
+        return done
 
-    def _release_dead_letters(self, before: datetime) -> int:
-        n = 0
+    def _each(self, page: Callable[[Connection, int], list[Old]]) -> Iterator[Old]:
+        last = 0
         while not self._stopping():
             with reading(self._engine) as conn:
-                ids = evidence.old_dead_letters(conn, before, CHUNK)
-            if not ids:
-                break
-            with writing(self._engine) as conn:
-                evidence.release_dead_letters(conn, ids)
-            n += len(ids)
-        return n
+                found = page(conn, last)
+            if not found:
+                return
+            yield from found
+            last = found[-1].id
 
     def _held(self) -> int:
         held, last = 0, ""
@@ -122,6 +127,12 @@ class Retention:
                 page = page_after(conn, last)
                 if page is None:
                     break
-                held += evidence.bytes_of_items(conn, page)
+                held += evidence.held_bytes(conn, page)
             last = page.last
         return held
+
+
+def _let_go(conn: Connection, chunk: Sequence[Old], now: datetime) -> Released:
+    items, of_items = evidence.release(conn, [one.id for one in chunk if not one.is_letter], now)
+    letters, of_letters = evidence.release_letters(conn, [one.id for one in chunk if one.is_letter], needed)
+    return Released(items, letters, evidence.unnamed_bytes(conn, of_items | of_letters))

@@ -1,4 +1,4 @@
-"""The disk: free space where this host keeps blobs and an SQLite file, and how long that will do."""
+"""The disk: free space where this host keeps blobs, an SQLite file and a spool, and how long that will do."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def folders(settings: Settings) -> list[Path]:
     database = make_url(settings.database.url)
     if database.get_backend_name() == "sqlite":
         found.append(Path(database.database or "").parent)
+    if settings.source.kind == "directory":
+        found.append(settings.source.directory)
     disks = {_existing(folder).stat().st_dev: folder.resolve() for folder in reversed(found)}
     return list(disks.values())
 

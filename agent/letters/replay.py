@@ -112,7 +112,7 @@ class Letters:
         reference = any(name.lower() == "ce_dataref" for name, _ in headers)
         if letter.blob_sha256 is None and not reference:
             raise NotReplayable(
-                f"dead letter {letter.id}: its bytes were not kept; blobs.failed_per_hour limits how many are"
+                f"dead letter {letter.id}: its bytes were not kept, or let go since: blobs.failed_per_hour, [retention]"
             )
         frame_id = new_id(key, letter)
         record = Record(letter.partition, letter.offset, letter.created_at, None, tuple(headers), b"")

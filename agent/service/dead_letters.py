@@ -177,6 +177,11 @@ def busy(conn: Connection) -> set[int]:
     return {one for each in commands.waiting(conn, [REPLAY]) for one in each.args["ids"]}
 
 
+def needed(conn: Connection) -> set[int]:
+    """The ids of those whose bytes an agent was asked to show or publish and is not done with."""
+    return {one for each in commands.waiting(conn, [REPLAY, PREVIEW]) for one in each.args["ids"]}
+
+
 def subject(ids: Sequence[int]) -> str:
     """How the audit trail names them; which ones they are stands in the detail."""
     return f"dead_letter:{ids[0]}" if len(ids) == 1 else f"dead_letter:{min(ids)}..{max(ids)}"
@@ -189,6 +194,7 @@ def _checked(ids: Sequence[int]) -> list[int]:
 
 
 def _require_free(conn: Connection, ids: Sequence[int]) -> None:
+    dead_letters.lock(conn, ids)
     known = dead_letters.states(conn, ids)
     for one in ids:
         if one not in known:

@@ -170,6 +170,12 @@ def states(conn: Connection, ids: Sequence[int]) -> dict[int, State]:
     return {row.id: row[1] for row in rows}
 
 
+def lock(conn: Connection, ids: Collection[int]) -> None:
+    """Keeps others from changing these, or letting their bytes go, until the writing transaction ends."""
+    row = dead_letter.c
+    conn.execute(sa.select(row.id).where(row.id.in_(ids)).order_by(row.id).with_for_update())
+
+
 def at(conn: Connection, stream_id: int, partition: int, offsets: Sequence[int]) -> dict[int, DeadLetter]:
     """Those made of the frames at these offsets, by offset."""
     row = dead_letter.c

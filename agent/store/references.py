@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Column, ColumnElement, Connection
 
-from agent.store.tables import blob, item, metadata
+from agent.store.tables import blob, dead_letter, item, metadata
 
 NAMING: tuple[Column[Any], ...] = tuple(
     key.parent
@@ -21,6 +21,7 @@ NAMING: tuple[Column[Any], ...] = tuple(
     if key.column is blob.c.sha256
 )
 OF_ITEMS = tuple(column for column in NAMING if column.table is item)
+OF_EVIDENCE = tuple(column for column in NAMING if column.table in (item, dead_letter))
 PAGE = 1000
 
 

@@ -200,7 +200,7 @@ def test_a_picture_goes_through_the_decoder_and_what_is_none_says_why(plant: Pla
         assert found[letter.id].preview_sha256 is None
     assert dead_letter.c.preview_sha256 in NAMING, "the sweeper leaves it alone"
     with writing(plant.engine) as conn:
-        evidence.release_dead_letters(conn, [shown.id])
+        evidence.release_letters(conn, [shown.id])
     assert plant.letters()[0].preview_sha256 is None
     with pytest.raises(Conflict, match="nothing to see"):
         plant.look(shown.id)

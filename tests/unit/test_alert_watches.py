@@ -272,3 +272,7 @@ def test_each_disk_is_looked_at_once(tmp_path: Path) -> None:
     assert folders(settings(tmp_path, database=here, blobs=remote)) == [tmp_path]
     postgresql = {"url": "postgresql+psycopg://db/goodpart"}
     assert folders(settings(tmp_path, database=postgresql, blobs=remote)) == []
+    spool = {"kind": "directory", "directory": tmp_path / "spool"}
+    assert folders(settings(tmp_path, database=postgresql, blobs=remote, source=spool)) == [tmp_path / "spool"]
+    spool["directory"] = "/proc/spool"
+    assert folders(settings(tmp_path, database=here, source=spool)) == [Path("/proc/spool"), tmp_path / "blobs"]

@@ -98,7 +98,7 @@ def test_parts_wait_outside_the_queue_and_cannot_be_let_go(here: Class) -> None:
         assert search(conn, Wanted(state="closed"), 50) == []
     teach.cancel(here.engine, here.engineer, here.disc, key="cancel", now=NOW)
     with reading(here.engine) as conn:
-        assert evidence.releasable(conn, limit=50) == ids
+        assert [one.id for one in evidence.releasable(conn, limit=50)] == ids
 
 
 def test_two_frames_of_one_serial_are_one_part_and_leave_together(here: Class) -> None:
@@ -262,7 +262,7 @@ def test_cancelling_frees_the_items_and_revokes_the_samples(here: Class) -> None
     here.look()
     assert teach.cancel(here.engine, here.engineer, here.disc, key="c", now=NOW) == 60
     with reading(here.engine) as conn:
-        assert evidence.releasable(conn, limit=100) == ids
+        assert [one.id for one in evidence.releasable(conn, limit=100)] == ids
     with pytest.raises(Conflict):
         teach.cancel(here.engine, here.engineer, here.disc, key="c2", now=NOW)
     assert here.start(60, key="anew").state == "collecting"
