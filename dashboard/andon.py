@@ -138,7 +138,7 @@ def _tile(floor: Floor, station: Station, kinds: Mapping[str, Collection[str]], 
                 f"{rate.not_inspected if rate else 0:,}",
                 note=say("of the last minutes; never a pass"),
             ),
-            Fact(say("Last frame"), ago(station.last_frame_at, now)),
+            _heard(station, floor.silent_after_s, now),
         ),
         waiting=say("{n:,} or more", n=waiting) if waiting == MOST else f"{waiting:,}",
         picture=picture,
@@ -225,6 +225,18 @@ def _lag(rate: StationRate | None) -> Fact:
     if rate is None or rate.mean_latency_ms is None:
         return Fact(say("Lag"), "—", note=note)
     return Fact(say("Lag"), say("{n} s", n=_short(rate.mean_latency_ms / 1000)), say("n = {n:,}", n=rate.frames), note)
+
+
+def _heard(station: Station, silent_after_s: float, now: datetime) -> Fact:
+    more = note = ""
+    if station.unwatched(silent_after_s):
+        more = say("not watched")
+        note = say(
+            "no alert comes where it stops sending; an engineer sets: goodpart stations set {station} --silent-after "
+            "SECONDS",
+            station=station.name,
+        )
+    return Fact(say("Last frame"), ago(station.last_frame_at, now), more, note)
 
 
 def _short(number: float) -> str:

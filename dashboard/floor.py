@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from agent.live import Glance
-from agent.settings import Certificates
+from agent.settings import Settings
 from agent.store import alerts, lapses, products, registry, station_work, stations, teachings, trends
 from agent.store.alerts import Alert
 from agent.store.buckets import minute
@@ -39,6 +39,7 @@ class Floor:
     standing: Sequence[Alert] = ()
     waiting: Mapping[int, int] = field(default_factory=dict)
     pictures: Mapping[int, Picture] = field(default_factory=dict)  # the newest judged ones
+    silent_after_s: float = 0.0  # of stations without a time of their own; 0: never
     glances: Mapping[int, Glance] = field(default_factory=dict)  # of whatever frame came last: from the live view
 
 
@@ -47,7 +48,7 @@ def usual_rates(conn: Connection, now: datetime) -> Mapping[int, float]:
     return trends.usual_rates(conn, now - DAY, now, QUARTERS)
 
 
-def read(conn: Connection, certificates: Certificates, usual: Mapping[int, float], now: datetime) -> Floor:
+def read(conn: Connection, settings: Settings, usual: Mapping[int, float], now: datetime) -> Floor:
     """Reads it; no query looks at inspections, or at sums that are older than an hour."""
     since = now - NOW
     return Floor(
@@ -59,8 +60,9 @@ def read(conn: Connection, certificates: Certificates, usual: Mapping[int, float
         products={product.id: product.name for product in products.all(conn, retired=True)},
         live=registry.live_all(conn),
         taught={one.product_id for one in teachings.all(conn) if one.unfinished},
-        lapsed=set(lapses.all(conn, certificates)),
+        lapsed=set(lapses.all(conn, settings.certificate)),
         standing=alerts.standing(conn),
         waiting=station_work.waiting(conn, MOST),
         pictures=station_work.pictures(conn),
+        silent_after_s=settings.alerts.silent_after_s,
     )

@@ -76,7 +76,7 @@ class Watch:
             return
         for station in found:
             subject = station_subject(station.name)
-            limit = self._silent_after_s if station.silent_after_s is None else station.silent_after_s
+            limit = station.silent_after(self._silent_after_s)
             changed, since = self._listen(station, now)
             last = station.last_frame_at or station.created_at
             told = ("station_silent", fitted(subject)) in raised

@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 
-from agent.camera.errors import CameraError
+from agent.camera.errors import CameraError, SourceLost
 from agent.frame import CONTENT_TYPES
 
 ENCODERS = {"jpeg": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95]), "png": (".png", [cv2.IMWRITE_PNG_COMPRESSION, 1])}
@@ -45,7 +45,7 @@ class Picture:
 
 
 def pictures(source: str, *, loop: bool = False, encoding: str = "jpeg") -> Iterator[Picture]:
-    """The pictures of a source, one after another; a live source ends with its connection.
+    """The pictures of a source, one after another; a live source never ends well.
 
     Args:
         source: a folder of images, published as they are; else what OpenCV opens: a video file, the number of a USB
@@ -54,7 +54,8 @@ def pictures(source: str, *, loop: bool = False, encoding: str = "jpeg") -> Iter
         encoding: "jpeg" or "png", of what OpenCV decoded.
 
     Raises:
-        CameraError: the source is not there or has no pictures; live, or one image of a folder, cannot be read.
+        CameraError: the source is not there or has no pictures; one image of a folder cannot be read.
+        SourceLost: a live source gives no more pictures.
     """
     if encoding not in ENCODERS:
         raise CameraError(f"{encoding!r} is no encoding; {' and '.join(ENCODERS)} are")
@@ -95,6 +96,11 @@ def _of_opencv(source: str, encoding: str, *, live: bool) -> Iterator[Picture]:
         capture.release()
     if not number:
         raise CameraError(f"{source}: opens, and gives no pictures")
+    if live:
+        raise SourceLost(
+            f"{source}: gives no more pictures after {number}; look at the camera, its cable and its network, "
+            "then start this command again"
+        )
 
 
 class _InTurn:
@@ -117,7 +123,7 @@ class Newest:
     Read only when asked, it would give what its driver buffered, ever older.
 
     Args:
-        read: waits for the next picture; (False, ...) where the source has ended.
+        read: waits for the next picture; (False, ...), or an error of OpenCV, where the source has ended.
     """
 
     def __init__(self, read: Read) -> None:
@@ -141,7 +147,10 @@ class Newest:
 
     def _run(self) -> None:
         while not self._ended:
-            read, pixels = self._read()
+            try:
+                read, pixels = self._read()
+            except cv2.error:  # else this thread would end unseen, and `next` wait for ever
+                read, pixels = False, None
             with self._changed:
                 self._ended = self._ended or not read
                 self._pixels = pixels if read else self._pixels

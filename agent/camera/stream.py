@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Protocol
 from uuid import uuid4
 
+from agent.camera.errors import SourceLost
 from agent.camera.pictures import Picture
 from agent.frame import Envelope
 from agent.settings import utc_now
@@ -73,6 +74,7 @@ def stream(
         How many frames were accepted.
 
     Raises:
+        SourceLost: a live source ended before `stop` or `count`.
         CameraError: a picture cannot be had, or the publisher takes none.
         ValueError: the rate is below SLOWEST, or there is no station.
     """
@@ -82,7 +84,12 @@ def stream(
     wanted, done = itertools.islice(pictures, count), 0
     for _ in pace(rate, stop):
         # Asked for only when it is due: a live source gives its newest.
-        picture = next(wanted, None)
+        try:
+            picture = next(wanted, None)
+        except SourceLost:
+            if stop.is_set():  # the signal that stops us may end a driver's read, too
+                break
+            raise
         if picture is None:
             break
         done, station = done + 1, next(turns)

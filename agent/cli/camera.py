@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,6 +17,8 @@ from agent.service.acts import check_name
 
 if TYPE_CHECKING:
     from agent.camera import Counts
+    from agent.camera.stream import Publisher
+    from agent.settings import Kafka
 
 FINISH_S = 10.0  # for the broker to take what is left in a buffer
 
@@ -38,6 +41,7 @@ def camera(
     """Publish pictures to the frames topic, as a camera would. Ctrl-C stops it.
 
     What it took is on disk until the broker has it, also while that is away; the next run sends what was left first.
+    A folder or file ends well; a live source that ends by itself is an error (exit status 1), so that it is restarted.
 
     Args:
         source: folder with images (sub-folders are read too), video file, number of a USB camera, or a URL (rtsp://...).
@@ -72,25 +76,49 @@ def camera(
         room.stream, pictures=feed, rate=rate, stations=[station], product=product, lot=lot, count=count, stop=stop
     )
     if unbuffered:
-        with room.Camera(kafka) as device:
-            publish(device)
-            device.flush()
-        _report(device.counts, kafka.bootstrap, device.counts.problem)
-        return
-    folder = buffer or room.default_folder(kafka, station, os.environ)
-    keeping = room.BufferedCamera(kafka, folder)
+        problems = _unbuffered(publish, kafka)
+    else:
+        problems = _buffered(publish, kafka, buffer or room.default_folder(kafka, station, os.environ))
+    if problems:
+        raise CommandError("; ".join(problems))
+
+
+def _unbuffered(publish: Callable[[Publisher], int], kafka: Kafka) -> list[str]:
+    from agent.camera import Camera
+
+    problems: list[str] = []
+    with Camera(kafka) as device:
+        for act in (partial(publish, device), device.flush):
+            problems += _problem(act)  # whatever ended it: what it took before is still sent
+    return problems + _report(device.counts, kafka.bootstrap, device.counts.problem)
+
+
+def _buffered(publish: Callable[[Publisher], int], kafka: Kafka, folder: Path) -> list[str]:
+    from agent.camera import BufferedCamera
+
+    keeping = BufferedCamera(kafka, folder)
     try:
-        publish(keeping)
+        problems = _problem(partial(publish, keeping))
     finally:
         keeping.close(FINISH_S)
     counts = keeping.counts
-    _report(counts, kafka.bootstrap, f"too large; they are in {folder}/refused")
+    problems += _report(counts, kafka.bootstrap, f"too large; they are in {folder}/refused")
     if waiting := keeping.waiting:
         why = counts.problem or "the broker has not acknowledged them yet"
-        raise CommandError(f"{waiting} frames are kept in {folder} for the next time: {why}")
+        problems.append(f"{waiting} frames are kept in {folder} for the next time: {why}")
+    return problems
 
 
-def _report(counts: Counts, bootstrap: str, why: str | None) -> None:
+def _problem(act: Callable[[], object]) -> list[str]:
+    from agent.camera import CameraError
+
+    try:
+        act()
+    except CameraError as error:
+        return [str(error)]
+    return []
+
+
+def _report(counts: Counts, bootstrap: str, why: str | None) -> list[str]:
     print(f"{counts.acked} frames acknowledged of {counts.accepted} accepted, {counts.failed} failed")
-    if counts.failed:
-        raise CommandError(f"{counts.failed} frames were not taken by {bootstrap}: {why}")
+    return [f"{counts.failed} frames were not taken by {bootstrap}: {why}"] if counts.failed else []

@@ -99,6 +99,13 @@ def webhook(settings: Settings) -> Finding:
     )
 
 
+def silence(settings: Settings) -> Finding:
+    """A station that stops sending is told of."""
+    from agent.cli.silence import check
+
+    return check(settings)
+
+
 def teacher(settings: Settings) -> Finding:
     """The weights of the configured teacher, and of others with a file of their own, are what they should be."""
     from model.teacher import TeacherError, load_teacher
@@ -140,7 +147,7 @@ def device(settings: Settings) -> Finding:
 
 
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
-    database, source, redis, blobs, webhook, teacher, crc32c, device,
+    database, source, redis, blobs, webhook, silence, teacher, crc32c, device,
 )  # fmt: skip
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from agent.cli.common import Acting, CommandError, Common, new_key, show
+from agent.cli import silence
+from agent.cli.common import Acting, CommandError, Common, console, new_key, show
 from agent.service import stations as service
 from agent.settings import utc_now
 from agent.store import alerts, products, stations
@@ -22,40 +23,52 @@ def list_(*, json: bool = False, common: Common = Common()) -> None:
     """List stations, what they run and how they are. Example: goodpart stations list
 
     The status is the worst that stands open of a station: blind, silent, frozen, black, overexposed, out of focus, gaps
-    (frames lost before the broker); else ok.
+    (frames lost before the broker); else ok. Stations of which nobody has said when they are silent are named below.
     """
     settings = common.settings()
     with reading(common.database()) as conn:
         kinds = kinds_by_subject(alerts.standing(conn))
         names = {product.id: product.name for product in products.all(conn)}
+        listed = stations.all(conn)
         rows = [
             (
                 station.name,
                 names.get(station.product_id) if station.product_id else None,
                 settings.audit.rate if station.audit_rate is None else station.audit_rate,
-                settings.alerts.silent_after_s if station.silent_after_s is None else station.silent_after_s,
+                station.silent_after(settings.alerts.silent_after_s),
                 next(iter(troubles(station, kinds.get(fitted(station_subject(station.name)), ()))), OK),
                 station.last_frame_at,
             )
-            for station in stations.all(conn)
+            for station in listed
         ]
     columns = ["name", "product", "audit_rate", "silent_after_s", "status", "last_frame_at"]
     show(columns, rows, as_json=json, empty="no stations yet")
+    if not json and (said := silence.unwatched(listed, settings)):
+        console.print(f"{said}; fix: {silence.FIX}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command
-def add(name: str, *, product: str | None = None, audit_rate: float | None = None, acting: Acting = Acting()) -> None:
+def add(
+    name: str,
+    *,
+    product: str | None = None,
+    audit_rate: float | None = None,
+    silent_after: float | None = None,
+    acting: Acting = Acting(),
+) -> None:
     """Add a station. Example: goodpart stations add press-1 --product flange
 
     Args:
         name: the camera position, as frames name it in ce_source.
         product: what it runs when a frame does not say.
         audit_rate: share of its parts reviewed whatever the verdict (default: audit.rate of the settings).
+        silent_after: seconds without a frame that raise an alert; 0: never (default: alerts.silent_after_s).
     """
     engine = acting.database()
     service.add(
-        engine, acting.actor(engine), name, product=product, audit_rate=audit_rate, key=new_key(), now=utc_now()
-    )
+        engine, acting.actor(engine), name,
+        product=product, audit_rate=audit_rate, silent_after_s=silent_after, key=new_key(), now=utc_now(),
+    )  # fmt: skip
     print(f"added station {name}")
 
 

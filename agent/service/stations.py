@@ -44,6 +44,7 @@ def add(
     *,
     product: str | None = None,
     audit_rate: float | None = None,
+    silent_after_s: float | None = None,
     key: str,
     now: datetime,
 ) -> Station:
@@ -55,22 +56,26 @@ def add(
         name: as frames name it.
         product: name of what it runs when a frame does not say.
         audit_rate: share of its parts reviewed whatever their verdict; None for the configured one.
+        silent_after_s: seconds without a frame that raise an alert, 0 for never; None for the configured ones.
         key: idempotency key.
         now: the time.
 
     Raises:
         PermissionDenied: the actor's role is too low.
-        Invalid: the name or the rate cannot be used.
+        Invalid: the name, the rate or the time cannot be used.
         NotFound: there is no such product.
         Conflict: the name is taken, or the product is retired.
     """
     name = check_name(name, "station")
     _check_rate(audit_rate)
-    request = {"name": name, "product": product, "audit_rate": audit_rate}
+    _check_silence(silent_after_s)
+    request = {"name": name, "product": product, "audit_rate": audit_rate, "silent_after_s": silent_after_s}
 
     def work(conn: Connection, _: User) -> Done:
         product_id = _made(conn, product) if product else None
-        made = stations.add(conn, name, product_id=product_id, audit_rate=audit_rate, now=now)
+        made = stations.add(
+            conn, name, product_id=product_id, audit_rate=audit_rate, silent_after_s=silent_after_s, now=now
+        )
         return Done({"id": made.id}, f"station:{made.id}", request)
 
     done = perform(engine, actor, "station.add", request, work, least="engineer", key=key, now=now)
@@ -100,11 +105,7 @@ def change(
         Conflict: one of them is retired.
     """
     _check_rate(audit_rate)
-    if silent_after_s is not None and not 0 <= silent_after_s < math.inf:
-        raise Invalid(
-            "{seconds} s is no time after which a station is silent; 0 (never) or more is allowed",
-            seconds=silent_after_s,
-        )
+    _check_silence(silent_after_s)
     request = {"name": name, "product": product, "audit_rate": audit_rate, "silent_after_s": silent_after_s}
 
     def work(conn: Connection, _: User) -> Done:
@@ -200,6 +201,13 @@ def _made(conn: Connection, name: str) -> int:
     if found.retired_at is not None:
         raise Conflict("{name} is retired: its frames are not inspected; see: goodpart products list", name=name)
     return found.id
+
+
+def _check_silence(seconds: float | None) -> None:
+    if seconds is not None and not 0 <= seconds < math.inf:
+        raise Invalid(
+            "{seconds} s is no time after which a station is silent; 0 (never) or more is allowed", seconds=seconds
+        )
 
 
 def _check_rate(rate: float | None) -> None:

@@ -29,9 +29,23 @@ class Station:
     created_at: datetime
     retired_at: datetime | None
 
+    def silent_after(self, configured: float) -> float:
+        """Seconds without a frame after which it is silent; 0: never."""
+        return configured if self.silent_after_s is None else self.silent_after_s
+
+    def unwatched(self, configured: float) -> bool:
+        """Whether nobody has said when it is silent, so that no alert comes where it stops sending."""
+        return self.silent_after_s is None and not configured
+
 
 def add(
-    conn: Connection, name: str, *, product_id: int | None = None, audit_rate: float | None = None, now: datetime
+    conn: Connection,
+    name: str,
+    *,
+    product_id: int | None = None,
+    audit_rate: float | None = None,
+    silent_after_s: float | None = None,
+    now: datetime,
 ) -> Station:
     """Registers a station.
 
@@ -39,8 +53,9 @@ def add(
         Conflict: the name is taken.
     """
     row_id = insert_new(
-        conn, station, "station", name=name, product_id=product_id, audit_rate=audit_rate, created_at=now
-    )
+        conn, station, "station", name=name, product_id=product_id, audit_rate=audit_rate,
+        silent_after_s=silent_after_s, created_at=now,
+    )  # fmt: skip
     return get(conn, row_id)
 
 

@@ -53,7 +53,7 @@ def _board() -> None:
     try:
         usual = _usual(quarter(now))
         with context.reading() as conn:
-            found = floor.read(conn, context.settings().certificate, usual, now)
+            found = floor.read(conn, context.settings(), usual, now)
     except StoreError as error:
         board.draw({"trouble": retold(error.phrase)})
         return

@@ -54,16 +54,28 @@ def test_a_tile_says_rate_lag_flags_and_age_each_beside_what_to_compare_it_with(
     assert _facts(tile) == {
         "Per minute": ("20", "of 21"), "Lag": ("0.4 s", "n = 100"), "Flagged": ("3.1%", "of 1,000, ≤ 5.0%"),
         "Not inspected": ("0", ""),
-        "Last frame": ("4 s", ""),
+        "Last frame": ("4 s", "not watched"),
     }  # fmt: skip
     assert (tile.waiting, tile.picture, tile.pictured) == ("12", f"/small/{'b' * 64}", "judged: seen 3 min ago")
     assert tile.alt == "newest judged picture of press-1, under its heatmap"
     bare = _tile(rates={}, lately=[], usual={}, live={}, waiting={1: MOST}, pictures={})
     assert _facts(bare) == {
         "Per minute": ("0.0", ""), "Lag": ("—", ""), "Flagged": ("—", ""), "Not inspected": ("0", ""),
-        "Last frame": ("0 s", ""),
+        "Last frame": ("0 s", "not watched"),
     }  # fmt: skip
     assert (bare.waiting, bare.picture, bare.model) == ("500 or more", None, "no model")
+
+
+def test_a_tile_says_that_nobody_would_be_told_of_its_silence() -> None:
+    (said,) = [fact for fact in _tile().facts if fact.name == "Last frame"]
+    assert "goodpart stations set press-1 --silent-after" in said.note
+    on_purpose = replace(STATION, silent_after_s=0.0)
+    for tile in (
+        _tile(silent_after_s=900),
+        _tile(station=replace(STATION, silent_after_s=60)),
+        _tile(station=on_purpose),
+    ):
+        assert _facts(tile)["Last frame"] == ("0 s", "")
 
 
 def test_a_picture_of_now_stands_before_one_that_was_judged() -> None:

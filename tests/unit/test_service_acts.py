@@ -83,6 +83,8 @@ def test_products_and_stations_are_changed_by_name(here: Line) -> None:
     assert (station.audit_rate, station.silent_after_s) == (0.0, 90.0)
     with pytest.raises(Invalid, match="0 \\(never\\) or more"):
         stations.change(here.engine, here.engineer, "press-2", silent_after_s=-1, key="4c", now=NOW)
+    with pytest.raises(Invalid, match="no time after which"):
+        stations.add(here.engine, here.engineer, "press-3", silent_after_s=-1, key="4d", now=NOW)
     assert stations.retire(here.engine, here.engineer, "press-2", key="5", now=NOW).retired_at == NOW
     assert products.retire(here.engine, here.engineer, "bracket", key="6", now=NOW).retired_at == NOW
     assert [action for action, _ in _actions(here)] == [
