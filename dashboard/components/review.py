@@ -47,6 +47,8 @@ WORDS = {
     "flicker": later("Flicker"),
     "frame": later("Frame"),
     "noHeatmap": later("Frame · there is no heatmap"),
+    "heatmapComing": later("Frame · its heatmap is still loading"),
+    "heatmapUnseen": later("Frame · its heatmap cannot be loaded"),
     "frameOf": later("Frame of part {serial} at {station}"),
     "outlined": later("Frame of part {serial} at {station} with the outline of its heatmap"),
     "underHeatmap": later("Frame of part {serial} at {station} under its heatmap"),

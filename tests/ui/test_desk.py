@@ -1,11 +1,11 @@
-"""What one sees and types at the review desk: any keyboard's brackets and digits."""
+"""What one sees and types at the review desk: any keyboard's brackets and digits, and heatmaps that fail."""
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.ui.plant import until
-from tests.ui.shop import Shop, press
+from tests.ui.shop import Shop, press, saved
 
 # Whether the desk took the key, which is then not the browser's.
 TYPE = """([key, code, held]) => !document.dispatchEvent(new KeyboardEvent("keydown", {
@@ -48,3 +48,30 @@ def test_brackets_and_reasons_can_be_typed_on_any_layout_and_shortcuts_are_left_
     assert typed(page, "End", "Numpad1"), "without Num Lock"
     until(lambda: shop.item(second).decision == "defect")
     assert [shop.item(one).reviews[-1].reason for one in (first, second)] == ["dent", "scratch"]
+
+
+def test_a_frame_says_that_its_heatmap_is_still_loading_or_cannot_be_loaded(page: Page, shop: Shop) -> None:
+    first, second, third = (one.id for one in shop.queue()[:3])
+    late: list[Route] = []
+    page.route("**/heatmap/*", lambda route: route.fulfill(status=503, body="the database is away"))
+    shop.open(page)
+    desk, caption, heat = page.locator(".desk"), page.locator(".stage figcaption"), page.locator(".stage canvas")
+    expect(caption).to_have_text("Frame · its heatmap cannot be loaded")
+    page.keyboard.press("n")
+    expect(desk).to_have_attribute("data-item", str(second))
+    page.unroute("**/heatmap/*")
+    page.route("**/heatmap/*", lambda route: late.append(route))
+    press(page, "ArrowRight")  # what failed ahead is fetched anew as it comes on screen
+    expect(desk).to_have_attribute("data-item", str(third))
+    expect(caption).to_have_text("Frame · its heatmap is still loading")
+    expect(heat).to_have_count(0)
+    for route in late:
+        route.continue_()
+    page.unroute("**/heatmap/*")
+    expect(caption).to_have_text("Overlay")
+    expect(heat).to_have_count(1)
+    press(page, "ArrowLeft")
+    expect(desk).to_have_attribute("data-item", str(second))
+    expect(caption).to_have_text("Overlay")
+    saved(page)
+    assert shop.item(first).decision == "normal", "the frame was seen"

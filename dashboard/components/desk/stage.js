@@ -58,18 +58,19 @@ class Stage {
     this.item = item;
     const frame = this.picture;
     const heat = item.heatmap ? this.pictures.get(item.heatmap).state : "none";
-    show(this.root, [item.id, this.view, frame, heat], () => this.panes(item, frame));
+    show(this.root, [item.id, this.view, frame, heat], () => this.panes(item, frame, heat));
     this.root.style.setProperty("--opacity", this.opacity);
     this.place();
   }
 
-  panes(item, frame) {
+  panes(item, frame, heat) {
     if (frame === "none") return element("p", "empty", WORDS.letGo);
     if (frame === "failed") return element("p", "empty", WORDS.unseen);
     if (frame === "loading") return element("p", "empty", WORDS.loading);
-    const heatmap = item.heatmap && this.view !== "frame" ? this.pictures.heatmap(item.heatmap) : null;
     const plain = (name) => this.pane(fill(WORDS.frameOf, item), name, [this.frame(item)]);
-    if (!heatmap) return plain(item.heatmap ? WORDS.frame : WORDS.noHeatmap);
+    if (heat !== "none" && this.view === "frame") return plain(WORDS.frame);
+    if (heat !== "ready") return plain({ loading: WORDS.heatmapComing, failed: WORDS.heatmapUnseen, none: WORDS.noHeatmap }[heat]);
+    const heatmap = this.pictures.heatmap(item.heatmap);
     if (this.view === "contour") {
       const lines = heatmap.contour();
       return this.pane(fill(WORDS.outlined, item), WORDS.contour, [this.frame(item), lines]);
