@@ -1,9 +1,24 @@
-"""What one sees and types at the review desk: any keyboard's brackets and digits, and heatmaps that fail."""
+"""What one sees and types at the review desk: keys of any keyboard, heatmaps that fail, each view, a score."""
 
 from __future__ import annotations
 
+import re
+from datetime import UTC
+from math import log, sqrt
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import sqlalchemy as sa
 from playwright.sync_api import Page, Route, expect
 
+from agent.settings import utc_now
+from agent.store import certificates, registry, score_bins
+from agent.store.engine import writing
+from agent.store.tables import item
+from model.certificate import certify
+from tests.databases import add_blob
 from tests.ui.plant import until
 from tests.ui.shop import Shop, press, saved
 
@@ -11,6 +26,22 @@ from tests.ui.shop import Shop, press, saved
 TYPE = """([key, code, held]) => !document.dispatchEvent(new KeyboardEvent("keydown", {
     key, code, cancelable: true, ...Object.fromEntries(held.map((one) => [one, true])),
 }))"""
+# Where a canvas is not transparent, as shares of it: the box around all that, and the lines that cross a row.
+OUTLINE = """(canvas, row) => {
+    const { width, height } = canvas;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+    const full = (x, y) => data[4 * (y * width + x) + 3] > 0;
+    let [left, top, right, bottom] = [width, height, 0, 0];
+    for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) if (full(x, y)) {
+      [left, right] = [Math.min(left, x), Math.max(right, x)];
+      [top, bottom] = [Math.min(top, y), y];
+    }
+    const y = Math.round(row * height);
+    const across = Array.from({ length: width }, (_, x) => x).filter((x) => full(x, y) && !full(x - 1, y));
+    return { box: [left / width, top / height, right / width, bottom / height], across: across.map((x) => x / width) };
+}"""
+SIDE, SPREAD, PEAK = 64, 6.0, (0.75, 0.25)  # of a heatmap, in its pixels; where it is hottest, as shares
+WIDE, NARROW = (SPREAD / SIDE * sqrt(2 * log(1 / level)) for level in (0.5, 0.75))  # radii of its outlines
 CTRL, ALT, META, ALT_GRAPH = "ctrlKey", "altKey", "metaKey", "modifierAltGraph"
 
 
@@ -75,3 +106,73 @@ def test_a_frame_says_that_its_heatmap_is_still_loading_or_cannot_be_loaded(page
     expect(caption).to_have_text("Overlay")
     saved(page)
     assert shop.item(first).decision == "normal", "the frame was seen"
+
+
+@pytest.mark.parametrize("shop", [2], indirect=True)
+def test_each_view_shows_what_it_says_and_a_verdict_its_score_among_others(page: Page, shop: Shop) -> None:
+    certified(shop)
+    page.route("**/heatmap/*", lambda route: route.fulfill(body=blob(), content_type="image/png"))
+    shop.open(page)
+    captions, heat = page.locator(".stage figcaption"), page.locator(".stage canvas")
+    expect(captions).to_have_text(["Overlay"])
+    expect(heat).to_have_css("opacity", "0.6")
+    page.keyboard.press("v")
+    expect(captions).to_have_text(["Contour"])
+    expect(page.locator(".stage [role=img]")).to_have_attribute(
+        "aria-label", re.compile("with the outline of its heatm")
+    )
+    drawn = heat.evaluate(OUTLINE, PEAK[1])
+    assert drawn["box"] == pytest.approx([PEAK[0] - WIDE, PEAK[1] - WIDE, PEAK[0] + WIDE, PEAK[1] + WIDE], abs=0.01)
+    lines = [PEAK[0] + side for side in (-WIDE, -NARROW, NARROW, WIDE)]
+    assert drawn["across"] == pytest.approx(lines, abs=0.01), "two levels, and nothing else"
+    page.keyboard.press("v")
+    expect(captions).to_have_text(["Frame", "Overlay"])
+    page.keyboard.press("v")
+    expect(captions).to_have_text(["Flicker"])
+    expect(heat).to_have_css("animation-name", "flicker")
+    assert heat.evaluate("one => one.getAnimations().length") == 1, "its keyframes are there"
+    expect(heat).to_have_css("animation-duration", "0.8s")
+    page.emulate_media(reduced_motion="reduce")
+    expect(heat).to_have_css("animation-duration", "3s")
+    page.keyboard.press("v")
+    expect(captions).to_have_text(["Frame"])
+    expect(heat).to_have_count(0)
+    page.keyboard.press("v")
+    expect(captions).to_have_text(["Overlay"])
+    press(page, "n")
+    chart = page.locator(".judged svg")
+    expect(chart).to_have_attribute("role", "img")
+    words = "Score 0.98 among 40 scores of this station; review above 0.96, reject above 0.99"
+    expect(chart).to_have_attribute("aria-label", words)
+    expect(chart.locator("text")).to_have_text(["review 0.96", "reject 0.99", "this part 0.98"])
+    review, reject, own = (float(one.get_attribute("x1") or 0) for one in chart.locator("line.limit, line.here").all())
+    assert 0 < review < own < reject < 280, "a score between the two"
+    expect(chart.locator("rect.count")).to_have_count(4)
+
+
+def certified(shop: Shop) -> None:
+    """The station's first part is of a certified model, which has scored others there."""
+    made, now, first = shop.served.line, utc_now(), shop.queue()[0]
+    record = certify(
+        [n / 2000 for n in range(2000)], artifact_sha256="a", calibration_sha256="c", fingerprint="f",
+        review_rate=0.05, reject_rate=0.01, confidence=0.95,
+    ).to_dict()  # fmt: skip
+    with writing(made.engine) as conn:
+        version = registry.add_version(
+            conn, product_id=made.product_id, artifact_sha256=add_blob(conn, 900), teacher="none", manifest={}, now=now
+        ).id
+        certificate = certificates.add(conn, version_id=version, record=record, now=now)
+        decides = registry.promote(
+            conn, version_id=version, certificate_id=certificate, config_hash="0" * 64, reason="test", by=None, now=now
+        ).id
+        conn.execute(sa.update(item).where(item.c.id == first.id).values(deployment_id=decides, score=0.98))
+        where: dict[str, Any] = {"station_id": shop.station_id, "deployment_id": decides, "event_at": now}
+        rows = [made.inspection(n, severity=(-3.0, -2.0, -1.0, 0.5)[n % 4], **where) for n in range(40)]
+        score_bins.add_inspections(conn, rows, UTC)
+
+
+def blob() -> bytes:
+    """A heatmap with one round peak, as the browser gets it."""
+    down, right = np.mgrid[:SIDE, :SIDE]
+    far = (right + 0.5 - SIDE * PEAK[0]) ** 2 + (down + 0.5 - SIDE * PEAK[1]) ** 2
+    return cv2.imencode(".png", np.rint(255 * np.exp(-far / (2 * SPREAD**2))).astype(np.uint8))[1].tobytes()
