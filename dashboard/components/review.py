@@ -10,7 +10,7 @@ from dashboard.components.module import component, spoken
 from dashboard.desk import Data, Heard, heard
 from dashboard.words import later
 
-SCRIPTS = ("page", "presses", "queue", "heatmap", "stage", "histogram", "normals", "panels", "desk")
+SCRIPTS = ("page", "presses", "queue", "heatmap", "grip", "stage", "histogram", "normals", "panels", "desk")
 
 
 WORDS = {

@@ -1,4 +1,4 @@
-"""What one sees and types at the review desk: keys of any keyboard, heatmaps that fail, each view, a score."""
+"""What one sees and types at the review desk: keys of any keyboard, heatmaps that fail, each view, a score, fingers."""
 
 from __future__ import annotations
 
@@ -148,6 +148,45 @@ def test_each_view_shows_what_it_says_and_a_verdict_its_score_among_others(page:
     review, reject, own = (float(one.get_attribute("x1") or 0) for one in chart.locator("line.limit, line.here").all())
     assert 0 < review < own < reject < 280, "a score between the two"
     expect(chart.locator("rect.count")).to_have_count(4)
+
+
+@pytest.mark.parametrize("shop", [1], indirect=True)
+def test_two_fingers_zoom_and_move_the_picture_and_one_scrolls_the_page_past_a_whole_one(
+    page: Page, shop: Shop
+) -> None:
+    shop.open(page)
+    stage = page.locator(".stage")
+    box = stage.locator(".pane").bounding_box()
+    assert box is not None
+    right, down, wide = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, box["width"]
+    fingers = page.context.new_cdp_session(page)
+    fingers.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+
+    def touch(kind: str, *places: float) -> None:
+        points = [{"x": right + one, "y": down, "id": n} for n, one in enumerate(places)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def centre(moved: float, zoom: float) -> str:
+        return f"{0.5 - moved / wide / zoom:.3f} 0.500"
+
+    expect(stage).to_have_css("touch-action", "pan-y")
+    touch("touchStart", -50)
+    touch("touchStart", -50, 50)
+    touch("touchMove", -100, 100)
+    expect(stage).to_have_attribute("data-zoom", "2.00")
+    expect(stage).to_have_attribute("data-centre", centre(0, 2))
+    expect(stage).to_have_css("touch-action", "none")
+    touch("touchMove", -60, 140)
+    expect(stage).to_have_attribute("data-centre", centre(40, 2))
+    touch("touchEnd")
+    expect(stage).not_to_have_class(re.compile("grabbed"))
+    touch("touchStart", 0)
+    touch("touchMove", -70)
+    expect(stage).to_have_attribute("data-centre", centre(-30, 2))
+    expect(stage).to_have_attribute("data-zoom", "2.00")
+    touch("touchEnd")
+    page.keyboard.press("0")
+    expect(stage).to_have_css("touch-action", "pan-y")
 
 
 def certified(shop: Shop) -> None:

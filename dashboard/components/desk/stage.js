@@ -13,8 +13,7 @@ class Stage {
     [this.zoom, this.x, this.y] = [1, 0.5, 0.5]; // x, y: what is in the middle, as shares of the pane
     this.pictures = new Pictures(() => this.changed());
     this.item = null;
-    root.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    root.addEventListener("pointerdown", (event) => this.grab(event));
+    new Grip(root, this);
     root.addEventListener("dblclick", () => this.home());
   }
 
@@ -130,27 +129,5 @@ class Stage {
   home() {
     [this.zoom, this.x, this.y] = [1, 0.5, 0.5];
     this.place();
-  }
-
-  wheel(event) {
-    const box = event.target.closest(".pane")?.getBoundingClientRect();
-    if (!box) return;
-    event.preventDefault();
-    const at = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-    this.zoomBy(Math.exp(-event.deltaY / 400), at);
-  }
-
-  grab(event) {
-    const box = event.target.closest(".pane")?.getBoundingClientRect();
-    if (!box || event.button !== 0) return;
-    const move = (now) => this.pan(-now.movementX / box.width, -now.movementY / box.height);
-    const drop = () => {
-      this.root.removeEventListener("pointermove", move);
-      this.root.classList.remove("grabbed");
-    };
-    this.root.setPointerCapture(event.pointerId);
-    this.root.classList.add("grabbed");
-    this.root.addEventListener("pointermove", move);
-    for (const end of ["pointerup", "pointercancel"]) this.root.addEventListener(end, drop, { once: true });
   }
 }
