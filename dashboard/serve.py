@@ -56,7 +56,7 @@ def run(settings: Settings) -> int:
         origins = origins[:1]  # the provider sends back to that one, where another's cookies are not
     gate = Middleware(Gate, origins=origins, pages=[one.path for one in pages.VIEWS], signed_in=context.allowed)
     # It reads .streamlit/config.toml beside the script.
-    shell = front.routes(["/", *(f"/{one.path}" for one in pages.VIEWS)], origins)
+    shell = front.routes(["/", *(f"/{one.path}" for one in pages.VIEWS)], origins, settings.dashboard.language)
     app = st.App(SCRIPT, routes=[*shell, *blobs.routes(), *entering.routes()], middleware=[gate], secrets=secrets)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn raises the signal again when it has shut down

@@ -10,7 +10,7 @@ from dashboard.components.module import component, spoken
 from dashboard.desk import Data, Heard, heard
 from dashboard.words import later
 
-SCRIPTS = ("page", "presses", "queue", "heatmap", "stage", "histogram", "normals", "panels", "desk")
+SCRIPTS = ("page", "presses", "queue", "heatmap", "grip", "stage", "histogram", "normals", "panels", "desk")
 
 
 WORDS = {
@@ -47,6 +47,8 @@ WORDS = {
     "flicker": later("Flicker"),
     "frame": later("Frame"),
     "noHeatmap": later("Frame · there is no heatmap"),
+    "heatmapComing": later("Frame · its heatmap is still loading"),
+    "heatmapUnseen": later("Frame · its heatmap cannot be loaded"),
     "frameOf": later("Frame of part {serial} at {station}"),
     "outlined": later("Frame of part {serial} at {station} with the outline of its heatmap"),
     "underHeatmap": later("Frame of part {serial} at {station} under its heatmap"),

@@ -133,6 +133,7 @@ def test_signing_in_has_none_either(page: Page, tmp_path: Path) -> None:
 
 def test_the_address_holds_codes_whatever_the_language(page: Page, works: Served) -> None:
     opened(page, works.url, "triage?reason=dent", "who-admin", "img")
+    expect(page.locator("html")).to_have_attribute("lang", pseudo.LANGUAGE.replace("_", "-"))
     _choose(page, "State", "closed")
     expect(page).to_have_url(re.compile(r"\bstate=closed\b"))
     page.get_by_role("link", name="⟦Health⟧").click()

@@ -50,8 +50,8 @@ ALLOWED = {
     "withdrawing.py": {"defect"},
 }
 SCRIPTED = {  # of the scripts: keys, styles, what forms and requests are
-    "Arrow", "Enter", "Escape", "Esc", "input, textarea, select, [contenteditable]", "tag pending", "heat flicker",
-    "Content-Type",
+    "AltGraph", "Arrow", "Enter", "Escape", "Esc", "input, textarea, select, [contenteditable]", "tag pending",
+    "heat flicker", "Content-Type",
 }  # fmt: skip
 FILLED_LATER = {  # with HTML, after the text is escaped
     "say('people: {said}')", "say('All of the part: {link}')", "say('What came is kept as dead letter {link}.')",

@@ -6,6 +6,13 @@ const [ZOOM, MOVE] = [1.5, 0.15];
 const TELL_MS = 250; // of rest, before the server is told what is on screen
 const AHEAD = 6; // parts whose pictures are fetched before they come on screen
 
+// The browser's own; but many layouts have brackets under AltGr, which Windows calls Ctrl and Alt, and Macs under Option.
+function isShortcut(event) {
+  const { key, ctrlKey, metaKey, altKey } = event;
+  const typed = event.getModifierState("AltGraph") || altKey && !ctrlKey;
+  return metaKey || (ctrlKey || altKey) && !(typed && ["[", "]"].includes(key));
+}
+
 class Desk {
   constructor(root) {
     this.root = root;
@@ -151,17 +158,19 @@ class Desk {
   key(event) {
     const at = event.composedPath()[0];
     if (at.closest?.("input, textarea, select, [contenteditable]")) return;
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat && !event.key.startsWith("Arrow")) return;
+    if (isShortcut(event) || event.repeat && !event.key.startsWith("Arrow")) return;
     if (this.dialog.open) return; // Esc closes it by itself
     if (at.closest?.("button") && ["Enter", " "].includes(event.key)) return;
-    const act = this.choosing ? this.reasonKey(event.key) : this.actOf(event);
+    const act = this.choosing ? this.reasonKey(event) : this.actOf(event);
     if (!act) return;
     event.preventDefault();
     act();
   }
 
-  reasonKey(key) {
-    const reason = this.data.reasons[Number(key) - 1];
+  // By the key's place where it gives no digit: AZERTY has those under Shift.
+  reasonKey({ key, code, shiftKey }) {
+    const place = shiftKey ? null : /^(?:Digit|Numpad)([1-9])$/.exec(code)?.[1];
+    const reason = this.data.reasons[(Number(key) || Number(place)) - 1];
     if (reason) return () => this.decide("defect", reason[0]);
     return key === "Escape" ? () => this.ask(false) : null;
   }

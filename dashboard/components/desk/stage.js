@@ -13,8 +13,7 @@ class Stage {
     [this.zoom, this.x, this.y] = [1, 0.5, 0.5]; // x, y: what is in the middle, as shares of the pane
     this.pictures = new Pictures(() => this.changed());
     this.item = null;
-    root.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    root.addEventListener("pointerdown", (event) => this.grab(event));
+    new Grip(root, this);
     root.addEventListener("dblclick", () => this.home());
   }
 
@@ -58,18 +57,19 @@ class Stage {
     this.item = item;
     const frame = this.picture;
     const heat = item.heatmap ? this.pictures.get(item.heatmap).state : "none";
-    show(this.root, [item.id, this.view, frame, heat], () => this.panes(item, frame));
+    show(this.root, [item.id, this.view, frame, heat], () => this.panes(item, frame, heat));
     this.root.style.setProperty("--opacity", this.opacity);
     this.place();
   }
 
-  panes(item, frame) {
+  panes(item, frame, heat) {
     if (frame === "none") return element("p", "empty", WORDS.letGo);
     if (frame === "failed") return element("p", "empty", WORDS.unseen);
     if (frame === "loading") return element("p", "empty", WORDS.loading);
-    const heatmap = item.heatmap && this.view !== "frame" ? this.pictures.heatmap(item.heatmap) : null;
     const plain = (name) => this.pane(fill(WORDS.frameOf, item), name, [this.frame(item)]);
-    if (!heatmap) return plain(item.heatmap ? WORDS.frame : WORDS.noHeatmap);
+    if (heat !== "none" && this.view === "frame") return plain(WORDS.frame);
+    if (heat !== "ready") return plain({ loading: WORDS.heatmapComing, failed: WORDS.heatmapUnseen, none: WORDS.noHeatmap }[heat]);
+    const heatmap = this.pictures.heatmap(item.heatmap);
     if (this.view === "contour") {
       const lines = heatmap.contour();
       return this.pane(fill(WORDS.outlined, item), WORDS.contour, [this.frame(item), lines]);
@@ -129,27 +129,5 @@ class Stage {
   home() {
     [this.zoom, this.x, this.y] = [1, 0.5, 0.5];
     this.place();
-  }
-
-  wheel(event) {
-    const box = event.target.closest(".pane")?.getBoundingClientRect();
-    if (!box) return;
-    event.preventDefault();
-    const at = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-    this.zoomBy(Math.exp(-event.deltaY / 400), at);
-  }
-
-  grab(event) {
-    const box = event.target.closest(".pane")?.getBoundingClientRect();
-    if (!box || event.button !== 0) return;
-    const move = (now) => this.pan(-now.movementX / box.width, -now.movementY / box.height);
-    const drop = () => {
-      this.root.removeEventListener("pointermove", move);
-      this.root.classList.remove("grabbed");
-    };
-    this.root.setPointerCapture(event.pointerId);
-    this.root.classList.add("grabbed");
-    this.root.addEventListener("pointermove", move);
-    for (const end of ["pointerup", "pointercancel"]) this.root.addEventListener(end, drop, { once: true });
   }
 }
