@@ -25,7 +25,8 @@ EVERY_RULE = {"resultTypes": ["violations"]}
 OF_COLOURS = {**EVERY_RULE, "runOnly": ["color-contrast", "link-in-text-block"]}
 OTHER: Mapping[str, Literal["light", "dark"]] = {"light": "dark", "dark": "light"}
 DRAWN = "() => getComputedStyle(document.querySelector('.stApp')).colorScheme"
-DRAWN_SO = f"scheme => ({DRAWN})() === scheme"
+STILL = "document.getAnimations().every((one) => !(one instanceof CSSTransition))"  # else colours are half of either
+DRAWN_SO = f"scheme => ({DRAWN})() === scheme && {STILL}"
 TABLET = 820  # pixels
 # What is cut in boxes that do not scroll for it, and labels that stick out of their chart by more than a line's height.
 CUT = """() => {

@@ -108,8 +108,8 @@ def test_run_rules_that_are_chosen_stand_in_the_address(scored: Line) -> None:
 )
 def test_a_link_tries_the_same_threshold(scored: Line, asked: str, flagged: int) -> None:
     page = _trends(scored, threshold=asked)
-    assert any(f"{flagged:,} to {flagged:,} of 6 frames" in one.value for one in page.caption), page.caption
+    assert any(one.value.startswith(f"{flagged} of 6 frames") for one in page.caption), page.caption
 
 
 def test_a_threshold_beyond_all_scores_is_one_too(scored: Line) -> None:
-    assert any("0 to 0 of 6 frames" in one.value for one in _trends(scored, threshold="1e300").caption)
+    assert any(one.value.startswith("0 of 6 frames") for one in _trends(scored, threshold="1e300").caption)

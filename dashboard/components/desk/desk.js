@@ -169,7 +169,7 @@ class Desk {
 
   // By the key's place where it gives no digit: AZERTY has those under Shift.
   reasonKey({ key, code, shiftKey }) {
-    const place = shiftKey ? null : /^(?:Digit|Numpad)([1-9])$/.exec(code)?.[1];
+    const place = shiftKey ? null : /^Digit([1-9])$/.exec(code)?.[1];
     const reason = this.data.reasons[(Number(key) || Number(place)) - 1];
     if (reason) return () => this.decide("defect", reason[0]);
     return key === "Escape" ? () => this.ask(false) : null;
