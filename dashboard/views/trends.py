@@ -52,7 +52,7 @@ def show() -> None:
                 rate=rate(agreed.agreed, agreed.pairs),
             )
         )
-    if asked.scope.product_id is not None:
+    if asked.products:
         thresholds.show(asked, found)
     st.caption(
         say(

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from agent.settings import load
-from agent.store import score_bins, trends
+from agent.store import products, score_bins, trends
 from agent.store.engine import writing
 from dashboard import context
 from tests.databases import NOW, Line
@@ -108,8 +108,20 @@ def test_run_rules_that_are_chosen_stand_in_the_address(scored: Line) -> None:
 )
 def test_a_link_tries_the_same_threshold(scored: Line, asked: str, flagged: int) -> None:
     page = _trends(scored, threshold=asked)
-    assert any(f"{flagged:,} to {flagged:,} of 6 frames" in one.value for one in page.caption), page.caption
+    assert any(one.value.startswith(f"{flagged:,} of 6 frames") for one in page.caption), page.caption
+
+
+def test_a_sole_product_is_taken_by_itself_and_of_several_one_has_to_be_chosen(scored: Line) -> None:
+    page = opened("trends", scored.engineer)
+    assert page.number_input(key="threshold") and "product" not in page.query_params
+    assert any("of 6 frames would have been flagged" in one.value for one in page.caption)
+    with writing(scored.engine) as conn:
+        products.add(conn, "bracket", now=NOW)
+    page = opened("trends", scored.engineer)
+    assert [one.value for one in page.info if one.value.startswith("Choose a product above")]
+    assert not page.number_input
+    assert not [one for one in _trends(scored).info if "Choose a product" in one.value]
 
 
 def test_a_threshold_beyond_all_scores_is_one_too(scored: Line) -> None:
-    assert any("0 to 0 of 6 frames" in one.value for one in _trends(scored, threshold="1e300").caption)
+    assert any(one.value.startswith("0 of 6 frames") for one in _trends(scored, threshold="1e300").caption)
