@@ -31,7 +31,7 @@ def show(asked: Asked, found: Findings) -> None:
         st.info(say("No frame of these days was scored under a certificate."))
         return
     left, right = st.columns(2)
-    left.altair_chart(charts.severities(whole))
+    left.altair_chart(charts.severities(whole, _between(map(str, asked.days))))
     right.altair_chart(charts.quantiles(found.days, QUANTILES, found.marks))
     right.caption(_counted(found.days))
     threshold = st.number_input(

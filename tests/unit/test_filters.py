@@ -123,5 +123,17 @@ def test_a_sole_product_is_taken_by_itself_and_of_several_one_has_to_be_chosen(s
     assert not [one for one in _trends(scored).info if "Choose a product" in one.value]
 
 
+def test_a_point_opens_its_parts_by_keys_too_and_a_choice_that_is_no_more_is_forgotten(scored: Line) -> None:
+    page = _trends(scored)
+    assert not [one for one in page.markdown if "shown)" in one.value]
+    chosen = page.selectbox(key="opened")
+    assert chosen.value is None and not page.expander[-1].proto.expanded
+    page = chosen.select(chosen.options[0]).run()
+    assert not page.exception, page.exception
+    assert [one for one in page.markdown if one.value.startswith(f"**{chosen.options[0]}, flagged** (")]
+    page = page.selectbox(key="window").select("90 days").run()
+    assert not page.exception and page.selectbox(key="opened").value is None
+
+
 def test_a_threshold_beyond_all_scores_is_one_too(scored: Line) -> None:
     assert any(one.value.startswith("0 of 6 frames") for one in _trends(scored, threshold="1e300").caption)
