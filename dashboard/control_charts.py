@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from agent.store.marks import Mark
-from dashboard import charts, gallery, tables, trending
+from dashboard import charts, clocks, gallery, tables, trending
 from dashboard.asking import Asked
 from dashboard.filters import choose, some
 from dashboard.spc import RULES
@@ -51,7 +51,7 @@ def show(asked: Asked, series: trending.Series, marks: Sequence[Mark]) -> None:
         )
     )
     _signals(trending.signals(starts, counts, chart, asked.bucket))
-    _meanwhile(marks)
+    _meanwhile(asked, marks)
     picked = event["selection"].get(charts.PICKED) if event else None
     start = _chosen(trending.openable(starts, asked.bucket)) or (
         picked and datetime.fromtimestamp(picked[0]["at"], UTC)
@@ -82,8 +82,12 @@ def _signals(told: Sequence[str]) -> None:
         st.warning("\n".join(f"- {line}" for line in told[:SIGNALS]) + more)
 
 
-def _meanwhile(marks: Sequence[Mark]) -> None:
+def _meanwhile(asked: Asked, marks: Sequence[Mark]) -> None:
     if not marks:
         return
     with st.expander(say("What happened meanwhile ({n})", n=len(marks))):
-        st.html(tables.table(trending.meanwhile(marks)))
+        own = clocks.zone()
+        elsewhere = own.key != asked.zone.key
+        st.html(tables.table(trending.meanwhile(marks, own if elsewhere else None)))
+        if elsewhere:
+            st.caption(say("Your time is that of {zone}.", zone=own.key))

@@ -21,6 +21,7 @@ from dashboard.spc import RULES, Chart, Point
 from dashboard.words import later, retold, say
 
 SMALL = 0.001
+MOMENT = "%Y-%m-%d %H:%M"
 FORMATS: Mapping[Bucket, str] = {
     "minute": "%H:%M", "quarter": "%H:%M", "hour": "%m-%d %H:%M", "shift": "%m-%d %H:%M", "day": "%Y-%m-%d",
 }  # fmt: skip
@@ -163,11 +164,12 @@ def openable(starts: Sequence[datetime], bucket: Bucket) -> Named:
     return dict(zip(told[::-1], starts[::-1], strict=True))
 
 
-def meanwhile(marks: Sequence[Mark]) -> list[dict[str, str]]:
-    """What happened, as a table."""
+def meanwhile(marks: Sequence[Mark], own: tzinfo | None) -> list[dict[str, str]]:
+    """What happened as a table, in the plant's time as the chart has it; beside it in the viewer's, where another."""
     return [
         {
-            later("Time"): f"{one.at:%Y-%m-%d %H:%M}",
+            later("Time"): f"{one.at:{MOMENT}}",
+            **({later("Your time"): f"{one.at.astimezone(own):{MOMENT}}"} if own else {}),
             later("Kind"): shown(one.kind),
             later("What"): retold(one.words),
         }
