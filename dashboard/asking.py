@@ -60,6 +60,12 @@ class Asked:
     stations: Mapping[int, str]
 
     @property
+    def scored(self) -> int | None:
+        """Whose severities are told: of the product asked for, or of the only one there is."""
+        sole = next(iter(self.products)) if len(self.products) == 1 else None
+        return self.scope.product_id or sole
+
+    @property
     def days(self) -> tuple[date, date]:
         """The first and the last plant day of the window."""
         return self.since.astimezone(self.zone).date(), self.until.astimezone(self.zone).date()

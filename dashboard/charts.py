@@ -18,6 +18,7 @@ from agent.store.buckets import DAY, FIXED, HOUR, Bucket
 from agent.store.marks import Mark
 from agent.store.score_bins import Decided, Histogram, edges
 from agent.store.trends import FlagPoint
+from dashboard import descriptions
 from dashboard.codes import MARKS, named, shown
 from dashboard.coverage import Cell
 from dashboard.sheets import safe
@@ -81,7 +82,8 @@ def control(
         )
         .add_params(alt.selection_point(name=PICKED, fields=["at"], toggle=False))
     )  # fmt: skip
-    return _layered(band, middle, line, points, *([_marks(marks)] if marks else []))
+    told = descriptions.control(title, starts, chart, bucket)
+    return _layered(band, middle, line, points, *([_marks(marks)] if marks else []), description=told)
 
 
 def _times(bucket: Bucket, at: Sequence[datetime], form: str = "") -> alt.Axis:
@@ -125,11 +127,12 @@ def verdicts(points: Sequence[FlagPoint], bucket: Bucket) -> alt.Chart:
         )
     ]  # fmt: skip
     colours = {shown(verdict): colour for verdict, colour in VERDICTS.items()}
-    return _stacked(rows, say("verdict"), say("frames"), colours, bucket)
+    told = descriptions.verdicts(points, bucket)
+    return _stacked(rows, say("verdict"), say("frames"), colours, bucket, told)
 
 
-def pareto(rows: Sequence[tuple[str, int, float]]) -> alt.LayerChart:
-    """Defects by reason, the most frequent first, and the share of each with all before it."""
+def pareto(rows: Sequence[tuple[str, int, float]], window: str) -> alt.LayerChart:
+    """Defects by reason, the most frequent first, and the share of each with all before it; of the last `window`."""
     frame = pd.DataFrame([(safe(named(reason)), *rest) for reason, *rest in rows], columns=["reason", "parts", "share"])
     x = alt.X("reason:N", sort=list(frame["reason"]), title=None)
     base = alt.Chart(frame, height=HEIGHT).encode(
@@ -141,11 +144,11 @@ def pareto(rows: Sequence[tuple[str, int, float]]) -> alt.LayerChart:
     shares = base.mark_line(point=True, color="#64748b").encode(
         x=x, y=alt.Y("share:Q", title=say("cumulative"), axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
     )
-    return _layered(bars, shares, own_axes=True)
+    return _layered(bars, shares, own_axes=True, description=descriptions.pareto(rows, window))
 
 
-def _layered(*layers: alt.Chart, own_axes: bool = False) -> alt.LayerChart:
-    chart: alt.LayerChart = alt.LayerChart(layer=list(layers))
+def _layered(*layers: alt.Chart, description: str, own_axes: bool = False) -> alt.LayerChart:
+    chart: alt.LayerChart = alt.LayerChart(layer=list(layers), description=description)
     return cast(alt.LayerChart, chart.resolve_scale(y="independent")) if own_axes else chart
 
 
@@ -164,8 +167,9 @@ def quantiles(
         if ends is not None
     ]
     frame = pd.DataFrame(rows, columns=["day", "decided", "quantile", "severity", "from", "to", "n"])
+    told = descriptions.quantiles(days, shares)
     chart: alt.Chart = (
-        alt.Chart(frame, height=HEIGHT)
+        alt.Chart(frame, height=HEIGHT, description=told)
         .mark_line(point=True)
         .encode(
             x=alt.X("day:T", title=None, axis=_times("day", list(frame["day"]), "%m-%d")),
@@ -184,14 +188,15 @@ def quantiles(
     )
     if not marks:
         return chart
-    return cast(alt.LayerChart, _layered(chart, _marks(marks)).resolve_scale(strokeDash="independent"))
+    layered = _layered(chart, _marks(marks), description=told)
+    return cast(alt.LayerChart, layered.resolve_scale(strokeDash="independent"))
 
 
 def losses(points: Sequence[Sequence[float]]) -> alt.Chart:
     """A training run's loss over its steps, on a logarithmic axis."""
     frame = pd.DataFrame(points, columns=["step", "loss"])
     chart: alt.Chart = (
-        alt.Chart(frame[frame["loss"] > 0], height=HEIGHT)
+        alt.Chart(frame[frame["loss"] > 0], height=HEIGHT, description=descriptions.losses(points))
         .mark_line()
         .encode(
             x=alt.X("step:Q", title=say("step")),
@@ -202,14 +207,14 @@ def losses(points: Sequence[Sequence[float]]) -> alt.Chart:
     return chart
 
 
-def severities(found: Histogram) -> alt.Chart:
-    """How many frames lie in each bin of severity, on an axis on which bins are about equally wide."""
+def severities(found: Histogram, window: str) -> alt.Chart:
+    """How many frames of these days lie in each bin of severity, on an axis on which bins are about equally wide."""
     below, above = say("below"), say("above")
     rows = [(*edges(number), above if number >= 0 else below, n) for number, n in sorted(found.counts.items())]
     frame = pd.DataFrame(rows, columns=["from", "to", "side", "frames"])
     scale = alt.Scale(domain=[below, above], range=[VERDICTS["pass"], VERDICTS["review"]])
     chart: alt.Chart = (
-        alt.Chart(frame, height=HEIGHT)
+        alt.Chart(frame, height=HEIGHT, description=descriptions.severities(found, window))
         .mark_rect()
         .encode(
             x=alt.X(
@@ -252,16 +257,17 @@ def coverage(cells: Sequence[Cell], title: str) -> alt.LayerChart:
     numbers = alt.condition(dark, alt.value("#ffffff"), alt.value("#111827"))
     text = base.mark_text(fontSize=12).encode(text="samples:Q", color=numbers)
     framed = base.transform_filter("datum.thin").mark_rect(filled=False, stroke="#d97706", strokeWidth=2.5)
-    return _layered(cell, framed, text)
+    return _layered(cell, framed, text, description=descriptions.coverage(cells, title))
 
 
 def _stacked(
-    rows: Sequence[Mapping[str, object]], group: str, amount: str, colours: Mapping[str, str] | None, bucket: Bucket
-) -> alt.Chart:
+    rows: Sequence[Mapping[str, object]], group: str, amount: str, colours: Mapping[str, str] | None, bucket: Bucket,
+    description: str,
+) -> alt.Chart:  # fmt: skip
     frame = pd.DataFrame(rows, columns=["time", "group", "amount"])
     scale = alt.Scale(domain=list(colours), range=list(colours.values())) if colours else alt.Undefined
     chart: alt.Chart = (
-        alt.Chart(frame, height=HEIGHT)
+        alt.Chart(frame, height=HEIGHT, description=description)
         .mark_bar(size=max(2, min(24, BARS // max(1, frame["time"].nunique()))))
         .encode(
             x=alt.X("time:T", title=None, axis=_times(bucket, list(frame["time"]))),

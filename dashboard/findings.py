@@ -30,7 +30,7 @@ class Findings:
         reasons: of defects, as `dashboard.trending.pareto` gives them.
         marks: what happened meanwhile, in the plant's time.
         rates: counts by what was asked for, the most flagged first; of shifts in their order.
-        days: severities by plant day and what decided; {} where no product is asked for.
+        days: severities by plant day and what decided; {} where no product is asked for and there are several.
         agreement: how two people agreed who judged the same parts.
         hours: for how long frames were inspected on these days.
     """
@@ -86,7 +86,7 @@ def _rates(conn: Connection, asked: Asked) -> dict[str, Counts]:
 
 
 def _severities(conn: Connection, asked: Asked) -> tuple[Mapping[Decided, Histogram], float]:
-    product_id, station_id = asked.scope.product_id, asked.scope.station_id
+    product_id, station_id = asked.scored, asked.scope.station_id
     if product_id is None:
         return {}, 0.0
     first, last = asked.days

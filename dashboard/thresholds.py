@@ -11,20 +11,27 @@ from agent.store.score_bins import Decided, Histogram
 from dashboard import charts
 from dashboard.asking import Asked
 from dashboard.findings import Findings
-from dashboard.words import say
+from dashboard.words import later, say
 
 QUANTILES = (0.5, 0.9, 0.99)
+CHOOSE = later(
+    "Choose a product above: how severe its scores are, how they drift from day to day, and how many frames another "
+    "threshold would have flagged."
+)
 
 
 def show(asked: Asked, found: Findings) -> None:
-    """Draws both charts and the threshold to try, over whole days."""
+    """Draws both charts and the threshold to try, over whole days; says so where a product has to be chosen first."""
     whole = score_bins.merged(found.days.values())
     st.subheader(say("Scores by severity"))
+    if asked.scored is None:
+        st.info(say(CHOOSE))
+        return
     if not whole.n:
         st.info(say("No frame of these days was scored under a certificate."))
         return
     left, right = st.columns(2)
-    left.altair_chart(charts.severities(whole))
+    left.altair_chart(charts.severities(whole, _between(map(str, asked.days))))
     right.altair_chart(charts.quantiles(found.days, QUANTILES, found.marks))
     right.caption(_counted(found.days))
     threshold = st.number_input(

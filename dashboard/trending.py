@@ -12,13 +12,16 @@ from agent.store.buckets import Bucket, nominal
 from agent.store.closings import INSPECTED, Judged
 from agent.store.item_search import FLAGGED
 from agent.store.lots import REST
+from agent.store.marks import Mark
 from agent.store.rows import added
 from agent.store.trends import FlagPoint, Totals
 from dashboard import spc
+from dashboard.codes import shown
 from dashboard.spc import RULES, Chart, Point
-from dashboard.words import later, say
+from dashboard.words import later, retold, say
 
 SMALL = 0.001
+MOMENT = "%Y-%m-%d %H:%M"
 FORMATS: Mapping[Bucket, str] = {
     "minute": "%H:%M", "quarter": "%H:%M", "hour": "%m-%d %H:%M", "shift": "%m-%d %H:%M", "day": "%Y-%m-%d",
 }  # fmt: skip
@@ -89,6 +92,7 @@ MEASURES = {
     ),
 }
 Series = Mapping[datetime, Counts]
+Named = Mapping[str, datetime]
 
 
 def series(
@@ -150,6 +154,27 @@ def signals(starts: Sequence[datetime], counts: Sequence[int], chart: Chart, buc
         for start, count, point in zip(starts, counts, chart.points, strict=True)
         if point.rules
     ][::-1]  # fmt: skip
+
+
+def openable(starts: Sequence[datetime], bucket: Bucket) -> Named:
+    """The buckets by their names, newest first. The hour that comes twice in autumn tells its offset from UTC, too."""
+    names = [start.strftime(FORMATS[bucket]) for start in starts]
+    seen = Counter(names)
+    told = [name if seen[name] == 1 else f"{name} {start:%z}" for name, start in zip(names, starts, strict=True)]
+    return dict(zip(told[::-1], starts[::-1], strict=True))
+
+
+def meanwhile(marks: Sequence[Mark], own: tzinfo | None) -> list[dict[str, str]]:
+    """What happened as a table, in the plant's time as the chart has it; beside it in the viewer's, where another."""
+    return [
+        {
+            later("Time"): f"{one.at:{MOMENT}}",
+            **({later("Your time"): f"{one.at.astimezone(own):{MOMENT}}"} if own else {}),
+            later("Kind"): shown(one.kind),
+            later("What"): retold(one.words),
+        }
+        for one in marks
+    ]
 
 
 def broken(point: Point) -> str:

@@ -64,7 +64,8 @@ def _board() -> None:
     top = andon.banner(tiles, found.standing)
     states = {one: say(one) for one in andon.STATES}
     shown = {"icons": andon.ICONS, "states": states, "banner": asdict(top), "tiles": [_drawn(one) for one in tiles]}
-    board.draw(shown)
+    # Streamlit passes on only what differs from before: without the time a plant at rest renews nothing.
+    board.draw({**shown, "at": now.isoformat()})
 
 
 @lru_cache(1)

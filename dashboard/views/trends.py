@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 import streamlit as st
 
-from agent.store.marks import Mark
 from agent.store.scopes import EVERYTHING
-from dashboard import busy, charts, context, gallery, tables, thresholds, trending
+from dashboard import busy, charts, context, control_charts, tables, thresholds
 from dashboard.asking import Asked, ask
-from dashboard.codes import shown
-from dashboard.filters import choose, some
 from dashboard.findings import find
-from dashboard.spc import RULES
 from dashboard.style import CSS
-from dashboard.trending import MEASURES, Counts, Measure, rate, share
-from dashboard.words import later, opening, retold, say
+from dashboard.trending import MEASURES, Counts, Measure, rate
+from dashboard.words import opening, say
 
-SIGNALS, ROWS = 10, 20  # shown at most
+ROWS = 20  # shown at most
 
 
 def show() -> None:
@@ -34,11 +29,11 @@ def show() -> None:
         return
     series = found.series
     _totals(sum(series.values(), Counts()))
-    _control(asked, series, found.marks)
+    control_charts.show(asked, series, found.marks)
     _rates(asked.by, found.rates)
     left, right = st.columns(2)
     with left:
-        _reasons(found.reasons)
+        _reasons(found.reasons, say(asked.window))
     with right:
         st.subheader(say("Frames by verdict"))
         st.altair_chart(charts.verdicts(found.points, asked.bucket))
@@ -52,7 +47,7 @@ def show() -> None:
                 rate=rate(agreed.agreed, agreed.pairs),
             )
         )
-    if asked.scope.product_id is not None:
+    if asked.products:
         thresholds.show(asked, found)
     st.caption(
         say(
@@ -87,57 +82,6 @@ def _totals(whole: Counts) -> None:
         column.caption(words)
 
 
-def _control(asked: Asked, series: trending.Series, marks: Sequence[Mark]) -> None:
-    measure = MEASURES[asked.measure]
-    st.subheader(say(measure.title))
-    left, middle, right = st.columns((1, 1, 3))
-    averaged = (
-        left.segmented_control(say("Chart"), ["p'", "EWMA"], default="p'", key="chart", bind="query-params") == "EWMA"
-    )
-    base = choose(middle, "base", say("Limits from"), trending.BASES)
-    rules = some(
-        right, "rules", say("Run rules"), RULES, (1, 2), lambda one: f"{one}: {say(RULES[one].words)}",
-        disabled=averaged,
-    )  # fmt: skip
-    starts, counts, chart = trending.charted(series, measure, rules, zone=asked.zone, averaged=averaged, base=base)
-    if chart is None:
-        words, window = say(measure.words), say(asked.window)
-        st.info(say("Nothing to draw: no {words} in the last {window}.", words=words, window=window))
-        return
-    drawn = charts.control(starts, counts, chart, marks, asked.bucket, say(measure.axis))
-    event = st.altair_chart(drawn, on_select="rerun", selection_mode=charts.PICKED, key="control")
-    n = sum(point.n for point in chart.points)
-    st.caption(
-        say(
-            "{counted}, n = {n:,} in {buckets} buckets. Centre {centre}; limits at three standard deviations, "
-            "{sigma_z:.2f} times the binomial ones. A click on a point shows its parts.",
-            counted=opening(say(measure.words)),
-            n=n,
-            buckets=len(starts),
-            centre=share(chart.centre),
-            sigma_z=chart.sigma_z,
-        )
-    )
-    told = trending.signals(starts, counts, chart, asked.bucket)
-    if told:
-        more = "\n\n" + say("and {n} earlier", n=len(told) - SIGNALS) if len(told) > SIGNALS else ""
-        st.warning("\n".join(f"- {line}" for line in told[:SIGNALS]) + more)
-    if marks:
-        with st.expander(say("What happened meanwhile ({n})", n=len(marks))):
-            rows = [
-                {
-                    later("Time"): f"{one.at:%Y-%m-%d %H:%M}",
-                    later("Kind"): shown(one.kind),
-                    later("What"): retold(one.words),
-                }
-                for one in marks
-            ]
-            st.html(tables.table(rows))
-    picked = event["selection"].get(charts.PICKED) if event else None
-    if picked:
-        gallery.show(asked, datetime.fromtimestamp(picked[0]["at"], UTC))
-
-
 def _rates(by: str, rates: Mapping[str, Counts]) -> None:
     st.subheader(say("Rates by {by}", by=say(by)))
     # Not as Markdown: a lot's name comes from a frame's header.
@@ -154,10 +98,10 @@ def _row(by: str, name: str, counts: Counts) -> dict[str, object]:
     return {opening(by): name, **{measure.title: words(measure) for measure in MEASURES.values()}}
 
 
-def _reasons(rows: Sequence[tuple[str, int, float]]) -> None:
+def _reasons(rows: Sequence[tuple[str, int, float]], window: str) -> None:
     st.subheader(say("Defects by reason"))
     if rows:
-        st.altair_chart(charts.pareto(rows))
+        st.altair_chart(charts.pareto(rows, window))
         st.caption(say("n = {n:,} defects.", n=sum(n for _, n, _ in rows)))
     else:
         st.info(say("No part of this window has been judged a defect yet."))

@@ -91,8 +91,9 @@ def _many(page: Page, works: Served) -> Iterator[str]:
 
 def _menus(page: Page, works: Served) -> Iterator[str]:
     """Everything that unfolds, then each button with a menu of its own."""
-    for folded in page.locator("[data-testid=stExpander] details:not([open]) > summary").all():
-        folded.click()
+    for row in page.locator("[data-testid=stExpander] details").all():
+        if row.get_attribute("open") is None:
+            row.locator("summary").first.click()
     page.wait_for_function("!document.querySelector('[data-testid=stExpander] details:not([open])')")
     yield "unfolded"
     for button in page.locator("[data-testid=stMain] [data-testid=stPopover] button:visible:enabled").all():

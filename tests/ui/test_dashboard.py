@@ -137,6 +137,25 @@ def test_a_point_of_a_trend_opens_its_parts(page: Page, served: Served) -> None:
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
 
 
+def test_a_trend_is_told_in_words_and_opens_its_parts_by_keys(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}/trends?user=engineer")
+    at_rest(page)
+    chart = page.locator("[data-testid=stVegaLiteChart]").first
+    expect(chart).to_have_attribute("aria-label", re.compile("^Flag rate, .*, n = 60 in 1 buckets"))
+    page.locator("summary", has_text="Parts of a point").focus()
+    page.keyboard.press("Enter")
+    points = page.get_by_role("combobox", name="Point, the newest first")
+    expect(points).to_be_visible()
+    page.wait_for_function("!document.getAnimations().length")  # a list closes where what it stands in moves
+    page.keyboard.press("Tab")
+    expect(points).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("option")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(f"({PARTS} of {PARTS} shown)")).to_be_visible()
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
 def test_a_search_stands_in_the_address_and_its_sheet_runs_no_formula(page: Page, served: Served) -> None:
     made, first = served.line, open_items(served.line)[0]
     deciding.decide(made.engine, made.operator, first.id, "defect", "=1+1", key="k", now=utc_now())

@@ -97,6 +97,19 @@ def test_a_board_that_is_renewed_no_more_says_so(page: Page, here: Line, tmp_pat
     expect(page.locator(".board")).to_have_attribute("data-old", "1")
 
 
+def test_a_plant_at_rest_is_no_server_that_is_away(page: Page, here: Line, tmp_path: Path) -> None:
+    """Streamlit calls a component only where its data differs, and nothing about a station that rests does."""
+    with writing(here.engine) as conn:
+        stations.set_status(conn, here.station_id, "ok", 0, utc_now() - timedelta(hours=14.5), utc_now())
+    page.clock.install()
+    with serving(here.engine, tmp_path) as url:
+        page.goto(f"{url}/?user=viewer")
+        expect(page.locator(".tile")).to_contain_text("no frame for 14 h")
+        page.clock.fast_forward("00:13")
+        expect(page.locator(".board")).to_have_attribute("data-old", "0")
+        expect(page.get_by_role("alert").filter(has_text="Nothing here is of now")).to_have_count(0)
+
+
 def test_redis_that_stops_under_an_open_page_is_missed_in_the_list_of_agents_only(
     page: Page, here: Line, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from streamlit.runtime.context import ContextProxy
@@ -10,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from agent.service import reviews
 from agent.settings import Settings
-from agent.store import alerts, inspections
+from agent.store import alerts, epochs, inspections, trends
 from agent.store.engine import writing
 from dashboard import clocks, context
 from tests.databases import NOW, Line
@@ -58,6 +59,23 @@ def test_a_page_tells_the_viewers_time_and_names_its_zone_once(
     said = _said(opened(page, plant.engineer, **asked))
     assert "19:07" in said and "11:07" not in said
     assert said.count(TOKYO) == 1
+
+
+def test_what_happened_meanwhile_has_the_charts_time_and_beside_it_the_viewers(
+    plant: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.asking.utc_now", lambda: NOW + timedelta(hours=1))
+    with writing(plant.engine) as conn:
+        trends.add_inspections(conn, [plant.inspection(1, event_at=NOW)])
+        epochs.open(conn, plant.product_id, "camera", "a new lens", now=NOW)
+    said = _said(opened("trends", plant.engineer))
+    assert "11:07</td>" in said and "Your time" not in said
+    monkeypatch.setattr(ContextProxy, "timezone", "Asia/Tokyo")
+    said = _said(opened("trends", plant.engineer))
+    assert "11:07</td>" in said and "19:07</td>" in said and ">Your time</th>" in said
+    assert "Your time is that of Asia/Tokyo." in said
+    report = _said(opened("shift", plant.engineer, day=f"{NOW:%Y-%m-%d}", shift="06:00"))
+    assert "Times in Europe/Berlin" in report and "<td>11:07</td>" in report and "19:07" not in report
 
 
 @pytest.mark.parametrize("said", [None, "", "Europe/Berlin", "Nowhere/Here", "../x", "/etc/passwd"])

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from agent.settings import load
-from agent.store import score_bins, trends
+from agent.store import products, score_bins, trends
 from agent.store.engine import writing
 from dashboard import context
 from tests.databases import NOW, Line
@@ -108,7 +108,31 @@ def test_run_rules_that_are_chosen_stand_in_the_address(scored: Line) -> None:
 )
 def test_a_link_tries_the_same_threshold(scored: Line, asked: str, flagged: int) -> None:
     page = _trends(scored, threshold=asked)
-    assert any(one.value.startswith(f"{flagged} of 6 frames") for one in page.caption), page.caption
+    assert any(one.value.startswith(f"{flagged:,} of 6 frames") for one in page.caption), page.caption
+
+
+def test_a_sole_product_is_taken_by_itself_and_of_several_one_has_to_be_chosen(scored: Line) -> None:
+    page = opened("trends", scored.engineer)
+    assert page.number_input(key="threshold") and "product" not in page.query_params
+    assert any("of 6 frames would have been flagged" in one.value for one in page.caption)
+    with writing(scored.engine) as conn:
+        products.add(conn, "bracket", now=NOW)
+    page = opened("trends", scored.engineer)
+    assert [one.value for one in page.info if one.value.startswith("Choose a product above")]
+    assert not page.number_input
+    assert not [one for one in _trends(scored).info if "Choose a product" in one.value]
+
+
+def test_a_point_opens_its_parts_by_keys_too_and_a_choice_that_is_no_more_is_forgotten(scored: Line) -> None:
+    page = _trends(scored)
+    assert not [one for one in page.markdown if "shown)" in one.value]
+    chosen = page.selectbox(key="opened")
+    assert chosen.value is None and not page.expander[-1].proto.expanded
+    page = chosen.select(chosen.options[0]).run()
+    assert not page.exception, page.exception
+    assert [one for one in page.markdown if one.value.startswith(f"**{chosen.options[0]}, flagged** (")]
+    page = page.selectbox(key="window").select("90 days").run()
+    assert not page.exception and page.selectbox(key="opened").value is None
 
 
 def test_a_threshold_beyond_all_scores_is_one_too(scored: Line) -> None:

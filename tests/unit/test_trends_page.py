@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from datetime import UTC, datetime, time, timedelta
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,7 +21,7 @@ from dashboard import charts, trending
 from dashboard.coverage import Cell
 from dashboard.sheets import FORMULA
 from dashboard.tables import table
-from dashboard.trending import MEASURES, Counts, by_shift, charted, grouped, pareto, rate, series, signals
+from dashboard.trending import MEASURES, Counts, by_shift, charted, grouped, openable, pareto, rate, series, signals
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -129,13 +130,56 @@ def test_the_data_that_a_chart_offers_holds_no_formula() -> None:
     mark = Mark(DAY, "epoch", Phrase("=1+1"))
     cell = Cell(station="@SUM(A1)", when="w", samples=1, frames=1, thin=False)
     drawn = [
-        charts.pareto([("=1+1", 5, 1.0), ("dent", 5, 1.0)]), charts.coverage([cell], "week"),
+        charts.pareto([("=1+1", 5, 1.0), ("dent", 5, 1.0)], "24 hours"), charts.coverage([cell], "week"),
         charts.control(starts, counts, chart, [mark], "day", "flag rate"),
     ]  # fmt: skip
     data = [rows for one in drawn for rows in one.to_dict()["datasets"].values()]
     texts = {value for rows in data for row in rows for value in row.values() if isinstance(value, str)}
     assert {"'=1+1", "'@SUM(A1)", "dent"} <= texts
     assert not any(text.startswith(FORMULA) for text in texts)
+
+
+def test_every_chart_is_told_in_words_too() -> None:
+    points = [_point(day, 10) for day in range(8)] + [_point(8, 90)]
+    starts, counts, chart = charted(
+        _series(points, {}), MEASURES["flagged"], (1,), zone=UTC, averaged=False, base="the first half"
+    )
+    assert chart
+    mark = Mark(DAY, "epoch", Phrase("lamps"))
+    cells = [Cell("press-1", "W9", 4, 100, False), Cell("press-2", "W10", 1, 90, True)]
+    days = {(DAY.date(), 1): Histogram({-5: 3}), (DAY.date() + timedelta(days=1), 1): Histogram({-5: 1, 9: 2})}
+    told = {
+        "control": (
+            charts.control(starts, counts, chart, [mark], "day", "flag rate"),
+            "Flag rate, 2026-03-02 to 2026-03-10, n = 9,000 in 9 buckets. Centre 1.00%; the newest is 9.00%, limits "
+            "561 ppm to 1.94%; points that break a rule: 1.",
+        ),
+        "verdicts": (
+            charts.verdicts(points[:2], "day"),
+            "Frames by verdict, 2026-03-02 to 2026-03-03, n = 2,006: pass 1,980, review 20, reject 0, not inspected 6.",
+        ),
+        "pareto": (
+            charts.pareto([("dent", 3, 0.75), ("crack", 1, 1.0)], "7 days"),
+            "Defects by reason in the last 7 days, n = 4, the most frequent first: dent 3, crack 1.",
+        ),
+        "quantiles": (charts.quantiles(days, (0.5, 0.9), [mark]), "n = 6 frames; the newest: 50%"),
+        "losses": (charts.losses([(1, 2.5), (400, 0.25)]), "n = 2 points: 2.5 at step 1, 0.25 at step 400."),
+        "severities": (charts.severities(days[max(days)], "a day"), "a day, n = 3: 1 below the threshold, 2 above."),
+        "coverage": (charts.coverage(cells, "week"), "W9 to W10, n = 5 of 2 stations; thin places: 1."),
+    }
+    drawing = {name for name, one in vars(charts).items() if isfunction(one) and one.__module__ == charts.__name__}
+    assert set(told) == {name for name in drawing if not name.startswith("_")}
+    for drawn, words in told.values():
+        assert words in drawn.to_dict()["description"]
+    assert "description" in charts.quantiles(days, (0.5,), []).to_dict()
+
+
+def test_a_point_is_named_by_its_time_and_of_two_hours_of_one_name_by_its_offset() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    starts = [datetime(2026, 10, 25, hour, tzinfo=UTC).astimezone(zone) for hour in range(3)]
+    assert list(openable(starts, "hour").items()) == [
+        ("10-25 03:00", starts[2]), ("10-25 02:00 +0100", starts[1]), ("10-25 02:00 +0200", starts[0]),
+    ]  # fmt: skip
 
 
 def test_no_page_offers_a_csv_but_ours() -> None:
