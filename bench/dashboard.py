@@ -12,7 +12,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from itertools import cycle
 from itertools import product as pairs
 from pathlib import Path
@@ -26,8 +26,8 @@ from sqlalchemy import Connection, Engine, Table
 from agent.frame import StreamKey
 from agent.settings import Settings
 from agent.store import offsets, products, score_bins, stations, trends, users
+from agent.store.buckets import cutter, hour, quarter
 from agent.store.buckets import day as day_of
-from agent.store.buckets import hour, quarter
 from agent.store.engine import open_engine, reading, upgrade, writing
 from agent.store.rows import insert_sums
 from agent.store.scopes import Scope
@@ -50,6 +50,12 @@ from tests.postgresql import postgresql
 DAYS, STATIONS, LOTS_A_DAY = 90, 20, 8
 FLAGGED, TWICE = 0.02, 0.1  # shares: of the inspections, and of the flagged parts that two people judge
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+SHIFTS = Settings().plant.shifts
+PLANTS = (  # sums of hours cannot be cut into the second one's shifts, nor into the third one's shifts and days
+    (ZoneInfo("Europe/Berlin"), SHIFTS),
+    (ZoneInfo("Europe/Berlin"), tuple(time(one.hour, 30) for one in SHIFTS)),
+    (ZoneInfo("Asia/Kolkata"), SHIFTS),
+)
 REASONS = ("scratch", "dent", "stain", "crack")
 JUDGED = ("n_flagged", "n_false_calls", "n_defects")
 CLOSED = ("start", "station_id", "product_id", "kind", "decision", "reason")
@@ -73,7 +79,7 @@ def main() -> None:
                 worst, _ = max(taken, key=lambda pair: statistics.median(pair[1]))
                 p95 = every[int(0.95 * (len(every) - 1))]
                 print(f"| {inspections:,} | {window} | {statistics.median(every):.0f} ms | {p95:.0f} ms "
-                      f"| by {worst.by}, {'a' if worst.scope.product_id else 'any'} product |", flush=True)  # fmt: skip
+                      f"| {told(worst)} |", flush=True)  # fmt: skip
 
 
 @contextmanager
@@ -94,13 +100,26 @@ def _database(kind: str) -> Iterator[Engine]:
 
 
 def views(window: str, product_ids: Mapping[int, str], station_ids: Mapping[int, str]) -> Iterator[Asked]:
-    """The Trends page of a window: by each group, of everything and of one product."""
+    """The Trends page of a window: by each group, of each scope, at each of `PLANTS`."""
     span, bucket = WINDOWS[window]
-    for by, product_id in pairs(GROUPS, (None, next(iter(product_ids)))):
-        yield Asked(
-            window, quarter(NOW - span), NOW, bucket, Scope(product_id), "flagged", by, ZoneInfo("Europe/Berlin"),
-            Settings().plant.shifts, product_ids, station_ids,
-        )  # fmt: skip
+    for by, scope, (zone, shifts) in pairs(GROUPS, scopes(product_ids, station_ids), PLANTS):
+        since = cutter(bucket, zone, shifts)(quarter(NOW - span))
+        yield Asked(window, since, NOW, bucket, scope, "flagged", by, zone, shifts, product_ids, station_ids)
+
+
+def scopes(product_ids: Iterable[int], station_ids: Iterable[int]) -> Iterator[Scope]:
+    """Everything, one product, one station, and the lot that runs."""
+    yield Scope()
+    yield Scope(product_id=next(iter(product_ids)))
+    yield Scope(station_id=next(iter(station_ids)))
+    yield Scope(lot=f"L{NOW:%m%d}-{LOTS_A_DAY - 1}")
+
+
+def told(view: Asked) -> str:
+    """Which view it is, in words."""
+    of = {"product": view.scope.product_id, "station": view.scope.station_id, "lot": view.scope.lot}
+    asked = " and ".join(f"a {name}" for name, one in of.items() if one is not None)
+    return f"by {view.by}, {asked or 'everything'}, {view.zone.key} from {view.shifts[0]:%H:%M}"
 
 
 def ask(engine: Engine, view: Asked, repeats: int) -> list[float]:
