@@ -29,9 +29,7 @@ from dashboard.words import later, retold, say
 HEIGHT = 260
 BARS = 320  # pixels that bars share
 FEW = 20  # buckets: over less time Vega would divide them, and label the parts alike
-WIDTHS: Mapping[Bucket, timedelta] = {
-    "minute": FIXED["minute"], "quarter": FIXED["quarter"], "hour": HOUR, "shift": 8 * HOUR, "day": DAY,
-}  # fmt: skip
+WIDTHS: Mapping[str, timedelta] = {**FIXED, "shift": 8 * HOUR, "day": DAY}
 PICKED = "picked"
 STEADY, BREAKS = later("within the rules"), later("breaks a rule")
 VERDICTS = {"pass": "#15803d", "review": "#d97706", "reject": "#b91c1c", "not_inspected": "#64748b"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -10,6 +12,12 @@ BIG = sa.BigInteger()
 UTC_TIME = sa.DateTime(timezone=True)
 WORD = sa.String(64)
 NAME = sa.String(200)
+
+
+def cut(moment: datetime, minutes: int) -> datetime:
+    """When the part of its hour began that is so many minutes long, UTC; a naive moment, as SQLite gives it, is UTC."""
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return aware - timedelta(minutes=aware.minute % minutes, seconds=aware.second, microseconds=aware.microsecond)
 
 
 def primary(table: str, *columns: str) -> sa.PrimaryKeyConstraint:

@@ -6,14 +6,13 @@ Revision ID: 0008
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Column
 
-from migrations.pieces import BIG, ID, NAME, UTC_TIME, WORD, foreign, primary
+from migrations.pieces import BIG, ID, NAME, UTC_TIME, WORD, cut, foreign, primary
 
 revision = "0008"
 down_revision = "0007"
@@ -53,7 +52,7 @@ def upgrade() -> None:
     sums: Counter[tuple[Any, ...]] = Counter()
     for at, station, product, lot, deployment, kind, decision, reason in op.get_bind().execute(CLOSED):
         why = (reason or "") if decision == "defect" else ""
-        sums[_quarter(at), station, product, lot or "", deployment or 0, kind, decision, why] += 1
+        sums[cut(at, 15), station, product, lot or "", deployment or 0, kind, decision, why] += 1
     names = (*KEY[:3], "lot", "deployment_id", "kind", "decision", "reason", "n")
     op.bulk_insert(table, [dict(zip(names, (*key, n), strict=True)) for key, n in sums.items()])
     op.drop_table("review_rollup")
@@ -71,11 +70,6 @@ def _lay(*, with_rowid: bool) -> None:
     for name in ("rollup_minute", "rollup_quarter"):
         with op.batch_alter_table(name, recreate="always", table_kwargs={"sqlite_with_rowid": with_rowid}):
             pass
-
-
-def _quarter(moment: datetime) -> datetime:
-    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return aware - timedelta(minutes=aware.minute % 15, seconds=aware.second, microseconds=aware.microsecond)
 
 
 def downgrade() -> None:

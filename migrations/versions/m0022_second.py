@@ -6,13 +6,12 @@ Revision ID: 0022
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.pieces import UTC_TIME
+from migrations.pieces import UTC_TIME, cut
 
 revision = "0022"
 down_revision = "0021"
@@ -39,7 +38,7 @@ def upgrade() -> None:
     sums: Counter[tuple[Any, ...]] = Counter()
     for at, station, product, lot, deployment, decision, reason in op.get_bind().execute(CLOSED):
         why = (reason or "") if decision == "defect" else ""
-        sums[_quarter(at), station, product, lot or "", deployment or 0, decision, why] += 1
+        sums[cut(at, 15), station, product, lot or "", deployment or 0, decision, why] += 1
     for key, n in sums.items():
         row = dict(zip(KEY, key, strict=True))
         same = [COUNTS.c[name] == value for name, value in row.items()]
@@ -51,8 +50,3 @@ def downgrade() -> None:
     """Counts them as flagged again."""
     op.execute(MERGED.format(columns=", ".join(f'"{name}"' for name in KEY)))
     op.execute("DELETE FROM closing_rollup WHERE kind = 'second'")
-
-
-def _quarter(moment: datetime) -> datetime:
-    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return aware - timedelta(minutes=aware.minute % 15, seconds=aware.second, microseconds=aware.microsecond)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.pieces import UTC_TIME
+from migrations.pieces import UTC_TIME, cut
 
 revision = "0033"
 down_revision = "0032"
@@ -57,7 +56,7 @@ def _said() -> Mapping[Place, Mapping[tuple[str, str, str], int]]:
     sums: dict[Place, Counter[tuple[str, str, str]]] = {}
     mixed = set()
     for at, station, product, lot, deployment, kind, chosen, decision, reason in op.get_bind().execute(JUDGED):
-        place = (_cut(at, 15), station, product, lot or "", deployment or 0)
+        place = (cut(at, 15), station, product, lot or "", deployment or 0)
         if kind == "audit" and chosen:
             mixed.add(place)
         if decision:
@@ -71,7 +70,7 @@ def _move(place: Mapping[str, Any], decision: str, reason: str, n: int) -> None:
     if n == 0:
         return
     where = {name: place[name] for name in PLACE[1:3]}
-    hour, day = _cut(place["start"], 60), _cut(place["start"], 60).replace(hour=0)
+    hour, day = cut(place["start"], 60), cut(place["start"], 60).replace(hour=0)
     for kind, delta in zip(KINDS, (n, -n), strict=True):
         how = {"kind": kind, "decision": decision, "reason": reason}
         _add("closing_rollup", {**place, **how}, {"n": delta})
@@ -87,11 +86,6 @@ def _add(table: str, key: Mapping[str, Any], sums: Mapping[str, int]) -> None:
     same = ", ".join(f'"{name}"' for name in key)
     statement = sa.text(f"INSERT INTO {table} ({columns}) VALUES ({values}) ON CONFLICT ({same}) DO UPDATE SET {added}")
     op.execute(statement.bindparams(sa.bindparam("start", type_=UTC_TIME), **{**sums, **key}))
-
-
-def _cut(moment: datetime, minutes: int) -> datetime:
-    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return aware - timedelta(minutes=aware.minute % minutes, seconds=aware.second, microseconds=aware.microsecond)
 
 
 def downgrade() -> None:

@@ -51,6 +51,9 @@ def test_a_gap_is_told_with_the_claim_that_finds_it_once_however_often_that_is_t
     assert alert.words == alert.told == wanted.words(KEY, 0)
     assert alert.numbers == {"gap": kind, "from_offset": 3, "to_offset": wanted.to_offset}
     assert alert.next_attempt_at == NOW + timedelta(seconds=1), "the webhook is told"
+    assert first.lane.claim.leader_epoch == (cut and cut.place.leader_epoch), (
+        "else a cut below this one leaves no trace"
+    )
     again = _claim(here, limits, 1, cut)  # its answer was lost
     assert (first.gap, first.opened, again.gap, again.opened) == (wanted, alert, wanted, None)
     assert replace(again.lane.claim, epoch=first.lane.claim.epoch) == first.lane.claim
