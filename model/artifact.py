@@ -19,7 +19,8 @@ from model.images import InputError, InputSpec
 from model.score import ScoreParameters
 from model.weights import not_finite
 
-FORMAT = 2
+FORMAT = 3
+OLDEST = 2  # that is still read; its teacher's weights were not rounded
 FIELDS = {  # of the manifest, as JSON has them
     "teacher": str, "teacher_sha256": str, "spec": dict, "data_sha256": str, "parent_sha256": str, "settings": dict,
     "versions": dict, "weights_sha256": str, "format": int,
@@ -72,6 +73,11 @@ class Manifest:
     versions: Mapping[str, str]
     weights_sha256: str
     format: int = FORMAT
+
+    @property
+    def exact(self) -> bool:
+        """Whether its teacher's weights are as their file has them, and not rounded to bfloat16."""
+        return self.format < 3
 
     @property
     def space(self) -> str:
@@ -179,8 +185,8 @@ def _manifest(record: Any) -> Manifest:
     found = record.get("manifest", record)  # formats before 2 had no checksum of the manifest
     if found["format"] > FORMAT:
         raise ArtifactNewer(f"the model file has format {found['format']}, this program reads {FORMAT}: update it")
-    if found["format"] < FORMAT:
-        raise ArtifactOlder(f"the model file has format {found['format']}, this program reads {FORMAT}: train again")
+    if found["format"] < OLDEST:
+        raise ArtifactOlder(f"the model file has format {found['format']}, this program reads {OLDEST}: train again")
     if _digest(found) != record["sha256"]:
         raise ArtifactDamaged("the model file's manifest is not what was written; fetch it again")
     if {name: type(value) for name, value in found.items()} != FIELDS or record.keys() != {"manifest", "sha256"}:

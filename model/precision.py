@@ -62,6 +62,13 @@ def channels_last(module: M) -> M:
     return module
 
 
+def rounded(module: M) -> M:
+    """Rounds weights and biases to what bfloat16 holds, in place; they stay of their own type."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16).to(parameter.dtype)
+    return module
+
+
 def name_of(dtype: torch.dtype) -> str:
     """Short: "bf16" or "fp32", as in settings and fingerprints."""
     return "bf16" if dtype is torch.bfloat16 else "fp32"

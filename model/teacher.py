@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from model.encoders import RESNET18, RESNET34, RESNET50, WIDE_RESNET50_2, Stages, State, load_resnet
+from model.precision import rounded
 from model.weights import Fetch, TeacherError, download, find_weights, not_finite
 
 __all__ = ["KINDS", "Kind", "Teacher", "TeacherError", "kind_of", "load_teacher"]
@@ -107,14 +108,18 @@ class Teacher(nn.Module):
         return cast(tuple[Tensor, Tensor, Tensor], tuple(self.encoder(x)))
 
 
-def load_teacher(name: str, weights: str = "", *, fetch: Fetch = download) -> Teacher:
-    """Builds a teacher from its weights, BatchNorm folded.
+def load_teacher(name: str, weights: str = "", *, exact: bool = False, fetch: Fetch = download) -> Teacher:
+    """Builds a teacher from its weights, BatchNorm folded and rounded to what bfloat16 holds.
+
+    So every engine and precision has the same teacher. It is frozen, and its student learns what it gives; but where
+    float32 had other weights than bfloat16, scores differed by more than half of what normals differ by.
 
     Args:
         name: as `kind_of` takes it.
         weights: file with the weights: .safetensors, or a state dict as .pth. For a ResNet in torchvision's layout,
             with BatchNorm or with it folded into conv biases; for `timm:NAME` in timm's. "" for the published ones,
             from their package or from torchvision's cache; what is missing there is downloaded into it.
+        exact: not rounded, as artifacts before format 3 were trained with.
         fetch: downloads.
 
     Raises:
@@ -131,7 +136,7 @@ def load_teacher(name: str, weights: str = "", *, fetch: Fetch = download) -> Te
         raise TeacherError(
             f"{found.path}: {name} would compute with numbers that are not finite ({broken}); get it again"
         )
-    return Teacher(name, encoder, found.sha256, published=found.published)
+    return Teacher(name, encoder if exact else rounded(encoder), found.sha256, published=found.published)
 
 
 def _encoder(name: str, kind: Kind, state: State) -> nn.Module:

@@ -134,7 +134,7 @@ def scoring_network(artifact: Artifact, weights: str = "", form: str = "default"
     if form not in FORMS:
         raise EngineError(f"score form {form!r}: {' or '.join(FORMS)} is allowed")
     manifest = artifact.manifest
-    teacher = load_teacher(manifest.teacher, weights)
+    teacher = load_teacher(manifest.teacher, weights, exact=manifest.exact)
     if teacher.sha256 != manifest.teacher_sha256:
         raise WrongTeacher(
             f"the model was trained with other weights of {manifest.teacher} "

@@ -17,9 +17,11 @@ from model import artifact as artifacts
 from model.artifact import Artifact, ArtifactDamaged, ArtifactNewer, ArtifactOlder, Manifest, WrongTeacher
 from model.distillation import Learner
 from model.engines import EngineError, Scorer
+from model.engines.scorer import scoring_network
 from model.folding import fold
 from model.images import Frame, InputSpec
 from model.selection import SHARES
+from model.teacher import load_teacher
 from model.training import TrainingSettings, train
 
 RNG = np.random.default_rng(0)
@@ -70,6 +72,14 @@ def test_other_formats_and_another_teacher_are_named(trained: Artifact) -> None:
         artifacts.from_bytes(changed(trained, format=1))
     with pytest.raises(WrongTeacher, match="other weights"):
         scorer(artifacts.from_bytes(changed(trained, teacher_sha256="0" * 64)))
+
+
+@pytest.mark.parametrize(("number", "exact"), [(2, True), (3, False)])
+def test_a_file_keeps_the_teacher_that_it_was_trained_with(number: int, exact: bool, trained: Artifact) -> None:
+    read = artifacts.from_bytes(changed(trained, format=number))
+    found = scoring_network(read).comparison.teacher.encoder.state_dict()
+    wanted = load_teacher(QUICK.teacher, exact=exact).encoder.state_dict()
+    assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
 def test_what_this_program_did_not_write_is_damaged(trained: Artifact) -> None:

@@ -83,7 +83,7 @@ def test_a_resnet_gives_torchvisions_levels_in_both_layouts(name: str, tmp_path:
     network: Any = seasoned(torchvision.models.get_model(name, weights=None))
     state = {key: value for key, value in network.state_dict().items() if not key.startswith(("layer4", "fc"))}
     torch.save(state, tmp_path / "torchvision.pth")  # without layer4: it is never used
-    teacher = load_teacher(name, str(tmp_path / "torchvision.pth"), fetch=never)
+    teacher = load_teacher(name, str(tmp_path / "torchvision.pth"), exact=True, fetch=never)
     wanted: list[Tensor] = []
     with torch.no_grad():
         x = network.maxpool(network.relu(network.bn1(network.conv1(
@@ -97,9 +97,17 @@ def test_a_resnet_gives_torchvisions_levels_in_both_layouts(name: str, tmp_path:
     assert not any(isinstance(module, nn.BatchNorm2d) for module in teacher.modules())
 
     save_file(teacher.encoder.state_dict(), tmp_path / "folded.safetensors")
-    folded = load_teacher(name, str(tmp_path / "folded.safetensors"), fetch=never)
+    folded = load_teacher(name, str(tmp_path / "folded.safetensors"), exact=True, fetch=never)
     for one, other in zip(folded(IMAGE), teacher(IMAGE), strict=True):
         assert torch.equal(one, other)
+
+
+def test_all_precisions_have_the_same_teacher() -> None:
+    exact, teacher = load_teacher("efficientnet_lite2", exact=True), load_teacher("efficientnet_lite2")
+    for name, weights in teacher.encoder.named_parameters():
+        given = exact.encoder.get_parameter(name)
+        assert weights.dtype == torch.float32 and not torch.equal(weights, given)
+        assert torch.equal(weights.bfloat16(), given.bfloat16()) and torch.equal(weights, weights.bfloat16().float())
 
 
 @pytest.mark.parametrize("size", [0, 1, 2])
@@ -107,7 +115,7 @@ def test_an_efficientnet_lite_gives_timms_levels(size: int, tmp_path: Path) -> N
     network: Any = seasoned(timm.create_model(f"tf_efficientnet_lite{size}", pretrained=False))
     state = {f"layer{at}": tensor for at, tensor in enumerate(network.state_dict().values()) if tensor.ndim}
     torch.save(state, tmp_path / "lite.pth")  # names do not count, as in the packages; the order does
-    teacher = load_teacher(f"efficientnet_lite{size}", str(tmp_path / "lite.pth"), fetch=never)
+    teacher = load_teacher(f"efficientnet_lite{size}", str(tmp_path / "lite.pth"), exact=True, fetch=never)
     with torch.no_grad():
         wanted = network.forward_intermediates((IMAGE.float() - 127) / 128, indices=(1, 2, 3), intermediates_only=True)
     assert_same(teacher(IMAGE), wanted)
@@ -130,7 +138,7 @@ def test_lite2_comes_with_its_package() -> None:
 def test_any_encoder_of_timms_can_teach(name: str, channels: tuple[int, int, int], tmp_path: Path) -> None:
     network: Any = seasoned(timm.create_model(name, pretrained=False))
     save_file(network.state_dict(), tmp_path / "timm.safetensors")
-    teacher = load_teacher(f"timm:{name}", str(tmp_path / "timm.safetensors"), fetch=never)
+    teacher = load_teacher(f"timm:{name}", str(tmp_path / "timm.safetensors"), exact=True, fetch=never)
     mean, deviation = list(network.pretrained_cfg["mean"]), list(network.pretrained_cfg["std"])
     with torch.no_grad():
         wanted = network.forward_intermediates(
