@@ -1,4 +1,7 @@
-"""Plays the scenarios and prints one report: `python -m tests.scenarios [--data DIR]`, or `make scenarios`."""
+"""Plays the scenarios and prints one report: `python -m tests.scenarios [--data DIR]`, or `make scenarios`.
+
+The report is what stdout takes; how far something long is goes to stderr.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -44,6 +48,9 @@ def main() -> int:
                 play()
             except Broken as error:
                 failed.append(f"{what}: {error}")
+            except Exception as error:  # what comes after it is told all the same
+                traceback.print_exc()
+                failed.append(f"{what}: {type(error).__name__}: {error}")
     print("\n" + "\n".join(["== all came as promised"] if not failed else [f"== NOT: {one}" for one in failed]))
     return 1 if failed else 0
 

@@ -5,21 +5,23 @@ trained. Then flagged parts are approved as normal, through agent.service, in ba
 
 - `defects`: labelled defects that stay out of the bank, one in three of all;
 - `repeats`: the same defective parts that the bank holds, seen again (other noise), one in three of the bank;
+- `cleared` and `cleared_repeats`: of these two what the quarantine finds clear, by mistake;
 - `clean`: good training images that were not imported, so like those that calibrate;
 - `unlike`: good test images, which may look different, one in three of them; against the old certificate;
 - `epoch`: the same, once an engineer has opened an epoch and the other good test images were drawn for its audit.
 
 The quarantine checks them, as the agent does. Then, without caps, each is trained from, each on a copy of the database
 of its own, and goes to the gate, whose bank is all the labelled defects but `defects`: the two of defects without the
-quarantine, the others with it and with an engineer who accepts what it held up. The line has inspected INSPECTED parts
-meanwhile, of which so few approvals are nothing that the gate could wonder at.
+quarantine, the others with it. An engineer accepts what it held up of good parts, and nothing of the defects. The line
+has inspected INSPECTED parts meanwhile, of which so few approvals are nothing that the gate could wonder at.
 
 Harm is measured here and not read from the gate's records: every labelled defect among the set's test images, those
 approved included, is scored by the champion and by the challenger, and flagged by the threshold that each was issued.
 The gate cuts both at one place of one calibration set, so that an epoch, whose own good parts move the threshold, may
 pass it and still flag fewer defects: harm is said of each batch. None of defects that loses more of these than the
-gate's limits may be live. `clean` must be, and so must `epoch` where `unlike` is not: what passes on the old
-certificate asks for no epoch.
+gate's limits may be live without the quarantine; whether one is that learnt what the quarantine clears is only said,
+since of defects that quarantine and bank both miss nothing is promised. `clean` must be live, and so must `epoch` where
+`unlike` is not: what passes on the old certificate asks for no epoch.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,7 @@ ONE_IN = 3
 MOST = 40  # images of a batch
 NOISE = 2.0  # deviation in grey levels, of a part seen again
 INSPECTED = 1000  # parts, while a batch was approved
-FORM = 4  # of what is kept: what was kept in another is played again
+FORM = 5  # of what is kept: what was kept in another is played again
 BATCHES = {
     "defects": "other defects",
     "repeats": "the bank's defects seen again",
@@ -58,6 +60,9 @@ BATCHES = {
 }
 AFTER = {"unlike": ", on the old certificate", "epoch": ", in an epoch of their own"}
 POISON = {"defects", "repeats"}
+CLEARED = {"cleared": "defects", "cleared_repeats": "repeats"}  # of which poison each is what the quarantine clears
+GOODS = BATCHES.keys() - POISON
+ORDER = ("defects", "cleared", "repeats", "cleared_repeats", "clean", "unlike", "epoch")
 GROUPS = ("in the bank", "approved", "others")  # of labelled defects
 Batch = Sequence[LabelledImage]
 
@@ -68,8 +73,8 @@ class Outcome:
 
     `caught` are those that the quarantine holds up; `state` and `words` are the run's, and `live` is whether its
     version decides now. `told` is what the gate says of newly approved normals. `groups` are the labelled defects among
-    the set's test images under champion and challenger: those whose part was approved (whether in the bank or not), the
-    others in the bank, and the rest.
+    the set's test images under champion and challenger: those whose part was learnt from (whether in the bank or not),
+    the others in the bank, and the rest.
     """
 
     approved: int
@@ -81,6 +86,11 @@ class Outcome:
     groups: dict[str, Compared]
 
     @property
+    def cleared(self) -> int:
+        """Those that the quarantine lets through."""
+        return self.approved - self.caught
+
+    @property
     def defects(self) -> Compared:
         """All of them."""
         return sum(self.groups.values(), Compared())
@@ -88,9 +98,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One set."""
+    """One set; `words` are what importing, training and auditing said."""
 
     outcomes: dict[str, Outcome]
+    words: tuple[str, ...] = ()
 
 
 def play(name: str, images: ImageFolder, place: Path, wanted: Wanted, story: Story) -> Played:
@@ -100,12 +111,12 @@ def play(name: str, images: ImageFolder, place: Path, wanted: Wanted, story: Sto
         Broken: the gate promoted a challenger that it must not, or did not promote one that it must.
     """
     kept, asked = place / f"{name}.json", {"form": FORM, **asdict(wanted)}
+    how = "the patch memory alone" if wanted.memory_share == 1 else f"{wanted.steps} steps"
+    story.step(f"{name}: {how} at {wanted.side} px, seed {wanted.seed}")
     played = _kept(kept, asked)
     if played:
-        story.step(f"{name}: as played before ({kept})")
+        story.aside(f"as played before ({kept})")
     else:
-        how = "the patch memory alone" if wanted.memory_share == 1 else f"{wanted.steps} steps"
-        story.step(f"{name}: {how} at {wanted.side} px, seed {wanted.seed}")
         played = _Set(images, place / f"{name}.work", wanted, story).play()
         kept.write_text(json.dumps({"asked": asked, "played": asdict(played)}, indent=1))
     tell(played, story)
@@ -116,7 +127,8 @@ def _kept(path: Path, asked: dict[str, Any]) -> Played | None:
     found = json.loads(path.read_text()) if path.exists() else {}
     if found.get("asked") != asked:
         return None
-    return Played({batch: _outcome(one) for batch, one in found["played"]["outcomes"].items()})
+    played = found["played"]
+    return Played({batch: _outcome(one) for batch, one in played["outcomes"].items()}, tuple(played["words"]))
 
 
 def _outcome(kept: dict[str, Any]) -> Outcome:
@@ -129,6 +141,8 @@ def tell(played: Played, story: Story) -> None:
     Raises:
         Broken: see `play`.
     """
+    for words in played.words:
+        story.note(words)
     broken = []
     for batch, one in played.outcomes.items():
         try:
@@ -141,18 +155,20 @@ def tell(played: Played, story: Story) -> None:
 
 def _tell(batch: str, one: Outcome, story: Story, *, helped: bool) -> None:
     """Of one batch; where it is `helped` already, it need not pass."""
-    found, without = one.defects, "Without it" if batch in POISON else "With these accepted by a second person"
+    found = one.defects
     told = (f"{some.lost} and {some.won} of {some.total} {who}" for who, some in one.groups.items() if some.total)
     story.note(
-        f"{one.approved} x {BATCHES[batch]}, approved{AFTER.get(batch, '')}: the quarantine holds up {one.caught} "
-        f"({one.caught / one.approved:.0%}). {without}: {one.state}. Of all {found.total} labelled defects the "
-        f"champion flags {found.before}, the challenger {found.after}; lost and won: {', '.join(told)}"
+        f"{_played(batch, one)}: {one.state}. Of all {found.total} labelled defects the champion flags {found.before}, "
+        f"the challenger {found.after}; lost and won: {', '.join(told)}"
     )
     harm = "harmful: more than the limits" if found.harmful else "harmless: no more than the limits"
     harm = f"{harm}, {found.lost} lost and {found.won} won of {found.total}"
+    went = "it is live" if one.live else f"it is not live ({one.words})"
+    if batch in CLEARED:
+        story.note(f"what is cleared by mistake is {harm}, and {went}")
+        return
     if batch in POISON:
         story.note(one.told)
-        went = "it is live" if one.live else f"it is not live ({one.words})"
         story.check(not (found.harmful and one.live), f"this poison is {harm}, and {went}")
         return
     if one.live:
@@ -161,6 +177,18 @@ def _tell(batch: str, one: Outcome, story: Story, *, helped: bool) -> None:
         story.note(f"the gate says: {one.words}")
     else:
         story.check(one.live, f"this clean batch passes the gate ({one.words})")
+
+
+def _played(batch: str, one: Outcome) -> str:
+    """What was approved, and what of it was trained from."""
+    if batch in CLEARED:
+        return f"The {one.approved} {BATCHES[CLEARED[batch]]} that the quarantine clears, trained from alone"
+    without = "Without it" if batch in POISON else "With these accepted by a second person"
+    by_mistake = f" and clears {one.cleared} by mistake" if batch in POISON else ""
+    return (
+        f"{one.approved} x {BATCHES[batch]}, approved{AFTER.get(batch, '')}: the quarantine holds up {one.caught} "
+        f"({one.caught / one.approved:.0%}){by_mistake}. {without}"
+    )
 
 
 def _live(played: Played, batch: str) -> bool:
@@ -193,6 +221,18 @@ class _Drawn:
     shown: Mapping[str, Batch]
     audited: Batch
 
+    def cleared(self, name: str, poison: str, held: Sequence[bool]) -> _Drawn:
+        """With one batch more: what is not held up of a poison."""
+
+        def clear(images: Batch) -> Batch:
+            return [one for one, caught in zip(images, held, strict=True) if not caught]
+
+        return replace(
+            self,
+            approved={**self.approved, name: clear(self.approved[poison])},
+            shown={**self.shown, name: clear(self.shown[poison])},
+        )
+
 
 @dataclass
 class _Set:
@@ -200,6 +240,7 @@ class _Set:
     place: Path
     wanted: Wanted
     story: Story
+    words: list[str] = field(default_factory=list)
 
     def play(self) -> Played:
         shutil.rmtree(self.place, ignore_errors=True)
@@ -207,11 +248,14 @@ class _Set:
         try:
             drawn = self._divided()
             with ByHand(self.place / "start", self.wanted) as one:
-                self.story.note(one.teach(drawn.good, drawn.bank, self.story.progress))
+                self.words.append(one.teach(drawn.good, drawn.bank, self.story.progress))
                 before = one.flags(1, drawn.defects)
-            caught = self._quarantined({name: drawn.shown[name] for name in BATCHES if name != "epoch"})
-            caught["epoch"] = caught["unlike"]
-            return Played({name: self._judged(name, drawn, caught[name], before) for name in drawn.shown})
+            held = self._quarantined(drawn.shown)
+            for cleared, poison in CLEARED.items():
+                drawn = drawn.cleared(cleared, poison, held[poison])
+            names = [name for name in ORDER if drawn.shown[name]]
+            outcomes = {name: self._judged(name, drawn, sum(held.get(name, [])), before) for name in names}
+            return Played(outcomes, tuple(self.words))
         finally:
             shutil.rmtree(self.place, ignore_errors=True)
 
@@ -243,13 +287,15 @@ class _Set:
         path.write_bytes(cv2.imencode(".png", cv2.cvtColor(shot, cv2.COLOR_RGB2BGR))[1].tobytes())
         return LabelledImage(path, image.label)
 
-    def _quarantined(self, batches: Mapping[str, Batch]) -> dict[str, int]:
+    def _quarantined(self, batches: Mapping[str, Batch]) -> dict[str, list[bool]]:
+        """By batch: which are held up."""
         with self._copy("quarantine") as one:
-            proposed = {name: one.approve(batch) for name, batch in batches.items()}
+            proposed = {name: one.approve(batch) for name, batch in batches.items() if name != "epoch"}
             check(one.engine, one.settings, utc_now, threads=child.threads())
             with reading(one.engine) as conn:
                 held = {sample.id for sample in samples.all(conn, one.product.id, "train", state="quarantined")}
-        return {name: len(held.intersection(ids)) for name, ids in proposed.items()}
+        found = {name: [one in held for one in ids] for name, ids in proposed.items()}
+        return {**found, "epoch": found["unlike"]}
 
     def _judged(self, name: str, drawn: _Drawn, caught: int, before: Sequence[bool]) -> Outcome:
         shown = drawn.shown[name]
@@ -260,11 +306,12 @@ class _Set:
             one.approve(shown)
             if name not in POISON:
                 check(one.engine, one.settings, one.now, threads=child.threads())
+            if name in GOODS:
                 one.accept_held()
             if name == "epoch":
-                self.story.note(self._audited(one, drawn.audited))
+                self.words.append(self._audited(one, drawn.audited))
             result = one.train(self.story.progress)
-            self.story.note(f"{name}: {result.state} after {result.seconds:.0f} s")
+            self.story.aside(f"{name}: {result.state} after {result.seconds:.0f} s")
             live, after = one.live() == result.number, one.flags(result.number, drawn.defects)
         assert result.report
         told = "; ".join(one.words for one in result.report.findings if one.check in ("approved", "unchecked"))

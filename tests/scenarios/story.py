@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,11 +25,17 @@ def aloud(line: str) -> None:
     print(line, flush=True)
 
 
+def aside(line: str) -> None:
+    """For who waits: it is no part of the report."""
+    print(line, file=sys.stderr, flush=True)
+
+
 @dataclass
 class Story:
     """One scenario's telling. Not for several threads."""
 
     say: Say = aloud
+    whisper: Say = aside
     _began: float = field(default_factory=time.monotonic)
     _said_at: float = field(default_factory=time.monotonic)
 
@@ -41,11 +48,15 @@ class Story:
         for line in words.splitlines():
             self.say(fill(line, WIDE, initial_indent=INDENT, subsequent_indent=f"{INDENT}    "))
 
+    def aside(self, words: str) -> None:
+        """What only who waits wants to know."""
+        self.whisper(f"{INDENT}... {words}")
+
     def progress(self, step: Step) -> None:
         """How far something long is, now and then."""
         if time.monotonic() - self._said_at > SAY_EVERY_S:
             self._said_at = time.monotonic()
-            self.note(f"... {step.phase} {step.step} of {step.steps}")
+            self.aside(f"{step.phase} {step.step} of {step.steps}")
 
     def check(self, holds: bool, words: str) -> None:
         """A promise of the step.

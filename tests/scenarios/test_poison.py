@@ -44,6 +44,10 @@ def test_poison_that_loses_defects_is_not_promoted(tmp_path: Path, monkeypatch: 
         assert f"{one.approved} newly approved normals were looked at by one person alone" in one.told, one.told
         assert "of 1000 good parts" in one.told
     assert repeats.caught == repeats.approved and clean.caught < clean.approved / 2
+    assert "cleared_repeats" not in played.outcomes, "nothing is learnt where nothing is cleared"
+    cleared, defects = played.outcomes["cleared"], played.outcomes["defects"]
+    assert cleared.approved == cleared.groups["approved"].total == defects.approved - defects.caught > 0
+    assert "by one person alone" not in cleared.told
     monkeypatch.setattr(poison, "_Set", None)
     assert poison.play("flange", images, tmp_path, SMALL, Story()) == played
 
@@ -57,6 +61,7 @@ def test_poison_that_loses_defects_is_not_promoted(tmp_path: Path, monkeypatch: 
         ("repeats", "rejected", range(14, 23), [], True),
         ("repeats", "needs_person", range(14, 23), [], True),
         ("defects", "promoted", range(9), [], False),
+        ("cleared", "promoted", range(9), [], True),
         ("clean", "rejected", [], [], False),
         ("clean", "promoted", [], [], True),
         ("epoch", "needs_person", [], [], False),

@@ -24,12 +24,12 @@ def main() -> int:
 
 
 def shown(claim: Claim, runs: int, seed: int) -> bool:
-    """Simulates one claim and prints its line: the sentence at once, the numbers when they are there."""
-    print(f"  {claim.sentence:<76}", end="", flush=True)
+    """Simulates one claim and prints its lines: the sentence at once, the numbers when they are there."""
+    print(f"  {claim.sentence}", flush=True)
     began = time.perf_counter()
     seen = claim.simulate(runs=runs, seed=seed)
-    verdict = "ok     " if claim.holds(seen) else "REFUTED"
-    print(f" {verdict} {claim.expected:<20} {seen}  [{time.perf_counter() - began:.0f} s]", flush=True)
+    verdict = "ok" if claim.holds(seen) else "REFUTED"
+    print(f"    {verdict:<7} {claim.expected:<20} {seen}  [{time.perf_counter() - began:.0f} s]", flush=True)
     return claim.holds(seen)
 
 
