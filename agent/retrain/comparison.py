@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from agent.retrain.gate import NOTHING_APPROVED, Approved, Caught, Evidence, Pace, caught, cut
+from agent.retrain.gate import NOTHING_APPROVED, Approved, Evidence, Pace, caught, cut
 from agent.retrain.progress import Stage
 from agent.settings import Gate
 from agent.store.approvals import Approvals
@@ -135,11 +135,12 @@ def evidence(
     """
     k = max(certificate.review_k, 1)
     new, old = cut(challenger.calibration, k), cut(champion.calibration, k)
-    flags = _flags(champion.defects, old, challenger.defects, new)
+    flags = [
+        (sample.id, one > old, other > new)
+        for sample, one, other in zip(lists.defects, champion.defects, challenger.defects, strict=True)
+    ]
     flagged_origin = [one.origin == "flagged" for one in lists.defects]
-    normals = caught(
-        (one > old, not other <= new) for one, other in zip(champion.holdout, challenger.holdout, strict=True)
-    )
+    pairs = [(one > old, not other <= new) for one, other in zip(champion.holdout, challenger.holdout, strict=True)]
     return Evidence(
         look=certificate.look,
         calibration=certificate.n,
@@ -148,19 +149,11 @@ def evidence(
         certified_review_rate=certificate.certified_review_rate if certificate.certified else None,
         margin=wanted.margin or certificate.review_rate,
         holdout=len(challenger.holdout),
-        holdout_new_only=normals.won,
-        holdout_old_only=normals.lost,
-        neutral=_of_origin(flags, flagged_origin, False),
-        flagged=_of_origin(flags, flagged_origin, True),
+        holdout_new_only=sum(new_one and not old_one for old_one, new_one in pairs),
+        holdout_old_only=sum(old_one and not new_one for old_one, new_one in pairs),
+        neutral=caught(one for one, flagged in zip(flags, flagged_origin, strict=True) if not flagged),
+        flagged=caught(one for one, flagged in zip(flags, flagged_origin, strict=True) if flagged),
         min_defects=wanted.min_defects,
         pace=pace,
         approved=approved,
     )
-
-
-def _flags(champion: Sequence[float], old: float, challenger: Sequence[float], new: float) -> list[tuple[bool, bool]]:
-    return [(one > old, other > new) for one, other in zip(champion, challenger, strict=True)]
-
-
-def _of_origin(flags: Sequence[tuple[bool, bool]], flagged_origin: Sequence[bool], wanted: bool) -> Caught:
-    return caught(pair for pair, origin in zip(flags, flagged_origin, strict=True) if origin == wanted)

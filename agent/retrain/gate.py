@@ -4,7 +4,7 @@ Source: goodpart's model.md, "Retraining", Gate. Both models are cut so that the
 normals (the challenger's k); only then are the defects they catch comparable.
 
 Assumes that the calibration, hold-out and bank images were never used to train either model, and the newly approved
-normals not the champion.
+normals not the champion; and where it says that a loss may be chance, that defects are lost independently.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from agent.phrases import MADE, Phrase, made_of, together
-from model.statistics import clopper_pearson, look_delta
+from model.statistics import binomial_tail, clopper_pearson, look_delta
 
 Verdict = Literal["pass", "fail", "needs_person"]
 State = Literal["ok", "fail", "person", "too_small"]
 HOLDOUT_LEVEL = 0.05
-LOST_SHARE = 0.02  # of import and audit defects, net of those won
+LOST_SHARE = 0.02  # of import and audit defects, net of those won: more are never promoted without a person
+LOST_MOST = 0.05  # of them, net: more are no chance whatever their number
+LOST_LEVEL = 0.05  # chance below which what is lost is no chance
 LOST_FLAGGED_SHARE = 0.05  # of defects that a version flagged, which favour that version
 APPROVED_LEVEL = 0.01  # of all looks at one calibration set: good parts that seem too many to be good
 SHOWN = 10  # ids
@@ -33,6 +35,7 @@ class Caught:
     total: int = 0
     lost: int = 0  # by the champion only
     won: int = 0  # by the challenger only
+    samples: tuple[int, ...] = ()  # the ids of the lost ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +169,12 @@ def judge(evidence: Evidence) -> Report:
     return Report(verdict, findings, evidence)
 
 
-def caught(pairs: Iterable[tuple[bool, bool]]) -> Caught:
-    """Counts (champion flags it, challenger flags it) over defects of one origin."""
-    total = lost = won = 0
-    for champion, challenger in pairs:
-        total += 1
-        lost += champion and not challenger
-        won += challenger and not champion
-    return Caught(total, lost, won)
+def caught(found: Iterable[tuple[int, bool, bool]]) -> Caught:
+    """Counts (id, champion flags it, challenger flags it) over defects of one origin."""
+    flags = list(found)
+    lost = tuple(which for which, champion, challenger in flags if champion and not challenger)
+    won = sum(challenger and not champion for _, champion, challenger in flags)
+    return Caught(len(flags), len(lost), won, lost)
 
 
 def cut(scores: Iterable[float], k: int) -> float:
@@ -222,11 +223,24 @@ def _holdout(evidence: Evidence) -> Finding:
 
 
 def _defects(found: Caught) -> Finding:
-    allowed = max(1.0, LOST_SHARE * found.total)
+    """A loss above the limit fails, or is for a person to judge where an equal model often loses as many.
+
+    Of many defects some lie at the threshold, and any two trainings differ by which of these they flag.
+    """
+    net = found.lost - found.won
     if not found.total:
         return Finding("defects", "ok", Phrase("there are no imported or audited defects"))
-    words = Phrase("of {total} imported and audited defects {lost} are lost and {won} won", **asdict(found))
-    return Finding("defects", "fail" if found.lost - found.won > allowed else "ok", words)
+    if net <= max(1.0, LOST_SHARE * found.total):
+        words = Phrase("of {total} imported and audited defects {lost} are lost and {won} won", **asdict(found))
+        return Finding("defects", "ok", words)
+    chance = binomial_tail(found.lost, found.lost + found.won, 0.5)  # McNemar 1947, as an exact sign test
+    words = Phrase(
+        "of {total} imported and audited defects {lost} are lost (samples {ids}) and {won} won: an equal model loses "
+        "so many, or more, with a chance of {chance:.2g}",
+        **asdict(found), ids=_listed(found.samples), chance=chance,
+    )  # fmt: skip
+    doubtful = chance > LOST_LEVEL and net <= LOST_MOST * found.total
+    return Finding("defects", "person" if doubtful else "fail", words)
 
 
 def _flagged(found: Caught) -> Finding:

@@ -20,8 +20,8 @@ approved included, is scored by the champion and by the challenger, and flagged 
 The gate cuts both at one place of one calibration set, so that an epoch, whose own good parts move the threshold, may
 pass it and still flag fewer defects: harm is said of each batch. None of defects that loses more of these than the
 gate's limits may be live without the quarantine; whether one is that learnt what the quarantine clears is only said,
-since of defects that quarantine and bank both miss nothing is promised. `clean` must be live, and so must `epoch` where
-`unlike` is not: what passes on the old certificate asks for no epoch.
+since of defects that quarantine and bank both miss nothing is promised. `clean` must be live, or left to a person, and
+`epoch` must be live where `unlike` is not: what passes on the old certificate asks for no epoch.
 """
 
 from __future__ import annotations
@@ -176,7 +176,9 @@ def _tell(batch: str, one: Outcome, story: Story, *, helped: bool) -> None:
     if batch == "unlike" or helped:
         story.note(f"the gate says: {one.words}")
     else:
-        story.check(one.live, f"this clean batch passes the gate ({one.words})")
+        how = "passes the gate" if one.live else "is not rejected: the gate asks a person"
+        waits = batch == "clean" and one.state == "needs_person"
+        story.check(one.live or waits, f"this clean batch {how} ({one.words})")
 
 
 def _played(batch: str, one: Outcome) -> str:

@@ -64,6 +64,7 @@ def test_poison_that_loses_defects_is_not_promoted(tmp_path: Path, monkeypatch: 
         ("cleared", "promoted", range(9), [], True),
         ("clean", "rejected", [], [], False),
         ("clean", "promoted", [], [], True),
+        ("clean", "needs_person", [], [], True),
         ("epoch", "needs_person", [], [], False),
         ("unlike", "rejected", [], [], True),
     ],

@@ -121,8 +121,8 @@ def test_both_models_are_cut_at_the_challengers_k() -> None:
     found_evidence = evidence(found, challenger, champion, made, wanted=Gate(), pace=PACE)
     assert (found_evidence.margin, found_evidence.pace) == (0.3, PACE)  # the review rate, where gate.margin is 0
     assert evidence(found, challenger, champion, made, wanted=Gate(margin=0.02), pace=PACE).margin == 0.02
-    assert found_evidence.neutral == Caught(total=2, lost=1, won=1)
-    assert found_evidence.flagged == Caught(total=2, lost=1, won=0)
+    assert found_evidence.neutral == Caught(total=2, lost=1, won=1, samples=(201,))
+    assert found_evidence.flagged == Caught(total=2, lost=1, won=0, samples=(202,))
     assert (found_evidence.holdout, found_evidence.holdout_new_only, found_evidence.holdout_old_only) == (3, 1, 1)
     assert (found_evidence.look, found_evidence.review_k, found_evidence.defects) == (2, made.review_k, 4)
 
