@@ -38,6 +38,7 @@ def show() -> None:
     with right:
         st.subheader(say("Frames by verdict"))
         st.altair_chart(charts.verdicts(found.points, asked.bucket))
+        st.caption(say("n = {n:,} frames.", n=sum(one.inspected + one.not_inspected for one in found.points)))
     if words := _agreement(found.agreement, context.settings().review.double):
         st.caption(words)
     if asked.products:
