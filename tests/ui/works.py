@@ -133,12 +133,7 @@ def _before(conn: Connection, made: Line, now: datetime) -> None:
     """Imported images, and what was wrong and is over: ids and the audit trail are in the order of time."""
     epochs.of_import(conn, made.product_id, now - IMPORTED)
     past = (
-        (
-            14,
-            "drift",
-            "station:press-4 product:flange",
-            "press-4: scores of flange are not as certified",
-        ),
+        (14, "camera_defocused", "station:press-4", "station press-4: its pictures have 40% of the usual sharpness"),
         (5, "disk", "disk:line-1:/var/lib/goodpart", "4 GB are free in /var/lib/goodpart on line-1: make room"),
     )
     for hours, kind, subject, words in past:
