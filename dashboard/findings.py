@@ -9,7 +9,7 @@ from datetime import datetime, time
 from sqlalchemy import Connection
 
 from agent.store import closings, marks, reviews, score_bins, trends
-from agent.store.buckets import Bucket, Fine, cutter, on_hours
+from agent.store.buckets import Bucket, Fine, cutter, torn
 from agent.store.marks import Mark
 from agent.store.reviews import Agreement
 from agent.store.scopes import Scope
@@ -48,9 +48,9 @@ class Findings:
 def find(conn: Connection, asked: Asked) -> Findings:
     """Asks for all of it. Sums are read once, in buckets as wide as can be, and cut here."""
     span, scope, zone = (asked.since, asked.until), asked.scope, asked.zone
-    width = _width(asked)
-    fine = trends.flag_series(conn, *span, width, scope)
-    judged = closings.series(conn, *span, width, scope)
+    width, split = _width(asked), _torn(asked)
+    fine = trends.flag_series(conn, *span, width, scope, split)
+    judged = closings.series(conn, *span, width, scope, split)
 
     def cut(bucket: Bucket) -> tuple[list[FlagPoint], dict[datetime, Counts]]:
         start_of = cutter(bucket, zone, asked.shifts)
@@ -68,12 +68,16 @@ def find(conn: Connection, asked: Asked) -> Findings:
 
 
 def _width(asked: Asked) -> Fine:
-    """Of the widest buckets that lie in one of those asked for each."""
-    if asked.bucket == "minute":
-        return "minute"
-    cuts: tuple[Bucket, ...] = (asked.bucket, "shift") if asked.by == "shift" else (asked.bucket,)
-    whole = all(on_hours(one, asked.zone, asked.shifts, asked.since, asked.until) for one in cuts)
-    return "hour" if whole else "quarter"
+    """Of the widest buckets that make up those asked for."""
+    return asked.bucket if asked.bucket in ("minute", "quarter") else "hour"
+
+
+def _torn(asked: Asked) -> set[datetime]:
+    """The hours of which not all belongs to one bucket, or to one shift where rates are told apart by shifts."""
+    if _width(asked) != "hour":
+        return set()
+    cuts: set[Bucket] = {asked.bucket, "shift"} if asked.by == "shift" else {asked.bucket}
+    return {hour for one in cuts for hour in torn(one, asked.zone, asked.shifts, asked.since, asked.until)}
 
 
 def _rates(conn: Connection, asked: Asked) -> dict[str, Counts]:

@@ -13,6 +13,7 @@ from agent.store.buckets import end_of
 from agent.store.closings import NOBODY, Judged
 from agent.store.trends import NOTHING, Totals
 from dashboard import sheets
+from dashboard.andon import natural
 from dashboard.trending import pareto, rate
 from dashboard.words import later
 
@@ -54,7 +55,7 @@ def make(conn: Connection, start: datetime, end: datetime, zone: tzinfo) -> Shif
     names = {station.id: station.name for station in stations.all(conn, retired=True)}
     rows = [
         _row(names[one], sums.get(one, NOTHING), judged.get(one, NOBODY))
-        for one in sorted(sums.keys() | judged.keys(), key=lambda one: names[one])
+        for one in sorted(sums.keys() | judged.keys(), key=lambda one: natural(names[one]))
     ]
     if len(rows) > 1:
         rows.append(_row(ALL, sum(sums.values(), NOTHING), sum(judged.values(), NOBODY)))

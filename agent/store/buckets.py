@@ -9,8 +9,8 @@ from typing import Literal
 Fine = Literal["minute", "quarter", "hour"]  # as they are stored, hours being those of UTC
 Bucket = Literal[Fine, "shift", "day"]
 WHOLE_DAY = (time(),)
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-FIXED = {"minute": timedelta(minutes=1), "quarter": timedelta(minutes=15), "hour": HOUR}
+QUARTER, HOUR, DAY = timedelta(minutes=15), timedelta(hours=1), timedelta(days=1)
+FIXED = {"minute": timedelta(minutes=1), "quarter": QUARTER, "hour": HOUR}
 
 
 def minute(moment: datetime) -> datetime:
@@ -37,7 +37,7 @@ def day(moment: datetime) -> datetime:
 def cutter(bucket: Bucket, timezone: tzinfo, shifts: Sequence[time] = WHOLE_DAY) -> Callable[[datetime], datetime]:
     """Maps a quarter's start to its bucket's start, in UTC so that the hour that comes twice stays two hours.
 
-    The start of an hour, too, where `on_hours` says so.
+    The start of an hour, too, but of one that `torn` names.
 
     Args:
         bucket: a width.
@@ -86,15 +86,24 @@ class _Begins:
         return found[0] if found else self.of(day + timedelta(days=1))[0]
 
 
-def on_hours(bucket: Bucket, timezone: tzinfo, shifts: Sequence[time], since: datetime, until: datetime) -> bool:
-    """Whether buckets of the window begin on whole hours of UTC, so that no hour lies in two. Arguments as `cutter`."""
-    if bucket in ("minute", "quarter"):
-        return False
+def torn(bucket: Bucket, timezone: tzinfo, shifts: Sequence[time], since: datetime, until: datetime) -> set[datetime]:
+    """The hours of UTC that lie in two buckets of the window, by their starts.
+
+    Args:
+        bucket: an hour or wider.
+        timezone: as for `cutter`.
+        shifts: as for `cutter`.
+        since: start of the window.
+        until: its end.
+    """
+    if bucket == "hour":
+        cut, count = cutter(bucket, timezone), (until - since) // HOUR + 2
+        hours = (hour(since) + n * HOUR for n in range(count))
+        return {one for one in hours if cut(one) != cut(one + HOUR - QUARTER)}
     begins = _Begins(timezone, shifts if bucket == "shift" else WHOLE_DAY)
     first, last = (one.astimezone(timezone).date() for one in (since, until))
-    # Also the midnight after it: between two on whole hours no offset has minutes.
-    days = (first + timedelta(days=n) for n in range((last - first).days + 2))
-    return all(one.minute == 0 for one_day in days for one in begins.of(one_day))
+    days = (first + timedelta(days=n) for n in range((last - first).days + 1))
+    return {hour(one) for day in days for one in begins.of(day) if one.minute}
 
 
 def nominal(start: datetime, timezone: tzinfo, shifts: Sequence[time]) -> time:

@@ -10,7 +10,7 @@ call that a second person or an engineer found is no defect, and the other way r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from agent.store.buckets import DAY, HOUR, Fine, day, hour, quarter
 from agent.store.items import FLAGS, Item
 from agent.store.rows import added, insert_sums
 from agent.store.scopes import EVERYTHING, Scope
-from agent.store.stretches import Stretch, stretches
+from agent.store.stretches import Stretch, stretches, window
 from agent.store.tables import closing_day, closing_hour, closing_rollup
 
 FLAGGED = "flagged"  # by the model that decides, drawn for the audit or not
@@ -84,7 +84,7 @@ def counts(
     """How many items of the window were closed how: by kind, decision and reason ('' but for defects)."""
     whole = stretches(since, until, closing_rollup, closing_day, DAY)
     found = Counter[tuple[str, str, str]]()
-    for part in whole if scope.lot is None else [(closing_rollup, since, until)]:
+    for part in whole if scope.lot is None else [window(closing_rollup, since, until)]:
         row = part[0].c
         by = (row.kind, row.decision, row.reason)
         query = scope.within(sa.select(*by, sa.func.sum(row.n)), *part).group_by(*by)
@@ -103,11 +103,16 @@ def judged(conn: Connection, since: datetime, until: datetime, by: str, scope: S
 
 
 def series(
-    conn: Connection, since: datetime, until: datetime, bucket: Fine, scope: Scope = EVERYTHING
+    conn: Connection,
+    since: datetime,
+    until: datetime,
+    bucket: Fine,
+    scope: Scope = EVERYTHING,
+    torn: Collection[datetime] = (),
 ) -> dict[datetime, Judged]:
     """What was judged over time, UTC. Arguments as `agent.store.trends.flag_series`; minutes are given by quarters."""
-    whole = stretches(since, until, closing_rollup, closing_hour, HOUR)
-    parts = whole if bucket == "hour" else [(closing_rollup, since, until)]
+    hours = stretches(since, until, closing_rollup, closing_hour, HOUR, torn)
+    parts = hours if bucket == "hour" else [window(closing_rollup, since, until)]
     return {start: one for part in parts for start, one in _judged(conn, part, "start", scope)}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,9 +22,9 @@ class Scope:
         wanted = (("product_id", self.product_id), ("station_id", self.station_id), ("lot", self.lot))
         return [table.c[name] == value for name, value in wanted if value is not None]
 
-    def within(self, query: sa.Select[Any], table: Table, since: datetime, until: datetime) -> sa.Select[Any]:
-        """The query on a rollup, for these and for starts in [since, until)."""
-        return query.where(table.c.start >= since, table.c.start < until, *self.of(table))
+    def within(self, query: sa.Select[Any], table: Table, rows: sa.ColumnElement[bool]) -> sa.Select[Any]:
+        """The query on a rollup, for these and for a stretch of it."""
+        return query.where(rows, *self.of(table))
 
 
 EVERYTHING = Scope()

@@ -1,13 +1,13 @@
 """Trends: counts by minute, quarter hour and hour, written with the frames that they count.
 
-No page reads inspections for a trend. Shifts and days are sums of hours, or of quarters where the plant's timezone or
-its shifts need them.
+No page reads inspections for a trend. Shifts and days are sums of hours, and of quarters where one of
+them begins within an hour.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from statistics import median
@@ -21,7 +21,7 @@ from agent.store.inspections import Inspection
 from agent.store.lots import Lots
 from agent.store.rows import added, insert_sums
 from agent.store.scopes import EVERYTHING, Scope
-from agent.store.stretches import Stretch, stretches
+from agent.store.stretches import Stretch, stretches, window
 from agent.store.tables import rollup_hour, rollup_minute, rollup_quarter
 
 VERDICTS = ("pass", "review", "reject", "not_inspected")
@@ -162,7 +162,12 @@ def _add(
 
 
 def flag_series(
-    conn: Connection, since: datetime, until: datetime, bucket: Fine, scope: Scope = EVERYTHING
+    conn: Connection,
+    since: datetime,
+    until: datetime,
+    bucket: Fine,
+    scope: Scope = EVERYTHING,
+    torn: Collection[datetime] = (),
 ) -> list[FlagPoint]:
     """Verdicts over time, oldest first, UTC; buckets without a frame are left out. `recut` makes wider ones of it.
 
@@ -172,19 +177,20 @@ def flag_series(
         until: end of the last one, not included.
         bucket: its width: that of one of the rollups. Of hours those that are not whole are given by quarters.
         scope: what of.
+        torn: hours that are given by quarters, too, as `agent.store.buckets.torn` finds them.
     """
     table = rollup_minute if bucket == "minute" else rollup_quarter
     points: list[FlagPoint] = []
-    for part in _stretches(since, until) if bucket == "hour" else [(table, since, until)]:
+    for part in _stretches(since, until, torn) if bucket == "hour" else [window(table, since, until)]:
         row = part[0].c
         sums = [sa.func.sum(row[f"n_{verdict}"]) for verdict in VERDICTS]
-        rows = conn.execute(scope.within(sa.select(row.start, *sums), *part).group_by(row.start).order_by(row.start))
+        rows = conn.execute(scope.within(sa.select(row.start, *sums), *part).group_by(row.start)).all()
         points += [FlagPoint(start, *map(int, numbers)) for start, *numbers in rows]
-    return points
+    return sorted(points, key=lambda point: point.start)
 
 
-def _stretches(since: datetime, until: datetime) -> list[Stretch]:
-    return stretches(since, until, rollup_quarter, rollup_hour, HOUR)
+def _stretches(since: datetime, until: datetime, torn: Collection[datetime] = ()) -> list[Stretch]:
+    return stretches(since, until, rollup_quarter, rollup_hour, HOUR, torn)
 
 
 def recut(
@@ -221,7 +227,7 @@ def totals(conn: Connection, since: datetime, until: datetime, by: str, scope: S
 def hours_run(conn: Connection, since: datetime, until: datetime, scope: Scope = EVERYTHING) -> float:
     """For how many hours frames were inspected: a quarter for each quarter hour that has one."""
     row = rollup_quarter.c
-    ran = scope.within(sa.select(row.start).distinct(), rollup_quarter, since, until)
+    ran = scope.within(sa.select(row.start).distinct(), *window(rollup_quarter, since, until))
     # Counted outside: rows lie by start, and DISTINCT needs no more than that, but inside of count() it sorts.
     ran = ran.where(row.n_pass + row.n_review + row.n_reject > 0)
     return float(conn.execute(sa.select(sa.func.count()).select_from(ran.subquery())).scalar_one()) / 4

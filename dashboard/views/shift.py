@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import cast
 
@@ -62,9 +63,9 @@ def show() -> None:
     *rows, last_row = report.stations
     if rows:
         last_row = {**last_row, "Station": say(shift_report.ALL)}
-    st.html(table([*rows, last_row]))
+    st.html(table([_told(one) for one in (*rows, last_row)]))
     st.subheader(say("Defects by reason"))
-    reasons = [{**one, "Reason": named(str(one["Reason"]))} for one in report.reasons]
+    reasons = [_told({**one, "Reason": named(str(one["Reason"]))}) for one in report.reasons]
     st.html(table(reasons)) if reasons else st.caption(say("None was judged a defect."))
     st.subheader(say("What happened"))
     events = [{**one, "Kind": shown(str(one["Kind"])), "What": retold(cast(str, one["What"]))} for one in report.events]
@@ -77,3 +78,7 @@ def show() -> None:
             zone=zone.key,
         )
     )
+
+
+def _told(row: Mapping[str, object]) -> dict[str, object]:
+    return {name: f"{value:,}" if isinstance(value, int) else value for name, value in row.items()}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from agent.store.reviews import Agreement
 from agent.store.scopes import EVERYTHING
 from dashboard import busy, charts, context, control_charts, tables, thresholds
 from dashboard.asking import Asked, ask
@@ -37,16 +38,9 @@ def show() -> None:
     with right:
         st.subheader(say("Frames by verdict"))
         st.altair_chart(charts.verdicts(found.points, asked.bucket))
-    if found.agreement.pairs:
-        agreed = found.agreement
-        st.caption(
-            say(
-                "Of {pairs:,} parts that two people judged they agreed on {agreed:,} ({rate}).",
-                pairs=agreed.pairs,
-                agreed=agreed.agreed,
-                rate=rate(agreed.agreed, agreed.pairs),
-            )
-        )
+        st.caption(say("n = {n:,} frames.", n=sum(one.inspected + one.not_inspected for one in found.points)))
+    if words := _agreement(found.agreement, context.settings().review.double):
+        st.caption(words)
     if asked.products:
         thresholds.show(asked, found)
     st.caption(
@@ -55,6 +49,23 @@ def show() -> None:
             "undone or overridden is not counted.",
             zone=asked.zone.key,
         )
+    )
+
+
+def _agreement(agreed: Agreement, double: float) -> str:
+    if agreed.pairs:
+        return say(
+            "Of {pairs:,} parts that two people judged they agreed on {agreed:,} ({rate}).",
+            pairs=agreed.pairs,
+            agreed=agreed.agreed,
+            rate=rate(agreed.agreed, agreed.pairs),
+        )
+    if double:
+        return ""
+    return say(
+        "No part is judged by two people, so nothing says how far they agree: {setting} in config.toml is 0. It is the "
+        "share of the parts that a second person judges, too.",
+        setting="`[review] double`",
     )
 
 

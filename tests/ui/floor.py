@@ -32,6 +32,8 @@ RUNNING = ("running",) * 3
 STATES = ("running", "stopped", "blind", *RUNNING, "frozen", "late", *RUNNING, "slow", "over its rate", *RUNNING,
           "out of focus", "waiting", "teaching", "no model", "uncertified", *RUNNING)  # fmt: skip
 PER_MINUTE = 30
+LOT = "L7"
+SILENT_AFTER_S = 900.0  # nobody has said it of every fourth station
 SIDE = 256  # pixels of a heatmap
 TEACHER, MANIFEST, FIRST = "efficientnet_lite2", {"settings": {"images": 310}}, Phrase("first model")
 SINCE = timedelta(days=12)  # the first model decides
@@ -53,11 +55,14 @@ def furnish(made: Line, blobs: LocalBlobs, count: int, now: datetime) -> dict[st
             known = stations.find(conn, name)
             product_id, deployment_id = made_of.get(state, made_of["running"])
             where = known or stations.add(conn, name, product_id=product_id, now=now)
+            if n % 4 != 3:
+                stations.change(conn, where.id, silent_after_s=SILENT_AFTER_S)
             _fares(conn, where.id, state, now)
             conn.execute(sa.update(station).where(station.c.id == where.id).values(product_id=product_id))
             if state != "waiting":
                 _ran(conn, where.id, product_id, deployment_id, state, now)
-                _kept(conn, made, where.id, product_id, shots[n % len(shots)], now)
+                of = {"station_id": where.id, "product_id": product_id, "deployment_id": deployment_id or None}
+                _kept(conn, made, {**of, "lot": LOT}, shots, now)
     return states
 
 
@@ -77,12 +82,13 @@ def _products(conn: Connection, made: Line, now: datetime) -> dict[str, tuple[in
         conn, version_id=version.id, certificate_id=certificate, config_hash="0" * 64, reason=FIRST, by=None,
         now=now - SINCE,
     ).id  # fmt: skip
-    bracket, gasket, shim = (products.add(conn, name, now=now).id for name in ("bracket", "gasket", "shim"))
+    bracket, gasket, shim = (products.add(conn, name, now=now - SINCE).id for name in ("bracket", "gasket", "shim"))
     other = registry.add_version(
-        conn, product_id=bracket, artifact_sha256=add_blob(conn, 901), teacher=TEACHER, manifest=MANIFEST, now=now
-    )
+        conn, product_id=bracket, artifact_sha256=add_blob(conn, 901), teacher=TEACHER, manifest=MANIFEST,
+        now=now - SINCE,
+    )  # fmt: skip
     bare = registry.promote(
-        conn, version_id=other.id, certificate_id=None, config_hash="0" * 64, reason=FIRST, by=None, now=now
+        conn, version_id=other.id, certificate_id=None, config_hash="0" * 64, reason=FIRST, by=None, now=now - SINCE
     ).id
     teachings.begin(conn, gasket, made.station_id, 250, made.engineer.id, now)
     return {
@@ -107,9 +113,9 @@ def _fares(conn: Connection, station_id: int, state: str, now: datetime) -> None
 
 def _ran(conn: Connection, station_id: int, product_id: int, deployment_id: int, state: str, now: datetime) -> None:
     """A day of quarters, and the last hour's minutes."""
-    key = {"station_id": station_id, "product_id": product_id, "lot": "L7", "deployment_id": deployment_id}
-    usual = PER_MINUTE + station_id % 7
-    quarters = [quarter(now) - timedelta(minutes=15 * n) for n in range(40)]
+    key = {"station_id": station_id, "product_id": product_id, "lot": LOT, "deployment_id": deployment_id}
+    usual = usual_rate(station_id)
+    quarters = [quarter(now) - timedelta(minutes=15 * n) for n in range(96)]
     rows = [{**key, "start": at, **sums(15 * usual, 0.02)} for at in quarters[1:]]
     began = usual * (1 + (now - quarters[0]) // timedelta(minutes=1))  # a shift may just have begun
     add_quarters(conn, [*rows, {**key, "start": quarters[0], **sums(began, 0.02)}])
@@ -121,6 +127,11 @@ def _ran(conn: Connection, station_id: int, product_id: int, deployment_id: int,
     late = 0.4 if state == "late" else 0.0
     rows = [{**key, "start": at, **sums(frames, share, late, failed)} for at in starts]
     conn.execute(sa.insert(rollup_minute), rows)
+
+
+def usual_rate(station_id: int) -> int:
+    """Its frames a minute."""
+    return PER_MINUTE + station_id % 7
 
 
 def add_quarters(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -140,19 +151,22 @@ def sums(frames: int, flagged: float, late: float = 0.0, failed: bool = False) -
 
 
 def _kept(
-    conn: Connection, made: Line, station_id: int, product_id: int, shot: Mapping[str, str], now: datetime
+    conn: Connection, made: Line, part: Mapping[str, Any], shots: Sequence[Mapping[str, str]], now: datetime
 ) -> None:
+    """Parts that wait for people, and one that was judged."""
+    station_id, last = part["station_id"], len(shots) - 1
     kept = [
         made.new_item(
-            10_000 * station_id + at, station_id=station_id, product_id=product_id, serial=f"S{station_id}-{at:03d}",
-            event_at=now - timedelta(minutes=at), **shot,
+            10_000 * station_id + at, serial=f"S{station_id}-{at:03d}", event_at=now - timedelta(minutes=at),
+            **part, **shots[(station_id + at + last) % len(shots)],
         )
         for at in reversed(range(station_id * 5 % 23))
     ]  # fmt: skip
     items.add_all(conn, kept)
     judged = made.new_item(
-        10_000 * station_id + 99, station_id=station_id, product_id=product_id, serial=f"S{station_id}-judged",
-        event_at=now - timedelta(minutes=3 + station_id % 9), **shot,
+        10_000 * station_id + 99, serial=f"S{station_id}-judged",
+        event_at=now - timedelta(minutes=3 + station_id % 9), **part,
+        **shots[(station_id - 1) % len(shots)],
     )  # fmt: skip
     conn.execute(sa.insert(item).values(**values(judged), state="closed", decision="normal"))
 

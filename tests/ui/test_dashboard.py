@@ -21,6 +21,14 @@ from tests.ui.plant import FRAME, HOSTILE, MADE, PARTS, Served, open_items
 from tests.ui.walk import at_rest
 from tests.vectors import spot
 
+# How much of what surrounds an element shows only a part of what it holds.
+CUTS = """one => {
+    let count = 0;
+    for (let at = one.parentElement; at && at !== document.documentElement; at = at.parentElement)
+        count += getComputedStyle(at).overflowY !== "visible" && at.scrollHeight > at.clientHeight + 1;
+    return count;
+}"""
+
 
 def test_every_page_shows_its_numbers_without_an_exception(page: Page, served: Served) -> None:
     wanted = {
@@ -268,3 +276,16 @@ def test_the_address_that_a_part_prints_opens_it_in_the_viewers_time(browser: Br
     page.goto(address.replace("Z", "+00:00") + "&user=viewer")  # as it was printed once
     expect(page.get_by_role("img", name="frame of part-3")).to_be_visible()
     tokyo.close()
+
+
+def test_a_shift_prints_whole_and_without_what_one_presses(page: Page, served: Served) -> None:
+    page.set_viewport_size({"width": 1280, "height": 240})  # less than the page needs
+    page.goto(f"{served.url}/shift?user=engineer")
+    at_rest(page)
+    expect(page.locator("table.line").first).to_be_visible()
+    assert page.locator("table.line").last.evaluate(CUTS) > 0, "on screen the page scrolls"
+    page.emulate_media(media="print")
+    for menu in ("[data-testid=stSidebar]", ".st-key-filters"):
+        expect(page.locator(menu)).to_be_hidden()
+    expect(page.locator("table.line").first).to_be_visible()
+    assert page.locator("table.line").last.evaluate(CUTS) == 0

@@ -63,6 +63,16 @@ def test_brackets_and_reasons_can_be_typed_on_any_layout_and_shortcuts_are_left_
     expect(opacity).to_have_text("90 %")
     assert typed(page, "[", "Digit8", CTRL, ALT, ALT_GRAPH)
     expect(opacity).to_have_text("80 %")
+    stage = page.locator(".stage")
+    press(page, "+")
+    zoomed = stage.get_attribute("data-zoom")
+    assert not typed(page, "à", "Digit0", CTRL) and not typed(page, ")", "Digit0", "shiftKey")
+    assert typed(page, "-", "Digit6"), "AZERTY: smaller, whichever digit the key has above"
+    expect(stage).to_have_attribute("data-zoom", "1.00")
+    press(page, "+")
+    expect(stage).to_have_attribute("data-zoom", str(zoomed))
+    assert typed(page, "à", "Digit0"), "AZERTY: whole again"
+    expect(stage).to_have_attribute("data-zoom", "1.00")
     shortcuts: list[tuple[str, ...]] = [
         ("[", "BracketLeft", META), ("]", "BracketRight", CTRL), ("n", "KeyN", CTRL), ("d", "KeyD", ALT),
         ("[", "Digit5", META, ALT), ("[", "BracketLeft", CTRL, ALT), ("n", "KeyN", CTRL, ALT, ALT_GRAPH),

@@ -68,6 +68,7 @@ TRIES = 5  # what is as tall as the window allows grows with it
 COLOURS = 256  # of a picture in the documents: a third of the bytes
 PATIENCE_MS = 120_000
 REDIS = "GOODPART_REDIS__URL"
+SHADOWED = {"GOODPART_SHADOW__SHARE": "0.2"}  # as the plant's own shadow was drawn
 
 
 def main() -> None:
@@ -101,7 +102,10 @@ def main() -> None:
         else:
             with line(Path(name)) as made, RedisServer(Path(name)) as redis:
                 fill(made, LocalBlobs(Path(name) / "blobs"), utc_now(), options.stations)
-                with hung(made.engine, redis.url), serving(made.engine, Path(name), {REDIS: redis.url}) as url:
+                with (
+                    hung(made.engine, redis.url),
+                    serving(made.engine, Path(name), {REDIS: redis.url, **SHADOWED}) as url,
+                ):
                     take(url, PAGES)
         browser.close()
 

@@ -23,7 +23,7 @@ from agent.store.install import install_of
 from agent.store.rows import insert_sums
 from agent.store.stations import Station
 from agent.store.tables import rollup_minute, training_run
-from tests.ui.floor import PER_MINUTE, heat, sums
+from tests.ui.floor import heat, sums, usual_rate
 
 AGENT = "line-1:4711"
 STATS = Stats(
@@ -72,7 +72,7 @@ class Wall:
 
     def _count(self, conn: Connection, one: Station, now: datetime) -> None:
         """The frames since the last beat, at the usual rate."""
-        due = int((PER_MINUTE + one.id % 7) * ((now - self._began) / timedelta(minutes=1))) - self._counted[one.id]
+        due = int(usual_rate(one.id) * ((now - self._began) / timedelta(minutes=1))) - self._counted[one.id]
         if due and one.status == "ok":
             self._counted[one.id] += due
             row = {**self._keys[one.id], "start": minute(now), **sums(due, 0.0)}

@@ -41,8 +41,11 @@ def test_a_shift_ends_where_the_next_begins(day: date, begins: time, shifts: tup
 def test_a_report_counts_its_shift_and_no_other(here: Line) -> None:
     start, end = span(NOW.date(), time(6), SHIFTS, ZoneInfo("UTC"))
     with writing(here.engine) as conn:
-        other = stations.add(conn, "press-2", now=NOW).id
-        rows = [here.inspection(0, "review"), here.inspection(1), here.inspection(2, "not_inspected", station_id=other)]
+        tenth, other = (stations.add(conn, name, now=NOW).id for name in ("press-10", "press-2"))
+        rows = [
+            here.inspection(0, "review"), here.inspection(1), here.inspection(2, "not_inspected", station_id=other),
+            here.inspection(4, station_id=tenth),
+        ]  # fmt: skip
         late = here.inspection(3, "reject", event_at=end, station_id=other)
         trends.add_inspections(conn, [*rows, late])
         item = here.add_item(conn, 0, kind="flagged")
@@ -53,9 +56,9 @@ def test_a_report_counts_its_shift_and_no_other(here: Line) -> None:
     with reading(here.engine) as conn:
         found = make(conn, start, end, UTC)
     assert [(row["Station"], row["Inspected"], row["Not inspected"], row["Flag rate"]) for row in found.stations] == [
-        ("press-1", 2, 0, "50.00%"), ("press-2", 0, 1, "—"), ("All", 2, 1, "50.00%"),
+        ("press-1", 2, 0, "50.00%"), ("press-2", 0, 1, "—"), ("press-10", 1, 0, "0.00%"), ("All", 3, 1, "33.33%"),
     ]  # fmt: skip
-    assert [row["Defects"] for row in found.stations] == [1, 0, 1]
+    assert [row["Defects"] for row in found.stations] == [1, 0, 0, 1]
     assert [dict(row) for row in found.reasons] == [{"Reason": "dent", "Defects": 1, "Cumulative": "100%"}]
     assert [row["What"] for row in found.events] == ["disk words"]
     assert found.waiting == 1

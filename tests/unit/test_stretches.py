@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
-from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.store import buckets, closings, products, stations, trends
-from agent.store.buckets import DAY, HOUR, Bucket
+from agent.store.buckets import HOUR, Bucket
 from agent.store.closings import Judged
 from agent.store.engine import reading, writing
 from agent.store.inspections import Inspection
@@ -197,34 +197,70 @@ def test_sums_by_a_column_are_those_of_the_parts(plant: Plant, ends: tuple[int, 
     assert counts == Counter((_kind(one), one.decision, one.reason or "") for one in closed if not one.undone)
 
 
-@given(ends=st.tuples(MINUTES, MINUTES), width=st.sampled_from((HOUR, DAY)), zone=st.sampled_from(ZONES))
-def test_stretches_make_up_the_window(ends: tuple[int, int], width: timedelta, zone: str) -> None:
+@settings(max_examples=50, deadline=None)
+@given(ends=st.tuples(MINUTES, MINUTES), hours=st.sets(st.integers(0, DAYS * 24), max_size=40), lot=st.booleans())
+def test_any_cut_of_any_window_counts_what_its_quarters_count(
+    plant: Plant, ends: tuple[int, int], hours: set[int], lot: bool
+) -> None:
     since, until = (SINCE + timedelta(minutes=one) for one in sorted(ends))
-    found = stretches(since.astimezone(ZoneInfo(zone)), until, rollup_quarter, rollup_hour, width)
-    assert (found[0][1], found[-1][2]) == (since, until)
-    assert all(one[2] == other[1] for one, other in pairwise(found))
-    for table, start, end in found:
-        whole = (start - SINCE) % width == (end - SINCE) % width == timedelta()
-        assert whole if table is rollup_hour else end - start < 2 * width
+    scope, torn = Scope(lot="A" if lot else None), {SINCE + n * HOUR for n in hours}
+
+    def wide(start: datetime) -> datetime:
+        whole = buckets.hour(start)
+        return start if whole in torn or whole < since or whole + HOUR > until else whole
+
+    with reading(plant.here.engine) as conn:
+        seen = trends.flag_series(conn, since, until, "quarter", scope)
+        found = trends.flag_series(conn, since, until, "hour", scope, torn)
+        said = closings.series(conn, since, until, "quarter", scope)
+        judged = closings.series(conn, since, until, "hour", scope, torn)
+    assert found == trends.recut(seen, wide)
+    wanted: dict[datetime, Judged] = {}
+    for start, one in said.items():
+        wanted[wide(start)] = wanted.get(wide(start), closings.NOBODY) + one
+    nobody = closings.NOBODY  # of what was undone rows of nothing are left
+    assert {start: one for start, one in judged.items() if one != nobody} == {
+        start: one for start, one in wanted.items() if one != nobody
+    }
+
+
+@settings(max_examples=50, deadline=None)
+@given(ends=st.tuples(MINUTES, MINUTES), hours=st.sets(st.integers(0, DAYS * 24), max_size=40))
+def test_stretches_read_each_quarter_of_the_window_once(plant: Plant, ends: tuple[int, int], hours: set[int]) -> None:
+    since, until = (SINCE + timedelta(minutes=one) for one in sorted(ends))
+    torn = {SINCE + n * HOUR for n in hours}
+    read: list[datetime] = []
+    with reading(plant.here.engine) as conn:
+        for table, rows in stretches(since, until, rollup_quarter, rollup_hour, HOUR, torn):
+            starts = conn.execute(sa.select(table.c.start).where(rows).distinct()).scalars().all()
+            count = 4 if table is rollup_hour else 1
+            read += [start + n * buckets.QUARTER for start in starts for n in range(count)]
+            assert count == 1 or not torn & set(starts)
+        kept = sa.select(rollup_quarter.c.start).distinct()
+        window = kept.where(rollup_quarter.c.start >= since, rollup_quarter.c.start < until)
+        quarters = set(conn.execute(window).scalars())
+    assert len(read) == len(set(read)) and quarters <= set(read)
+    assert all(since <= one < until for one in read)
 
 
 @pytest.mark.parametrize(
-    ("zone", "bucket", "shifts", "expected"),
+    ("zone", "bucket", "shifts", "hours"),
     [
-        ("Europe/Berlin", "day", SHIFTS[0], True),
-        ("Europe/Berlin", "shift", SHIFTS[1], True),
-        ("Europe/Berlin", "shift", SHIFTS[2], False),
-        ("Europe/Berlin", "quarter", SHIFTS[0], False),
-        ("Asia/Kolkata", "hour", SHIFTS[0], False),
-        ("Asia/Kolkata", "shift", ((time(2, 30), time(14, 30))), True),
-        ("Australia/Lord_Howe", "hour", SHIFTS[0], False),
+        ("Europe/Berlin", "day", SHIFTS[0], set()),
+        ("Europe/Berlin", "shift", SHIFTS[1], set()),
+        ("Europe/Berlin", "shift", SHIFTS[2], {"03", "04", "11", "12"}),  # 05:45 and 13:30, in summer and winter
+        ("Asia/Kolkata", "hour", SHIFTS[0], {f"{hour:02}" for hour in range(24)}),
+        ("Asia/Kolkata", "day", SHIFTS[0], {"18"}),
+        ("Asia/Kolkata", "shift", (time(2, 30), time(14, 30)), set()),
+        ("Asia/Kathmandu", "day", SHIFTS[0], {"18"}),
     ],
 )
-def test_hours_serve_where_all_buckets_begin_on_one(
-    zone: str, bucket: Bucket, shifts: tuple[time, ...], expected: bool
+def test_only_hours_that_a_bucket_begins_within_are_torn(
+    zone: str, bucket: Bucket, shifts: tuple[time, ...], hours: set[str]
 ) -> None:
-    until = SINCE + timedelta(days=DAYS)
-    assert buckets.on_hours(bucket, ZoneInfo(zone), shifts, SINCE, until) is expected
+    torn = buckets.torn(bucket, ZoneInfo(zone), shifts, SINCE, SINCE + timedelta(days=DAYS))
+    assert {one.strftime("%H") for one in torn} == hours
+    assert all(one == buckets.hour(one) for one in torn)
 
 
 @given(
@@ -233,10 +269,10 @@ def test_hours_serve_where_all_buckets_begin_on_one(
     st.sampled_from(SHIFTS),
     st.sampled_from(("hour", "shift", "day")),
 )
-def test_no_hour_lies_in_two_buckets_that_begin_on_hours(
+def test_an_hour_lies_in_two_buckets_where_it_is_torn(
     moment: datetime, zone: str, shifts: tuple[time, ...], bucket: Bucket
 ) -> None:
     start, plant = buckets.hour(moment.replace(tzinfo=UTC)), ZoneInfo(zone)
     cut = buckets.cutter(bucket, plant, shifts)
-    if buckets.on_hours(bucket, plant, shifts, start, start + HOUR):
-        assert {cut(start + timedelta(minutes=15 * n)) for n in range(4)} == {cut(start)}
+    lies_in = {cut(start + n * buckets.QUARTER) for n in range(4)}
+    assert (start in buckets.torn(bucket, plant, shifts, start, start + HOUR)) == (len(lies_in) > 1)

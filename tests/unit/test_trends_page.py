@@ -12,16 +12,21 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from agent.phrases import Phrase
+from agent.settings import Settings, utc_now
+from agent.store import trends as store
 from agent.store.buckets import Bucket, cutter
 from agent.store.closings import Judged
+from agent.store.engine import writing
 from agent.store.marks import Mark
 from agent.store.score_bins import Histogram
 from agent.store.trends import FlagPoint, Totals
-from dashboard import charts, trending
+from dashboard import charts, context, trending
 from dashboard.coverage import Cell
 from dashboard.sheets import FORMULA
 from dashboard.tables import table
 from dashboard.trending import MEASURES, Counts, by_shift, charted, grouped, openable, pareto, rate, series, signals
+from tests.databases import Line
+from tests.pages import opened
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -42,6 +47,19 @@ def test_a_false_call_is_counted_of_judged_flagged_parts_and_a_defect_of_inspect
 
 def test_a_part_that_was_never_inspected_is_no_cause_among_inspected_frames() -> None:
     assert pareto({("failed", "defect", "dent"): 1, ("teach", "defect", "dent"): 2}) == []
+
+
+@pytest.mark.parametrize(("double", "told"), [(0.0, True), (0.1, False)])
+def test_where_nobody_judges_twice_the_page_says_which_setting_changes_that(
+    here: Line, monkeypatch: pytest.MonkeyPatch, double: float, told: bool
+) -> None:
+    for name in ("engine", "database"):
+        monkeypatch.setattr(context, name, lambda: here.engine)
+    monkeypatch.setattr(context, "settings", lambda: Settings.model_validate({"review": {"double": double}}))
+    with writing(here.engine) as conn:
+        store.add_inspections(conn, [here.inspection(0, event_at=utc_now() - timedelta(hours=1))])
+    said = " ".join(one.value for one in opened("trends", here.viewer, window="24 hours").caption)
+    assert ("No part is judged by two people" in said and "`[review] double`" in said) is told
 
 
 def _ticks(drawn: Any) -> list[tuple[int, ...]] | None:

@@ -13,6 +13,12 @@ function isShortcut(event) {
   return metaKey || (ctrlKey || altKey) && !(typed && ["[", "]"].includes(key));
 }
 
+// By the key's place where it gives no digit: AZERTY has those under Shift.
+function digitOf({ key, code, shiftKey }) {
+  if (/^[0-9]$/.test(key)) return key;
+  return shiftKey ? undefined : /^Digit([0-9])$/.exec(code)?.[1];
+}
+
 class Desk {
   constructor(root) {
     this.root = root;
@@ -167,12 +173,10 @@ class Desk {
     act();
   }
 
-  // By the key's place where it gives no digit: AZERTY has those under Shift.
-  reasonKey({ key, code, shiftKey }) {
-    const place = shiftKey ? null : /^Digit([1-9])$/.exec(code)?.[1];
-    const reason = this.data.reasons[(Number(key) || Number(place)) - 1];
+  reasonKey(event) {
+    const reason = this.data.reasons[Number(digitOf(event)) - 1];
     if (reason) return () => this.decide("defect", reason[0]);
-    return key === "Escape" ? () => this.ask(false) : null;
+    return event.key === "Escape" ? () => this.ask(false) : null;
   }
 
   actOf(event) {
@@ -181,13 +185,14 @@ class Desk {
       const way = { Left: [-1, 0], Right: [1, 0], Up: [0, -1], Down: [0, 1] }[event.key.slice(5)];
       return () => stage.pan(MOVE * way[0], MOVE * way[1]);
     }
-    return {
+    const acts = {
       n: () => this.decide("normal"), u: () => this.decide("unsure"), d: () => this.ask(true), z: () => this.undoLast(),
       arrowright: () => this.step(1), j: () => this.step(1), arrowleft: () => this.step(-1), k: () => this.step(-1),
       v: () => stage.turn(event.shiftKey ? -1 : 1), "[": () => stage.fade(-0.1), "]": () => stage.fade(0.1),
       "+": () => stage.zoomBy(ZOOM), "=": () => stage.zoomBy(ZOOM), "-": () => stage.zoomBy(1 / ZOOM),
       0: () => stage.home(), "?": () => this.help(true),
-    }[event.key.toLowerCase()];
+    };
+    return acts[event.key.toLowerCase()] ?? acts[digitOf(event)];
   }
 
   draw() {
