@@ -157,7 +157,7 @@ def judge(evidence: Evidence) -> Report:
     findings = (
         _false_alarms(evidence),
         _holdout(evidence),
-        _defects(evidence.neutral),
+        judged_defects(evidence.neutral),
         _flagged(evidence.flagged),
         _bank(evidence),
         _approved(evidence),
@@ -222,8 +222,8 @@ def _holdout(evidence: Evidence) -> Finding:
     return Finding("holdout", "ok" if bound <= margin else "fail", words)
 
 
-def _defects(found: Caught) -> Finding:
-    """A loss above the limit fails, or is for a person to judge where an equal model often loses as many.
+def judged_defects(found: Caught) -> Finding:
+    """What is lost of imported and audited defects, above the limit: fails, or a person judges whether it is chance.
 
     Of many defects some lie at the threshold, and any two trainings differ by which of these they flag.
     """
