@@ -135,12 +135,14 @@ def evidence(
     """
     k = max(certificate.review_k, 1)
     new, old = cut(challenger.calibration, k), cut(champion.calibration, k)
-    flags = [
-        (sample.id, one > old, other > new)
+    normals = caught(
+        (at, one > old, not other <= new)
+        for at, (one, other) in enumerate(zip(champion.holdout, challenger.holdout, strict=True))
+    )
+    defects = [
+        (sample.origin == "flagged", (sample.id, one > old, other > new))
         for sample, one, other in zip(lists.defects, champion.defects, challenger.defects, strict=True)
     ]
-    flagged_origin = [one.origin == "flagged" for one in lists.defects]
-    pairs = [(one > old, not other <= new) for one, other in zip(champion.holdout, challenger.holdout, strict=True)]
     return Evidence(
         look=certificate.look,
         calibration=certificate.n,
@@ -149,10 +151,10 @@ def evidence(
         certified_review_rate=certificate.certified_review_rate if certificate.certified else None,
         margin=wanted.margin or certificate.review_rate,
         holdout=len(challenger.holdout),
-        holdout_new_only=sum(new_one and not old_one for old_one, new_one in pairs),
-        holdout_old_only=sum(old_one and not new_one for old_one, new_one in pairs),
-        neutral=caught(one for one, flagged in zip(flags, flagged_origin, strict=True) if not flagged),
-        flagged=caught(one for one, flagged in zip(flags, flagged_origin, strict=True) if flagged),
+        holdout_new_only=normals.won,
+        holdout_old_only=normals.lost,
+        neutral=caught(one for flagged, one in defects if not flagged),
+        flagged=caught(one for flagged, one in defects if flagged),
         min_defects=wanted.min_defects,
         pace=pace,
         approved=approved,

@@ -65,6 +65,8 @@ def state(report: Report, check: str) -> str:
         ({"neutral": Caught(127, lost=5)}, "fail", "defects", "fail"),
         ({"neutral": Caught(100, lost=9, won=4)}, "needs_person", "defects", "person"),
         ({"neutral": Caught(100, lost=10, won=4)}, "fail", "defects", "fail"),
+        ({"neutral": Caught(39, lost=2)}, "fail", "defects", "fail"),
+        ({"neutral": Caught(40, lost=2)}, "needs_person", "defects", "person"),
         ({"neutral": Caught(59, lost=3)}, "fail", "defects", "fail"),
         ({"neutral": Caught(60, lost=3)}, "needs_person", "defects", "person"),
         ({"flagged": Caught(20, lost=1)}, "pass", "flagged_defects", "ok"),
