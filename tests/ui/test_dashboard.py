@@ -182,10 +182,12 @@ def test_a_search_stands_in_the_address_and_its_sheet_runs_no_formula(page: Page
 
 def test_one_cause_is_judged_at_once_and_taken_back(page: Page, served: Served) -> None:
     page.goto(f"{served.url}/triage?user=operator&state=open")
+    boxes = page.get_by_text("judge", exact=True)
     for at in range(2):
         expect(page.get_by_text(f"{at} ticked;")).to_be_visible()
         at_rest(page)
-        page.get_by_text("judge", exact=True).nth(at).click()
+        expect(boxes).to_have_count(PARTS)
+        boxes.nth(at).click()
     expect(page.get_by_text("2 ticked;")).to_be_visible()
     page.get_by_role("radio", name="defect").click()
     page.get_by_role("button", name="Judge …").click()

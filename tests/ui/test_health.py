@@ -48,6 +48,7 @@ def test_dead_letters_are_published_again_and_discarded(page: Page, served: Serv
         assert asked and dead_letters.keep_preview(conn, 1, open_items(made)[0].preview_sha256 or "")
         commands.finish(conn, asked.id, result={}, now=utc_now())
     expect(page.get_by_role("img", name="picture of dead letter 1")).to_be_visible()
+    expect(page.get_by_role("button", name="Discard")).to_have_count(2)
     page.get_by_role("button", name="Discard").last.click()
     expect(page.get_by_role("button", name="Discard 1 dead letter")).to_be_disabled()
     page.get_by_label("Why").fill("a test")

@@ -152,8 +152,13 @@ def opened(page: Page, url: str, address: str, user: str, shown: str) -> None:
 
 
 def at_rest(page: Page) -> None:
-    """Waits until the page is drawn: a click before that may find nothing where it was aimed."""
+    """Waits until the page is drawn: a click before that may find nothing, or another one, where it was aimed.
+
+    When the script has ended some elements may still be grey boxes that wait for their code; of several that are alike
+    the second is then the first that is there.
+    """
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
 
 
 def taken(page: Page, target: Path, width: int) -> None:
