@@ -102,7 +102,7 @@ def read(folder: ImageFolder, teacher: str, weights: Path, count: int, seed: int
     with torch.inference_mode():
         features.compute(pixels, lambda _: None)
         test.compute(labelled, lambda _: None)
-        prototypes = drawing.prototypes(features, fitted, seed, lambda _: None)
+        prototypes, _ = drawing.prototypes(features, fitted, seed, lambda _: None)
     labels = [int(image.label != "good") for image in folder.test]
     return Data(pixels, features, fitted, validation, prototypes, test, labels, [mask[::2, ::2] for mask in masks])
 

@@ -18,40 +18,51 @@ from model.features import Features
 from model.statistics import keyed_fraction
 
 SHARE = 5  # one image of this many is a validation normal
+JUDGED = 400  # or so many, where a memory is all that there is
 FEWEST_PARTS = 5  # with fewer, images are drawn one by one: a fifth of them could not be held back
 
 
-def held_back(hashes: Sequence[str], parts: Sequence[str] | None, seed: int) -> list[int]:
+def owners(hashes: Sequence[str], parts: Sequence[str] | None) -> Sequence[str]:
+    """Whose each frame is: its part's, or, where parts are too few or not named, its own pixels'."""
+    return hashes if parts is None or len(set(parts)) < FEWEST_PARTS else parts
+
+
+def held_back(hashes: Sequence[str], parts: Sequence[str] | None, seed: int, at_least: int = 0) -> list[int]:
     """The frames that are validation normals, ascending: whole parts in the order of their keys, up to a fifth.
 
     Args:
         hashes: of each frame's pixels.
         parts: whose frame each is; None, or fewer than five of them: every frame is a part of its own.
         seed: of the keys.
+        at_least: frames, where a fifth is fewer.
     """
-    owners = hashes if parts is None or len(set(parts)) < FEWEST_PARTS else parts
-    order = sorted(range(len(owners)), key=lambda at: (fraction(owners[at], seed, "validation"), owners[at]))
-    wanted, held = max(1, len(owners) // SHARE), list[int]()
-    for _, frames in groupby(order, key=owners.__getitem__):
+    whose = owners(hashes, parts)
+    order = sorted(range(len(whose)), key=lambda at: (fraction(whose[at], seed, "validation"), whose[at]))
+    wanted, held = max(1, len(whose) // SHARE, min(at_least, len(whose))), list[int]()
+    for _, frames in groupby(order, key=whose.__getitem__):
         whole = list(frames)
         held += whole if len(held) + len(whole) <= wanted else []
     return sorted(held or order[:wanted])
 
 
-def prototypes(features: Features, fitted: Sequence[int], seed: int, advance: Callable[[int], None]) -> Tensor:
-    """The patch memory of the fitted frames, K x D on the CPU; `advance` hears of frames.
+def prototypes(
+    features: Features, fitted: Sequence[int], seed: int, advance: Callable[[int], None]
+) -> tuple[Tensor, list[int]]:
+    """The patch memory of the fitted frames, K x D on the CPU, and the frame of each row; `advance` hears of frames.
 
     Raises:
         TrainingError: none of their patches is inspected.
     """
-    hashes, rows = features.hashes, []
+    hashes, rows, frames = features.hashes, [], list[int]()
     for frame in sorted(fitted, key=lambda at: fraction(hashes[at], seed, "memory")):
         rows.append(candidates(features, frame, len(fitted), seed))
+        frames += [frame] * len(rows[-1])
         advance(1)
     found = torch.cat(rows)
     if not len(found):
         raise TrainingError(TOO_LITTLE)
-    return found[memory.chosen(found, memory.PROTOTYPES, seed)].cpu()
+    at = memory.chosen(found, memory.PROTOTYPES, seed)
+    return found[at].cpu(), [frames[one] for one in at.tolist()]
 
 
 def candidates(features: Features, frame: int, frames: int, seed: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,10 +22,23 @@ from model.selection import Form, Judged, judge
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What can score: the trained learner, where there is one, and the memory's prototypes, K x D on the CPU."""
+    """What can score: the trained learner, where there is one, and the memory's prototypes, K x D on the CPU.
+
+    `owners` are whose patch each prototype is and `whose` each frame is, where the memory holds patches of the normals
+    that it is measured on: then each of these is held against the others' patches only. None where it holds none.
+    """
 
     reconstruct: Reconstruct | None
     prototypes: Tensor
+    owners: Sequence[str] | None = None
+    whose: Sequence[str] = ()
+
+    def without(self, frame: int) -> Tensor:
+        """The prototypes that a normal is held against; all, where there are no others."""
+        if self.owners is None:
+            return self.prototypes
+        others = torch.tensor([owner != self.whose[frame] for owner in self.owners])
+        return self.prototypes[others] if others.any() else self.prototypes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +69,12 @@ _ONLY = {0.0: (0, 1), 1.0: (1, 2)}
 def measure(features: Features, validation: Sequence[int], version: Version, advance: Advance) -> Measured:
     """Measures a version on its validation normals; `advance` hears of frames, of each twice."""
     scales = measure_scales(features, validation, version.reconstruct, advance)
-    maps = smoothed_maps(features, validation, version.reconstruct, version.prototypes, scales, advance)
-    return Measured(scales, maps, features.mask(validation))
+    together = [validation] if version.owners is None else [[frame] for frame in validation]
+    maps = [
+        smoothed_maps(features, some, version.reconstruct, version.without(some[0]), scales, advance)
+        for some in together
+    ]
+    return Measured(scales, torch.cat(maps), features.mask(validation))
 
 
 def probe_all(
@@ -86,15 +104,16 @@ def probe_all(
     frames = probed(validation, features.spec, measured.normals.shape[1])
     size = (features.spec.height, features.spec.width)
 
-    def raw(levels: Levels) -> Tensor:
-        near, scales = version.prototypes.to(levels[0].device), measured.scales
+    def raw(levels: Levels, prototypes: Tensor) -> Tensor:
+        near, scales = prototypes.to(levels[0].device), measured.scales
         moved = Normalisation(scales.mean.to(near), scales.deviation.to(near))
         return components(levels, version.reconstruct and version.reconstruct(levels), moved, near, size)
 
     pseudo = []
     for frame in frames:
         rng = np.random.default_rng(seed_of(features.hashes[frame], seed, "pseudo"))
-        pseudo.append(probe(load(frame), features.spec, features.encode, raw, rng))
+        held_against = partial(raw, prototypes=version.without(frame))
+        pseudo.append(probe(load(frame), features.spec, features.encode, held_against, rng))
         advance(1)
     advance(len(validation) - len(frames))  # those that need not be probed
     at = [list(validation).index(frame) for frame in frames]

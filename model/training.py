@@ -106,6 +106,9 @@ def train(
     the score, and show divergence. Adam with betas (0.5, 0.999), nothing augmented. Under torchrun every process calls
     this with the same arguments and gets the same model version (see `model.distributed`).
 
+    Where the memory is all there is (`share` = 1), it is of all images, and those that normalise, 400 or a fifth, are
+    each held against the patches of the other parts: a memory leaves a part out by leaving out its patches.
+
     Args:
         images: uint8 H x W x 3 RGB frames, or functions that load one; at least 5. All of one product, all good.
         settings: see there.
@@ -161,8 +164,13 @@ class _Run:
         room = half_of_what_is_free(self._device, group.local)
         self._features = Features(self._teacher, settings.spec, self._device, room)
         self._features.compute(images, Report("features", len(images), on_progress))
-        self._validation = drawing.held_back(self._features.hashes, parts, settings.seed)
-        self._fitted = sorted(set(range(len(images))) - set(self._validation))
+        self._alone = (
+            settings.share == 1
+        )  # no student, so nothing that a normal may not be judged by but its own patches
+        judged = drawing.JUDGED if self._alone else 0
+        self._validation = drawing.held_back(self._features.hashes, parts, settings.seed, judged)
+        held = set() if self._alone else set(self._validation)
+        self._fitted = sorted(set(range(len(images))) - held)
         self._recorded: dict[str, Any] = {
             **{name: value for name, value in asdict(settings).items() if name not in ("weights", "spec")},
             "steps": self._steps, "device": self._device.type, "precision": name_of(self._dtype), "threads": threads,
@@ -175,9 +183,9 @@ class _Run:
         settings = self._settings
         remembering = Report("memory", len(self._fitted), self._hear)
         with torch.inference_mode():
-            prototypes = drawing.prototypes(self._features, self._fitted, settings.seed, remembering.advance)
+            prototypes, frames = drawing.prototypes(self._features, self._fitted, settings.seed, remembering.advance)
         fit, learner = None, None
-        if settings.share != 1:
+        if not self._alone:
             fit = self._fit()
             fit.run(self._steps, Report("training", self._steps, self._hear))
             self._recorded["learning_rates"] = [list(rate) for rate in fit.rates]  # as JSON reads them
@@ -185,7 +193,9 @@ class _Run:
         report = Report("normalising", 2 * len(self._validation), self._hear)
         with torch.inference_mode():
             reconstruct = (lambda levels: fit.forward(learner, levels)) if fit and learner else None
-            score = self._score(forming.Version(reconstruct, prototypes), report)
+            whose = drawing.owners(self._features.hashes, self._parts)
+            owners = [whose[frame] for frame in frames] if self._alone else None
+            score = self._score(forming.Version(reconstruct, prototypes, owners, whose), report)
         tensors = assemble(learner.state_dict() if learner else {}, score, self._features.normals)
         if self._checkpoint and self._group.rank == 0:
             self._checkpoint.over()

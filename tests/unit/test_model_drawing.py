@@ -69,9 +69,12 @@ def test_a_frame_gives_the_same_candidates_beside_more_of_them(monkeypatch: pyte
 def test_prototypes_do_not_depend_on_the_order_of_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "PROTOTYPES", 5)
     made, heard = features(6), list[int]()
-    found = prototypes(made, [0, 1, 3, 5], 0, heard.append)
+    found, frames = prototypes(made, [0, 1, 3, 5], 0, heard.append)
     assert found.shape == (5, candidates(made, 0, 4, 0).shape[1])
-    assert torch.equal(found, prototypes(made, [5, 3, 1, 0], 0, heard.append))
+    again, again_frames = prototypes(made, [5, 3, 1, 0], 0, heard.append)
+    assert torch.equal(found, again) and frames == again_frames
+    for row, frame in zip(found, frames, strict=True):
+        assert (candidates(made, frame, 4, 0) == row).all(1).any(), "of its frame"
     assert sum(heard) == 8
 
 
