@@ -14,7 +14,6 @@ import torch
 
 from model.engines.tracing import missing
 from model.images import Frame
-from model.precision import choose_dtype
 
 CONVS = ("Convolution", "GroupConvolution")
 NO_OPERATION = ("Constant", "Parameter", "Result")
@@ -40,9 +39,9 @@ def quantise(model: Any, normals: Frame) -> Any:
 
     So do the teacher's convolutions down to stride 4, whose sums all later ones rest on (quantised, they cost one model
     of aitex_f03 0.3 points of image and 0.4 of pixel AUROC; left out, 0.1 and none), residual sums, distances and the
-    memory's search: a score is made of small differences. Where the CPU computes in bfloat16 it adds up products of
-    int8 in 32 bits, and weights have all 8 bits; else the first layers get 7, for sums of 16 that shall not overflow
-    (these cost that model twice the change of scores).
+    memory's search: a score is made of small differences. A CPU with VNNI adds up products of int8 in 32 bits, and
+    weights have all 8 bits; else the first layers get 7, for sums of 16 that shall not overflow (these cost that model
+    twice the change of scores).
 
     Args:
         model: the OpenVINO model of a `model.network.Comparison`.
@@ -55,7 +54,7 @@ def quantise(model: Any, normals: Frame) -> Any:
     kept = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() not in (*CONVS, *NO_OPERATION)]
     each = model.inputs[0].shape[0]  # tiles of a frame
     parts = normals.reshape(-1, each, *normals.shape[1:])
-    wide = choose_dtype("auto", torch.device("cpu")) is torch.bfloat16
+    wide = torch.cpu._is_vnni_supported()
     with redirect_stdout(io.StringIO()):  # its progress bars
         return nncf.quantize(
             model,

@@ -157,12 +157,18 @@ def test_int8_ranks_as_fp32_does_and_is_the_same_again(artifact: Artifact, refer
     assert min(found[13:]) > np.median(found[:13])
 
 
-def test_int8_leaves_the_score_in_floating_point(plain: Artifact, weights: str) -> None:
+@pytest.mark.parametrize(("vnni", "most"), [(True, 127), (False, 64)])
+def test_int8_leaves_the_score_in_floating_point_and_weights_that_cannot_overflow_all_bits(
+    vnni: bool, most: int, plain: Artifact, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     needed("nncf", "no NNCF here: int8 scoring stays unproven")
     from model.engines.openvino_graph import convert, cut
 
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: vnni)
     network = scoring_network(plain, weights)
     model = convert(network, plain.normals.numpy())
+    first = next(op for op in model.get_ordered_ops() if op.get_type_name() == "Constant" and op.data.dtype == np.int8)
+    assert int(np.abs(first.data.astype(int)).max()) == pytest.approx(most, abs=1)
     quantised = [op for op in model.get_ops() if op.get_type_name() == "FakeQuantize"]
     fed = {target.get_node().get_type_name() for op in quantised for target in op.output(0).get_target_inputs()}
     assert fed == {"Convolution"}
