@@ -34,11 +34,11 @@ def outcome(state: str, lost: Iterable[int] = (), won: Iterable[int] = ()) -> po
 
 @pytest.mark.timeout(900)  # half a minute on two idle cores
 def test_poison_that_loses_defects_is_not_promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = read_folder(Flanges(3).folder(tmp_path / "flange", good=104, defects=42, test_good=42))
+    images = read_folder(Flanges(4).folder(tmp_path / "flange", good=110, defects=60, test_good=42))
     played = poison.play("flange", images, tmp_path, SMALL, Story())
     repeats, clean = played.outcomes["repeats"], played.outcomes["clean"]
-    assert repeats.defects.total == 42
-    assert repeats.defects.before > 42 / 2, "a champion that sees nothing has nothing to lose"
+    assert repeats.defects.total == 60
+    assert repeats.defects.before > 60 / 2, "a champion that sees nothing has nothing to lose"
     assert repeats.defects.harmful and not repeats.live, "the gate has nothing to stop"
     for one in (repeats, played.outcomes["defects"]):
         assert f"{one.approved} newly approved normals were looked at by one person alone" in one.told, one.told
