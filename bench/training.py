@@ -1,4 +1,4 @@
-"""The optimiser's step: against the device's matmul rate, bf16 against fp32, kept features against recomputed ones."""
+"""The optimiser's step: against the device's matmul rate, bf16 and fp32, kept features against recomputed ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from model.distributed import Group
 from model.features import Features
 from model.fitting import Fit, FitSettings
 from model.images import Frame, InputSpec
-from model.precision import channels_last, choose_dtype, name_of
+from model.precision import channels_last, choose_dtype, computes_bf16, name_of
 from model.stores import Room
 from model.teacher import load_teacher
 
@@ -29,16 +29,18 @@ def rows() -> list[Row]:
     auto = choose_dtype("auto", device)
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 255, (SIZE, SIZE, 3), np.uint8) for _ in range(FRAMES)]
-    plain, flops = _speed(frames, device, torch.float32, ALL)
-    best = plain if auto is torch.float32 else _speed(frames, device, auto, ALL)[0]
+    formats = [torch.float32, torch.bfloat16] if computes_bf16(device) else [torch.float32]
+    speeds = {one: _speed(frames, device, one, ALL) for one in formats}
+    (best, _), (_, flops) = speeds[auto], speeds[torch.float32]
     recomputed, _ = _speed(frames, device, auto, NONE)
     ceiling = _matmul(device, auto)
     name = f"training step, {TEACHER}, {name_of(auto)}, {device.type}"
     reached = best * flops
-    against = f"fp32: {plain * 60:,.0f}" if best is not plain else "no bf16 here: this device computes it no faster"
+    other, (speed, _) = next(((one, of) for one, of in speeds.items() if one is not auto), (auto, speeds[auto]))
+    against = "no bf16 in hardware" if other is auto else f"{name_of(other)}: {speed * 60:,.0f}"
     return [
         Row(name, best * 60, "tiles/min", f"matmul at {ceiling / 1e9:,.0f} GFLOP/s", reached / ceiling),
-        Row(name, best * 60, "tiles/min", against, best / plain),
+        Row(name, best * 60, "tiles/min", against, best / speed),
         Row(name, best * 60, "tiles/min", f"features recomputed: {recomputed * 60:,.0f}", best / recomputed),
     ]
 

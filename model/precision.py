@@ -39,16 +39,30 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def computes_bf16(device: torch.device) -> bool:
+    """Whether it computes bfloat16 in hardware: CUDA capability 8.0, CPUs with AMX or AVX512-BF16."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= AMPERE
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("amx_tile") or has.get("avx512_bf16"))
+
+
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """Where "auto" is bfloat16 on CUDA capability 8.0 and on CPUs with AMX or AVX512-BF16, else float32."""
+    """Where "auto" is bfloat16 if it pays on the device, else float32.
+
+    It pays wherever it is computed in hardware, but for CPUs with AVX512-FP16 and no AMX: Intel's, where a virtual
+    machine hides AMX. Their bfloat16 products are no faster by design, and slower by a third as measured, both in torch
+    and in OpenVINO; AMD's with AVX512-BF16 are twice as fast (docs/benchmarks.md).
+    """
     if wanted == "fp32":
         return torch.float32
     if wanted == "bf16":
         return torch.bfloat16
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= AMPERE else torch.float32
-    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if fast else torch.float32
+    pays = computes_bf16(device)
+    if device.type != "cuda":
+        has = torch.cpu.get_capabilities()
+        pays = pays and bool(has.get("amx_tile") or not has.get("avx512_fp16"))
+    return torch.bfloat16 if pays else torch.float32
 
 
 M = TypeVar("M", bound=nn.Module)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from model.images import Frame, InputSpec, to_frame
-from model.precision import choose_dtype, name_of
+from model.precision import computes_bf16
 
 SPEC = InputSpec(256, 256)
 WEIGHTS, MODEL = "teacher.safetensors", "model.safetensors"
@@ -38,9 +38,8 @@ class Subject:
     @property
     def unfit(self) -> str:
         """Why this machine has no such row; "" where it has."""
-        device = torch.device(self.device)
-        slow = self.precision == "bf16" and choose_dtype("auto", device) is not torch.bfloat16
-        return "no bfloat16 in hardware" if slow else ""
+        emulated = self.precision == "bf16" and not computes_bf16(torch.device(self.device))
+        return "no bfloat16 in hardware" if emulated else ""
 
 
 def subjects(devices: Sequence[str]) -> Iterator[Subject]:
@@ -54,7 +53,7 @@ def subjects(devices: Sequence[str]) -> Iterator[Subject]:
     for form in ("paper", "default"):
         for precision in ("fp32", "bf16", "int8"):
             yield Subject(f"ours, OpenVINO, {form}", "ours", "cpu", precision, {"engine": "openvino", "form": form})
-    automatic = name_of(choose_dtype("auto", torch.device("cpu")))  # OpenVINO picks by the same features of the CPU
+    automatic = "bf16" if computes_bf16(torch.device("cpu")) else "fp32"  # so OpenVINO picks
     yield Subject("anomalib, OpenVINOInferencer as it ships", "openvino", "cpu", automatic)
     if automatic != "fp32":
         precise = {"INFERENCE_PRECISION_HINT": "f32"}

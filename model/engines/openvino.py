@@ -12,10 +12,11 @@ import torch
 from model.engines.base import EngineError, Floats, memory_errors
 from model.engines.openvino_graph import Model, cut, library, quantiser, version
 from model.images import Frame, InputSpec, Mask
-from model.precision import choose_dtype
+from model.precision import choose_dtype, computes_bf16, name_of
 
 LARGEST = 16  # tiles given at once; more bring nothing on CPUs
 NAMES = {"f32": "fp32", "bf16": "bf16"}
+CPU = torch.device("cpu")
 Arrays = Sequence[npt.NDArray[Any]]
 
 
@@ -29,7 +30,7 @@ class OpenVinoEngine:
         model: of one frame, as `model.engines.openvino_graph` converts or reads it; consumed.
         spec: the network's input.
         precision: "auto", "fp32", "bf16" or "int8". bfloat16 is for the network's first half, and only where the CPU
-            computes in it; so is what a quantised model's first half leaves in floating point.
+            computes in it; where it pays, too, it is for what a quantised model's first half leaves in floating point.
         threads: CPU threads; 0 leaves OpenVINO's number as it is.
 
     Attributes:
@@ -46,8 +47,8 @@ class OpenVinoEngine:
         self._tiles = spec.tiles
         self.sizes = (1, max(1, LARGEST // spec.tiles))
         halves = (model,) if wanted == "fp32" else cut(model)
-        low = "f32" if wanted == "fp32" or wanted_precision("auto") == "fp32" else "bf16"
-        self._stages = [_Stage(half, low if at == 0 else "f32", threads) for at, half in enumerate(halves)]
+        first = "bf16" if _first_half(wanted) is torch.bfloat16 else "f32"
+        self._stages = [_Stage(half, first if at == 0 else "f32", threads) for at, half in enumerate(halves)]
         rest = NAMES[self._stages[0].precision]
         shown = f"int8+{rest}" if by else rest
         self.name = f"cpu/{shown}/openvino-{version()}{f'+{by}' if by else ''}"
@@ -114,7 +115,7 @@ def _outputs(results: Any) -> list[Floats]:
 
 
 def wanted_precision(precision: str) -> str:
-    """What "auto" stands for: bf16 where the CPU computes in it, else fp32.
+    """What "auto" stands for: bf16 where it pays on this CPU, else fp32.
 
     Raises:
         EngineError: there is no such precision.
@@ -122,5 +123,11 @@ def wanted_precision(precision: str) -> str:
     if precision not in ("auto", "fp32", "bf16", "int8"):
         raise EngineError(f"precision {precision!r}: 'auto', 'fp32', 'bf16' or 'int8' is allowed")
     if precision == "auto":
-        return "bf16" if choose_dtype("auto", torch.device("cpu")) is torch.bfloat16 else "fp32"
+        return name_of(choose_dtype("auto", CPU))
     return precision
+
+
+def _first_half(wanted: str) -> torch.dtype:
+    if wanted == "bf16" and not computes_bf16(CPU):
+        return torch.float32
+    return choose_dtype("auto" if wanted == "int8" else wanted, CPU)

@@ -20,7 +20,7 @@ from model.engines import EngineError, FrameScorer, OutOfMemory, Scorer
 from model.engines.cuda_graphs import CudaGraphs
 from model.engines.scorer import open_engine, scoring_network
 from model.images import Frame, InputSpec, prepare
-from model.precision import choose_device
+from model.precision import choose_device, computes_bf16
 from model.score import components
 from model.training import TrainingSettings, train
 from tests.parts import needed
@@ -184,8 +184,7 @@ def test_the_name_says_what_is_computed(plain: Artifact, weights: str) -> None:
 
     spec = plain.manifest.spec
     asked = OpenVinoEngine(converted(spec, weights), spec, "bf16", 1)
-    hardware = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    assert asked.name.split("/")[:2] == ["cpu", "bf16" if hardware else "fp32"]
+    assert asked.name.split("/")[:2] == ["cpu", "bf16" if computes_bf16(torch.device("cpu")) else "fp32"]
     with pytest.raises(EngineError, match="not quantised"):
         OpenVinoEngine(converted(spec, weights), spec, "int8", 1)
 

@@ -22,6 +22,7 @@ from model.engines.scorer import scoring_network
 from model.export import Calibration, ExportRefused, Target, export
 from model.images import GOOD, Frame, InputSpec, LabelledImage
 from model.network import ScoringNetwork
+from model.precision import choose_dtype, computes_bf16, name_of
 from model.training import TrainingSettings, train
 from tests.parts import needed
 from tests.teachers import random_resnet18
@@ -166,7 +167,7 @@ def test_int8_is_gated_on_defects(artifact: Artifact, calibration: Calibration, 
     assert list(tmp_path.iterdir()) == []
 
 
-BF16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+BF16 = computes_bf16(torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_lower_precisions_are_exported_with_thresholds_of_their_own(
     made = export(artifact, target, out, calibration=calibration, labelled=labelled, weights=weights, threads=1)
     again = ExportedScorer(out, threads=1)
     assert again.record == made and again.fingerprint == made.certificate.fingerprint
-    rest = "bf16" if BF16 else "fp32"
+    rest = name_of(choose_dtype("auto", torch.device("cpu")))
     assert again.fingerprint.split("/")[1] == ("bf16" if precision == "bf16" else f"int8+{rest}")
     own = [one.score for one in again.score([image.frame() for image in calibration.images])]
     assert made.certificate.scores == pytest.approx(sorted(own), abs=1e-5)
