@@ -51,8 +51,7 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
     """Where "auto" is bfloat16 if it pays on the device, else float32.
 
     It pays wherever it is computed in hardware, but for CPUs with AVX512-FP16 and no AMX: Intel's, where a virtual
-    machine hides AMX. Their bfloat16 products are no faster by design, and slower by a third as measured, both in torch
-    and in OpenVINO; AMD's with AVX512-BF16 are twice as fast (docs/benchmarks.md).
+    machine hides AMX. There it is slower than float32, in torch and in OpenVINO (docs/benchmarks.md).
     """
     if wanted == "fp32":
         return torch.float32

@@ -164,9 +164,7 @@ class _Run:
         room = half_of_what_is_free(self._device, group.local)
         self._features = Features(self._teacher, settings.spec, self._device, room)
         self._features.compute(images, Report("features", len(images), on_progress))
-        self._alone = (
-            settings.share == 1
-        )  # no student, so nothing that a normal may not be judged by but its own patches
+        self._alone = settings.share == 1  # no student: a normal is spoiled only by its own patches in the memory
         judged = drawing.JUDGED if self._alone else 0
         self._validation = drawing.held_back(self._features.hashes, parts, settings.seed, judged)
         held = set() if self._alone else set(self._validation)

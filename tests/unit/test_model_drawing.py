@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from model import memory
 from model.drawing import candidates, held_back, prototypes, seed_of
 from model.features import Features
+from model.forming import Version, measure
 from model.images import InputSpec
 from model.stores import Room
 from model.training import TrainingError, TrainingSettings, train
@@ -27,6 +28,13 @@ def test_a_fifth_is_held_back_and_an_image_more_moves_one_at_most(given: list[st
     fewer = {given[at] for at in held_back(given[:-1], None, seed)}
     assert len(held - fewer) <= 1 and len(fewer - held) <= 1
     assert held == {given[::-1][at] for at in held_back(given[::-1], None, seed)}, "whatever their order"
+
+
+@given(hashes, st.integers(0, 100), seeds)
+def test_more_than_a_fifth_where_more_are_asked_for(given: list[str], wanted: int, seed: int) -> None:
+    held = held_back(given, None, seed, wanted)
+    assert len(held) == max(len(given) // 5, min(wanted, len(given)))
+    assert set(held) >= set(held_back(given, None, seed))
 
 
 @given(st.lists(st.integers(0, 12), min_size=5, max_size=60), seeds)
@@ -76,6 +84,25 @@ def test_prototypes_do_not_depend_on_the_order_of_the_frames(monkeypatch: pytest
     for row, frame in zip(found, frames, strict=True):
         assert (candidates(made, frame, 4, 0) == row).all(1).any(), "of its frame"
     assert sum(heard) == 8
+
+
+def test_a_normal_of_which_the_memory_holds_patches_is_held_against_the_other_parts() -> None:
+    made, parts = features(5), ["a", "a", "b", "c", "d"]
+    found, frames = prototypes(made, range(5), 0, lambda done: None)
+    version = Version(None, found, [parts[frame] for frame in frames], parts)
+    with torch.inference_mode():
+        apart = measure(made, range(5), version, lambda done: None).normals
+        whole = measure(made, range(5), Version(None, found), lambda done: None).normals
+        rest = found[torch.tensor([frame > 1 for frame in frames])]
+        others = measure(made, [0, 1], Version(None, rest), lambda done: None).normals
+    assert torch.allclose(apart[:2], others, atol=1e-6)
+    assert (apart >= whole - 1e-6).all() and apart.mean() > 1.1 * whole.mean()
+
+
+def test_a_part_without_others_is_held_against_all() -> None:
+    found = torch.arange(4.0)[:, None]
+    assert torch.equal(Version(None, found, ["a"] * 4, ["a", "a"]).without(1), found)
+    assert Version(None, found, ["a", "b", "b", "c"], ["b", "a"]).without(0).flatten().tolist() == [0, 3]
 
 
 def test_parts_for_some_images_only_are_refused() -> None:

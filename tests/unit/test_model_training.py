@@ -284,7 +284,7 @@ def test_a_parent_that_cannot_be_one_is_refused(frames: list[Frame], trained: Ar
     with pytest.raises(TrainingError, match="another teacher"):
         train(frames, QUICK, parent=stranger)
     memory = train(frames, replace(QUICK, share=1.0))
-    assert not memory.learner
+    assert not memory.learner and memory.manifest.settings["validation"] == len(frames), "each against the others"
     with pytest.raises(TrainingError, match="a memory alone"):
         train(frames, QUICK, parent=memory)
 
