@@ -18,13 +18,13 @@ from model.features import Features
 from model.statistics import keyed_fraction
 
 SHARE = 5  # one image of this many is a validation normal
-JUDGED = 400  # or so many, where a memory is all that there is
+JUDGED = 400 * 256 * 256  # or so many pixels of maps, where a memory is all that there is
 FEWEST_PARTS = 5  # with fewer, images are drawn one by one: a fifth of them could not be held back
 
 
-def owners(hashes: Sequence[str], parts: Sequence[str] | None) -> Sequence[str]:
-    """Whose each frame is: its part's, or, where parts are too few or not named, its own pixels'."""
-    return hashes if parts is None or len(set(parts)) < FEWEST_PARTS else parts
+def owners(hashes: Sequence[str], parts: Sequence[str] | None, fewest: int = FEWEST_PARTS) -> Sequence[str]:
+    """Whose each frame is: its part's, or, where parts are not named or fewer than that, its own pixels'."""
+    return hashes if parts is None or len(set(parts)) < fewest else parts
 
 
 def held_back(hashes: Sequence[str], parts: Sequence[str] | None, seed: int, at_least: int = 0) -> list[int]:

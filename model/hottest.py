@@ -23,7 +23,7 @@ BATCH = 16  # tiles at once
 
 
 class Hottest:
-    """Finds them with one model version, in bfloat16 where the device has it. Not for several threads at once.
+    """Finds them with one model version, in bfloat16 where it pays on the device. Not for several threads at once.
 
     Args:
         artifact: the model version.

@@ -1,4 +1,4 @@
-"""The default score's normalisations, measured on validation normals: good images that were never fitted."""
+"""The default score's normalisations, measured on validation normals: good images whose own patches taught nothing."""
 
 from __future__ import annotations
 

@@ -106,14 +106,15 @@ def train(
     the score, and show divergence. Adam with betas (0.5, 0.999), nothing augmented. Under torchrun every process calls
     this with the same arguments and gets the same model version (see `model.distributed`).
 
-    Where the memory is all there is (`share` = 1), it is of all images, and those that normalise, 400 or a fifth, are
-    each held against the patches of the other parts: a memory leaves a part out by leaving out its patches.
+    Where the memory is all there is (`share` = 1), it is of all images, and those that normalise (400 of 256 x 256
+    pixels, fewer of more, a fifth at least) are each held against the patches of the other parts: nearly what a memory
+    without that part would say, and a little farther, since patches like its own were not chosen beside them.
 
     Args:
         images: uint8 H x W x 3 RGB frames, or functions that load one; at least 5. All of one product, all good.
         settings: see there.
         parts: whose frame each image is, for example a serial: of five parts or more none is both fitted and a
-            validation normal. None where each image is of another part.
+            validation normal, but for a memory alone (see above). None where each image is of another part.
         on_progress: hears of each batch of features and of each step, in this thread.
         checkpoint: file in which the last good state is kept, looked for every 25 steps. If it is there already, the
             run goes on from it and gives the same weights as an unbroken one; only the learning rate may differ from
@@ -165,7 +166,7 @@ class _Run:
         self._features = Features(self._teacher, settings.spec, self._device, room)
         self._features.compute(images, Report("features", len(images), on_progress))
         self._alone = settings.share == 1  # no student: a normal is spoiled only by its own patches in the memory
-        judged = drawing.JUDGED if self._alone else 0
+        judged = drawing.JUDGED // math.prod(settings.spec.canvas) if self._alone else 0
         self._validation = drawing.held_back(self._features.hashes, parts, settings.seed, judged)
         held = set() if self._alone else set(self._validation)
         self._fitted = sorted(set(range(len(images))) - held)
@@ -191,7 +192,7 @@ class _Run:
         report = Report("normalising", 2 * len(self._validation), self._hear)
         with torch.inference_mode():
             reconstruct = (lambda levels: fit.forward(learner, levels)) if fit and learner else None
-            whose = drawing.owners(self._features.hashes, self._parts)
+            whose = drawing.owners(self._features.hashes, self._parts, 2)
             owners = [whose[frame] for frame in frames] if self._alone else None
             score = self._score(forming.Version(reconstruct, prototypes, owners, whose), report)
         tensors = assemble(learner.state_dict() if learner else {}, score, self._features.normals)

@@ -57,12 +57,12 @@ def convert(network: ScoringNetwork, normals: Frame | None = None) -> Model:
     heavy = _converted(network.comparison, (tiles,))
     light = _converted(network.fusion, (small, *masks))
     if normals is not None:
-        from model.engines.quantisation import quantise
+        from model.engines.quantisation import has_all_bits, quantise
 
         heavy = quantise(heavy, normals)
     joined = _joined(heavy, light)
     if normals is not None:
-        joined.set_rt_info(f"nncf-{installed('nncf')}", QUANTISER)
+        joined.set_rt_info(f"nncf-{installed('nncf')}{'-w8' if has_all_bits() else ''}", QUANTISER)
     return joined
 
 

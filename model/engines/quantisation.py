@@ -39,9 +39,8 @@ def quantise(model: Any, normals: Frame) -> Any:
 
     So do the teacher's convolutions down to stride 4, whose sums all later ones rest on (quantised, they cost one model
     of aitex_f03 0.3 points of image and 0.4 of pixel AUROC; left out, 0.1 and none), residual sums, distances and the
-    memory's search: a score is made of small differences. A CPU with VNNI adds up products of int8 in 32 bits, and
-    weights have all 8 bits; else the first layers get 7, for sums of 16 that shall not overflow (these cost that model
-    twice the change of scores).
+    memory's search: a score is made of small differences. Weights have all 8 bits where `has_all_bits`; else the first
+    layers get 7, for sums of 16 bits that shall not overflow (these cost that model twice the change of scores).
 
     Args:
         model: the OpenVINO model of a `model.network.Comparison`.
@@ -54,7 +53,6 @@ def quantise(model: Any, normals: Frame) -> Any:
     kept = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() not in (*CONVS, *NO_OPERATION)]
     each = model.inputs[0].shape[0]  # tiles of a frame
     parts = normals.reshape(-1, each, *normals.shape[1:])
-    wide = torch.cpu._is_vnni_supported()
     with redirect_stdout(io.StringIO()):  # its progress bars
         return nncf.quantize(
             model,
@@ -63,11 +61,16 @@ def quantise(model: Any, normals: Frame) -> Any:
             subset_size=len(parts),
             # The widest range that any tile had, not the tiles' mean: defects reach beyond what is normal.
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                overflow_fix=nncf.OverflowFix.DISABLE if wide else nncf.OverflowFix.FIRST_LAYER,
+                overflow_fix=nncf.OverflowFix.DISABLE if has_all_bits() else nncf.OverflowFix.FIRST_LAYER,
                 activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX,
             ),
             ignored_scope=nncf.IgnoredScope(names=[*kept, *first], validate=False),
         )
+
+
+def has_all_bits() -> bool:
+    """Whether this CPU has AVX512-VNNI, which adds up products of int8 in 32 bits."""
+    return bool(torch.cpu._is_vnni_supported())
 
 
 def _large(height: int, conv: Any) -> bool:

@@ -37,6 +37,8 @@ def log_reserve(n: Integers) -> Reals:
 
     It falls from 1 so slowly that a change after n p-values still finds about 1 / (n log^2 n) for its own bet: the
     price in evidence for not knowing when grows with the logarithm of n only.
+
+    Source: ours; a mixture over times whose weights sum to at most 1 is a martingale as well (see `log_wealths`).
     """
     return np.asarray(-np.log(np.log2(n + 2.0)))
 

@@ -75,7 +75,10 @@ def evidence_against(
 def log_evidence(ones: ArrayLike, n: ArrayLike, rate: float) -> NDArray[np.float64]:
     """The natural logarithm of E after `n` outcomes of which `ones` are 1: their order does not matter for it.
 
-    Stakes run from 0.25 to 0.5 / rate, so every factor is at least 1 - l rate >= 0.5 and no logarithm fails.
+    Stakes run from 0.25 to 0.5 / rate, so every factor is at least 1 - l rate >= 0.5 and no logarithm fails. What it
+    assumes of the outcomes is said at `evidence_against`.
+
+    Source: Waudby-Smith & Ramdas, JRSS B 2024, "Estimating means of bounded random variables by betting".
 
     Args:
         ones: 0 .. n, each.

@@ -50,7 +50,7 @@ ONE_IN = 3
 MOST = 40  # images of a batch
 NOISE = 2.0  # deviation in grey levels, of a part seen again
 INSPECTED = 1000  # parts, while a batch was approved
-FORM = 5  # of what is kept: what was kept in another is played again
+FORM = 6  # of what is kept: what was kept in another is played again
 BATCHES = {
     "defects": "other defects",
     "repeats": "the bank's defects seen again",

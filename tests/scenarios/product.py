@@ -64,6 +64,7 @@ class ByHand:
         given = sections(place, "", f"sqlite:///{place / 'goodpart.db'}")
         given["training"] = {"height": wanted.side, "width": wanted.side, "steps": wanted.steps, "seed": wanted.seed,
                              "memory_share": wanted.memory_share}  # fmt: skip
+        given["scoring"]["precision"] = "fp32"  # so that machines with and without bfloat16 tell the same
         given["certificate"] = {"review_rate": wanted.review_rate}
         given["samples"] |= rules
         self.settings = Settings.model_validate(given)

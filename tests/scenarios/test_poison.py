@@ -39,7 +39,8 @@ def test_poison_that_loses_defects_is_not_promoted(tmp_path: Path, monkeypatch: 
     repeats, clean = played.outcomes["repeats"], played.outcomes["clean"]
     assert repeats.defects.total == 60
     assert repeats.defects.before > 60 / 2, "a champion that sees nothing has nothing to lose"
-    assert repeats.defects.harmful and not repeats.live, "the gate has nothing to stop"
+    assert repeats.defects.harmful and repeats.state == "rejected", "the gate has nothing to stop"
+    assert clean.live
     for one in (repeats, played.outcomes["defects"]):
         assert f"{one.approved} newly approved normals were looked at by one person alone" in one.told, one.told
         assert "of 1000 good parts" in one.told

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import memory
+from model import drawing, forming, memory
 from model.drawing import candidates, held_back, prototypes, seed_of
 from model.features import Features
-from model.forming import Version, measure
+from model.forming import Measured, Version, measure
 from model.images import InputSpec
+from model.normalising import Advance
 from model.stores import Room
 from model.training import TrainingError, TrainingSettings, train
-from tests.teachers import toy_teacher
+from tests.teachers import random_resnet18, toy_teacher
 
 hashes = st.lists(st.text("0123456789abcdef", min_size=8, max_size=8), min_size=5, max_size=80, unique=True)
 seeds = st.integers(0, 2**31)
@@ -97,6 +101,45 @@ def test_a_normal_of_which_the_memory_holds_patches_is_held_against_the_other_pa
         others = measure(made, [0, 1], Version(None, rest), lambda done: None).normals
     assert torch.allclose(apart[:2], others, atol=1e-6)
     assert (apart >= whole - 1e-6).all() and apart.mean() > 1.1 * whole.mean()
+
+
+@pytest.mark.parametrize(
+    ("parts", "alike"),
+    [
+        (["a", "a", "b", "b", "b", "b"], {0: 2, 1: 2, 2: 4}),
+        (["a"] * 6, {0: 1, 5: 1}),  # of one part only each frame is held against the others
+        (None, {0: 1, 3: 1}),
+    ],
+)
+def test_a_memory_alone_learns_from_all_and_leaves_out_each_part_to_judge_it(
+    parts: list[str] | None, alike: dict[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[list[int], Version]] = []
+
+    def spied(features: Features, validation: Sequence[int], version: Version, advance: Advance) -> Measured:
+        seen.append((list(validation), version))
+        return measure(features, validation, version, advance)
+
+    monkeypatch.setattr(forming, "measure", spied)
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(6)]
+    settings = TrainingSettings("resnet18", random_resnet18(tmp_path), InputSpec(64, 64), precision="fp32", share=1.0)
+    train(frames, settings, parts=parts)
+    [(validation, version)] = seen
+    assert validation == list(range(6)) and version.owners is not None
+    assert len(version.prototypes) == len(version.owners) == 6 * 64
+    for frame, siblings in alike.items():
+        assert len(version.without(frame)) == (6 - siblings) * 64
+
+
+def test_of_large_pictures_fewer_are_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(10)]
+    settings = TrainingSettings("resnet18", random_resnet18(tmp_path), InputSpec(64, 64), precision="fp32", share=1.0)
+    monkeypatch.setattr(drawing, "JUDGED", 3 * 64 * 64)
+    assert train(frames, settings).manifest.settings["validation"] == 3
+    monkeypatch.setattr(drawing, "JUDGED", 0)
+    assert train(frames, settings).manifest.settings["validation"] == 2
 
 
 def test_a_part_without_others_is_held_against_all() -> None:

@@ -145,12 +145,14 @@ def test_int8_ranks_as_fp32_does_and_is_the_same_again(artifact: Artifact, refer
     needed("nncf", "no NNCF here: int8 scoring stays unproven")
     from importlib.metadata import version
 
+    from model.engines.quantisation import has_all_bits
+
     options: dict[str, Any] = {"weights": weights, "engine": "openvino", "precision": "int8", "threads": 1}
     scorer, again = Scorer(artifact, **options), Scorer(artifact, **options)
     found = [one.score for one in scorer.score(FRAMES)]
     assert found == [one.score for one in again.score(FRAMES)]
     assert scorer.fingerprint.startswith(("cpu/int8+bf16/openvino-", "cpu/int8+fp32/openvino-"))
-    assert f"+nncf-{version('nncf')}/" in scorer.fingerprint
+    assert f"+nncf-{version('nncf')}{'-w8' if has_all_bits() else ''}/" in scorer.fingerprint
     wanted = [one.score for one in reference.score(FRAMES)]
     assert found != wanted
     assert np.corrcoef(found[:13], wanted[:13])[0, 1] > 0.98
@@ -162,13 +164,14 @@ def test_int8_leaves_the_score_in_floating_point_and_weights_that_cannot_overflo
     vnni: bool, most: int, plain: Artifact, weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needed("nncf", "no NNCF here: int8 scoring stays unproven")
-    from model.engines.openvino_graph import convert, cut
+    from model.engines.openvino_graph import convert, cut, quantiser
 
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: vnni)
     network = scoring_network(plain, weights)
     model = convert(network, plain.normals.numpy())
     first = next(op for op in model.get_ordered_ops() if op.get_type_name() == "Constant" and op.data.dtype == np.int8)
     assert int(np.abs(first.data.astype(int)).max()) == pytest.approx(most, abs=1)
+    assert str(quantiser(model)).endswith("-w8") is vnni, "scores differ, so names do"
     quantised = [op for op in model.get_ops() if op.get_type_name() == "FakeQuantize"]
     fed = {target.get_node().get_type_name() for op in quantised for target in op.output(0).get_target_inputs()}
     assert fed == {"Convolution"}
