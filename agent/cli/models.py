@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json as json_module
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from sqlalchemy import Connection
 
 from agent.cli import looks
 from agent.cli.common import Acting, CommandError, Common, find_product, new_key, show
+from agent.cli.progress import bars
 from agent.service import models as service
 from agent.service import watches as watching
 from agent.settings import utc_now
@@ -93,18 +95,43 @@ def calibration(
 
 
 @app.command
-def recertify(version: int, /, *, product: str, reason: str, json: bool = False, acting: Acting = Acting()) -> None:
+def recertify(
+    version: int,
+    /,
+    *,
+    product: str,
+    reason: str,
+    rescore: Annotated[bool, Parameter(negative=())] = False,
+    json: bool = False,
+    acting: Acting = Acting(),
+) -> None:
     """Certify a version anew, without the calibration parts that were withdrawn since.
 
     Example: goodpart models recertify 3 --product flange --reason "part S-17 is scratched"
+
+    Args:
+        version: its number.
+        product: which product.
+        reason: why, for the record.
+        rescore: score the calibration parts again, as this machine and config.toml would score the line: after a change
+            of engine, precision or libraries no certificate speaks of what scores, and parts are `uncertified`.
+        json: print JSON.
     """
     from agent.live import open_live
     from agent.retrain import recertifying
+    from agent.retrain.bench import Bench
+    from agent.retrain.rescoring import rescore as scored_again
 
     engine, settings = acting.database(), acting.settings()
     with reading(engine) as conn:
         found = _version(conn, product, version)
-    made = recertifying.recertify(engine, acting.actor(engine), found.id, reason, key=new_key(), now=utc_now())
+    rescored = None
+    if rescore:
+        with bars() as on_progress:
+            rescored = scored_again(Bench(engine, open_blobs(settings.blobs), settings, utc_now), found.id, on_progress)
+    made = recertifying.recertify(
+        engine, acting.actor(engine), found.id, reason, rescored=rescored, key=new_key(), now=utc_now()
+    )
     if made.live:
         open_live(settings.redis.url).notify_promotion(found.product_id)
     if json:

@@ -1,4 +1,4 @@
-"""A version's certificate anew, after calibration parts turned out to be no good parts."""
+"""A version's certificate anew: calibration parts turned out to be no good parts, or something else scores now."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from agent.retrain.comparison import Lists, units
 from agent.retrain.errors import RetrainError
+from agent.retrain.rescoring import Rescored
 from agent.service.acts import Done, current, perform
 from agent.service.models import RECERTIFY
 from agent.service.ranks import Invalid, Refused
@@ -63,15 +64,24 @@ class Recertified:
 
 
 class NotRecertifiable(RetrainError):
-    """Nothing was taken out, or the version's scores were not kept; the message says what to do."""
+    """Nothing has changed, or the version's scores were not kept; the message says what to do."""
 
 
-def recertify(engine: Engine, actor: User, version_id: int, reason: str, *, key: str, now: datetime) -> Recertified:
-    """Certifies a version on what is left of its calibration samples, by the scores that it had.
+def recertify(
+    engine: Engine,
+    actor: User,
+    version_id: int,
+    reason: str,
+    *,
+    rescored: Rescored | None = None,
+    key: str,
+    now: datetime,
+) -> Recertified:
+    """Certifies a version on what is left of its calibration samples, by the scores that it had or has now.
 
-    The look stays as it was: the version was chosen no second time. Where the version is live, a deployment with the
-    new certificate replaces the present one at once, and what is under way beside it, a watch or a shadow, begins anew:
-    its thresholds are others now.
+    The look stays as it was: the version was chosen no second time, whatever scores it. Where the version is live, a
+    deployment with the new certificate replaces the present one at once, and what is under way beside it, a watch or a
+    shadow, begins anew: its thresholds are others now.
 
     Assumes that what was taken out are defects: a certificate that leaves out good parts because of their scores
     promises too much.
@@ -81,6 +91,7 @@ def recertify(engine: Engine, actor: User, version_id: int, reason: str, *, key:
         actor: an engineer or higher.
         version_id: the version.
         reason: why, in words.
+        rescored: its calibration samples' scores by what scores now, which replace those on record; None to keep them.
         key: idempotency key.
         now: the time.
 
@@ -94,10 +105,12 @@ def recertify(engine: Engine, actor: User, version_id: int, reason: str, *, key:
         raise Invalid("say why, for the record")
 
     def work(conn: Connection, actor: User) -> Done:
-        made = _issue(conn, version_id, *_certify(conn, version_id), reason, actor, now)
+        if rescored is not None:
+            calibration.replace(conn, version_id, rescored.scores)
+        made = _issue(conn, version_id, *_certify(conn, version_id, rescored), reason, actor, now)
         return Done(made.to_dict(), f"model_version:{version_id}", {**made.detail, "reason": reason})
 
-    request = {"version_id": version_id, "reason": reason}
+    request = {"version_id": version_id, "reason": reason} | ({"scorer": rescored.fingerprint} if rescored else {})
     done = perform(engine, actor, ACTION, request, work, least="engineer", key=key, now=now)
     return Recertified.from_dict(done)
 
@@ -163,7 +176,7 @@ def _issue(
     )
 
 
-def _certify(conn: Connection, version_id: int) -> tuple[Certificate, list[int]]:
+def _certify(conn: Connection, version_id: int, rescored: Rescored | None = None) -> tuple[Certificate, list[int]]:
     """The certificate on what is left, and the samples that left since the newest one."""
     version = registry.version(conn, version_id)
     issued, scores = certificates.of_version(conn, version_id), calibration.scores_of(conn, version_id)
@@ -174,7 +187,13 @@ def _certify(conn: Connection, version_id: int) -> tuple[Certificate, list[int]]
     frozen = snapshots.get(conn, version.snapshot_id)
     gone = {one.id for one in frozen.of_role("calibration")}.intersection(snapshots.gone(conn, frozen.id))
     left = replace(frozen, samples=tuple(one for one in frozen.samples if one.id not in gone))
-    if left.is_of_role(issued[0].calibration_sha256, "calibration"):
+    before = Certificate.from_dict(issued[0].record)
+    fingerprint = rescored.fingerprint if rescored else before.fingerprint
+    if fingerprint == before.fingerprint and left.is_of_role(issued[0].calibration_sha256, "calibration"):
+        if rescored:
+            raise NotRecertifiable(
+                "the certificate of v{number} stands: it speaks of what scores here", number=version.number
+            )
         raise NotRecertifiable(
             "the certificate of v{number} stands: none of its calibration parts was taken out", number=version.number
         )
@@ -183,12 +202,11 @@ def _certify(conn: Connection, version_id: int) -> tuple[Certificate, list[int]]
         raise NotRecertifiable(
             "nothing is left to certify v{number} on: add good parts and train anew", number=version.number
         )
-    before = Certificate.from_dict(issued[0].record)
     certificate = certify(
         units(lists, lists.calibration, [scores[one.id] for one in lists.calibration]),
         artifact_sha256=before.artifact_sha256,
         calibration_sha256=left.role_sha256("calibration"),
-        fingerprint=before.fingerprint,
+        fingerprint=fingerprint,
         review_rate=before.review_rate,
         reject_rate=before.reject_rate,
         confidence=before.confidence,

@@ -67,6 +67,13 @@ def add_all(
         conn.execute(sa.insert(calibration_score), rows)
 
 
+def replace(conn: Connection, version_id: int, scores: Mapping[int, float]) -> None:
+    """Sets a version's scores by sample id, of some or all that it has; its pictures stay."""
+    for one, score in scores.items():
+        row = _of(version_id) & (calibration_score.c.sample_id == one)
+        conn.execute(sa.update(calibration_score).where(row).values(score=score))
+
+
 def scores_of(conn: Connection, version_id: int) -> dict[int, float]:
     """A version's scores by sample id; empty for a version made before they were kept."""
     query = sa.select(calibration_score.c.sample_id, calibration_score.c.score)

@@ -13,7 +13,9 @@ from agent.cli import models as models_cli
 from agent.cli import retrain as retrain_cli
 from agent.cli.common import Acting, CommandError, Common
 from agent.retrain import recertifying
+from agent.retrain.bench import Bench
 from agent.retrain.due import Due
+from agent.retrain.rescoring import rescore
 from agent.retrain.run import open_run
 from agent.service import PermissionDenied, models
 from agent.settings import utc_now
@@ -69,6 +71,50 @@ def test_a_certificate_is_made_anew_without_the_calibration_parts_that_were_take
     assert live.certificate == made.certificate.to_dict() and live.number == 1
     with pytest.raises(recertifying.NotRecertifiable, match="stands"):
         again("3")
+
+
+def test_a_version_is_certified_for_what_scores_now_at_the_same_look(
+    plant: Plant, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with reading(plant.engine) as conn:
+        (version,) = registry.versions(conn, plant.product.id)
+        live = registry.live(conn, plant.product.id)
+        scores = calibration.scores_of(conn, version.id)
+    assert live and live.certificate
+    before = Certificate.from_dict(live.certificate)
+    plant.change("scoring", precision="bf16")
+    found = rescore(Bench(plant.engine, plant.blobs, plant.settings, utc_now, 1), version.id)
+    assert found.scores.keys() == scores.keys() and found.scores != scores
+
+    def again(key: str) -> recertifying.Recertified:
+        return recertifying.recertify(
+            plant.engine, plant.user, version.id, "bf16", rescored=found, key=key, now=utc_now()
+        )
+
+    made = again("1").certificate
+    assert (made.n, made.look, made.review_k) == (before.n, before.look, before.review_k)
+    assert made.fingerprint == found.fingerprint != before.fingerprint
+    assert made.calibration_sha256 == before.calibration_sha256
+    assert list(made.scores) == sorted(found.scores.values())
+    with reading(plant.engine) as conn:
+        live = registry.live(conn, plant.product.id)
+        assert calibration.scores_of(conn, version.id) == found.scores
+        assert certificates.looks(conn, epoch_id=certificates.of_version(conn, version.id)[0].epoch_id) == 1
+    assert live and live.certificate == made.to_dict()
+    with pytest.raises(recertifying.NotRecertifiable, match="speaks of what scores here"):
+        again("2")
+
+    config, training = tmp_path / "config.toml", plant.settings.training
+    config.write_text(
+        f'[database]\nurl = "{plant.settings.database.url}"\n[redis]\nurl = ""\n'
+        f'[blobs]\ndirectory = "{plant.settings.blobs.directory}"\n'
+        f"[training]\nheight = {training.height}\nwidth = {training.width}\n"
+        '[scoring]\ndevice = "cpu"\nprecision = "fp32"\nthreads = 1\n'
+    )
+    models_cli.recertify(1, product="disc", reason="back", rescore=True, json=True, acting=Acting(config, by="eve"))
+    said = json.loads(capsys.readouterr().out)
+    assert said["live"] and said["dropped"] == 0 and said["certificate"]["fingerprint"] == before.fingerprint
+    assert said["certificate"]["scores"] == pytest.approx(before.scores)
 
 
 def test_an_agent_certifies_anew_when_a_page_asks_for_it(plant: Plant) -> None:
