@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -94,9 +95,20 @@ class _Stage:
                 self._queue.start_async(list(given), userdata=(found, at))
             self._queue.wait_all()
         except Exception:
-            self._queue = _queue(self._several)  # one that failed once raises that error for ever
+            self._renew()
             raise
         return found
+
+    def _renew(self) -> None:
+        """Another queue: one that failed once raises that error for ever.
+
+        `wait_all` ends with the first request that failed. Those behind it may still run then, and would call back
+        into a queue that is no more.
+        """
+        for request in self._queue:
+            with suppress(Exception):
+                request.wait()
+        self._queue = _queue(self._several)
 
 
 def _queue(compiled: Any) -> Any:
