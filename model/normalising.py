@@ -1,4 +1,4 @@
-"""The default score's normalisations, measured on validation normals: good images whose own patches taught nothing."""
+"""The default score's normalisations, measured on validation normals: good images, judged without what they taught."""
 
 from __future__ import annotations
 

@@ -138,9 +138,8 @@ def recertify(
         record = {"dropped": made.dropped, "live": made.live, "certificate": made.certificate.to_dict()}
         print(json_module.dumps(record, indent=2))
         return
-    print(
-        f"{product} v{version}, without {made.dropped} calibration images; {made.certificate.describe(made.rests_on)}"
-    )
+    less = f", without {made.dropped} calibration images" if made.dropped else ""
+    print(f"{product} v{version}{less}; {made.certificate.describe(made.rests_on)}")
     if made.live:
         print("it is live; running agents swap within a second")
 

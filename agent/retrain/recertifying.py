@@ -105,9 +105,10 @@ def recertify(
         raise Invalid("say why, for the record")
 
     def work(conn: Connection, actor: User) -> Done:
+        found = _certify(conn, version_id, rescored)
         if rescored is not None:
             calibration.replace(conn, version_id, rescored.scores)
-        made = _issue(conn, version_id, *_certify(conn, version_id, rescored), reason, actor, now)
+        made = _issue(conn, version_id, *found, reason, actor, now)
         return Done(made.to_dict(), f"model_version:{version_id}", {**made.detail, "reason": reason})
 
     request = {"version_id": version_id, "reason": reason} | ({"scorer": rescored.fingerprint} if rescored else {})
@@ -179,7 +180,8 @@ def _issue(
 def _certify(conn: Connection, version_id: int, rescored: Rescored | None = None) -> tuple[Certificate, list[int]]:
     """The certificate on what is left, and the samples that left since the newest one."""
     version = registry.version(conn, version_id)
-    issued, scores = certificates.of_version(conn, version_id), calibration.scores_of(conn, version_id)
+    issued = certificates.of_version(conn, version_id)
+    scores = rescored.scores if rescored else calibration.scores_of(conn, version_id)
     if not issued or not scores or version.snapshot_id is None:
         raise NotRecertifiable(
             "v{number} has no calibration scores on record: train a new version", number=version.number

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from agent.retrain import comparison
 from agent.retrain.bench import Bench
-from agent.retrain.comparison import Lists
 from agent.retrain.errors import RetrainError
 from agent.retrain.progress import OnProgress, Stage
 from agent.retrain.scoring import open_scorer
@@ -43,7 +42,7 @@ def rescore(bench: Bench, version_id: int, on_progress: OnProgress | None = None
         version = registry.version(conn, version_id)
         if version.snapshot_id is None:
             raise RetrainError("v{number} was made from no samples: train a new version", number=version.number)
-        frozen, gone = snapshots.get(conn, version.snapshot_id), snapshots.gone(conn, version.snapshot_id)
+        frozen, gone = snapshots.get(conn, version.snapshot_id), set(snapshots.gone(conn, version.snapshot_id))
     try:
         artifact = artifacts.from_bytes(bench.blobs.get(version.artifact_sha256))
     except (ArtifactError, BlobMissing, BlobCorrupt) as error:
@@ -51,6 +50,6 @@ def rescore(bench: Bench, version_id: int, on_progress: OnProgress | None = None
             "v{number} cannot be read ({problem}): train a new version", number=version.number, problem=str(error)
         ) from error
     scorer = open_scorer(bench.settings, artifact, threads=bench.threads)
-    left = [one for one in Lists.of(frozen, {}).calibration if one.id not in set(gone)]
+    left = [one for one in frozen.of_role("calibration") if one.id not in gone]
     scores = comparison.score_images(scorer, left, bench.load, Stage("calibrating", len(left), on_progress))
     return Rescored(scorer.fingerprint, dict(zip((one.id for one in left), scores, strict=True)))

@@ -69,9 +69,10 @@ def add_all(
 
 def replace(conn: Connection, version_id: int, scores: Mapping[int, float]) -> None:
     """Sets a version's scores by sample id, of some or all that it has; its pictures stay."""
-    for one, score in scores.items():
-        row = _of(version_id) & (calibration_score.c.sample_id == one)
-        conn.execute(sa.update(calibration_score).where(row).values(score=score))
+    row = _of(version_id) & (calibration_score.c.sample_id == sa.bindparam("sample"))
+    changed = [{"sample": one, "now": score} for one, score in scores.items()]
+    if changed:
+        conn.execute(sa.update(calibration_score).where(row).values(score=sa.bindparam("now")), changed)
 
 
 def scores_of(conn: Connection, version_id: int) -> dict[int, float]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from agent.cli.common import Acting, CommandError, Common
 from agent.retrain import recertifying
 from agent.retrain.bench import Bench
 from agent.retrain.due import Due
-from agent.retrain.rescoring import rescore
+from agent.retrain.rescoring import Rescored, rescore
 from agent.retrain.run import open_run
 from agent.service import PermissionDenied, models
 from agent.settings import utc_now
@@ -31,7 +33,7 @@ from agent.store import (
 )
 from agent.store.commands import Command
 from agent.store.engine import Conflict, reading, writing
-from model.certificate import Certificate
+from model.certificate import Certificate, CertificateError
 from model.images import decode
 from tests.integration.retrain_parts import SIDE, Plant
 
@@ -86,11 +88,15 @@ def test_a_version_is_certified_for_what_scores_now_at_the_same_look(
     found = rescore(Bench(plant.engine, plant.blobs, plant.settings, utc_now, 1), version.id)
     assert found.scores.keys() == scores.keys() and found.scores != scores
 
-    def again(key: str) -> recertifying.Recertified:
+    def again(key: str, scored: Rescored = found) -> recertifying.Recertified:
         return recertifying.recertify(
-            plant.engine, plant.user, version.id, "bf16", rescored=found, key=key, now=utc_now()
+            plant.engine, plant.user, version.id, "bf16", rescored=scored, key=key, now=utc_now()
         )
 
+    with pytest.raises(CertificateError, match=f"1 of {before.n} calibration scores are not finite"):
+        again("0", replace(found, scores={**found.scores, min(scores): math.nan}))
+    with reading(plant.engine) as conn:
+        assert calibration.scores_of(conn, version.id) == scores, "nothing is changed"
     made = again("1").certificate
     assert (made.n, made.look, made.review_k) == (before.n, before.look, before.review_k)
     assert made.fingerprint == found.fingerprint != before.fingerprint
